@@ -1,0 +1,15 @@
+//! Bytes: names, queries, EDNS, messages, prepared replies.
+//!
+//! Everything that comes from the network is parsed here, once, into borrowed views; everything that goes out is
+//! written here. Nothing in this room knows what a record means, where bytes came from, or what time it is.
+//!
+//! RFC 1035 (messages), RFC 6891 (EDNS), RFC 8914 (extended errors), RFC 3597 (unknown types), RFC 9267 (what goes
+//! wrong when parsing DNS).
+
+#![deny(clippy::indexing_slicing)]
+
+pub mod name;
+pub mod rtype;
+
+pub use name::{Name, NameError};
+pub use rtype::Rtype;

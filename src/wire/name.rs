@@ -1,0 +1,348 @@
+//! Domain names in wire form (RFC 1035 §3.1): length octet, label, ..., zero octet; at most 255 octets.
+//!
+//! Names are compared as wire labels, octet by octet without regard to ASCII case (RFC 4343), never as text: a dot
+//! inside a label is not a label end. Text is read and written in presentation form (RFC 1035 §5.1, RFC 4343 §2.1):
+//! `\.` and `\DDD` escape what is not a plain character.
+
+use std::fmt;
+
+/// The largest size of a name in wire form, octets (RFC 1035 §2.3.4).
+pub const NAME_MAX: usize = 255;
+/// The largest size of a label, octets (RFC 1035 §2.3.4).
+pub const LABEL_MAX: usize = 63;
+
+/// A domain name in wire form: uncompressed, ending in the root label, case kept as given.
+///
+/// Equality and hashing ignore ASCII case (RFC 4343).
+#[derive(Clone)]
+pub struct Name(Box<[u8]>);
+
+/// Why a text is no domain name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// No characters at all; the root is written `.`.
+    #[error("a name cannot be empty (the root is written \".\")")]
+    Empty,
+    /// Two dots in a row or a leading dot.
+    #[error("a label is empty: there are two dots in a row, or one at the start")]
+    EmptyLabel,
+    /// A label of more than 63 octets.
+    #[error("the label \"{0}\" is longer than 63 octets")]
+    LabelTooLong(String),
+    /// More than 255 octets.
+    #[error("the name is longer than 255 octets")]
+    TooLong,
+    /// A backslash with nothing usable behind it.
+    #[error("a backslash must be followed by three decimal digits up to 255, or by one character")]
+    BadEscape,
+    /// A character outside letters, digits, hyphen, underscore and (as first label) `*`.
+    #[error("the character {0:?} (U+{code:04X}) is not allowed in a name; write \\DDD to mean the octet", code = *.0 as u32)]
+    BadCharacter(char),
+}
+
+impl Name {
+    /// The root name.
+    pub fn root() -> Self {
+        Self(Box::new([0]))
+    }
+
+    /// Reads presentation form. With or without the final dot the name is absolute.
+    ///
+    /// Letters, digits, `-`, `_`, `*` and `/` may stand plain; every other octet must be escaped, so that look-alike
+    /// characters and other separators (U+3002) are refused instead of becoming different names.
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        match text {
+            "" => return Err(NameError::Empty),
+            "." => return Ok(Self::root()),
+            _ => {}
+        }
+        let mut wire = Vec::with_capacity(text.len() + 2);
+        let mut label = Vec::with_capacity(LABEL_MAX);
+        let mut rest = text.chars();
+        let mut open = true; // a label is being read: the text does not end behind a dot
+        while let Some(c) = rest.next() {
+            open = true;
+            match c {
+                '.' => {
+                    push_label(&mut wire, &label)?;
+                    label.clear();
+                    open = false;
+                }
+                '\\' => label.push(read_escape(&mut rest)?),
+                'a'..='z' | 'A'..='Z' | '0'..='9' | '-' | '_' | '*' | '/' => label.push(c as u8),
+                other => return Err(NameError::BadCharacter(other)),
+            }
+        }
+        if open {
+            push_label(&mut wire, &label)?;
+        }
+        wire.push(0);
+        if wire.len() > NAME_MAX {
+            return Err(NameError::TooLong);
+        }
+        Ok(Self(wire.into_boxed_slice()))
+    }
+
+    /// Takes a name that is already in uncompressed wire form; nothing when it is not one, or has octets behind it.
+    pub fn from_wire(wire: &[u8]) -> Option<Self> {
+        (wire_len(wire)? == wire.len()).then(|| Self(wire.into()))
+    }
+
+    /// The wire form, ending in the zero octet.
+    pub fn as_wire(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The labels from left to right, without the root label.
+    pub fn labels(&self) -> Labels<'_> {
+        labels(&self.0)
+    }
+
+    /// The name without its first label; nothing for the root.
+    pub fn parent(&self) -> Option<Self> {
+        parent(&self.0).map(|wire| Self(wire.into()))
+    }
+
+    /// The same name with ASCII letters in lower case.
+    pub fn to_lowercase(&self) -> Self {
+        Self(self.0.to_ascii_lowercase().into_boxed_slice())
+    }
+
+    /// Whether this name is `zone` or lies below it.
+    pub fn is_within(&self, zone: &Self) -> bool {
+        is_within(&self.0, &zone.0)
+    }
+
+    /// The name with one more label in front; nothing when it would be too long.
+    pub fn child(&self, label: &[u8]) -> Option<Self> {
+        let mut wire = Vec::with_capacity(self.0.len() + label.len() + 1);
+        push_label(&mut wire, label).ok()?;
+        wire.extend_from_slice(&self.0);
+        (wire.len() <= NAME_MAX).then(|| Self(wire.into_boxed_slice()))
+    }
+
+    /// Whether the first label is `*` alone: a wildcard (RFC 4592 §2.1.1).
+    pub fn is_wildcard(&self) -> bool {
+        self.0.starts_with(&[1, b'*'])
+    }
+
+    /// What the first label must end in, when it begins with `*` and goes on: a label end.
+    pub fn label_end(&self) -> Option<&[u8]> {
+        match self.labels().next()? {
+            [b'*', end @ ..] if !end.is_empty() => Some(end),
+            _ => None,
+        }
+    }
+}
+
+impl PartialEq for Name {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.eq_ignore_ascii_case(&other.0)
+    }
+}
+
+impl Eq for Name {}
+
+impl std::hash::Hash for Name {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        for octet in &self.0 {
+            state.write_u8(octet.to_ascii_lowercase());
+        }
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Presented(&self.0).fmt(f)
+    }
+}
+
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Presented(&self.0).fmt(f)
+    }
+}
+
+/// A name in uncompressed wire form, printed in presentation form without the final dot (the root as `.`).
+///
+/// Everything but letters, digits, `-`, `_`, `*` and `/` is escaped, so that nothing a client puts in a name can break
+/// a log line or a terminal.
+#[derive(Clone, Copy)]
+pub struct Presented<'a>(pub &'a [u8]);
+
+impl fmt::Display for Presented<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut first = true;
+        for label in labels(self.0) {
+            if !first {
+                f.write_str(".")?;
+            }
+            first = false;
+            for &octet in label {
+                match octet {
+                    b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'*' | b'/' => write!(f, "{}", octet as char)?,
+                    b'.' | b'\\' | b'"' | b'@' | b'$' | b'(' | b')' | b';' => write!(f, "\\{}", octet as char)?,
+                    _ => write!(f, "\\{octet:03}")?,
+                }
+            }
+        }
+        if first { f.write_str(".") } else { Ok(()) }
+    }
+}
+
+impl fmt::Debug for Presented<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The labels of a name in uncompressed wire form, from left to right, without the root label.
+#[derive(Clone)]
+pub struct Labels<'a>(&'a [u8]);
+
+impl<'a> Iterator for Labels<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let (&len, rest) = self.0.split_first()?;
+        if len == 0 {
+            return None;
+        }
+        let (label, rest) = rest.split_at_checked(len as usize)?;
+        self.0 = rest;
+        Some(label)
+    }
+}
+
+/// The labels of a name in uncompressed wire form.
+pub fn labels(wire: &[u8]) -> Labels<'_> {
+    Labels(wire)
+}
+
+/// The name behind the first label; nothing for the root.
+pub fn parent(wire: &[u8]) -> Option<&[u8]> {
+    let (&len, rest) = wire.split_first()?;
+    if len == 0 { None } else { rest.get(len as usize..) }
+}
+
+/// Whether `name` is `zone` or lies below it, both in uncompressed wire form, without regard to ASCII case.
+pub fn is_within(name: &[u8], zone: &[u8]) -> bool {
+    let mut rest = name;
+    while rest.len() > zone.len() {
+        match parent(rest) {
+            Some(up) => rest = up,
+            None => return false,
+        }
+    }
+    rest.eq_ignore_ascii_case(zone)
+}
+
+/// How long the uncompressed name at the start of `wire` is; nothing when there is none (a pointer, a label or name
+/// that is too long, or no end).
+pub fn wire_len(wire: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        let len = *wire.get(at)? as usize;
+        if len > LABEL_MAX {
+            return None;
+        }
+        at += 1 + len;
+        if at > NAME_MAX {
+            return None;
+        }
+        if len == 0 {
+            return Some(at);
+        }
+    }
+}
+
+fn push_label(wire: &mut Vec<u8>, label: &[u8]) -> Result<(), NameError> {
+    if label.is_empty() {
+        return Err(NameError::EmptyLabel);
+    }
+    if label.len() > LABEL_MAX {
+        return Err(NameError::LabelTooLong(label.escape_ascii().to_string()));
+    }
+    wire.push(label.len() as u8);
+    wire.extend_from_slice(label);
+    Ok(())
+}
+
+fn read_escape(rest: &mut std::str::Chars<'_>) -> Result<u8, NameError> {
+    let first = rest.next().ok_or(NameError::BadEscape)?;
+    let Some(hundreds) = first.to_digit(10) else {
+        return u8::try_from(first).map_err(|_| NameError::BadEscape);
+    };
+    let mut digit = || rest.next().and_then(|c| c.to_digit(10)).ok_or(NameError::BadEscape);
+    let value = hundreds * 100 + digit()? * 10 + digit()?;
+    u8::try_from(value).map_err(|_| NameError::BadEscape)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_and_wire_agree() {
+        for (text, wire) in [
+            (".", &b"\0"[..]),
+            ("a", b"\x01a\0"),
+            ("a.", b"\x01a\0"),
+            ("Ws.Eastus", b"\x02Ws\x06Eastus\0"),
+            (r"a\.b.c", b"\x03a.b\x01c\0"),
+            (r"\000\255", b"\x02\x00\xff\0"),
+            ("*-eastus.x", b"\x08*-eastus\x01x\0"),
+        ] {
+            let name = Name::parse(text).unwrap();
+            assert_eq!(name.as_wire(), wire, "{text}");
+            assert_eq!(Name::parse(&name.to_string()).unwrap().as_wire(), wire, "{text} printed and read again");
+        }
+    }
+
+    #[test]
+    fn what_is_no_name_is_said() {
+        let long_label = "a".repeat(64);
+        let long_name = ["a".repeat(63), "b".repeat(63), "c".repeat(63), "d".repeat(62)].join(".");
+        for (text, error) in [
+            ("", NameError::Empty),
+            (".a", NameError::EmptyLabel),
+            ("a..b", NameError::EmptyLabel),
+            (&long_label, NameError::LabelTooLong(long_label.clone())),
+            (&long_name, NameError::TooLong),
+            (r"a\", NameError::BadEscape),
+            (r"a\25", NameError::BadEscape),
+            (r"a\256", NameError::BadEscape),
+            ("a b", NameError::BadCharacter(' ')),
+            ("a。b", NameError::BadCharacter('。')),
+            ("ex\u{430}mple.com", NameError::BadCharacter('\u{430}')),
+        ] {
+            assert_eq!(Name::parse(text), Err(error), "{text}");
+        }
+        let longest = ["a".repeat(63), "b".repeat(63), "c".repeat(63), "d".repeat(61)].join(".");
+        assert_eq!(Name::parse(&longest).unwrap().as_wire().len(), NAME_MAX);
+    }
+
+    #[test]
+    fn a_dot_inside_a_label_is_not_a_label_end() {
+        assert_ne!(Name::parse(r"a\.b.com"), Name::parse("a.b.com"));
+        assert!(!Name::parse(r"x\.b.com").unwrap().is_within(&Name::parse("b.com").unwrap()));
+    }
+
+    #[test]
+    fn within_compares_whole_labels() {
+        let zone = Name::parse("ms").unwrap();
+        assert!(Name::parse("api.azureml.MS").unwrap().is_within(&zone));
+        assert!(zone.is_within(&zone) && zone.is_within(&Name::root()));
+        assert!(!Name::parse("forms").unwrap().is_within(&zone));
+        assert!(!Name::root().is_within(&zone));
+    }
+
+    #[test]
+    fn wildcard_and_label_end_differ() {
+        let wildcard = Name::parse("*.a").unwrap();
+        assert!(wildcard.is_wildcard() && wildcard.label_end().is_none());
+        let end = Name::parse("*-x.a").unwrap();
+        assert!(!end.is_wildcard());
+        assert_eq!(end.label_end(), Some(&b"-x"[..]));
+    }
+}
