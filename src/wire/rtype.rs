@@ -1,7 +1,7 @@
 //! Record types by number (RFC 1035 §3.2.2, RFC 6895, RFC 3597 §5 for the unknown ones).
 
 /// A record type or query type: the 16 bits of the wire.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Rtype(pub u16);
 
 impl Rtype {
