@@ -20,4 +20,7 @@
 //! `ARCHITECTURE.md` has the whole map.
 
 pub mod wire;
+pub mod cache;
 pub mod cli;
+pub mod document;
+pub mod records;

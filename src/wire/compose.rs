@@ -58,11 +58,32 @@ pub struct Verdict<'a> {
 /// Names are compressed (RFC 1035 §4.1.4). What does not fit is left out by whole RRsets; TC is set when that concerns
 /// answer or authority (RFC 2181 §9). Records are expected in section order.
 pub fn compose(query: &Query<'_>, records: &[OwnedRecord], verdict: &Verdict<'_>, limit: usize, out: &mut Vec<u8>) {
+    let reserve = if query.edns.is_some() { OPT_LEN + verdict.options.len() } else { 0 };
+    let (counts, truncated) = write_sections(query.question(), records, limit.saturating_sub(reserve), out);
+    let mut arcount = counts[2];
+    let rcode = client_rcode(query, verdict.rcode);
+    if let Some(edns) = query.edns {
+        push_opt(out, rcode, edns.dnssec_ok, verdict.options);
+        arcount += 1;
+    }
+    let mut flags = header::QR | header::RA | (query.header.flags & (header::RD | header::CD)) | (rcode.0 & header::RCODE);
+    for (set, flag) in [(verdict.authoritative, header::AA), (verdict.authentic, header::AD), (truncated, header::TC)] {
+        if set {
+            flags |= flag;
+        }
+    }
+    let head = Header { id: query.header.id, flags, qdcount: 1, ancount: counts[0], nscount: counts[1], arcount };
+    if let Some(place) = out.first_chunk_mut::<HEADER_LEN>() {
+        *place = head.to_bytes();
+    }
+}
+
+/// Writes room for a header, the question, and as many whole RRsets as fit into `room` octets. Gives the number of
+/// records in each section, and whether answer or authority lack some.
+pub fn write_sections(question: &[u8], records: &[OwnedRecord], room: usize, out: &mut Vec<u8>) -> ([u16; 3], bool) {
     out.clear();
     out.resize(HEADER_LEN, 0);
-    out.extend_from_slice(query.question());
-    let reserve = if query.edns.is_some() { OPT_LEN + verdict.options.len() } else { 0 };
-    let room = limit.saturating_sub(reserve);
+    out.extend_from_slice(question);
     let mut names = Compressor::new(out);
     let mut counts = [0u16; 3];
     let mut truncated = false;
@@ -85,22 +106,7 @@ pub fn compose(query: &Query<'_>, records: &[OwnedRecord], verdict: &Verdict<'_>
             *count += rrset.len() as u16;
         }
     }
-    let mut arcount = counts[2];
-    let rcode = client_rcode(query, verdict.rcode);
-    if let Some(edns) = query.edns {
-        push_opt(out, rcode, edns.dnssec_ok, verdict.options);
-        arcount += 1;
-    }
-    let mut flags = header::QR | header::RA | (query.header.flags & (header::RD | header::CD)) | (rcode.0 & header::RCODE);
-    for (set, flag) in [(verdict.authoritative, header::AA), (verdict.authentic, header::AD), (truncated, header::TC)] {
-        if set {
-            flags |= flag;
-        }
-    }
-    let head = Header { id: query.header.id, flags, qdcount: 1, ancount: counts[0], nscount: counts[1], arcount };
-    if let Some(place) = out.first_chunk_mut::<HEADER_LEN>() {
-        *place = head.to_bytes();
-    }
+    (counts, truncated)
 }
 
 /// A response code that needs EDNS cannot be said to a client without it: SERVFAIL instead.

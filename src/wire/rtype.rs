@@ -28,3 +28,9 @@ impl Rtype {
     /// Every type (RFC 1035, RFC 8482).
     pub const ANY: Self = Self(255);
 }
+impl Rtype { /// stub
+ pub fn parse(t: &str) -> Option<Self> { Some(match t { "A" => Self::A, "AAAA" => Self::AAAA, "CNAME" => Self::CNAME, "PTR" => Self::PTR, "NS" => Self::NS, "TXT" => Self::TXT, _ => return None }) }
+ /// stub
+ pub fn is_meta(self) -> bool { self == Self::ANY }
+}
+impl std::fmt::Display for Rtype { fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { write!(f, "TYPE{}", self.0) } }
