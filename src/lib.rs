@@ -23,4 +23,7 @@ pub mod wire;
 pub mod cache;
 pub mod cli;
 pub mod document;
+pub mod engine;
+pub mod forward;
 pub mod records;
+pub mod sys;

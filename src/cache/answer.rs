@@ -26,8 +26,12 @@ pub struct Answer {
     errors: Box<[u8]>,
     rcode: Rcode,
     ttl: u32,
-    has_alias: bool,
+    /// Where the CNAMEs lead from the question's name, in this order: lower case wire form.
+    targets: Box<[Box<[u8]>]>,
 }
+
+/// How many CNAMEs of an answer are followed.
+const TARGETS_MAX: usize = 32;
 
 impl Answer {
     /// Takes an answer that was accepted; nothing when it cannot be read to its end.
@@ -61,14 +65,14 @@ impl Answer {
             ttl = ttl.min(seconds);
             ttls.push((u16::try_from(record.ttl_at).ok()?, seconds));
         }
-        let has_alias = message.section(Section::Answer).any(|record| record.rtype == Rtype::CNAME);
+        let targets = targets(&message);
         let mut message = without_opt.into_boxed_slice();
         for &(place, seconds) in &ttls {
             message.get_mut(place as usize..place as usize + 4)?.copy_from_slice(&seconds.to_be_bytes());
         }
         message.get_mut(..2)?.fill(0);
         let ttl_places = ttls.into_iter().map(|(place, _)| place).collect();
-        Some(Self { message, ttl_places, errors: errors.into(), rcode, ttl, has_alias })
+        Some(Self { message, ttl_places, errors: errors.into(), rcode, ttl, targets })
     }
 
     /// How long it may be kept, seconds; 0 for failures, and for negative answers without an SOA (RFC 2308 §5).
@@ -81,9 +85,9 @@ impl Answer {
         self.rcode
     }
 
-    /// Whether there is a CNAME among the answers.
-    pub fn has_alias(&self) -> bool {
-        self.has_alias
+    /// Where its CNAMEs lead, from the question's name on: names in lower case wire form.
+    pub fn targets(&self) -> impl Iterator<Item = &[u8]> {
+        self.targets.iter().map(|target| &**target)
     }
 
     /// Whether the upstream called the data authentic (AD).
@@ -98,7 +102,7 @@ impl Answer {
 
     /// Octets of memory that it takes besides its key.
     pub fn octets(&self) -> usize {
-        size_of::<Self>() + self.message.len() + self.ttl_places.len() * 2 + self.errors.len()
+        size_of::<Self>() + self.message.len() + self.ttl_places.len() * 2 + self.errors.len() + self.targets.iter().map(|target| target.len() + 16).sum::<usize>()
     }
 
     /// All its records `age` seconds later, names uncompressed.
@@ -196,9 +200,30 @@ fn negative_ttl(message: &Message<'_>, rcode: Rcode, limits: &TtlLimits) -> Nega
     Negative::For(sane_ttl(soa.ttl).min(minimum).min(most))
 }
 
+/// Follows the CNAMEs from the question's name, whatever their order in the message.
+fn targets(message: &Message<'_>) -> Box<[Box<[u8]>]> {
+    let aliases = message.section(Section::Answer).filter(|record| record.rtype == Rtype::CNAME);
+    let mut aliases: Vec<_> = aliases.filter_map(|record| Some((message.owner(record)?, message.target(record)?))).collect();
+    let mut targets = Vec::new();
+    let mut current = qname(message);
+    while let Some(name) = current {
+        // Each alias is followed once, so a loop among them ends.
+        let next = aliases.iter().position(|(owner, _)| *owner == name).map(|at| aliases.swap_remove(at).1);
+        if let Some(target) = next.as_ref().filter(|_| targets.len() < TARGETS_MAX) {
+            targets.push(target.to_lowercase().as_wire().into());
+        }
+        current = next;
+    }
+    targets.into_boxed_slice()
+}
+
+fn qname(message: &Message<'_>) -> Option<Name> {
+    crate::wire::message::read_name(message.bytes, HEADER_LEN).map(|(name, _)| name)
+}
+
 /// The question's name and every CNAME's target.
 fn names_of<'m>(message: &'m Message<'_>) -> impl Iterator<Item = Name> + 'm {
-    let qname = crate::wire::message::read_name(message.bytes, HEADER_LEN).map(|(name, _)| name);
+    let qname = qname(message);
     let targets = message.section(Section::Answer).filter(|record| record.rtype == Rtype::CNAME);
     qname.into_iter().chain(targets.filter_map(|record| message.target(record)))
 }

@@ -209,7 +209,7 @@ pub(super) fn push_rrset(out: &mut Vec<u8>, rtype: Rtype, view: ViewId, ttl: u32
 }
 
 /// Writes one record whose owner is the question's name.
-pub(super) fn push_record(out: &mut Vec<u8>, rtype: Rtype, ttl: u32, data: &[u8]) {
+pub fn push_record(out: &mut Vec<u8>, rtype: Rtype, ttl: u32, data: &[u8]) {
     let [t0, t1] = rtype.0.to_be_bytes();
     let [x0, x1, x2, x3] = ttl.to_be_bytes();
     let [l0, l1] = (data.len() as u16).to_be_bytes();

@@ -17,7 +17,7 @@ mod view;
 mod zone;
 
 pub use compile::{TableSettings, compile};
-pub use entry::Rrset;
+pub use entry::{Rrset, push_record};
 pub use file::{RecordSpec, read_records};
 pub use table::{Lookup, Match, Pointers, Soa, Table, TableStats};
 pub use view::Views;

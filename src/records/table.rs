@@ -131,6 +131,16 @@ impl Table {
         self.below_encloser(qname, qtype, client)
     }
 
+    /// TTL of records that state none and of negative answers, seconds.
+    pub fn ttl(&self) -> u32 {
+        self.negative_ttl
+    }
+
+    /// Who sees what.
+    pub fn views(&self) -> &Views {
+        &self.views
+    }
+
     /// How much is in it.
     pub fn stats(&self) -> TableStats {
         self.stats
@@ -335,6 +345,13 @@ pub struct Soa<'t> {
     /// TTL and data of the SOA that the table has at the zone's apex.
     own: Option<(u32, &'t [u8])>,
     negative_ttl: u32,
+}
+
+impl Soa<'static> {
+    /// A synthesised one: its owner is the last `owner_len` octets of the name asked.
+    pub fn new(owner_len: usize, negative_ttl: u32) -> Self {
+        Self { owner_len, own: None, negative_ttl }
+    }
 }
 
 impl Soa<'_> {
