@@ -19,5 +19,6 @@
 //! decides nothing. `azure` and `generate` turn metadata into records files and know nothing of the server.
 //! `ARCHITECTURE.md` has the whole map.
 
-pub mod wire;
 pub mod cli;
+pub mod records;
+pub mod wire;

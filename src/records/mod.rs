@@ -1,0 +1,5 @@
+//! The records table.
+
+#![deny(clippy::indexing_slicing)]
+
+pub mod rdata;
