@@ -11,6 +11,7 @@
 mod address;
 mod bitmap;
 mod encoded;
+mod field;
 mod generic;
 mod location;
 mod number;
@@ -25,6 +26,7 @@ mod token;
 mod wire;
 
 use crate::wire::{NameError, Rtype};
+use field::Field;
 use schema::Schema;
 use token::Tokens;
 use wire::{Wire, Words};
@@ -40,7 +42,11 @@ pub const RDATA_MAX: usize = 65535;
 /// [`RdataError`] with the place in `text`, when the text is not data of this type, is larger than [`RDATA_MAX`], or
 /// the type can never be a record ([`Rtype::is_meta`]).
 pub fn parse(rtype: Rtype, text: &str) -> Result<Vec<u8>, RdataError> {
-    read(rtype, text).map_err(|fault| RdataError { rtype, at: fault.at, problem: fault.problem })
+    read(rtype, text).map_err(|fault| RdataError {
+        rtype,
+        at: fault.at,
+        problem: fault.problem,
+    })
 }
 
 /// Prints record data in presentation form, names with their final dot, everything unprintable escaped.
@@ -80,7 +86,12 @@ impl RdataError {
     }
 
     fn fields_repeat(&self) -> bool {
-        schema::find(self.rtype).is_some_and(|schema| schema.fields.iter().any(|(_, field)| *field == schema::Field::Strings))
+        schema::find(self.rtype).is_some_and(|schema| {
+            schema
+                .fields
+                .iter()
+                .any(|(_, field)| *field == Field::Strings)
+        })
     }
 }
 
@@ -194,17 +205,26 @@ struct Fault {
 
 fn read(rtype: Rtype, text: &str) -> Result<Vec<u8>, Fault> {
     if rtype.is_meta() {
-        return Err(Fault { at: 0, problem: Problem::Meta(rtype) });
+        return Err(Fault {
+            at: 0,
+            problem: Problem::Meta(rtype),
+        });
     }
     let mut tokens = Tokens::new(text);
     let mut rdata = Vec::new();
     if tokens.skip_if(generic::MARK) {
         generic::read(&mut tokens, &mut rdata)?;
         if schema::find(rtype).is_some() && fitting(rtype, &rdata).is_none() {
-            return Err(Fault { at: 0, problem: Problem::NotOf(rtype) });
+            return Err(Fault {
+                at: 0,
+                problem: Problem::NotOf(rtype),
+            });
         }
     } else {
-        let schema = schema::find(rtype).ok_or(Fault { at: 0, problem: Problem::NumberOnly(rtype) })?;
+        let schema = schema::find(rtype).ok_or(Fault {
+            at: 0,
+            problem: Problem::NumberOnly(rtype),
+        })?;
         for &(label, field) in schema.fields {
             tokens.label = label;
             field.read(&mut tokens, &mut rdata)?;
@@ -212,7 +232,10 @@ fn read(rtype: Rtype, text: &str) -> Result<Vec<u8>, Fault> {
         tokens.end()?;
     }
     if rdata.len() > RDATA_MAX {
-        return Err(Fault { at: 0, problem: Problem::TooLong(rdata.len()) });
+        return Err(Fault {
+            at: 0,
+            problem: Problem::TooLong(rdata.len()),
+        });
     }
     Ok(rdata)
 }

@@ -17,18 +17,23 @@ impl Rtype {
         if text == "*" {
             return Some(Self::ANY);
         }
-        let known = MNEMONICS.iter().find(|(_, mnemonic)| mnemonic.eq_ignore_ascii_case(text));
+        let known = MNEMONICS
+            .iter()
+            .find(|(_, mnemonic)| mnemonic.eq_ignore_ascii_case(text));
         if let Some(&(number, _)) = known {
             return Some(Self(number));
         }
         let (prefix, digits) = text.split_at_checked(4)?;
-        let plain = prefix.eq_ignore_ascii_case("TYPE") && digits.bytes().all(|digit| digit.is_ascii_digit());
+        let plain = prefix.eq_ignore_ascii_case("TYPE")
+            && digits.bytes().all(|digit| digit.is_ascii_digit());
         plain.then(|| digits.parse().ok().map(Self))?
     }
 
     /// The mnemonic of the registry; nothing for a type that has none.
     pub fn mnemonic(self) -> Option<&'static str> {
-        let at = MNEMONICS.binary_search_by_key(&self.0, |&(number, _)| number).ok()?;
+        let at = MNEMONICS
+            .binary_search_by_key(&self.0, |&(number, _)| number)
+            .ok()?;
         MNEMONICS.get(at).map(|&(_, mnemonic)| mnemonic)
     }
 
@@ -269,7 +274,10 @@ mod tests {
 
     #[test]
     fn the_list_is_in_order() {
-        assert!(MNEMONICS.is_sorted_by(|a, b| a.0 < b.0), "found by binary search");
+        assert!(
+            MNEMONICS.is_sorted_by(|a, b| a.0 < b.0),
+            "found by binary search"
+        );
     }
 
     #[test]
@@ -288,7 +296,18 @@ mod tests {
         assert_eq!(Rtype::parse("*"), Some(Rtype::ANY));
         assert_eq!(Rtype(65280).to_string(), "TYPE65280");
         assert_eq!(format!("{:?} {:>6}|", Rtype::MX, Rtype::MX), "MX     MX|");
-        for text in ["", "A ", "TYPE", "TYPE65536", "TYPE+1", "TYPE-1", "TYPE 1", "ADDRESS", "TÿPE1", "tyé"] {
+        for text in [
+            "",
+            "A ",
+            "TYPE",
+            "TYPE65536",
+            "TYPE+1",
+            "TYPE-1",
+            "TYPE 1",
+            "ADDRESS",
+            "TÿPE1",
+            "tyé",
+        ] {
             assert_eq!(Rtype::parse(text), None, "{text:?}");
         }
     }
@@ -306,10 +325,21 @@ mod tests {
 
     #[test]
     fn what_cannot_be_a_record_is_meta() {
-        for mnemonic in ["OPT", "TSIG", "TKEY", "IXFR", "AXFR", "MAILB", "MAILA", "ANY", "NXNAME", "TYPE0"] {
+        for mnemonic in [
+            "OPT", "TSIG", "TKEY", "IXFR", "AXFR", "MAILB", "MAILA", "ANY", "NXNAME", "TYPE0",
+        ] {
             assert!(Rtype::parse(mnemonic).unwrap().is_meta(), "{mnemonic}");
         }
-        for mnemonic in ["A", "APL", "NULL", "EUI64", "URI", "DLV", "TYPE127", "TYPE65280"] {
+        for mnemonic in [
+            "A",
+            "APL",
+            "NULL",
+            "EUI64",
+            "URI",
+            "DLV",
+            "TYPE127",
+            "TYPE65280",
+        ] {
             assert!(!Rtype::parse(mnemonic).unwrap().is_meta(), "{mnemonic}");
         }
     }

@@ -13,7 +13,8 @@ pub(super) const WANT_IPV6: &str = "groups of up to four hexadecimal digits with
 const WANT_EUI: &str = "pairs of hexadecimal digits with hyphens between";
 const WANT_GROUPS: &str = "four groups of up to four hexadecimal digits with colons between";
 const WANT_NSAP: &str = "0x and pairs of hexadecimal digits";
-const WANT_PREFIX: &str = "1:ADDRESS/LENGTH for IPv4 or 2:ADDRESS/LENGTH for IPv6, with a ! in front for an exception";
+const WANT_PREFIX: &str =
+    "1:ADDRESS/LENGTH for IPv4 or 2:ADDRESS/LENGTH for IPv6, with a ! in front for an exception";
 
 /// Address families of APL (IANA registry "Address Family Numbers").
 const FAMILY_IPV4: u16 = 1;
@@ -24,34 +25,48 @@ const NEGATION: u8 = 0x80;
 /// Reads an IPv4 address: a dotted quad without leading zeros.
 pub(super) fn read_ipv4(tokens: &mut Tokens<'_>, rdata: &mut Vec<u8>) -> Result<(), Fault> {
     let token = tokens.word()?;
-    let address: Ipv4Addr = token.raw.parse().map_err(|_| tokens.not(token, WANT_IPV4))?;
+    let address: Ipv4Addr = token
+        .raw
+        .parse()
+        .map_err(|_| tokens.not(token, WANT_IPV4))?;
     rdata.extend_from_slice(&address.octets());
     Ok(())
 }
 
 /// Prints an IPv4 address.
 pub(super) fn present_ipv4(wire: &mut Wire<'_>, words: &mut Words) -> Option<()> {
-    wire.array::<4>().map(|octets| words.word(Ipv4Addr::from(octets)))
+    wire.array::<4>()
+        .map(|octets| words.word(Ipv4Addr::from(octets)))
 }
 
 /// Reads an IPv6 address in any form of RFC 4291 §2.2.
 pub(super) fn read_ipv6(tokens: &mut Tokens<'_>, rdata: &mut Vec<u8>) -> Result<(), Fault> {
     let token = tokens.word()?;
-    let address: Ipv6Addr = token.raw.parse().map_err(|_| tokens.not(token, WANT_IPV6))?;
+    let address: Ipv6Addr = token
+        .raw
+        .parse()
+        .map_err(|_| tokens.not(token, WANT_IPV6))?;
     rdata.extend_from_slice(&address.octets());
     Ok(())
 }
 
 /// Prints an IPv6 address.
 pub(super) fn present_ipv6(wire: &mut Wire<'_>, words: &mut Words) -> Option<()> {
-    wire.array::<16>().map(|octets| words.word(Ipv6Addr::from(octets)))
+    wire.array::<16>()
+        .map(|octets| words.word(Ipv6Addr::from(octets)))
 }
 
 /// Reads an EUI of that many octets (RFC 7043).
-pub(super) fn read_eui(len: usize, tokens: &mut Tokens<'_>, rdata: &mut Vec<u8>) -> Result<(), Fault> {
+pub(super) fn read_eui(
+    len: usize,
+    tokens: &mut Tokens<'_>,
+    rdata: &mut Vec<u8>,
+) -> Result<(), Fault> {
     let token = tokens.word()?;
     let octets: Option<Vec<u8>> = token.raw.split('-').map(hex_pair).collect();
-    let octets = octets.filter(|octets| octets.len() == len).ok_or_else(|| tokens.not(token, WANT_EUI))?;
+    let octets = octets
+        .filter(|octets| octets.len() == len)
+        .ok_or_else(|| tokens.not(token, WANT_EUI))?;
     rdata.extend_from_slice(&octets);
     Ok(())
 }
@@ -63,7 +78,11 @@ fn hex_pair(text: &str) -> Option<u8> {
 
 /// Prints an EUI of that many octets.
 pub(super) fn present_eui(len: usize, wire: &mut Wire<'_>, words: &mut Words) -> Option<()> {
-    let pairs: Vec<String> = wire.take(len)?.iter().map(|octet| format!("{octet:02x}")).collect();
+    let pairs: Vec<String> = wire
+        .take(len)?
+        .iter()
+        .map(|octet| format!("{octet:02x}"))
+        .collect();
     words.word(pairs.join("-"));
     Some(())
 }
@@ -72,13 +91,16 @@ pub(super) fn present_eui(len: usize, wire: &mut Wire<'_>, words: &mut Words) ->
 pub(super) fn read_groups(tokens: &mut Tokens<'_>, rdata: &mut Vec<u8>) -> Result<(), Fault> {
     let token = tokens.word()?;
     let groups: Option<Vec<u16>> = token.raw.split(':').map(hex_group).collect();
-    let groups = groups.filter(|groups| groups.len() == 4).ok_or_else(|| tokens.not(token, WANT_GROUPS))?;
+    let groups = groups
+        .filter(|groups| groups.len() == 4)
+        .ok_or_else(|| tokens.not(token, WANT_GROUPS))?;
     rdata.extend(groups.into_iter().flat_map(u16::to_be_bytes));
     Ok(())
 }
 
 fn hex_group(text: &str) -> Option<u16> {
-    let plain = (1..=4).contains(&text.len()) && text.bytes().all(|digit| digit.is_ascii_hexdigit());
+    let plain =
+        (1..=4).contains(&text.len()) && text.bytes().all(|digit| digit.is_ascii_hexdigit());
     plain.then(|| u16::from_str_radix(text, 16).ok())?
 }
 
@@ -93,9 +115,21 @@ pub(super) fn present_groups(wire: &mut Wire<'_>, words: &mut Words) -> Option<(
 pub(super) fn read_nsap(tokens: &mut Tokens<'_>, rdata: &mut Vec<u8>) -> Result<(), Fault> {
     let token = tokens.word()?;
     let wrong = || tokens.not(token, WANT_NSAP);
-    let digits = token.raw.strip_prefix("0x").or_else(|| token.raw.strip_prefix("0X")).ok_or_else(wrong)?;
+    let digits = token
+        .raw
+        .strip_prefix("0x")
+        .or_else(|| token.raw.strip_prefix("0X"))
+        .ok_or_else(wrong)?;
     let digits = digits.replace('.', "");
-    let octets = HEX.decode(Token { at: token.at, raw: &digits }, tokens.label).map_err(|_| wrong())?;
+    let octets = HEX
+        .decode(
+            Token {
+                at: token.at,
+                raw: &digits,
+            },
+            tokens.label,
+        )
+        .map_err(|_| wrong())?;
     if octets.is_empty() {
         return Err(wrong());
     }
@@ -119,7 +153,9 @@ pub(super) fn read_prefixes(tokens: &mut Tokens<'_>, rdata: &mut Vec<u8>) -> Res
 }
 
 fn push_prefix(text: &str, rdata: &mut Vec<u8>) -> Option<()> {
-    let (negation, text) = text.strip_prefix('!').map_or((0, text), |rest| (NEGATION, rest));
+    let (negation, text) = text
+        .strip_prefix('!')
+        .map_or((0, text), |rest| (NEGATION, rest));
     let (family, text) = text.split_once(':')?;
     let (address, prefix) = text.split_once('/')?;
     let family = u16::try_from(decimal(family, u64::from(u16::MAX))?).ok()?;
@@ -138,7 +174,10 @@ fn push_prefix(text: &str, rdata: &mut Vec<u8>) -> Option<()> {
 
 /// The octets up to the last that is not zero.
 pub(super) fn without_final_zeros(octets: &[u8]) -> &[u8] {
-    let len = octets.iter().rposition(|&octet| octet != 0).map_or(0, |last| last + 1);
+    let len = octets
+        .iter()
+        .rposition(|&octet| octet != 0)
+        .map_or(0, |last| last + 1);
     octets.get(..len).unwrap_or_default()
 }
 

@@ -46,8 +46,17 @@ pub(super) struct Encoding {
 
 impl Encoding {
     /// Reads all that is left of the text; at least `min` octets.
-    pub(super) fn read_rest(&self, tokens: &mut Tokens<'_>, rdata: &mut Vec<u8>, min: usize) -> Result<(), Fault> {
-        let first = if min > 0 { Some(tokens.word()?) } else { tokens.next_word()? };
+    pub(super) fn read_rest(
+        &self,
+        tokens: &mut Tokens<'_>,
+        rdata: &mut Vec<u8>,
+        min: usize,
+    ) -> Result<(), Fault> {
+        let first = if min > 0 {
+            Some(tokens.word()?)
+        } else {
+            tokens.next_word()?
+        };
         let Some(first) = first else { return Ok(()) };
         let mut decoder = Decoder::new(self);
         let mut last = first;
@@ -58,7 +67,11 @@ impl Encoding {
         }
         let octets = decoder.finish(last, tokens.label)?;
         if octets.len() < min {
-            return Err(first.fault(Problem::TooShort { label: tokens.label, len: octets.len(), min }));
+            return Err(first.fault(Problem::TooShort {
+                label: tokens.label,
+                len: octets.len(),
+                min,
+            }));
         }
         rdata.extend_from_slice(&octets);
         Ok(())
@@ -72,7 +85,12 @@ impl Encoding {
     }
 
     /// Prints all that is left of the data; at least `min` octets.
-    pub(super) fn present_rest(&self, wire: &mut Wire<'_>, words: &mut Words, min: usize) -> Option<()> {
+    pub(super) fn present_rest(
+        &self,
+        wire: &mut Wire<'_>,
+        words: &mut Words,
+        min: usize,
+    ) -> Option<()> {
         let octets = wire.rest();
         if !octets.is_empty() {
             words.word(self.encode(octets));
@@ -96,19 +114,29 @@ impl Encoding {
         if count > 0 {
             text.push(self.digit(held << (self.bits - count)));
         }
-        while self.padded && text.len() % 4 != 0 {
+        while self.padded && !text.len().is_multiple_of(4) {
             text.push('=');
         }
         text
     }
 
     fn digit(&self, value: u32) -> char {
-        self.digits.get(value as usize).copied().map_or('?', char::from)
+        self.digits
+            .get(value as usize)
+            .copied()
+            .map_or('?', char::from)
     }
 
     fn value(&self, c: char) -> Option<u32> {
-        let c = if self.any_case { c.to_ascii_uppercase() } else { c };
-        let at = self.digits.iter().position(|&digit| char::from(digit) == c)?;
+        let c = if self.any_case {
+            c.to_ascii_uppercase()
+        } else {
+            c
+        };
+        let at = self
+            .digits
+            .iter()
+            .position(|&digit| char::from(digit) == c)?;
         u32::try_from(at).ok()
     }
 }
@@ -126,19 +154,37 @@ struct Decoder<'a> {
 
 impl<'a> Decoder<'a> {
     fn new(encoding: &'a Encoding) -> Self {
-        Self { encoding, octets: Vec::new(), held: 0, count: 0, characters: 0, padding: 0 }
+        Self {
+            encoding,
+            octets: Vec::new(),
+            held: 0,
+            count: 0,
+            characters: 0,
+            padding: 0,
+        }
     }
 
     fn take(&mut self, token: Token<'_>, label: &'static str) -> Result<(), Fault> {
         for (i, c) in token.raw.char_indices() {
             let want = self.encoding.want;
-            let wrong = || Fault { at: token.at + i, problem: Problem::Not { found: c.to_string(), label, want } };
+            let wrong = || Fault {
+                at: token.at + i,
+                problem: Problem::Not {
+                    found: c.to_string(),
+                    label,
+                    want,
+                },
+            };
             self.characters += 1;
             if self.encoding.padded && c == '=' {
                 self.padding += 1;
                 continue;
             }
-            let value = self.encoding.value(c).filter(|_| self.padding == 0).ok_or_else(wrong)?;
+            let value = self
+                .encoding
+                .value(c)
+                .filter(|_| self.padding == 0)
+                .ok_or_else(wrong)?;
             self.held = (self.held << self.encoding.bits) | value;
             self.count += self.encoding.bits;
             if self.count >= 8 {
@@ -153,11 +199,18 @@ impl<'a> Decoder<'a> {
     /// The octets, when the text ended where an octet ends and filled up as it must.
     fn finish(self, last: Token<'_>, label: &'static str) -> Result<Vec<u8>, Fault> {
         let whole = self.count < self.encoding.bits && self.held == 0;
-        let filled = !self.encoding.padded || (self.characters.is_multiple_of(4) && self.padding <= 2);
+        let filled =
+            !self.encoding.padded || (self.characters.is_multiple_of(4) && self.padding <= 2);
         if whole && filled {
             return Ok(self.octets);
         }
-        Err(Fault { at: last.at + last.raw.len(), problem: Problem::CutOff { label, want: self.encoding.whole } })
+        Err(Fault {
+            at: last.at + last.raw.len(),
+            problem: Problem::CutOff {
+                label,
+                want: self.encoding.whole,
+            },
+        })
     }
 }
 
@@ -182,7 +235,11 @@ mod tests {
         ] {
             for (encoding, text) in [(&HEX, hex), (&BASE32, base32), (&BASE64, base64)] {
                 assert_eq!(encoding.encode(octets.as_bytes()), text);
-                assert_eq!(decode(encoding, text).as_deref(), Some(octets.as_bytes()), "{text}");
+                assert_eq!(
+                    decode(encoding, text).as_deref(),
+                    Some(octets.as_bytes()),
+                    "{text}"
+                );
             }
         }
         assert_eq!(decode(&HEX, "aF"), Some(vec![0xaf]));
@@ -197,7 +254,9 @@ mod tests {
         for text in ["C", "CPN", "CPNMUO", "CP", "WW"] {
             assert_eq!(decode(&BASE32, text), None, "{text}");
         }
-        for text in ["Z", "Zg", "Zg=", "Zg===", "Zh==", "Zm8", "Zm9=", "=Zg=", "Zg==Zg==", "====", "Zm9-"] {
+        for text in [
+            "Z", "Zg", "Zg=", "Zg===", "Zh==", "Zm8", "Zm9=", "=Zg=", "Zg==Zg==", "====", "Zm9-",
+        ] {
             assert_eq!(decode(&BASE64, text), None, "{text}");
         }
     }

@@ -1,8 +1,8 @@
 //! Numbers of 8 to 64 bits, with mnemonics for some of them.
 
+use super::Fault;
 use super::token::{Token, Tokens};
 use super::wire::{Wire, Words};
-use super::Fault;
 
 /// Names of numbers.
 pub(super) type Mnemonics = &'static [(&'static str, u16)];
@@ -52,7 +52,8 @@ pub(super) const SCHEMES: Mnemonics = &[("NOTIFY", 1)];
 const WANT_U8: &str = "a number from 0 to 255";
 const WANT_U16: &str = "a number from 0 to 65535";
 const WANT_U32: &str = "a number from 0 to 4294967295";
-const WANT_U64: &str = "a number from 0 to 18446744073709551615, or two of 32 bits with a dot between";
+const WANT_U64: &str =
+    "a number from 0 to 18446744073709551615, or two of 32 bits with a dot between";
 const WANT_NAMED: &str = "a number in its range or a mnemonic";
 const WANT_PERIOD: &str = "seconds, or a period such as 1h30m";
 
@@ -79,7 +80,10 @@ pub(super) fn read_into(tokens: &mut Tokens<'_>, octets: &mut [u8]) -> Result<()
 }
 
 /// Reads a number of `N` octets (1, 2 or 4).
-pub(super) fn read<const N: usize>(tokens: &mut Tokens<'_>, rdata: &mut Vec<u8>) -> Result<(), Fault> {
+pub(super) fn read<const N: usize>(
+    tokens: &mut Tokens<'_>,
+    rdata: &mut Vec<u8>,
+) -> Result<(), Fault> {
     let mut octets = [0; N];
     read_into(tokens, &mut octets)?;
     rdata.extend_from_slice(&octets);
@@ -87,7 +91,11 @@ pub(super) fn read<const N: usize>(tokens: &mut Tokens<'_>, rdata: &mut Vec<u8>)
 }
 
 /// Reads a number of 8 bits, or its mnemonic.
-pub(super) fn read_named_u8(names: Mnemonics, tokens: &mut Tokens<'_>, rdata: &mut Vec<u8>) -> Result<(), Fault> {
+pub(super) fn read_named_u8(
+    names: Mnemonics,
+    tokens: &mut Tokens<'_>,
+    rdata: &mut Vec<u8>,
+) -> Result<(), Fault> {
     let token = tokens.word()?;
     let value = named(names, token).and_then(|value| u8::try_from(value).ok());
     rdata.push(value.ok_or_else(|| tokens.not(token, WANT_NAMED))?);
@@ -95,7 +103,11 @@ pub(super) fn read_named_u8(names: Mnemonics, tokens: &mut Tokens<'_>, rdata: &m
 }
 
 /// Reads a number of 16 bits, or its mnemonic.
-pub(super) fn read_named_u16(names: Mnemonics, tokens: &mut Tokens<'_>, rdata: &mut Vec<u8>) -> Result<(), Fault> {
+pub(super) fn read_named_u16(
+    names: Mnemonics,
+    tokens: &mut Tokens<'_>,
+    rdata: &mut Vec<u8>,
+) -> Result<(), Fault> {
     let token = tokens.word()?;
     let value = named(names, token).ok_or_else(|| tokens.not(token, WANT_NAMED))?;
     rdata.extend_from_slice(&value.to_be_bytes());
@@ -103,8 +115,12 @@ pub(super) fn read_named_u16(names: Mnemonics, tokens: &mut Tokens<'_>, rdata: &
 }
 
 fn named(names: Mnemonics, token: Token<'_>) -> Option<u16> {
-    let known = names.iter().find(|(name, _)| name.eq_ignore_ascii_case(token.raw));
-    known.map(|&(_, value)| value).or_else(|| decimal(token.raw, u64::from(u16::MAX))?.try_into().ok())
+    let known = names
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case(token.raw));
+    known
+        .map(|&(_, value)| value)
+        .or_else(|| decimal(token.raw, u64::from(u16::MAX))?.try_into().ok())
 }
 
 /// Reads a period of 32 bits: seconds, or amounts with the units of zone files (`1w2d3h4m5s`).
@@ -185,7 +201,21 @@ mod tests {
     #[test]
     fn periods_agree_with_hickory() {
         for text in [
-            "0", "3600", "1h", "1H30m", "1w2d3h4m5s", "3w3w", "4294967295", "4294967296", "7102w", "", "h", "1h30", "1y", "s1", "1é",
+            "0",
+            "3600",
+            "1h",
+            "1H30m",
+            "1w2d3h4m5s",
+            "3w3w",
+            "4294967295",
+            "4294967296",
+            "7102w",
+            "",
+            "h",
+            "1h30",
+            "1y",
+            "s1",
+            "1é",
             "-1s",
         ] {
             let theirs = hickory_proto::serialize::txt::parse_ttl(text).ok();

@@ -66,7 +66,11 @@ fn read_by_kind(kind: u8, tokens: &mut Tokens<'_>, rdata: &mut Vec<u8>) -> Resul
     match kind {
         0 => {
             let token = tokens.word()?;
-            if token.raw == "." { Ok(()) } else { Err(tokens.not(token, "a dot, because its type is 0")) }
+            if token.raw == "." {
+                Ok(())
+            } else {
+                Err(tokens.not(token, "a dot, because its type is 0"))
+            }
         }
         1 => address::read_ipv4(tokens, rdata),
         2 => address::read_ipv6(tokens, rdata),
@@ -111,8 +115,12 @@ pub(super) fn read_identity(tokens: &mut Tokens<'_>, rdata: &mut Vec<u8>) -> Res
 /// Prints algorithm, identity tag and public key of HIP; neither may be empty, an empty word cannot be written.
 pub(super) fn present_identity(wire: &mut Wire<'_>, words: &mut Words) -> Option<()> {
     let (tag_len, algorithm, key_len) = (wire.u8()?, wire.u8()?, wire.u16()?);
-    let tag = wire.take(usize::from(tag_len)).filter(|tag| !tag.is_empty())?;
-    let key = wire.take(usize::from(key_len)).filter(|key| !key.is_empty())?;
+    let tag = wire
+        .take(usize::from(tag_len))
+        .filter(|tag| !tag.is_empty())?;
+    let key = wire
+        .take(usize::from(key_len))
+        .filter(|key| !key.is_empty())?;
     words.word(algorithm);
     words.word(HEX.encode(tag));
     words.word(BASE64.encode(key));
@@ -122,8 +130,18 @@ pub(super) fn present_identity(wire: &mut Wire<'_>, words: &mut Words) -> Option
 /// Reads octets behind a length octet: hexadecimal, or `-` for none (the salt of RFC 5155 §3.3).
 pub(super) fn read_salt(tokens: &mut Tokens<'_>, rdata: &mut Vec<u8>) -> Result<(), Fault> {
     let token = tokens.word()?;
-    let salt = if token.raw == "-" { Vec::new() } else { HEX.decode(token, tokens.label)? };
-    push_counted(&salt, "- or hexadecimal digits of at most 255 octets", tokens, token, rdata)
+    let salt = if token.raw == "-" {
+        Vec::new()
+    } else {
+        HEX.decode(token, tokens.label)?
+    };
+    push_counted(
+        &salt,
+        "- or hexadecimal digits of at most 255 octets",
+        tokens,
+        token,
+        rdata,
+    )
 }
 
 /// Prints octets behind a length octet, `-` for none.
@@ -139,7 +157,13 @@ pub(super) fn present_salt(wire: &mut Wire<'_>, words: &mut Words) -> Option<()>
 pub(super) fn read_hash(tokens: &mut Tokens<'_>, rdata: &mut Vec<u8>) -> Result<(), Fault> {
     let token = tokens.word()?;
     let hash = BASE32.decode(token, tokens.label)?;
-    push_counted(&hash, "base32hex of at most 255 octets", tokens, token, rdata)
+    push_counted(
+        &hash,
+        "base32hex of at most 255 octets",
+        tokens,
+        token,
+        rdata,
+    )
 }
 
 /// Prints a hashed name behind its length octet.
@@ -163,7 +187,11 @@ fn push_counted(
 
 /// Reads base64 to the end of the text, or `-` for nothing.
 pub(super) fn read_object(tokens: &mut Tokens<'_>, rdata: &mut Vec<u8>) -> Result<(), Fault> {
-    if tokens.skip_if("-") { Ok(()) } else { BASE64.read_rest(tokens, rdata, 1) }
+    if tokens.skip_if("-") {
+        Ok(())
+    } else {
+        BASE64.read_rest(tokens, rdata, 1)
+    }
 }
 
 /// Prints the rest of the data in base64, `-` for nothing.

@@ -1,14 +1,7 @@
 //! Which fields the data of each type has, in order, the same in text and on the wire.
 
-use super::address as a;
-use super::bitmap as b;
-use super::encoded::{BASE64, HEX};
-use super::number::{self as n, ALGORITHMS, CERTIFICATES, Mnemonics, PROTOCOLS, SCHEMES};
-use super::relay as r;
-use super::text as t;
-use super::token::Tokens;
-use super::wire::{Wire, Words};
-use super::{Fault, location, service, time};
+use super::field::Field;
+use super::number::{ALGORITHMS, CERTIFICATES, PROTOCOLS, SCHEMES};
 use crate::wire::Rtype;
 
 /// The form of one type's data.
@@ -30,149 +23,10 @@ impl Schema {
 
 /// The form of this type's data; nothing when it has none but `\# LENGTH HEX`.
 pub(super) fn find(rtype: Rtype) -> Option<&'static Schema> {
-    let at = SCHEMAS.binary_search_by_key(&rtype, |schema| schema.rtype).ok()?;
+    let at = SCHEMAS
+        .binary_search_by_key(&rtype, |schema| schema.rtype)
+        .ok()?;
     SCHEMAS.get(at)
-}
-
-/// A kind of field. Where a number is given, it is the smallest or the exact size in octets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Field {
-    U8,
-    U16,
-    U32,
-    NamedU8(Mnemonics),
-    NamedU16(Mnemonics),
-    /// 32 bits: seconds, or a period with units.
-    Period,
-    /// 32 bits: date and time, or seconds since 1970.
-    Time,
-    /// 64 bits: a node of the bundle protocol.
-    Node,
-    /// One record type.
-    Type,
-    /// Record types to the end.
-    Types,
-    Name,
-    /// Names to the end, also none.
-    Names,
-    /// One character-string.
-    String,
-    /// One character-string or none.
-    OptionalString,
-    /// Character-strings to the end, at least one.
-    Strings,
-    /// One text that fills the rest.
-    Long(usize),
-    /// The tag of CAA.
-    Tag,
-    Ipv4,
-    Ipv6,
-    Eui(usize),
-    /// 64 bits in four groups.
-    Groups,
-    Nsap,
-    /// Hexadecimal to the end.
-    Hex(usize),
-    /// Base 64 to the end.
-    Base64(usize),
-    /// Hexadecimal or `-`, counted.
-    Salt,
-    /// Base 32, counted.
-    Hash,
-    /// Address prefixes to the end.
-    Prefixes,
-    /// Ports to the end.
-    Ports,
-    Location,
-    /// Type, algorithm and gateway of IPSECKEY.
-    Gateway,
-    /// Bit, type and relay of AMTRELAY.
-    Relay,
-    /// Algorithm, tag and key of HIP.
-    Identity,
-    /// Base 64 to the end, or `-`.
-    Object,
-    /// Parameters of SVCB to the end.
-    Parameters,
-}
-
-impl Field {
-    /// Reads the field from text.
-    pub(super) fn read(self, tokens: &mut Tokens<'_>, rdata: &mut Vec<u8>) -> Result<(), Fault> {
-        match self {
-            Self::U8 => n::read::<1>(tokens, rdata),
-            Self::U16 => n::read::<2>(tokens, rdata),
-            Self::U32 => n::read::<4>(tokens, rdata),
-            Self::NamedU8(names) => n::read_named_u8(names, tokens, rdata),
-            Self::NamedU16(names) => n::read_named_u16(names, tokens, rdata),
-            Self::Period => n::read_period(tokens, rdata),
-            Self::Time => time::read(tokens, rdata),
-            Self::Node => n::read_node(tokens, rdata),
-            Self::Type => b::read_type(tokens, rdata),
-            Self::Types => b::read_types(tokens, rdata),
-            Self::Name => t::read_name(tokens, rdata),
-            Self::Names => t::read_names(tokens, rdata),
-            Self::String => t::read_string(tokens, rdata),
-            Self::OptionalString => t::read_optional_string(tokens, rdata),
-            Self::Strings => t::read_strings(tokens, rdata),
-            Self::Long(min) => t::read_long(min, tokens, rdata),
-            Self::Tag => t::read_tag(tokens, rdata),
-            Self::Ipv4 => a::read_ipv4(tokens, rdata),
-            Self::Ipv6 => a::read_ipv6(tokens, rdata),
-            Self::Eui(len) => a::read_eui(len, tokens, rdata),
-            Self::Groups => a::read_groups(tokens, rdata),
-            Self::Nsap => a::read_nsap(tokens, rdata),
-            Self::Hex(min) => HEX.read_rest(tokens, rdata, min),
-            Self::Base64(min) => BASE64.read_rest(tokens, rdata, min),
-            Self::Salt => r::read_salt(tokens, rdata),
-            Self::Hash => r::read_hash(tokens, rdata),
-            Self::Prefixes => a::read_prefixes(tokens, rdata),
-            Self::Ports => b::read_ports(tokens, rdata),
-            Self::Location => location::read(tokens, rdata),
-            Self::Gateway => r::read_gateway(tokens, rdata),
-            Self::Relay => r::read_relay(tokens, rdata),
-            Self::Identity => r::read_identity(tokens, rdata),
-            Self::Object => r::read_object(tokens, rdata),
-            Self::Parameters => service::read(tokens, rdata),
-        }
-    }
-
-    /// Prints the field from wire form; nothing when the octets do not fit.
-    pub(super) fn present(self, wire: &mut Wire<'_>, words: &mut Words) -> Option<()> {
-        match self {
-            Self::U8 | Self::NamedU8(_) => n::present_u8(wire, words),
-            Self::U16 | Self::NamedU16(_) => n::present_u16(wire, words),
-            Self::U32 | Self::Period => n::present_u32(wire, words),
-            Self::Time => time::present(wire, words),
-            Self::Node => n::present_u64(wire, words),
-            Self::Type => b::present_type(wire, words),
-            Self::Types => b::present_types(wire, words),
-            Self::Name => t::present_name(wire, words),
-            Self::Names => t::present_names(wire, words),
-            Self::String => t::present_string(wire, words),
-            Self::OptionalString => t::present_optional_string(wire, words),
-            Self::Strings => t::present_strings(wire, words),
-            Self::Long(min) => t::present_long(min, wire, words),
-            Self::Tag => t::present_tag(wire, words),
-            Self::Ipv4 => a::present_ipv4(wire, words),
-            Self::Ipv6 => a::present_ipv6(wire, words),
-            Self::Eui(len) => a::present_eui(len, wire, words),
-            Self::Groups => a::present_groups(wire, words),
-            Self::Nsap => a::present_nsap(wire, words),
-            Self::Hex(min) => HEX.present_rest(wire, words, min),
-            Self::Base64(min) => BASE64.present_rest(wire, words, min),
-            Self::Salt => r::present_salt(wire, words),
-            Self::Hash => r::present_hash(wire, words),
-            Self::Prefixes => a::present_prefixes(wire, words),
-            Self::Ports => b::present_ports(wire, words),
-            Self::Location => location::present(wire, words),
-            Self::Gateway => r::present_gateway(wire, words),
-            Self::Relay => r::present_relay(wire, words),
-            Self::Identity => r::present_identity(wire, words),
-            Self::Object => r::present_object(wire, words),
-            Self::Parameters => service::present(wire, words),
-        }
-    }
 }
 
 /// Shapes that several types share.
@@ -181,8 +35,12 @@ const TEXTS: &[(&str, Field)] = &[("one or more texts", Field::Strings)];
 const OCTETS: &[(&str, Field)] = &[("hexadecimal digits", Field::Hex(1))];
 const BASE_64: &[(&str, Field)] = &[("base64", Field::Base64(1))];
 const PREFERRED_NAME: &[(&str, Field)] = &[("PREFERENCE", Field::U16), ("NAME", Field::Name)];
-const DIGEST: &[(&str, Field)] =
-    &[("KEY-TAG", Field::U16), ("ALGORITHM", Field::NamedU8(ALGORITHMS)), ("DIGEST-TYPE", Field::U8), ("DIGEST", Field::Hex(1))];
+const DIGEST: &[(&str, Field)] = &[
+    ("KEY-TAG", Field::U16),
+    ("ALGORITHM", Field::NamedU8(ALGORITHMS)),
+    ("DIGEST-TYPE", Field::U8),
+    ("DIGEST", Field::Hex(1)),
+];
 const KEY: &[(&str, Field)] = &[
     ("FLAGS", Field::U16),
     ("PROTOCOL", Field::U8),
@@ -200,20 +58,35 @@ const SIGNATURE: &[(&str, Field)] = &[
     ("TYPE-COVERED", Field::Type),
     ("ALGORITHM", Field::NamedU8(ALGORITHMS)),
     ("LABELS", Field::U8),
-    ("ORIGINAL-TTL", Field::Period),
+    ("ORIGINAL-TTL", Field::U32),
     ("EXPIRATION", Field::Time),
     ("INCEPTION", Field::Time),
     ("KEY-TAG", Field::U16),
     ("SIGNER", Field::Name),
     ("SIGNATURE", Field::Base64(1)),
 ];
-const CERTIFICATE: &[(&str, Field)] =
-    &[("USAGE", Field::U8), ("SELECTOR", Field::U8), ("MATCHING-TYPE", Field::U8), ("DATA", Field::Hex(1))];
-const SERVICE: &[(&str, Field)] =
-    &[("PRIORITY", Field::U16), ("TARGET", Field::Name), ("[KEY=VALUE]...", Field::Parameters)];
+const CERTIFICATE: &[(&str, Field)] = &[
+    ("USAGE", Field::U8),
+    ("SELECTOR", Field::U8),
+    ("MATCHING-TYPE", Field::U8),
+    ("DATA", Field::Hex(1)),
+];
+const SERVICE: &[(&str, Field)] = &[
+    ("PRIORITY", Field::U16),
+    ("TARGET", Field::Name),
+    ("[KEY=VALUE]...", Field::Parameters),
+];
 
-const fn schema(rtype: Rtype, fields: &'static [(&'static str, Field)], example: &'static str) -> Schema {
-    Schema { rtype, fields, example }
+const fn schema(
+    rtype: Rtype,
+    fields: &'static [(&'static str, Field)],
+    example: &'static str,
+) -> Schema {
+    Schema {
+        rtype,
+        fields,
+        example,
+    }
 }
 
 /// All types with a form of their own, in ascending order of their numbers. The examples are read by a test.
@@ -241,48 +114,107 @@ pub(super) const SCHEMAS: &[Schema] = &[
     schema(Rtype::MR, NAME, "new.example.com"),
     schema(
         Rtype::WKS,
-        &[("ADDRESS", Field::Ipv4), ("PROTOCOL", Field::NamedU8(PROTOCOLS)), ("[PORT]...", Field::Ports)],
+        &[
+            ("ADDRESS", Field::Ipv4),
+            ("PROTOCOL", Field::NamedU8(PROTOCOLS)),
+            ("[PORT]...", Field::Ports),
+        ],
         "10.1.0.5 TCP 25 80",
     ),
     schema(Rtype::PTR, NAME, "host.example.com"),
-    schema(Rtype::HINFO, &[("CPU", Field::String), ("OS", Field::String)], r#""x86_64" "Linux""#),
-    schema(Rtype::MINFO, &[("RESPONSIBLE", Field::Name), ("ERRORS", Field::Name)], "admin.example.com errors.example.com"),
-    schema(Rtype::MX, &[("PREFERENCE", Field::U16), ("EXCHANGE", Field::Name)], "10 mail.example.com"),
+    schema(
+        Rtype::HINFO,
+        &[("CPU", Field::String), ("OS", Field::String)],
+        r#""x86_64" "Linux""#,
+    ),
+    schema(
+        Rtype::MINFO,
+        &[("RESPONSIBLE", Field::Name), ("ERRORS", Field::Name)],
+        "admin.example.com errors.example.com",
+    ),
+    schema(
+        Rtype::MX,
+        &[("PREFERENCE", Field::U16), ("EXCHANGE", Field::Name)],
+        "10 mail.example.com",
+    ),
     schema(Rtype::TXT, TEXTS, r#""v=spf1 -all""#),
-    schema(Rtype::RP, &[("MAILBOX", Field::Name), ("TEXT-NAME", Field::Name)], "admin.example.com people.example.com"),
-    schema(Rtype::AFSDB, &[("SUBTYPE", Field::U16), ("HOST", Field::Name)], "1 afs.example.com"),
-    schema(Rtype::X25, &[("an X.25 address", Field::String)], r#""311061700956""#),
+    schema(
+        Rtype::RP,
+        &[("MAILBOX", Field::Name), ("TEXT-NAME", Field::Name)],
+        "admin.example.com people.example.com",
+    ),
+    schema(
+        Rtype::AFSDB,
+        &[("SUBTYPE", Field::U16), ("HOST", Field::Name)],
+        "1 afs.example.com",
+    ),
+    schema(
+        Rtype::X25,
+        &[("an X.25 address", Field::String)],
+        r#""311061700956""#,
+    ),
     schema(
         Rtype::ISDN,
-        &[("ADDRESS", Field::String), ("[SUBADDRESS]", Field::OptionalString)],
+        &[
+            ("ADDRESS", Field::String),
+            ("[SUBADDRESS]", Field::OptionalString),
+        ],
         r#""150862028003217" "004""#,
     ),
     schema(Rtype::RT, PREFERRED_NAME, "10 relay.example.com"),
-    schema(Rtype::NSAP, &[("an NSAP address", Field::Nsap)], "0x47.0005.80.005a00.0000.0001.e133.ffffff000161.00"),
+    schema(
+        Rtype::NSAP,
+        &[("an NSAP address", Field::Nsap)],
+        "0x47.0005.80.005a00.0000.0001.e133.ffffff000161.00",
+    ),
     schema(Rtype::NSAP_PTR, NAME, "host.example.com"),
-    schema(Rtype::SIG, SIGNATURE, "A 13 2 3600 20300101000000 20290101000000 12345 example.com c2lnbmF0dXJl"),
+    schema(
+        Rtype::SIG,
+        SIGNATURE,
+        "A 13 2 3600 20300101000000 20290101000000 12345 example.com c2lnbmF0dXJl",
+    ),
     schema(Rtype::KEY, OPTIONAL_KEY, "512 3 13 cHVibGljIGtleQ=="),
     schema(
         Rtype::PX,
-        &[("PREFERENCE", Field::U16), ("MAP822", Field::Name), ("MAPX400", Field::Name)],
+        &[
+            ("PREFERENCE", Field::U16),
+            ("MAP822", Field::Name),
+            ("MAPX400", Field::Name),
+        ],
         "10 example.com x400.example.com",
     ),
     schema(
         Rtype::GPOS,
-        &[("LONGITUDE", Field::String), ("LATITUDE", Field::String), ("ALTITUDE", Field::String)],
+        &[
+            ("LONGITUDE", Field::String),
+            ("LATITUDE", Field::String),
+            ("ALTITUDE", Field::String),
+        ],
         "4.90 52.37 2.0",
     ),
-    schema(Rtype::AAAA, &[("an IPv6 address", Field::Ipv6)], "fd00::10:1:0:5"),
+    schema(
+        Rtype::AAAA,
+        &[("an IPv6 address", Field::Ipv6)],
+        "fd00::10:1:0:5",
+    ),
     schema(
         Rtype::LOC,
-        &[("LATITUDE LONGITUDE ALTITUDE [SIZE [HORIZONTAL-PRECISION [VERTICAL-PRECISION]]]", Field::Location)],
+        &[(
+            "LATITUDE LONGITUDE ALTITUDE [SIZE [HORIZONTAL-PRECISION [VERTICAL-PRECISION]]]",
+            Field::Location,
+        )],
         "52 22 23.000 N 4 53 32.000 E -2m 1m 10000m 10m",
     ),
     schema(Rtype::EID, OCTETS, "E32C6F78163A9348"),
     schema(Rtype::NIMLOC, OCTETS, "3217"),
     schema(
         Rtype::SRV,
-        &[("PRIORITY", Field::U16), ("WEIGHT", Field::U16), ("PORT", Field::U16), ("TARGET", Field::Name)],
+        &[
+            ("PRIORITY", Field::U16),
+            ("WEIGHT", Field::U16),
+            ("PORT", Field::U16),
+            ("TARGET", Field::Name),
+        ],
         "0 5 5060 sip.example.com",
     ),
     schema(
@@ -309,11 +241,23 @@ pub(super) const SCHEMAS: &[Schema] = &[
         "PKIX 0 0 Y2VydGlmaWNhdGU=",
     ),
     schema(Rtype::DNAME, NAME, "example.net"),
-    schema(Rtype::APL, &[("[[!]FAMILY:ADDRESS/LENGTH]...", Field::Prefixes)], "1:10.1.0.0/16 !1:10.1.5.0/24"),
-    schema(Rtype::DS, DIGEST, "12345 13 2 4355A46B19D348DC2F57C046F8EF63D4538EBB936000F3C9EE954A27460DD865"),
+    schema(
+        Rtype::APL,
+        &[("[[!]FAMILY:ADDRESS/LENGTH]...", Field::Prefixes)],
+        "1:10.1.0.0/16 !1:10.1.5.0/24",
+    ),
+    schema(
+        Rtype::DS,
+        DIGEST,
+        "12345 13 2 4355A46B19D348DC2F57C046F8EF63D4538EBB936000F3C9EE954A27460DD865",
+    ),
     schema(
         Rtype::SSHFP,
-        &[("ALGORITHM", Field::U8), ("TYPE", Field::U8), ("FINGERPRINT", Field::Hex(1))],
+        &[
+            ("ALGORITHM", Field::U8),
+            ("TYPE", Field::U8),
+            ("FINGERPRINT", Field::Hex(1)),
+        ],
         "4 2 123456789ABCDEF67890123456789ABCDEF67890123456789ABCDEF123456789",
     ),
     schema(
@@ -325,10 +269,22 @@ pub(super) const SCHEMAS: &[Schema] = &[
         ],
         "10 1 2 10.1.0.5 cHVibGljIGtleQ==",
     ),
-    schema(Rtype::RRSIG, SIGNATURE, "A 13 2 3600 20300101000000 20290101000000 12345 example.com c2lnbmF0dXJl"),
-    schema(Rtype::NSEC, &[("NEXT-NAME", Field::Name), ("[TYPE]...", Field::Types)], "host.example.com A MX RRSIG NSEC TYPE1234"),
+    schema(
+        Rtype::RRSIG,
+        SIGNATURE,
+        "A 13 2 3600 20300101000000 20290101000000 12345 example.com c2lnbmF0dXJl",
+    ),
+    schema(
+        Rtype::NSEC,
+        &[("NEXT-NAME", Field::Name), ("[TYPE]...", Field::Types)],
+        "host.example.com A MX RRSIG NSEC TYPE1234",
+    ),
     schema(Rtype::DNSKEY, KEY, "257 3 13 cHVibGljIGtleQ=="),
-    schema(Rtype::DHCID, BASE_64, "AAIBY2/AuCccgoJbsaxcQc9TUapptP69lOjxfNuVAA2kjEA="),
+    schema(
+        Rtype::DHCID,
+        BASE_64,
+        "AAIBY2/AuCccgoJbsaxcQc9TUapptP69lOjxfNuVAA2kjEA=",
+    ),
     schema(
         Rtype::NSEC3,
         &[
@@ -343,50 +299,124 @@ pub(super) const SCHEMAS: &[Schema] = &[
     ),
     schema(
         Rtype::NSEC3PARAM,
-        &[("HASH-ALGORITHM", Field::U8), ("FLAGS", Field::U8), ("ITERATIONS", Field::U16), ("SALT", Field::Salt)],
+        &[
+            ("HASH-ALGORITHM", Field::U8),
+            ("FLAGS", Field::U8),
+            ("ITERATIONS", Field::U16),
+            ("SALT", Field::Salt),
+        ],
         "1 0 0 -",
     ),
-    schema(Rtype::TLSA, CERTIFICATE, "3 1 1 D2ABDE240D7CD3EE6B4B28C54DF034B97983A1D16E8A410E4561CB106618E971"),
-    schema(Rtype::SMIMEA, CERTIFICATE, "3 1 1 D2ABDE240D7CD3EE6B4B28C54DF034B97983A1D16E8A410E4561CB106618E971"),
+    schema(
+        Rtype::TLSA,
+        CERTIFICATE,
+        "3 1 1 D2ABDE240D7CD3EE6B4B28C54DF034B97983A1D16E8A410E4561CB106618E971",
+    ),
+    schema(
+        Rtype::SMIMEA,
+        CERTIFICATE,
+        "3 1 1 D2ABDE240D7CD3EE6B4B28C54DF034B97983A1D16E8A410E4561CB106618E971",
+    ),
     schema(
         Rtype::HIP,
-        &[("ALGORITHM IDENTITY-TAG PUBLIC-KEY", Field::Identity), ("[RENDEZVOUS-SERVER]...", Field::Names)],
+        &[
+            ("ALGORITHM IDENTITY-TAG PUBLIC-KEY", Field::Identity),
+            ("[RENDEZVOUS-SERVER]...", Field::Names),
+        ],
         "2 200100107B1A74DF365639CC39F1D578 cHVibGljIGtleQ== rvs.example.com",
     ),
     schema(Rtype::NINFO, TEXTS, r#""status""#),
     schema(Rtype::RKEY, KEY, "0 255 1 cHVibGljIGtleQ=="),
-    schema(Rtype::TALINK, &[("PREVIOUS", Field::Name), ("NEXT", Field::Name)], ". next.example.com"),
+    schema(
+        Rtype::TALINK,
+        &[("PREVIOUS", Field::Name), ("NEXT", Field::Name)],
+        ". next.example.com",
+    ),
     schema(Rtype::CDS, DIGEST, "0 0 0 00"),
     schema(Rtype::CDNSKEY, KEY, "0 3 0 AA=="),
     schema(Rtype::OPENPGPKEY, BASE_64, "cHVibGljIGtleQ=="),
-    schema(Rtype::CSYNC, &[("SERIAL", Field::U32), ("FLAGS", Field::U16), ("[TYPE]...", Field::Types)], "66 3 A NS AAAA"),
+    schema(
+        Rtype::CSYNC,
+        &[
+            ("SERIAL", Field::U32),
+            ("FLAGS", Field::U16),
+            ("[TYPE]...", Field::Types),
+        ],
+        "66 3 A NS AAAA",
+    ),
     schema(
         Rtype::ZONEMD,
-        &[("SERIAL", Field::U32), ("SCHEME", Field::U8), ("HASH-ALGORITHM", Field::U8), ("DIGEST", Field::Hex(12))],
+        &[
+            ("SERIAL", Field::U32),
+            ("SCHEME", Field::U8),
+            ("HASH-ALGORITHM", Field::U8),
+            ("DIGEST", Field::Hex(12)),
+        ],
         "2018031500 240 241 E2D523F654B9422A96C5A8F44607BBEE",
     ),
-    schema(Rtype::SVCB, SERVICE, "1 svc.example.com alpn=h2,h3 port=8443"),
+    schema(
+        Rtype::SVCB,
+        SERVICE,
+        "1 svc.example.com alpn=h2,h3 port=8443",
+    ),
     schema(Rtype::HTTPS, SERVICE, "1 . alpn=h2,h3 ipv4hint=10.1.0.5"),
     schema(
         Rtype::DSYNC,
-        &[("TYPE", Field::Type), ("SCHEME", Field::NamedU8(SCHEMES)), ("PORT", Field::U16), ("TARGET", Field::Name)],
+        &[
+            ("TYPE", Field::Type),
+            ("SCHEME", Field::NamedU8(SCHEMES)),
+            ("PORT", Field::U16),
+            ("TARGET", Field::Name),
+        ],
         "CDS NOTIFY 5359 notify.example.com",
     ),
     schema(Rtype::HHIT, BASE_64, "aGhpdA=="),
     schema(Rtype::BRID, BASE_64, "YnJpZA=="),
     schema(Rtype::SPF, TEXTS, r#""v=spf1 -all""#),
-    schema(Rtype::NID, &[("PREFERENCE", Field::U16), ("NODE-ID", Field::Groups)], "10 0014:4fff:ff20:ee64"),
-    schema(Rtype::L32, &[("PREFERENCE", Field::U16), ("LOCATOR", Field::Ipv4)], "10 10.1.2.0"),
-    schema(Rtype::L64, &[("PREFERENCE", Field::U16), ("LOCATOR", Field::Groups)], "10 2001:0db8:1140:1000"),
+    schema(
+        Rtype::NID,
+        &[("PREFERENCE", Field::U16), ("NODE-ID", Field::Groups)],
+        "10 0014:4fff:ff20:ee64",
+    ),
+    schema(
+        Rtype::L32,
+        &[("PREFERENCE", Field::U16), ("LOCATOR", Field::Ipv4)],
+        "10 10.1.2.0",
+    ),
+    schema(
+        Rtype::L64,
+        &[("PREFERENCE", Field::U16), ("LOCATOR", Field::Groups)],
+        "10 2001:0db8:1140:1000",
+    ),
     schema(Rtype::LP, PREFERRED_NAME, "10 l64.example.com"),
-    schema(Rtype::EUI48, &[("an EUI-48 address", Field::Eui(6))], "00-00-5e-00-53-2a"),
-    schema(Rtype::EUI64, &[("an EUI-64 address", Field::Eui(8))], "00-00-5e-ef-10-00-00-2a"),
+    schema(
+        Rtype::EUI48,
+        &[("an EUI-48 address", Field::Eui(6))],
+        "00-00-5e-00-53-2a",
+    ),
+    schema(
+        Rtype::EUI64,
+        &[("an EUI-64 address", Field::Eui(8))],
+        "00-00-5e-ef-10-00-00-2a",
+    ),
     schema(
         Rtype::URI,
-        &[("PRIORITY", Field::U16), ("WEIGHT", Field::U16), ("TARGET", Field::Long(1))],
+        &[
+            ("PRIORITY", Field::U16),
+            ("WEIGHT", Field::U16),
+            ("TARGET", Field::Long(1)),
+        ],
         r#"10 1 "https://www.example.com/path""#,
     ),
-    schema(Rtype::CAA, &[("FLAGS", Field::U8), ("TAG", Field::Tag), ("VALUE", Field::Long(0))], r#"0 issue "ca.example.net""#),
+    schema(
+        Rtype::CAA,
+        &[
+            ("FLAGS", Field::U8),
+            ("TAG", Field::Tag),
+            ("VALUE", Field::Long(0)),
+        ],
+        r#"0 issue "ca.example.net""#,
+    ),
     schema(Rtype::AVC, TEXTS, r#""app-name:WOLFGANG|app-class:OAM""#),
     schema(
         Rtype::DOA,
@@ -401,13 +431,28 @@ pub(super) const SCHEMAS: &[Schema] = &[
     ),
     schema(
         Rtype::AMTRELAY,
-        &[("PRECEDENCE", Field::U8), ("DISCOVERY-OPTIONAL TYPE RELAY", Field::Relay)],
+        &[
+            ("PRECEDENCE", Field::U8),
+            ("DISCOVERY-OPTIONAL TYPE RELAY", Field::Relay),
+        ],
         "10 0 1 10.1.0.5",
     ),
-    schema(Rtype::RESINFO, TEXTS, "qnamemin exterr=15,16,17 infourl=https://resolver.example.com/guide"),
+    schema(
+        Rtype::RESINFO,
+        TEXTS,
+        "qnamemin exterr=15,16,17 infourl=https://resolver.example.com/guide",
+    ),
     schema(Rtype::WALLET, TEXTS, r#""currency" "address""#),
     schema(Rtype::CLA, TEXTS, r#""TCP-v4-v6""#),
     schema(Rtype::IPN, &[("a node number", Field::Node)], "268485000"),
-    schema(Rtype::TA, DIGEST, "12345 13 2 4355A46B19D348DC2F57C046F8EF63D4538EBB936000F3C9EE954A27460DD865"),
-    schema(Rtype::DLV, DIGEST, "12345 13 2 4355A46B19D348DC2F57C046F8EF63D4538EBB936000F3C9EE954A27460DD865"),
+    schema(
+        Rtype::TA,
+        DIGEST,
+        "12345 13 2 4355A46B19D348DC2F57C046F8EF63D4538EBB936000F3C9EE954A27460DD865",
+    ),
+    schema(
+        Rtype::DLV,
+        DIGEST,
+        "12345 13 2 4355A46B19D348DC2F57C046F8EF63D4538EBB936000F3C9EE954A27460DD865",
+    ),
 ];

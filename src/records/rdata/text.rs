@@ -25,7 +25,13 @@ pub(super) fn read_names(tokens: &mut Tokens<'_>, rdata: &mut Vec<u8>) -> Result
 }
 
 fn name(token: Token<'_>, label: &'static str) -> Result<Name, Fault> {
-    Name::parse(token.raw).map_err(|error| token.fault(Problem::Name { found: token.shown(), label, error }))
+    Name::parse(token.raw).map_err(|error| {
+        token.fault(Problem::Name {
+            found: token.shown(),
+            label,
+            error,
+        })
+    })
 }
 
 /// Prints a name with its final dot.
@@ -51,8 +57,13 @@ pub(super) fn read_string(tokens: &mut Tokens<'_>, rdata: &mut Vec<u8>) -> Resul
 }
 
 /// Reads a character-string if the text goes on.
-pub(super) fn read_optional_string(tokens: &mut Tokens<'_>, rdata: &mut Vec<u8>) -> Result<(), Fault> {
-    tokens.next()?.map_or(Ok(()), |token| push_string(token, rdata))
+pub(super) fn read_optional_string(
+    tokens: &mut Tokens<'_>,
+    rdata: &mut Vec<u8>,
+) -> Result<(), Fault> {
+    tokens
+        .next()?
+        .map_or(Ok(()), |token| push_string(token, rdata))
 }
 
 /// Reads character-strings to the end of the text, at least one.
@@ -66,7 +77,8 @@ pub(super) fn read_strings(tokens: &mut Tokens<'_>, rdata: &mut Vec<u8>) -> Resu
 
 fn push_string(token: Token<'_>, rdata: &mut Vec<u8>) -> Result<(), Fault> {
     let octets = token.octets()?;
-    let len = u8::try_from(octets.len()).map_err(|_| token.fault(Problem::StringTooLong(octets.len())))?;
+    let len = u8::try_from(octets.len())
+        .map_err(|_| token.fault(Problem::StringTooLong(octets.len())))?;
     rdata.push(len);
     rdata.extend_from_slice(&octets);
     Ok(())
@@ -79,7 +91,11 @@ pub(super) fn present_string(wire: &mut Wire<'_>, words: &mut Words) -> Option<(
 
 /// Prints a character-string if the data goes on.
 pub(super) fn present_optional_string(wire: &mut Wire<'_>, words: &mut Words) -> Option<()> {
-    if wire.is_empty() { Some(()) } else { present_string(wire, words) }
+    if wire.is_empty() {
+        Some(())
+    } else {
+        present_string(wire, words)
+    }
 }
 
 /// Prints character-strings to the end of the data, at least one.
@@ -92,11 +108,19 @@ pub(super) fn present_strings(wire: &mut Wire<'_>, words: &mut Words) -> Option<
 }
 
 /// Reads one text of any length that fills the rest of the data; at least `min` octets.
-pub(super) fn read_long(min: usize, tokens: &mut Tokens<'_>, rdata: &mut Vec<u8>) -> Result<(), Fault> {
+pub(super) fn read_long(
+    min: usize,
+    tokens: &mut Tokens<'_>,
+    rdata: &mut Vec<u8>,
+) -> Result<(), Fault> {
     let token = tokens.some()?;
     let octets = token.octets()?;
     if octets.len() < min {
-        return Err(token.fault(Problem::TooShort { label: tokens.label, len: octets.len(), min }));
+        return Err(token.fault(Problem::TooShort {
+            label: tokens.label,
+            len: octets.len(),
+            min,
+        }));
     }
     rdata.extend_from_slice(&octets);
     Ok(())
@@ -113,7 +137,10 @@ pub(super) fn present_long(min: usize, wire: &mut Wire<'_>, words: &mut Words) -
 pub(super) fn read_tag(tokens: &mut Tokens<'_>, rdata: &mut Vec<u8>) -> Result<(), Fault> {
     let token = tokens.word()?;
     if !is_tag(token.raw.as_bytes()) {
-        return Err(tokens.not(token, "letters and digits, such as issue, issuewild or iodef"));
+        return Err(tokens.not(
+            token,
+            "letters and digits, such as issue, issuewild or iodef",
+        ));
     }
     push_string(token, rdata)
 }

@@ -11,8 +11,14 @@ const WANT: &str = "YYYYMMDDHHmmSS from 1970 to 2106, or seconds since 1970";
 /// Reads a time.
 pub(super) fn read(tokens: &mut Tokens<'_>, rdata: &mut Vec<u8>) -> Result<(), Fault> {
     let token = tokens.word()?;
-    let seconds = if token.raw.len() == 14 { from_date(token.raw) } else { decimal(token.raw, u64::from(u32::MAX)) };
-    let seconds = seconds.and_then(|seconds| u32::try_from(seconds).ok()).ok_or_else(|| tokens.not(token, WANT))?;
+    let seconds = if token.raw.len() == 14 {
+        from_date(token.raw)
+    } else {
+        decimal(token.raw, u64::from(u32::MAX))
+    };
+    let seconds = seconds
+        .and_then(|seconds| u32::try_from(seconds).ok())
+        .ok_or_else(|| tokens.not(token, WANT))?;
     rdata.extend_from_slice(&seconds.to_be_bytes());
     Ok(())
 }
@@ -22,7 +28,12 @@ pub(super) fn present(wire: &mut Wire<'_>, words: &mut Words) -> Option<()> {
     let seconds = u64::from(wire.u32()?);
     let (year, month, day) = date(seconds / DAY);
     let second = seconds % DAY;
-    words.word(format_args!("{year:04}{month:02}{day:02}{:02}{:02}{:02}", second / 3600, second / 60 % 60, second % 60));
+    words.word(format_args!(
+        "{year:04}{month:02}{day:02}{:02}{:02}{:02}",
+        second / 3600,
+        second / 60 % 60,
+        second % 60
+    ));
     Some(())
 }
 
@@ -38,7 +49,9 @@ fn from_date(text: &str) -> Option<u64> {
         && minute < 60
         && second < 60;
     let days: u64 = (1970..year).map(days_of_year).sum::<u64>()
-        + (1..month).map(|month| days_of_month(year, month)).sum::<u64>()
+        + (1..month)
+            .map(|month| days_of_month(year, month))
+            .sum::<u64>()
         + day.checked_sub(1)?;
     real.then_some(days * DAY + hour * 3600 + minute * 60 + second)
 }
