@@ -1,7 +1,7 @@
 //! Record data between presentation form and uncompressed wire form (RFC 1035 §5.1, RFC 3597 and the RFC of each type).
 //!
-//! [`schema`] says for each type which fields its data has, in order. Each kind of field knows both directions, side by
-//! side: text to wire in terms of [`token::Tokens`], wire to text in terms of [`wire::Wire`] and [`wire::Words`]. Every
+//! `schema` says for each type which fields its data has, in order. Each kind of field knows both directions, side by
+//! side: text to wire in terms of `Tokens`, wire to text in terms of `Wire` and `Words`. Every
 //! type, known or not, can also be written `\# LENGTH HEX`; for a known type the octets must then fit its fields.
 //!
 //! What [`parse`] gives, [`present`] prints so that it reads back as the same octets. Names in text are absolute with or
@@ -226,7 +226,7 @@ fn read(rtype: Rtype, text: &str) -> Result<Vec<u8>, Fault> {
             problem: Problem::NumberOnly(rtype),
         })?;
         for &(label, field) in schema.fields {
-            tokens.label = label;
+            tokens.label = label.trim_matches(['[', ']', '.']);
             field.read(&mut tokens, &mut rdata)?;
         }
         tokens.end()?;

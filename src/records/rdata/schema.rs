@@ -243,7 +243,7 @@ pub(super) const SCHEMAS: &[Schema] = &[
     schema(Rtype::DNAME, NAME, "example.net"),
     schema(
         Rtype::APL,
-        &[("[[!]FAMILY:ADDRESS/LENGTH]...", Field::Prefixes)],
+        &[("[FAMILY:ADDRESS/LENGTH]...", Field::Prefixes)],
         "1:10.1.0.0/16 !1:10.1.5.0/24",
     ),
     schema(

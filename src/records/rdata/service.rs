@@ -52,6 +52,7 @@ pub(super) fn read(tokens: &mut Tokens<'_>, rdata: &mut Vec<u8>) -> Result<(), F
     let start = tokens.peek()?.map_or(0, |token| token.at);
     let mut parameters = BTreeMap::new();
     while let Some(token) = tokens.next_word()? {
+        tokens.label = "KEY";
         let (name, value) = token.raw.split_once('=').unwrap_or((token.raw, ""));
         let key = key(name).ok_or_else(|| tokens.not(Token { raw: name, ..token }, WANT_KEY))?;
         let value = Token {
@@ -63,6 +64,7 @@ pub(super) fn read(tokens: &mut Tokens<'_>, rdata: &mut Vec<u8>) -> Result<(), F
         } else {
             Kind::Octets
         };
+        tokens.label = "VALUE";
         let octets = value.octets()?;
         let wire = encode(kind, &octets).filter(|wire| decode(key, wire).is_some());
         let wire = wire.ok_or_else(|| tokens.not(value_or(value, token), want(key)))?;

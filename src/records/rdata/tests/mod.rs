@@ -178,6 +178,30 @@ fn octets_that_do_not_fit_are_printed_as_octets() {
             r"\# 8 0001000003000135",
         ),
         ("APL", b"\x00\x01\x21\x00", r"\# 4 00012100"),
+        ("APL", b"\x00\x01\x08\x02\x0a\x00", r"\# 6 000108020A00"),
+        (
+            "NSEC",
+            b"\x00\x00\x01\x40\x00\x01\x40",
+            r"\# 7 00000140000140",
+        ),
+        (
+            "LOC",
+            b"\x00\x05\x16\x13\x80\x00\x00\x00\x80\x00\x00\x00\x00\x98\x96\x80",
+            r"\# 16 00051613800000008000000000989680",
+        ),
+        (
+            "HTTPS",
+            b"\x00\x01\x00\x00\x03\x00\x02\x00\x35\x00\x03\x00\x02\x00\x35",
+            r"\# 15 000100000300020035000300020035",
+        ),
+        (
+            "HTTPS",
+            b"\x00\x01\x00\x00\x00\x00\x02\x00\x00",
+            r"\# 9 000100000000020000",
+        ),
+        ("CAA", b"\x00\x00a", r"\# 3 000061"),
+        ("HIP", b"\x01\x02\x00\x00a", r"\# 5 0102000061"),
+        ("NSAP", b"", r"\# 0"),
         ("OPT", b"\x00", r"\# 1 00"),
     ] {
         assert_eq!(present(rtype(mnemonic), rdata), printed, "{mnemonic}");
@@ -363,13 +387,19 @@ fn errors_say_what_and_where() {
             "HTTPS",
             "1 . port=http",
             9,
-            r#""http" cannot be read as [KEY=VALUE]...: expected a port number from 0 to 65535"#,
+            r#""http" cannot be read as VALUE: expected a port number from 0 to 65535"#,
         ),
         (
             "HTTPS",
             "1 . Port=1",
             4,
-            r#""Port" cannot be read as [KEY=VALUE]...: expected a key such as alpn, port or ipv4hint, or keyNNNNN"#,
+            r#""Port" cannot be read as KEY: expected a key such as alpn, port or ipv4hint, or keyNNNNN"#,
+        ),
+        (
+            "NSEC",
+            ". A FOO",
+            4,
+            r#""FOO" cannot be read as TYPE: expected a record type such as AAAA or TYPE65280"#,
         ),
         (
             "OPT",
