@@ -49,7 +49,10 @@ impl CacheKey {
             name.copy_from_slice(qname.as_wire());
             *tail = [t0, t1, flags, u0, u1, u2, u3];
         }
-        Self { octets, len: (len + KEY_TAIL) as u16 }
+        Self {
+            octets,
+            len: (len + KEY_TAIL) as u16,
+        }
     }
 
     /// The octets that tell it from others.
@@ -69,7 +72,10 @@ impl Cache {
     pub fn new(max_size: u64) -> Self {
         let per_shard = usize::try_from(max_size).unwrap_or(usize::MAX) / SHARDS;
         let shards = (0..SHARDS).map(|_| Mutex::new(Shard::new(per_shard)));
-        Self { hasher: foldhash::fast::RandomState::default(), shards: shards.collect() }
+        Self {
+            hasher: foldhash::fast::RandomState::default(),
+            shards: shards.collect(),
+        }
     }
 
     /// Calls `use_answer` with the answer kept under `key` and its age in seconds, if there is one that is valid at
@@ -94,7 +100,9 @@ impl Cache {
 
     /// Entries and octets in use.
     pub fn size(&self) -> (usize, usize) {
-        self.shards.iter().map(lock).fold((0, 0), |(entries, octets), shard| (entries + shard.len(), octets + shard.octets()))
+        self.shards.iter().map(lock).fold((0, 0), |(entries, octets), shard| {
+            (entries + shard.len(), octets + shard.octets())
+        })
     }
 
     fn hash(&self, key: &CacheKey) -> u64 {
@@ -120,11 +128,17 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::cache::answer::tests::{address_answer, LIMITS};
+    use crate::cache::answer::tests::{LIMITS, address_answer};
     use crate::wire::Name;
 
     fn key(name: &str, upstream_set: u32) -> CacheKey {
-        CacheKey::new(&LowerName::from_name(&Name::parse(name).unwrap()), Rtype::A, false, false, upstream_set)
+        CacheKey::new(
+            &LowerName::from_name(&Name::parse(name).unwrap()),
+            Rtype::A,
+            false,
+            false,
+            upstream_set,
+        )
     }
 
     fn answer(name: &str, ttl: u32) -> Arc<Answer> {
@@ -142,7 +156,11 @@ mod tests {
         assert_eq!(age(29), Some(29));
         assert_eq!(age(30), None);
         cache.insert(&key("b.example", 1), &answer("b.example", 0), start);
-        assert_eq!(cache.with(&key("b.example", 1), start, |_, age| age), None, "TTL 0 is not kept");
+        assert_eq!(
+            cache.with(&key("b.example", 1), start, |_, age| age),
+            None,
+            "TTL 0 is not kept"
+        );
     }
 
     #[test]
@@ -181,10 +199,15 @@ mod tests {
             cache.insert(&key(&name, 1), &answer(&name, 3600), now);
             assert!(n % 1000 != 0 || cache.size().1 as u64 <= bound);
             if n % 500 == 0 {
-                in_use.iter().for_each(|name| cache.with(&key(name, 1), now, |_, _| ()).unwrap_or_default());
+                in_use
+                    .iter()
+                    .for_each(|name| cache.with(&key(name, 1), now, |_, _| ()).unwrap_or_default());
             }
         }
-        let kept = in_use.iter().filter(|name| cache.with(&key(name, 1), now, |_, _| ()).is_some()).count();
+        let kept = in_use
+            .iter()
+            .filter(|name| cache.with(&key(name, 1), now, |_, _| ()).is_some())
+            .count();
         assert!(kept >= 190, "{kept} of 200 names in use survived");
         assert!(cache.size().1 as u64 <= bound);
     }

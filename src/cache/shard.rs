@@ -89,7 +89,15 @@ impl Shard {
         } else {
             let key: Arc<[u8]> = key.into();
             let is_main = self.ghost_set.remove(&hash);
-            let at = self.entries.insert(Entry { key: key.clone(), hash, answer, heard: now, octets, uses: 0, is_main });
+            let at = self.entries.insert(Entry {
+                key: key.clone(),
+                hash,
+                answer,
+                heard: now,
+                octets,
+                uses: 0,
+                is_main,
+            });
             self.map.insert(key, at);
             self.octets += octets;
             if is_main {
@@ -106,7 +114,9 @@ impl Shard {
     fn evict_one(&mut self) -> bool {
         if self.small_octets > self.octets_max / SMALL_SHARE || self.main.is_empty() {
             let Some(at) = self.small.pop_front() else { return false };
-            let Some(entry) = self.entries.get_mut(at) else { return true };
+            let Some(entry) = self.entries.get_mut(at) else {
+                return true;
+            };
             self.small_octets -= entry.octets;
             if entry.uses > 0 {
                 (entry.uses, entry.is_main) = (0, true);
@@ -119,7 +129,9 @@ impl Shard {
             return true;
         }
         let Some(at) = self.main.pop_front() else { return false };
-        let Some(entry) = self.entries.get_mut(at) else { return true };
+        let Some(entry) = self.entries.get_mut(at) else {
+            return true;
+        };
         if entry.uses > 0 {
             entry.uses -= 1;
             self.main.push_back(at);

@@ -25,7 +25,10 @@ pub struct Document<'d> {
 impl<'d> Document<'d> {
     /// Starts reading `source`.
     pub fn new(source: &'d SourceText) -> Self {
-        Self { source, problems: RefCell::default() }
+        Self {
+            source,
+            problems: RefCell::default(),
+        }
     }
 
     /// The problems found.
@@ -39,7 +42,11 @@ impl<'d> Document<'d> {
         for error in errors {
             let mut message = error.message().lines().next().unwrap_or_default().to_owned();
             message.insert_str(0, "not TOML: ");
-            self.error(error.span().unwrap_or(0..0), message, "see https://toml.io for the format");
+            self.error(
+                error.span().unwrap_or(0..0),
+                message,
+                "see https://toml.io for the format",
+            );
         }
         table.into_inner()
     }
@@ -55,12 +62,19 @@ impl<'d> Document<'d> {
     }
 
     fn note(&self, severity: Severity, span: Range<usize>, message: String, hint: String) {
-        self.problems.borrow_mut().push(Diagnostic::at(severity, self.source, span, message, hint));
+        self.problems
+            .borrow_mut()
+            .push(Diagnostic::at(severity, self.source, span, message, hint));
     }
 
     /// Reads `table`, which `path` names in messages.
     pub fn reader<'t>(&'t self, table: &'t DeTable<'t>, path: &'t str) -> TableReader<'t> {
-        TableReader { document: self, table, path, asked: RefCell::default() }
+        TableReader {
+            document: self,
+            table,
+            path,
+            asked: RefCell::default(),
+        }
     }
 }
 
@@ -97,7 +111,10 @@ impl<'t> TableReader<'t> {
     pub fn text(&self, key: &'static str) -> Option<Placed<&'t str>> {
         let value = self.value(key)?;
         match value.get_ref().as_str() {
-            Some(text) => Some(Placed { value: text, span: value.span() }),
+            Some(text) => Some(Placed {
+                value: text,
+                span: value.span(),
+            }),
             None => {
                 self.wrong(key, value, "a text in quotes");
                 None
@@ -109,7 +126,10 @@ impl<'t> TableReader<'t> {
     pub fn texts(&self, key: &'static str) -> Option<Vec<Placed<&'t str>>> {
         let value = self.value(key)?;
         if let Some(text) = value.get_ref().as_str() {
-            return Some(vec![Placed { value: text, span: value.span() }]);
+            return Some(vec![Placed {
+                value: text,
+                span: value.span(),
+            }]);
         }
         let Some(list) = value.get_ref().as_array() else {
             self.wrong(key, value, "a text in quotes or a list of them");
@@ -118,7 +138,10 @@ impl<'t> TableReader<'t> {
         let mut texts = Vec::with_capacity(list.len());
         for item in list {
             match item.get_ref().as_str() {
-                Some(text) => texts.push(Placed { value: text, span: item.span() }),
+                Some(text) => texts.push(Placed {
+                    value: text,
+                    span: item.span(),
+                }),
                 None => self.wrong(key, item, "a text in quotes"),
             }
         }
@@ -126,12 +149,21 @@ impl<'t> TableReader<'t> {
     }
 
     /// A text that `read` understands; `expected` says what it should have been.
-    pub fn parsed<T>(&self, key: &'static str, expected: &str, read: impl FnOnce(&str) -> Option<T>) -> Option<Placed<T>> {
+    pub fn parsed<T>(
+        &self,
+        key: &'static str,
+        expected: &str,
+        read: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<Placed<T>> {
         let Placed { value, span } = self.text(key)?;
         match read(value) {
             Some(value) => Some(Placed { value, span }),
             None => {
-                self.document.error(span, format!("`{key}` is not {expected}"), format!("{key} = {}", example(expected)));
+                self.document.error(
+                    span,
+                    format!("`{key}` is not {expected}"),
+                    format!("{key} = {}", example(expected)),
+                );
                 None
             }
         }
@@ -140,11 +172,21 @@ impl<'t> TableReader<'t> {
     /// A whole number from `range`.
     pub fn number(&self, key: &'static str, range: std::ops::RangeInclusive<u64>) -> Option<Placed<u64>> {
         let value = self.value(key)?;
-        let number = value.get_ref().as_integer().and_then(|n| u64::from_str_radix(n.as_str(), n.radix()).ok());
+        let number = value
+            .get_ref()
+            .as_integer()
+            .and_then(|n| u64::from_str_radix(n.as_str(), n.radix()).ok());
         match number {
-            Some(number) if range.contains(&number) => Some(Placed { value: number, span: value.span() }),
+            Some(number) if range.contains(&number) => Some(Placed {
+                value: number,
+                span: value.span(),
+            }),
             _ => {
-                self.wrong(key, value, &format!("a whole number from {} to {}", range.start(), range.end()));
+                self.wrong(
+                    key,
+                    value,
+                    &format!("a whole number from {} to {}", range.start(), range.end()),
+                );
                 None
             }
         }
@@ -161,7 +203,9 @@ impl<'t> TableReader<'t> {
 
     /// The tables of a list written `[[key]]`, each with its place.
     pub fn tables(&self, key: &'static str) -> Vec<Placed<&'t DeTable<'t>>> {
-        let Some(value) = self.value(key) else { return Vec::new() };
+        let Some(value) = self.value(key) else {
+            return Vec::new();
+        };
         let Some(list) = value.get_ref().as_array() else {
             self.wrong(key, value, &format!("a list of tables, written [[{key}]]"));
             return Vec::new();
@@ -169,7 +213,10 @@ impl<'t> TableReader<'t> {
         let mut tables = Vec::with_capacity(list.len());
         for item in list {
             match item.get_ref().as_table() {
-                Some(table) => tables.push(Placed { value: table, span: item.span() }),
+                Some(table) => tables.push(Placed {
+                    value: table,
+                    span: item.span(),
+                }),
                 None => self.wrong(key, item, &format!("a table, written [[{key}]]")),
             }
         }
@@ -179,7 +226,8 @@ impl<'t> TableReader<'t> {
     /// Notes that a required key is missing from the table that stands at `span`.
     pub fn missing(&self, span: &Range<usize>, key: &str, hint: &str) {
         if !self.table.contains_key(key) {
-            self.document.error(span.clone(), format!("{} has no `{key}`", self.path), hint);
+            self.document
+                .error(span.clone(), format!("{} has no `{key}`", self.path), hint);
         }
     }
 
@@ -195,14 +243,19 @@ impl<'t> TableReader<'t> {
                 Some(known) => format!("did you mean `{known}`?"),
                 None => format!("known here: {}", asked.join(", ")),
             };
-            self.document.error(key.span(), format!("unknown key `{}` in {}", name.escape_debug(), self.path), hint);
+            self.document.error(
+                key.span(),
+                format!("unknown key `{}` in {}", name.escape_debug(), self.path),
+                hint,
+            );
         }
     }
 
     fn wrong(&self, key: &str, value: &Spanned<DeValue<'_>>, expected: &str) {
         let found = value.get_ref().type_str();
         let message = format!("`{key}` in {} must be {expected}, not {found}", self.path);
-        self.document.error(value.span(), message, format!("{key} = {}", example(expected)));
+        self.document
+            .error(value.span(), message, format!("{key} = {}", example(expected)));
     }
 }
 
@@ -219,7 +272,12 @@ fn example(expected: &str) -> &'static str {
 
 /// The known word that is one or two changes away from `word`.
 pub fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
-    known.iter().map(|known| (distance(word, known), *known)).filter(|&(d, known)| d <= 2 && d < known.len()).min().map(|(_, known)| known)
+    known
+        .iter()
+        .map(|known| (distance(word, known), *known))
+        .filter(|&(d, known)| d <= 2 && d < known.len())
+        .min()
+        .map(|(_, known)| known)
 }
 
 /// Edit distance (Levenshtein) between two short words.
@@ -259,9 +317,18 @@ mod tests {
         reader.finish();
         drop(root);
         let shown = document.into_problems().to_string();
-        assert!(shown.contains("pldns.toml:3:9: error: `admin` in [listen] must be a text in quotes, not integer"), "{shown}");
-        assert!(shown.contains("pldns.toml:2:1: error: unknown key `dsn` in [listen]"), "{shown}");
-        assert!(shown.contains("did you mean `dns`?") && shown.contains("dsn = []\n"), "{shown}");
+        assert!(
+            shown.contains("pldns.toml:3:9: error: `admin` in [listen] must be a text in quotes, not integer"),
+            "{shown}"
+        );
+        assert!(
+            shown.contains("pldns.toml:2:1: error: unknown key `dsn` in [listen]"),
+            "{shown}"
+        );
+        assert!(
+            shown.contains("did you mean `dns`?") && shown.contains("dsn = []\n"),
+            "{shown}"
+        );
     }
 
     #[test]

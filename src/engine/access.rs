@@ -23,7 +23,10 @@ impl AccessList {
                 IpNet::V6(net) => v6.push((net.network().to_bits(), net.broadcast().to_bits())),
             }
         }
-        Self { v4: merged(v4), v6: merged(v6) }
+        Self {
+            v4: merged(v4),
+            v6: merged(v6),
+        }
     }
 
     /// Whether a client may ask.
@@ -51,7 +54,10 @@ fn merged<T: Ord + Copy>(mut ranges: Vec<(T, T)>) -> Box<[(T, T)]> {
 #[inline]
 fn holds<T: Ord + Copy>(ranges: &[(T, T)], address: T) -> bool {
     let behind = ranges.partition_point(|&(first, _)| first <= address);
-    behind.checked_sub(1).and_then(|at| ranges.get(at)).is_some_and(|&(_, last)| address <= last)
+    behind
+        .checked_sub(1)
+        .and_then(|at| ranges.get(at))
+        .is_some_and(|&(_, last)| address <= last)
 }
 
 #[cfg(test)]
@@ -79,6 +85,9 @@ mod tests {
             assert_eq!(list.allows(client.parse().unwrap()), allowed, "{client}");
         }
         assert!(!AccessList::new(&[]).allows("127.0.0.1".parse().unwrap()));
-        assert!(AccessList::new(&["::/0".parse().unwrap(), "0.0.0.0/0".parse().unwrap()]).allows("8.8.8.8".parse().unwrap()));
+        assert!(
+            AccessList::new(&["::/0".parse().unwrap(), "0.0.0.0/0".parse().unwrap()])
+                .allows("8.8.8.8".parse().unwrap())
+        );
     }
 }

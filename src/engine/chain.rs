@@ -56,7 +56,10 @@ impl Chain {
 
     /// A chain that begins with an upstream's answer to the query's own name.
     pub(super) fn from_upstream(query: &Query<'_>) -> Self {
-        Self { upstream_questions: 1, ..Self::new(query) }
+        Self {
+            upstream_questions: 1,
+            ..Self::new(query)
+        }
     }
 
     /// Whether the end was reached.
@@ -79,7 +82,9 @@ impl Chain {
             return;
         };
         for _ in 0..=cut {
-            let Some(next) = self.take_upstream_alias(&records) else { return };
+            let Some(next) = self.take_upstream_alias(&records) else {
+                return;
+            };
             // Only the last target is looked up next, and may not have been passed; `follow` notes that one itself.
             if self.effective != *self.seen.last().unwrap_or(&next) {
                 self.seen.push(self.effective.clone());
@@ -92,8 +97,14 @@ impl Chain {
     fn take_upstream_alias(&mut self, records: &[OwnedRecord]) -> Option<Name> {
         let owner = self.effective.clone();
         let of_owner = |record: &&OwnedRecord| record.section == Section::Answer && record.owner == owner;
-        let mut alias = records.iter().filter(of_owner).find(|record| record.rtype == Rtype::CNAME)?.clone();
-        let covers_cname = |record: &&OwnedRecord| record.rtype == Rtype::RRSIG && record.data.starts_with(&Rtype::CNAME.0.to_be_bytes());
+        let mut alias = records
+            .iter()
+            .filter(of_owner)
+            .find(|record| record.rtype == Rtype::CNAME)?
+            .clone();
+        let covers_cname = |record: &&OwnedRecord| {
+            record.rtype == Rtype::RRSIG && record.data.starts_with(&Rtype::CNAME.0.to_be_bytes())
+        };
         let signatures: Vec<_> = records.iter().filter(of_owner).filter(covers_cname).cloned().collect();
         let target = Name::from_wire(&alias.data);
         alias.owner.clone_from(&owner);
@@ -104,8 +115,12 @@ impl Chain {
 
     /// Adds an alias of the table and goes on to its target; whether that is allowed.
     fn take_alias(&mut self, rrset: &Rrset<'_>) -> bool {
-        let Some((ttl, data)) = rrset.iter().next() else { return false };
-        let Some(target) = Name::from_wire(data) else { return false };
+        let Some((ttl, data)) = rrset.iter().next() else {
+            return false;
+        };
+        let Some(target) = Name::from_wire(data) else {
+            return false;
+        };
         self.authoritative |= self.records.is_empty();
         self.push(Rtype::CNAME, ttl, data);
         self.table_aliases += 1;
@@ -127,7 +142,14 @@ impl Chain {
 
     fn push(&mut self, rtype: Rtype, ttl: u32, data: &[u8]) {
         let owner = self.effective.clone();
-        self.records.push(OwnedRecord { section: Section::Answer, owner, rtype, class: 1, ttl, data: data.to_vec() });
+        self.records.push(OwnedRecord {
+            section: Section::Answer,
+            owner,
+            rtype,
+            class: 1,
+            ttl,
+            data: data.to_vec(),
+        });
     }
 
     fn take_negative(&mut self, rcode: Rcode, soa: &Soa<'_>) {
@@ -137,7 +159,12 @@ impl Chain {
 
     /// Writes the reply.
     pub(super) fn write(&self, context: &Context<'_>, source: AnswerSource, reply: &mut Vec<u8>) -> Action {
-        let verdict = Verdict { rcode: self.rcode, authoritative: self.authoritative, authentic: self.authentic, options: &self.errors };
+        let verdict = Verdict {
+            rcode: self.rcode,
+            authoritative: self.authoritative,
+            authentic: self.authentic,
+            options: &self.errors,
+        };
         compose(context.query, &self.records, &verdict, context.limit(), reply);
         Action::Answered(source)
     }

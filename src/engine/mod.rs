@@ -113,7 +113,15 @@ impl Engine {
     }
 
     /// Answers the query in `bytes`, or says what must be asked. The reply is written into `reply`, which is cleared.
-    pub fn answer(&self, snapshot: &Snapshot, bytes: &[u8], client: Client, now: Instant, turn: u32, reply: &mut Vec<u8>) -> Action {
+    pub fn answer(
+        &self,
+        snapshot: &Snapshot,
+        bytes: &[u8],
+        client: Client,
+        now: Instant,
+        turn: u32,
+        reply: &mut Vec<u8>,
+    ) -> Action {
         reply.clear();
         let query = match Query::parse(bytes) {
             Ok(query) => query,
@@ -123,13 +131,34 @@ impl Engine {
             return refuse(&query, Rcode::REFUSED, ExtendedError::PROHIBITED, Reason::Access, reply);
         }
         if query.qclass != CLASS_IN {
-            return refuse(&query, Rcode::REFUSED, ExtendedError::NOT_SUPPORTED, Reason::Class, reply);
+            return refuse(
+                &query,
+                Rcode::REFUSED,
+                ExtendedError::NOT_SUPPORTED,
+                Reason::Class,
+                reply,
+            );
         }
         if query.qtype.is_meta() && query.qtype != Rtype::ANY {
-            return refuse(&query, Rcode::REFUSED, ExtendedError::NOT_SUPPORTED, Reason::QueryType, reply);
+            return refuse(
+                &query,
+                Rcode::REFUSED,
+                ExtendedError::NOT_SUPPORTED,
+                Reason::QueryType,
+                reply,
+            );
         }
-        let context = Context { snapshot, query: &query, client, now, turn };
-        match snapshot.table.lookup(query.qname.as_wire(), query.qtype, client.address) {
+        let context = Context {
+            snapshot,
+            query: &query,
+            client,
+            now,
+            turn,
+        };
+        match snapshot
+            .table
+            .lookup(query.qname.as_wire(), query.qtype, client.address)
+        {
             Lookup::Missing => self.answer_missing(&context, reply),
             Lookup::Alias(..) => self.follow(&context, Chain::new(&query), reply),
             found => write::from_table(&context, &found, reply),
@@ -140,7 +169,10 @@ impl Engine {
     ///
     /// `bytes` is its query, which was answered with [`Action::Forward`]; `chain` came with that. `outcome` is the
     /// upstream's answer, or why there is none.
-    #[expect(clippy::too_many_arguments, reason = "the query, the client and the outcome are three things")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the query, the client and the outcome are three things"
+    )]
     pub fn settle(
         &self,
         snapshot: &Snapshot,
@@ -153,8 +185,16 @@ impl Engine {
         reply: &mut Vec<u8>,
     ) -> Action {
         reply.clear();
-        let Ok(query) = Query::parse(bytes) else { return Action::Dropped(Reason::Fault) };
-        let context = Context { snapshot, query: &query, client, now, turn };
+        let Ok(query) = Query::parse(bytes) else {
+            return Action::Dropped(Reason::Fault);
+        };
+        let context = Context {
+            snapshot,
+            query: &query,
+            client,
+            now,
+            turn,
+        };
         match outcome {
             Ok(answer) => self.use_answer(&context, chain, answer, 0, AnswerSource::Upstream, reply),
             Err(failure) => write::failure(&context, error_of(failure), reply),
@@ -169,11 +209,21 @@ impl Engine {
             (Disposition::Forward(rule), _) => rule,
         };
         if !query.recursion_desired() {
-            return refuse(query, Rcode::REFUSED, ExtendedError::NOT_AUTHORITATIVE, Reason::NoRecursion, reply);
+            return refuse(
+                query,
+                Rcode::REFUSED,
+                ExtendedError::NOT_AUTHORITATIVE,
+                Reason::NoRecursion,
+                reply,
+            );
         }
         let key = self.key(context, &query.qname, rule);
         let cached = self.cache.with(&key, context.now, |answer, age| {
-            if self.leads_into_table(context, answer) { Err((answer.clone(), age)) } else { Ok(write::from_answer(context, answer, age, reply)) }
+            if self.leads_into_table(context, answer) {
+                Err((answer.clone(), age))
+            } else {
+                Ok(write::from_answer(context, answer, age, reply))
+            }
         });
         match cached {
             Some(Ok(())) => Action::Answered(AnswerSource::Cache),
@@ -190,7 +240,15 @@ impl Engine {
     }
 
     /// Replies with an upstream's answer, its aliases led into the table.
-    fn use_answer(&self, context: &Context<'_>, chain: Option<Chain>, answer: &Answer, age: u32, source: AnswerSource, reply: &mut Vec<u8>) -> Action {
+    fn use_answer(
+        &self,
+        context: &Context<'_>,
+        chain: Option<Chain>,
+        answer: &Answer,
+        age: u32,
+        source: AnswerSource,
+        reply: &mut Vec<u8>,
+    ) -> Action {
         let cut = self.leads_into_table(context, answer);
         match chain {
             None if !cut => {
@@ -210,19 +268,31 @@ impl Engine {
 
     /// Whether one of the answer's aliases has a target that the table speaks for.
     fn leads_into_table(&self, context: &Context<'_>, answer: &Answer) -> bool {
-        !matches!(context.query.qtype, Rtype::CNAME | Rtype::ANY) && answer.targets().any(|target| context.table_has(target))
+        !matches!(context.query.qtype, Rtype::CNAME | Rtype::ANY)
+            && answer.targets().any(|target| context.table_has(target))
     }
 
     fn key(&self, context: &Context<'_>, qname: &LowerName, rule: &ForwardRule) -> CacheKey {
         let query = context.query;
-        CacheKey::new(qname, query.qtype, query.dnssec_ok(), query.checking_disabled(), rule.upstream_set)
+        CacheKey::new(
+            qname,
+            query.qtype,
+            query.dnssec_ok(),
+            query.checking_disabled(),
+            rule.upstream_set,
+        )
     }
 }
 
 impl Context<'_> {
     /// Whether the table speaks for a name: it has it, or its zone says that it does not exist.
     fn table_has(&self, lower_name: &[u8]) -> bool {
-        !matches!(self.snapshot.table.lookup(lower_name, self.query.qtype, self.client.address), Lookup::Missing)
+        !matches!(
+            self.snapshot
+                .table
+                .lookup(lower_name, self.query.qtype, self.client.address),
+            Lookup::Missing
+        )
     }
 }
 
@@ -247,7 +317,11 @@ fn answer_fault(snapshot: &Snapshot, bytes: &[u8], fault: Fault, client: Client,
         Fault::Refused(refusal) => refusal,
     };
     if !snapshot.access.allows(client.address) {
-        let refusal = Refusal { rcode: Rcode::REFUSED, error: Some(ExtendedError::PROHIBITED), ..refusal };
+        let refusal = Refusal {
+            rcode: Rcode::REFUSED,
+            error: Some(ExtendedError::PROHIBITED),
+            ..refusal
+        };
         write_refusal(bytes, &refusal, reply);
         return Action::Refused(Reason::Access);
     }

@@ -132,7 +132,10 @@ impl Reason {
 
     /// Whether the client gets no reply at all.
     pub fn is_drop(self) -> bool {
-        matches!(self, Self::Short | Self::Response | Self::Unsent | Self::Shutdown | Self::Fault)
+        matches!(
+            self,
+            Self::Short | Self::Response | Self::Unsent | Self::Shutdown | Self::Fault
+        )
     }
 }
 

@@ -29,7 +29,15 @@ pub(super) fn from_table(context: &Context<'_>, found: &Lookup<'_>, reply: &mut 
         Lookup::ApexSoa(soa) => {
             let mut writer = Writer::start(context.query, context.limit(), reply);
             soa.push(writer.buffer(), context.query.qname.len());
-            writer.finish(Rcode::NOERROR, true, Counts { answer: 1, authority: 0 }, None);
+            writer.finish(
+                Rcode::NOERROR,
+                true,
+                Counts {
+                    answer: 1,
+                    authority: 0,
+                },
+                None,
+            );
             Action::Answered(AnswerSource::Zone)
         }
         Lookup::Pointers(pointers) => {
@@ -59,7 +67,9 @@ pub(super) fn here(context: &Context<'_>, here: Here, zone_len: usize, reply: &m
     let soa = Soa::new(zone_len, ttl);
     match (here, loopback(context.query.qtype)) {
         (Here::NxDomain, _) => write_negative(context, Rcode::NXDOMAIN, &soa, reply),
-        (Here::Localhost, Some(data)) => write_records(context, std::iter::once((context.query.qtype, ttl, data)), reply),
+        (Here::Localhost, Some(data)) => {
+            write_records(context, std::iter::once((context.query.qtype, ttl, data)), reply)
+        }
         (Here::Localhost, None) => write_negative(context, Rcode::NOERROR, &soa, reply),
     }
     Action::Answered(AnswerSource::BuiltIn)
@@ -87,7 +97,15 @@ fn write_rrset(context: &Context<'_>, rrset: &Rrset<'_>, reply: &mut Vec<u8>) {
     let (first, second) = rotated(rrset, context.turn);
     writer.buffer().extend_from_slice(first);
     writer.buffer().extend_from_slice(second);
-    writer.finish(Rcode::NOERROR, true, Counts { answer: rrset.count, authority: 0 }, None);
+    writer.finish(
+        Rcode::NOERROR,
+        true,
+        Counts {
+            answer: rrset.count,
+            authority: 0,
+        },
+        None,
+    );
 }
 
 /// The records of an RRset in two pieces, the one whose turn it is in front. Only addresses rotate.
@@ -105,10 +123,22 @@ pub(super) fn rotated<'t>(rrset: &Rrset<'t>, turn: u32) -> (&'t [u8], &'t [u8]) 
 fn write_negative(context: &Context<'_>, rcode: Rcode, soa: &Soa<'_>, reply: &mut Vec<u8>) {
     let mut writer = Writer::start(context.query, context.limit(), reply);
     soa.push(writer.buffer(), context.query.qname.len());
-    writer.finish(rcode, true, Counts { answer: 0, authority: 1 }, None);
+    writer.finish(
+        rcode,
+        true,
+        Counts {
+            answer: 0,
+            authority: 1,
+        },
+        None,
+    );
 }
 
-fn write_records<'d>(context: &Context<'_>, records: impl Iterator<Item = (Rtype, u32, &'d [u8])>, reply: &mut Vec<u8>) {
+fn write_records<'d>(
+    context: &Context<'_>,
+    records: impl Iterator<Item = (Rtype, u32, &'d [u8])>,
+    reply: &mut Vec<u8>,
+) {
     let mut writer = Writer::start(context.query, context.limit(), reply);
     let mut answer = 0;
     for (rtype, ttl, data) in records {

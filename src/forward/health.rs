@@ -58,7 +58,10 @@ impl Health {
 
     /// Whether an upstream that is down is due to be tried again; counts as tried.
     pub(super) fn take_probe(&mut self, now: Instant) -> bool {
-        let due = self.is_down() && self.probed.is_none_or(|at| now.saturating_duration_since(at) >= PROBE_INTERVAL);
+        let due = self.is_down()
+            && self
+                .probed
+                .is_none_or(|at| now.saturating_duration_since(at) >= PROBE_INTERVAL);
         if due {
             self.probed = Some(now);
         }
@@ -96,6 +99,10 @@ mod tests {
         far.heard(Duration::from_millis(60), now);
         assert_eq!(near.rank(now), unknown.rank(now));
         assert!(near.rank(now) < far.rank(now));
-        assert_eq!(far.rank(now + RTT_MEMORY), unknown.rank(now), "an old measurement says nothing");
+        assert_eq!(
+            far.rank(now + RTT_MEMORY),
+            unknown.rank(now),
+            "an old measurement says nothing"
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! The state machine itself.
 
-use std::collections::{BinaryHeap, HashMap};
 use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -114,7 +114,10 @@ pub struct Outbox<W> {
 
 impl<W> Default for Outbox<W> {
     fn default() -> Self {
-        Self { transmits: Vec::new(), settled: Vec::new() }
+        Self {
+            transmits: Vec::new(),
+            settled: Vec::new(),
+        }
     }
 }
 
@@ -190,17 +193,29 @@ impl<W> Forwarding<W> {
 
     /// Takes a question: joins the same one outstanding, or sends it, or lets it wait its turn.
     pub fn ask(&mut self, now: Instant, ask: Ask<'_, W>, out: &mut Outbox<W>) {
-        if let Some(query) = self.by_key.get(ask.key).and_then(|&slot| self.outstanding.get_mut(slot as usize)) {
+        if let Some(query) = self
+            .by_key
+            .get(ask.key)
+            .and_then(|&slot| self.outstanding.get_mut(slot as usize))
+        {
             if query.waiters.len() < WAITERS_MAX {
                 self.counts.joined += 1;
                 query.waiters.push(ask.waiter);
             } else {
-                out.settled.push(Settled { key: ask.key.into(), outcome: Err(Failure::Overload), waiters: vec![ask.waiter] });
+                out.settled.push(Settled {
+                    key: ask.key.into(),
+                    outcome: Err(Failure::Overload),
+                    waiters: vec![ask.waiter],
+                });
             }
             return;
         }
         if self.outstanding.len() >= OUTSTANDING_MAX || ask.rule.upstreams.is_empty() {
-            out.settled.push(Settled { key: ask.key.into(), outcome: Err(Failure::Overload), waiters: vec![ask.waiter] });
+            out.settled.push(Settled {
+                key: ask.key.into(),
+                outcome: Err(Failure::Overload),
+                waiters: vec![ask.waiter],
+            });
             return;
         }
         self.generation = self.generation.wrapping_add(1);
@@ -231,7 +246,9 @@ impl<W> Forwarding<W> {
 
     /// Takes what came back for a try.
     pub fn heard(&mut self, now: Instant, id: TryId, bytes: Vec<u8>, out: &mut Outbox<W>) -> Heard {
-        let Some((query, tried)) = self.try_mut(id) else { return Heard::Done };
+        let Some((query, tried)) = self.try_mut(id) else {
+            return Heard::Done;
+        };
         if !tried.is_open {
             return Heard::Done;
         }
@@ -278,7 +295,9 @@ impl<W> Forwarding<W> {
                 }
                 self.give_up_try(now, id.slot, out);
             }
-            Judgement::Answer | Judgement::Unrelated | Judgement::Suspicious => self.take_answer(id.slot, via, bytes, out),
+            Judgement::Answer | Judgement::Unrelated | Judgement::Suspicious => {
+                self.take_answer(id.slot, via, bytes, out)
+            }
         }
         self.serve_lines(now, out);
         Heard::Done
@@ -286,7 +305,9 @@ impl<W> Forwarding<W> {
 
     /// Takes that a try could not be carried out: refused, no route, or the connection broke.
     pub fn failed(&mut self, now: Instant, id: TryId, out: &mut Outbox<W>) -> Heard {
-        let Some((query, tried)) = self.try_mut(id) else { return Heard::Done };
+        let Some((query, tried)) = self.try_mut(id) else {
+            return Heard::Done;
+        };
         if !tried.is_open {
             return Heard::Done;
         }
@@ -294,7 +315,9 @@ impl<W> Forwarding<W> {
         query.was_unreachable = true;
         self.close_try(id);
         // TCP may be closed to us where UDP is not (an old guest agent's firewall rule): no fault of the upstream.
-        if via == Via::Datagram && let Some(upstream) = self.upstreams.get_mut(upstream) {
+        if via == Via::Datagram
+            && let Some(upstream) = self.upstreams.get_mut(upstream)
+        {
             upstream.health.failed(now);
         }
         self.give_up_try(now, id.slot, out);
@@ -309,7 +332,13 @@ impl<W> Forwarding<W> {
                 break;
             }
             self.timers.pop();
-            let Some(query) = self.outstanding.get(slot as usize).filter(|query| query.generation == generation) else { continue };
+            let Some(query) = self
+                .outstanding
+                .get(slot as usize)
+                .filter(|query| query.generation == generation)
+            else {
+                continue;
+            };
             if query.deadline <= now {
                 self.run_out(now, slot, out);
             } else if query.next_try.is_some_and(|next| next <= now) {
@@ -323,7 +352,10 @@ impl<W> Forwarding<W> {
     /// When to call [`Self::handle_timeout`] next.
     pub fn next_timeout(&self, now: Instant) -> Option<Instant> {
         let timer = self.timers.peek().map(|Reverse((at, _, _))| *at);
-        let lines = self.upstreams.iter().filter(|upstream| !upstream.line.is_empty() && upstream.budget.has_place());
+        let lines = self
+            .upstreams
+            .iter()
+            .filter(|upstream| !upstream.line.is_empty() && upstream.budget.has_place());
         let turn = lines.map(|upstream| now + upstream.budget.wait(now)).min();
         [timer, turn].into_iter().flatten().min()
     }
@@ -345,14 +377,21 @@ impl<W> Forwarding<W> {
 
     /// Asks the next upstream that should be asked, if a try is left.
     fn try_next(&mut self, now: Instant, slot: u32, out: &mut Outbox<W>) {
-        let Some(query) = self.outstanding.get(slot as usize) else { return };
+        let Some(query) = self.outstanding.get(slot as usize) else {
+            return;
+        };
         if count_tries(query) >= TRIES_MAX {
             return self.plan(now, slot);
         }
         let rule = query.rule.clone();
-        let Some(upstream) = self.choose(now, slot, &rule) else { return self.plan(now, slot) };
+        let Some(upstream) = self.choose(now, slot, &rule) else {
+            return self.plan(now, slot);
+        };
         let first = query_is_new(self.outstanding.get(slot as usize));
-        let allowed = self.upstreams.get(upstream).is_some_and(|upstream| upstream.budget.allows(now) && (!first || upstream.line.is_empty()));
+        let allowed = self
+            .upstreams
+            .get(upstream)
+            .is_some_and(|upstream| upstream.budget.allows(now) && (!first || upstream.line.is_empty()));
         if allowed {
             let via = self.usual_way(upstream);
             self.send(now, slot, upstream, via, out);
@@ -360,7 +399,9 @@ impl<W> Forwarding<W> {
             return self.plan(now, slot);
         }
         if first {
-            let Some(query) = self.outstanding.get_mut(slot as usize) else { return };
+            let Some(query) = self.outstanding.get_mut(slot as usize) else {
+                return;
+            };
             query.is_waiting = true;
             let (client, generation) = (query.client, query.generation);
             if let Some(upstream) = self.upstreams.get_mut(upstream) {
@@ -374,11 +415,26 @@ impl<W> Forwarding<W> {
     /// The upstream to ask: one that this question has not asked yet, in order of health and speed, then of the rule;
     /// else the one asked longest ago, once it has had its time.
     fn choose(&mut self, now: Instant, slot: u32, rule: &ForwardRule) -> Option<usize> {
-        let numbers: Vec<usize> = rule.upstreams.iter().map(|target| self.upstream_number(target)).collect();
+        let numbers: Vec<usize> = rule
+            .upstreams
+            .iter()
+            .map(|target| self.upstream_number(target))
+            .collect();
         let query = self.outstanding.get(slot as usize)?;
-        let last_asked = |upstream: usize| query.tries.iter().filter(|tried| tried.upstream == upstream).map(|tried| tried.sent).max();
+        let last_asked = |upstream: usize| {
+            query
+                .tries
+                .iter()
+                .filter(|tried| tried.upstream == upstream)
+                .map(|tried| tried.sent)
+                .max()
+        };
         let rank = |upstream: usize| self.upstreams.get(upstream).map(|upstream| upstream.health.rank(now));
-        let fresh = numbers.iter().copied().filter(|&upstream| last_asked(upstream).is_none()).min_by_key(|&upstream| rank(upstream));
+        let fresh = numbers
+            .iter()
+            .copied()
+            .filter(|&upstream| last_asked(upstream).is_none())
+            .min_by_key(|&upstream| rank(upstream));
         fresh.or_else(|| {
             let oldest = numbers.iter().copied().min_by_key(|&upstream| last_asked(upstream))?;
             let waited = now.saturating_duration_since(last_asked(oldest)?);
@@ -390,12 +446,16 @@ impl<W> Forwarding<W> {
     fn probe_fallen(&mut self, now: Instant, slot: u32, rule: &ForwardRule, but: usize, out: &mut Outbox<W>) {
         for target in &rule.upstreams {
             let upstream = self.upstream_number(target);
-            let Some(query) = self.outstanding.get(slot as usize) else { return };
+            let Some(query) = self.outstanding.get(slot as usize) else {
+                return;
+            };
             let asked = query.tries.iter().any(|tried| tried.upstream == upstream);
             if upstream == but || asked || count_tries(query) >= TRIES_MAX {
                 continue;
             }
-            let Some(known) = self.upstreams.get_mut(upstream) else { continue };
+            let Some(known) = self.upstreams.get_mut(upstream) else {
+                continue;
+            };
             if known.budget.allows(now) && known.health.take_probe(now) {
                 let via = self.usual_way(upstream);
                 self.send(now, slot, upstream, via, out);
@@ -405,26 +465,39 @@ impl<W> Forwarding<W> {
 
     /// When to try again: the next of several soon, the same one after a while.
     fn plan(&mut self, now: Instant, slot: u32) {
-        let Some(query) = self.outstanding.get_mut(slot as usize) else { return };
+        let Some(query) = self.outstanding.get_mut(slot as usize) else {
+            return;
+        };
         query.next_try = None;
         if count_tries(query) >= TRIES_MAX {
             return;
         }
         let asked = |target: &Target| {
             let number = self.upstream_by_target.get(target).copied();
-            query.tries.iter().filter(|tried| Some(tried.upstream) == number).map(|tried| tried.sent).max()
+            query
+                .tries
+                .iter()
+                .filter(|tried| Some(tried.upstream) == number)
+                .map(|tried| tried.sent)
+                .max()
         };
         let last_of_each: Vec<Option<Instant>> = query.rule.upstreams.iter().map(asked).collect();
         let at = if last_of_each.contains(&None) {
             now + NEXT_AFTER
         } else {
-            last_of_each.into_iter().flatten().min().map_or(now, |oldest| (oldest + AGAIN_AFTER).max(now + Duration::from_millis(1)))
+            last_of_each
+                .into_iter()
+                .flatten()
+                .min()
+                .map_or(now, |oldest| (oldest + AGAIN_AFTER).max(now + Duration::from_millis(1)))
         };
         self.plan_at(slot, at);
     }
 
     fn plan_at(&mut self, slot: u32, at: Instant) {
-        let Some(query) = self.outstanding.get_mut(slot as usize) else { return };
+        let Some(query) = self.outstanding.get_mut(slot as usize) else {
+            return;
+        };
         query.next_try = Some(at);
         if at < query.deadline {
             self.timers.push(Reverse((at, slot, query.generation)));
@@ -433,20 +506,35 @@ impl<W> Forwarding<W> {
 
     /// Sends one try, whatever the budget says: whoever calls has asked it, or it is the rest of an answer.
     fn send(&mut self, now: Instant, slot: u32, upstream: usize, via: Via, out: &mut Outbox<W>) {
-        let Some(query) = self.outstanding.get_mut(slot as usize) else { return };
-        let Some(known) = self.upstreams.get_mut(upstream) else { return };
+        let Some(query) = self.outstanding.get_mut(slot as usize) else {
+            return;
+        };
+        let Some(known) = self.upstreams.get_mut(upstream) else {
+            return;
+        };
         known.budget.take(now);
         self.counts.sent += 1;
         let id = self.rng.next_u32() as u16;
         let number = query.tries.len() as u8;
         out.transmits.push(Transmit {
-            id: TryId { slot, generation: query.generation, number },
+            id: TryId {
+                slot,
+                generation: query.generation,
+                number,
+            },
             to: known.target.address,
             via,
             message: write_query(query, id),
             deadline: query.deadline,
         });
-        query.tries.push(Try { upstream, via, id, sent: now, is_open: true, is_late: false });
+        query.tries.push(Try {
+            upstream,
+            via,
+            id,
+            sent: now,
+            is_open: true,
+            is_late: false,
+        });
         query.is_waiting = false;
     }
 
@@ -459,7 +547,9 @@ impl<W> Forwarding<W> {
 
     /// Somebody may be guessing IDs: TCP is asked at once, and decides.
     fn suspect(&mut self, now: Instant, slot: u32, upstream: usize, out: &mut Outbox<W>) {
-        let Some(query) = self.outstanding.get_mut(slot as usize) else { return };
+        let Some(query) = self.outstanding.get_mut(slot as usize) else {
+            return;
+        };
         if !query.is_suspicious {
             query.is_suspicious = true;
             self.ask_by_stream(now, slot, upstream, out);
@@ -467,16 +557,26 @@ impl<W> Forwarding<W> {
     }
 
     fn ask_by_stream(&mut self, now: Instant, slot: u32, upstream: usize, out: &mut Outbox<W>) {
-        let Some(query) = self.outstanding.get(slot as usize) else { return };
-        let under_way = query.tries.iter().any(|tried| tried.is_open && tried.via == Via::Stream && tried.upstream == upstream);
+        let Some(query) = self.outstanding.get(slot as usize) else {
+            return;
+        };
+        let under_way = query
+            .tries
+            .iter()
+            .any(|tried| tried.is_open && tried.via == Via::Stream && tried.upstream == upstream);
         if !under_way {
             self.send(now, slot, upstream, Via::Stream, out);
         }
     }
 
     fn take_answer(&mut self, slot: u32, via: Via, bytes: Vec<u8>, out: &mut Outbox<W>) {
-        let Some(query) = self.outstanding.get_mut(slot as usize) else { return };
-        let stream_decides = query.tries.iter().any(|tried| tried.is_open && tried.via == Via::Stream);
+        let Some(query) = self.outstanding.get_mut(slot as usize) else {
+            return;
+        };
+        let stream_decides = query
+            .tries
+            .iter()
+            .any(|tried| tried.is_open && tried.via == Via::Stream);
         if query.is_suspicious && via == Via::Datagram && stream_decides {
             query.held = Some(bytes);
             return;
@@ -486,15 +586,25 @@ impl<W> Forwarding<W> {
 
     /// A try came to nothing: the next one at once where there is an upstream not asked yet, else what is left.
     fn give_up_try(&mut self, now: Instant, slot: u32, out: &mut Outbox<W>) {
-        let Some(query) = self.outstanding.get_mut(slot as usize) else { return };
-        let stream_open = query.tries.iter().any(|tried| tried.is_open && tried.via == Via::Stream);
+        let Some(query) = self.outstanding.get_mut(slot as usize) else {
+            return;
+        };
+        let stream_open = query
+            .tries
+            .iter()
+            .any(|tried| tried.is_open && tried.via == Via::Stream);
         if !stream_open && let Some(held) = query.held.take() {
             return self.settle(slot, Ok(held), out);
         }
         let asked: Vec<usize> = query.tries.iter().map(|tried| tried.upstream).collect();
         let rule = query.rule.clone();
-        let others_left = rule.upstreams.iter().any(|target| !asked.contains(&self.upstream_number(target)));
-        let Some(query) = self.outstanding.get_mut(slot as usize) else { return };
+        let others_left = rule
+            .upstreams
+            .iter()
+            .any(|target| !asked.contains(&self.upstream_number(target)));
+        let Some(query) = self.outstanding.get_mut(slot as usize) else {
+            return;
+        };
         if others_left && count_tries(query) < TRIES_MAX {
             return self.try_next(now, slot, out);
         }
@@ -512,7 +622,9 @@ impl<W> Forwarding<W> {
     /// The patience is over.
     fn run_out(&mut self, now: Instant, slot: u32, out: &mut Outbox<W>) {
         self.mark_late(now, slot);
-        let Some(query) = self.outstanding.get_mut(slot as usize) else { return };
+        let Some(query) = self.outstanding.get_mut(slot as usize) else {
+            return;
+        };
         let outcome = match query.held.take().or_else(|| query.failure.take()) {
             Some(answer) => Ok(answer),
             None if query.was_unreachable => Err(Failure::Unreachable),
@@ -523,7 +635,9 @@ impl<W> Forwarding<W> {
 
     /// Tells upstreams of tries that were not answered in their time.
     fn mark_late(&mut self, now: Instant, slot: u32) {
-        let Some(query) = self.outstanding.get_mut(slot as usize) else { return };
+        let Some(query) = self.outstanding.get_mut(slot as usize) else {
+            return;
+        };
         for tried in &mut query.tries {
             if tried.is_open && !tried.is_late && tried.via == Via::Datagram {
                 tried.is_late = true;
@@ -535,14 +649,20 @@ impl<W> Forwarding<W> {
     }
 
     fn settle(&mut self, slot: u32, outcome: Result<Vec<u8>, Failure>, out: &mut Outbox<W>) {
-        let Some(query) = self.outstanding.try_remove(slot as usize) else { return };
+        let Some(query) = self.outstanding.try_remove(slot as usize) else {
+            return;
+        };
         self.by_key.remove(&query.key);
         for tried in query.tries.iter().filter(|tried| tried.is_open) {
             if let Some(upstream) = self.upstreams.get_mut(tried.upstream) {
                 upstream.budget.give_back();
             }
         }
-        out.settled.push(Settled { key: query.key, outcome, waiters: query.waiters });
+        out.settled.push(Settled {
+            key: query.key,
+            outcome,
+            waiters: query.waiters,
+        });
     }
 
     /// Sends what waits as far as budgets allow.
@@ -552,8 +672,13 @@ impl<W> Forwarding<W> {
                 if upstream.line.is_empty() || !upstream.budget.allows(now) {
                     break;
                 }
-                let Some((slot, generation)) = upstream.line.pop() else { break };
-                let waits = self.outstanding.get(slot as usize).is_some_and(|query| query.generation == generation && query.is_waiting);
+                let Some((slot, generation)) = upstream.line.pop() else {
+                    break;
+                };
+                let waits = self
+                    .outstanding
+                    .get(slot as usize)
+                    .is_some_and(|query| query.generation == generation && query.is_waiting);
                 if waits {
                     let via = self.usual_way(number);
                     self.send(now, slot, number, via, out);
@@ -580,15 +705,28 @@ impl<W> Forwarding<W> {
     }
 
     fn try_mut(&mut self, id: TryId) -> Option<(&mut OutstandingQuery<W>, TryView)> {
-        let query = self.outstanding.get_mut(id.slot as usize).filter(|query| query.generation == id.generation)?;
+        let query = self
+            .outstanding
+            .get_mut(id.slot as usize)
+            .filter(|query| query.generation == id.generation)?;
         let tried = query.tries.get(id.number as usize)?;
-        let view = TryView { upstream: tried.upstream, via: tried.via, id: tried.id, sent: tried.sent, is_open: tried.is_open };
+        let view = TryView {
+            upstream: tried.upstream,
+            via: tried.via,
+            id: tried.id,
+            sent: tried.sent,
+            is_open: tried.is_open,
+        };
         Some((query, view))
     }
 
     fn close_try(&mut self, id: TryId) {
-        let Some(query) = self.outstanding.get_mut(id.slot as usize) else { return };
-        let Some(tried) = query.tries.get_mut(id.number as usize) else { return };
+        let Some(query) = self.outstanding.get_mut(id.slot as usize) else {
+            return;
+        };
+        let Some(tried) = query.tries.get_mut(id.number as usize) else {
+            return;
+        };
         if std::mem::replace(&mut tried.is_open, false)
             && let Some(upstream) = self.upstreams.get_mut(tried.upstream)
         {

@@ -74,7 +74,9 @@ pub(super) enum Judgement {
 
 /// Judges what came back for a query with this ID and question.
 pub(super) fn judge(bytes: &[u8], id: u16, question: &[u8], with_edns: bool) -> Judgement {
-    let Some(header) = Header::read(bytes) else { return Judgement::Unrelated };
+    let Some(header) = Header::read(bytes) else {
+        return Judgement::Unrelated;
+    };
     if header.flags & header::QR == 0 || header.opcode() != 0 {
         return Judgement::Unrelated;
     }
@@ -87,14 +89,20 @@ pub(super) fn judge(bytes: &[u8], id: u16, question: &[u8], with_edns: bool) -> 
     }
     if header.qdcount != 1 || echoed != question {
         let same_but_for_case = header.qdcount == 1 && echoed.eq_ignore_ascii_case(question);
-        return if same_but_for_case { Judgement::Suspicious } else { Judgement::Unrelated };
+        return if same_but_for_case {
+            Judgement::Suspicious
+        } else {
+            Judgement::Unrelated
+        };
     }
     judge_matching(bytes, &header, with_edns)
 }
 
 /// Judges what came by TCP, where nobody can guess: case and a missing question are forgiven.
 pub(super) fn judge_stream(bytes: &[u8], id: u16, question: &[u8], with_edns: bool) -> Judgement {
-    let Some(header) = Header::read(bytes) else { return Judgement::Unrelated };
+    let Some(header) = Header::read(bytes) else {
+        return Judgement::Unrelated;
+    };
     if header.flags & header::QR == 0 || header.id != id || header.opcode() != 0 {
         return Judgement::Unrelated;
     }
@@ -112,7 +120,9 @@ fn judge_matching(bytes: &[u8], header: &Header, with_edns: bool) -> Judgement {
     if header.flags & header::TC != 0 {
         return Judgement::Cut;
     }
-    let Some(message) = Message::parse(bytes) else { return Judgement::Cut };
+    let Some(message) = Message::parse(bytes) else {
+        return Judgement::Cut;
+    };
     let opt = message.records.iter().find(|record| record.rtype == Rtype::OPT);
     let high = opt.map_or(0, |opt| u16::from(Edns::from_fields(opt.class, opt.ttl).rcode_high));
     match Rcode(header.rcode().0 | high << 4) {
@@ -130,7 +140,16 @@ pub(super) fn write_query<W>(query: &OutstandingQuery<W>, id: u16) -> Vec<u8> {
         flags |= header::CD;
     }
     let arcount = u16::from(!query.without_edns);
-    let mut bytes = Header { id, flags, qdcount: 1, ancount: 0, nscount: 0, arcount }.to_bytes().to_vec();
+    let mut bytes = Header {
+        id,
+        flags,
+        qdcount: 1,
+        ancount: 0,
+        nscount: 0,
+        arcount,
+    }
+    .to_bytes()
+    .to_vec();
     bytes.extend_from_slice(&query.question);
     if !query.without_edns {
         push_opt(&mut bytes, Rcode::NOERROR, query.dnssec_ok, &[]);

@@ -86,8 +86,16 @@ pub struct Rules {
 impl Rules {
     /// The rules of the settings, and the names answered here but for those in `spoken_for`, the zones that the
     /// settings name. `default` is the rule for the root.
-    pub fn new(rules: impl IntoIterator<Item = Arc<ForwardRule>>, default: Arc<ForwardRule>, spoken_for: &[Name]) -> Self {
-        let mut all = Self { by_zone: HashMap::default(), depths: 0, root: Disposition::Forward(default) };
+    pub fn new(
+        rules: impl IntoIterator<Item = Arc<ForwardRule>>,
+        default: Arc<ForwardRule>,
+        spoken_for: &[Name],
+    ) -> Self {
+        let mut all = Self {
+            by_zone: HashMap::default(),
+            depths: 0,
+            root: Disposition::Forward(default),
+        };
         for (zone, here) in HERE {
             if let Ok(zone) = Name::parse(zone)
                 && !spoken_for.contains(&zone)
@@ -109,7 +117,10 @@ impl Rules {
             return;
         }
         self.depths |= 1 << depth;
-        self.by_zone.insert(zone.to_lowercase().as_wire().into(), (disposition, zone.as_wire().len() as u8));
+        self.by_zone.insert(
+            zone.to_lowercase().as_wire().into(),
+            (disposition, zone.as_wire().len() as u8),
+        );
     }
 
     /// What the longest zone that holds `qname` (lower case wire form) says, and how many octets of the name's end
@@ -134,7 +145,11 @@ impl Rules {
 
     /// How many zones have a rule of the settings.
     pub fn len(&self) -> usize {
-        1 + self.by_zone.values().filter(|(disposition, _)| matches!(disposition, Disposition::Forward(_))).count()
+        1 + self
+            .by_zone
+            .values()
+            .filter(|(disposition, _)| matches!(disposition, Disposition::Forward(_)))
+            .count()
     }
 
     /// There is always the rule for the root.
@@ -144,10 +159,12 @@ impl Rules {
 
     /// All rules that forward.
     pub fn forwards(&self) -> impl Iterator<Item = &Arc<ForwardRule>> {
-        std::iter::once(&self.root).chain(self.by_zone.values().map(|(disposition, _)| disposition)).filter_map(|disposition| match disposition {
-            Disposition::Forward(rule) => Some(rule),
-            Disposition::Here(_) => None,
-        })
+        std::iter::once(&self.root)
+            .chain(self.by_zone.values().map(|(disposition, _)| disposition))
+            .filter_map(|disposition| match disposition {
+                Disposition::Forward(rule) => Some(rule),
+                Disposition::Here(_) => None,
+            })
     }
 }
 
@@ -171,12 +188,21 @@ mod tests {
     use super::*;
 
     fn rule(zone: &str) -> Arc<ForwardRule> {
-        Arc::new(ForwardRule { zone: Name::parse(zone).unwrap(), upstreams: Box::default(), upstream_set: 0 })
+        Arc::new(ForwardRule {
+            zone: Name::parse(zone).unwrap(),
+            upstreams: Box::default(),
+            upstream_set: 0,
+        })
     }
 
     #[test]
     fn the_longest_zone_wins() {
-        let rules = [rule("example"), rule("b.example"), rule("sub.reddog.microsoft.com"), rule("invalid")];
+        let rules = [
+            rule("example"),
+            rule("b.example"),
+            rule("sub.reddog.microsoft.com"),
+            rule("invalid"),
+        ];
         let rules = Rules::new(rules, rule("."), &[Name::parse("invalid").unwrap()]);
         for (name, expected) in [
             ("a.example", "example"),
@@ -201,7 +227,10 @@ mod tests {
 
     #[test]
     fn the_same_upstreams_have_the_same_number() {
-        let target = |port| Target { address: SocketAddr::from(([10, 0, 0, 4], port)), protocol: Protocol::Datagram };
+        let target = |port| Target {
+            address: SocketAddr::from(([10, 0, 0, 4], port)),
+            protocol: Protocol::Datagram,
+        };
         let mut sets = UpstreamSets::default();
         let first = sets.number(&[target(53), target(54)]);
         assert_eq!(sets.number(&[target(54), target(53)]), first);

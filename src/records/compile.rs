@@ -28,7 +28,13 @@ pub struct TableSettings {
 
 /// Compiles a table. `sources` are the files that the records' `file` numbers mean. Errors go to `problems`; the table
 /// is then built from what is left.
-pub fn compile(specs: &[RecordSpec], zones: &[Zone], settings: TableSettings, sources: &[SourceText], problems: &mut Problems) -> Table {
+pub fn compile(
+    specs: &[RecordSpec],
+    zones: &[Zone],
+    settings: TableSettings,
+    sources: &[SourceText],
+    problems: &mut Problems,
+) -> Table {
     let mut builder = Builder::new(specs.len(), settings);
     let root: &[u8] = &[0];
     builder.intern(root);
@@ -155,38 +161,72 @@ impl<'a> Builder<'a> {
     }
 
     /// Adds a record to its node, unless it is there already or contradicts one that is.
-    fn add(&mut self, number: u32, spec: &'a RecordSpec, specs: &[RecordSpec], sources: &[SourceText], problems: &mut Problems) {
+    fn add(
+        &mut self,
+        number: u32,
+        spec: &'a RecordSpec,
+        specs: &[RecordSpec],
+        sources: &[SourceText],
+        problems: &mut Problems,
+    ) {
         let fail = |problems: &mut Problems, message: String, hint: &str| {
             if let Some(source) = sources.get(spec.file as usize) {
                 let at = spec.at as usize;
-                let span = at..source.text().get(at..).and_then(|text| text.find('\n')).map_or(at, |len| at + len);
+                let span = at..source
+                    .text()
+                    .get(at..)
+                    .and_then(|text| text.find('\n'))
+                    .map_or(at, |len| at + len);
                 problems.push(Diagnostic::at(Severity::Error, source, span, message, hint));
             }
         };
         let Some(view) = self.views.number(&spec.clients) else {
-            return fail(problems, "there are more than 65,535 different `clients`".to_owned(), "use fewer, wider prefixes");
+            return fail(
+                problems,
+                "there are more than 65,535 different `clients`".to_owned(),
+                "use fewer, wider prefixes",
+            );
         };
         let (name, rtype) = (&spec.name, spec.rtype);
         let octets: usize = spec.data.iter().map(|data| RECORD_HEAD_LEN + data.len()).sum();
         if octets > RRSET_OCTETS_MAX {
-            return fail(problems, format!("{name} {rtype} does not fit into a message"), "split the data over several names");
+            return fail(
+                problems,
+                format!("{name} {rtype} does not fit into a message"),
+                "split the data over several names",
+            );
         }
         if rtype == Rtype::CNAME && spec.data.len() > 1 {
-            return fail(problems, format!("{name} has {} CNAME records", spec.data.len()), "an alias has one target (RFC 2181 §10.1)");
+            return fail(
+                problems,
+                format!("{name} has {} CNAME records", spec.data.len()),
+                "an alias has one target (RFC 2181 §10.1)",
+            );
         }
         let node = self.intern(name.as_wire());
         let mut at = self.nodes.get(node as usize).map_or(NO_NODE, |node| node.last_rrset);
         while let Some(known) = self.rrsets.get_mut(at as usize) {
             at = known.previous;
-            let Some(other) = specs.get(known.spec as usize) else { continue };
+            let Some(other) = specs.get(known.spec as usize) else {
+                continue;
+            };
             if known.view != view {
                 continue;
             }
-            let place = || sources.get(other.file as usize).map(|source| source.place(other.at as usize)).unwrap_or_default();
+            let place = || {
+                sources
+                    .get(other.file as usize)
+                    .map(|source| source.place(other.at as usize))
+                    .unwrap_or_default()
+            };
             if other.rtype == rtype {
                 if !same_data(&other.data, &spec.data) {
                     let message = format!("{name} {rtype} has other data at {}", place());
-                    fail(problems, message, "keep one of the two, or put all data into one [[record]]");
+                    fail(
+                        problems,
+                        message,
+                        "keep one of the two, or put all data into one [[record]]",
+                    );
                 } else if let Some(ttl) = spec.ttl {
                     known.ttl = known.ttl.min(ttl);
                 }
@@ -198,8 +238,15 @@ impl<'a> Builder<'a> {
             }
         }
         let rrset = self.rrsets.len() as u32;
-        let Some(entry) = self.nodes.get_mut(node as usize) else { return };
-        self.rrsets.push(RrsetNode { spec: number, view, ttl: spec.ttl.unwrap_or(self.settings.ttl), previous: entry.last_rrset });
+        let Some(entry) = self.nodes.get_mut(node as usize) else {
+            return;
+        };
+        self.rrsets.push(RrsetNode {
+            spec: number,
+            view,
+            ttl: spec.ttl.unwrap_or(self.settings.ttl),
+            previous: entry.last_rrset,
+        });
         entry.last_rrset = rrset;
         let up = entry.parent;
         self.note_pattern(up, name);
@@ -207,7 +254,9 @@ impl<'a> Builder<'a> {
 
     /// Tells the parent of a wildcard or label end that it is there.
     fn note_pattern(&mut self, up: u32, name: &Name) {
-        let Some(up) = self.nodes.get_mut(up as usize) else { return };
+        let Some(up) = self.nodes.get_mut(up as usize) else {
+            return;
+        };
         if name.is_wildcard() {
             up.flags |= WILDCARD_BELOW;
         }
@@ -232,7 +281,11 @@ impl<'a> Builder<'a> {
                 at = rrset.previous;
                 let mut up = number;
                 while let Some(node) = self.nodes.get(up as usize) {
-                    let is_new = if rrset.view == EVERYBODY { seen_by_all.insert(up) } else { seen.insert((up, rrset.view)) };
+                    let is_new = if rrset.view == EVERYBODY {
+                        seen_by_all.insert(up)
+                    } else {
+                        seen.insert((up, rrset.view))
+                    };
                     if !is_new {
                         break;
                     }
@@ -281,13 +334,18 @@ impl<'a> Builder<'a> {
                 },
             );
             for rrset in &rrsets {
-                let Some(spec) = specs.get(rrset.spec as usize) else { continue };
+                let Some(spec) = specs.get(rrset.spec as usize) else {
+                    continue;
+                };
                 push_rrset(&mut arena, spec.rtype, rrset.view, rrset.ttl, &spec.data);
                 stats.records += spec.data.len();
                 push_reverse(&mut reverse, spec, rrset, entry);
-                if let (Rtype::SOA, Some(zone), Some(data), true) =
-                    (spec.rtype, node.zone, spec.data.first(), node.flags & APEX != 0 && rrset.view == EVERYBODY)
-                {
+                if let (Rtype::SOA, Some(zone), Some(data), true) = (
+                    spec.rtype,
+                    node.zone,
+                    spec.data.first(),
+                    node.flags & APEX != 0 && rrset.view == EVERYBODY,
+                ) {
                     soas.insert(zone, (rrset.ttl, data.clone().into_boxed_slice()));
                 }
             }
@@ -322,7 +380,14 @@ fn push_reverse(reverse: &mut Vec<ReverseEntry>, spec: &RecordSpec, rrset: &Rrse
             (Rtype::AAAA, _, Ok(octets)) => address_number(octets.into()),
             _ => continue,
         };
-        reverse.push(ReverseEntry { address, is_pattern, order: rrset.spec, entry, ttl: rrset.ttl, view: rrset.view });
+        reverse.push(ReverseEntry {
+            address,
+            is_pattern,
+            order: rrset.spec,
+            entry,
+            ttl: rrset.ttl,
+            view: rrset.view,
+        });
     }
 }
 
@@ -348,7 +413,10 @@ fn place_slot(slots: &mut [Slot], hash: u64, entry: u32) {
     let mut place = hash as usize & mask;
     while let Some(slot) = slots.get_mut(place) {
         if slot.entry == EMPTY {
-            *slot = Slot { tag: (hash >> 32) as u32, entry };
+            *slot = Slot {
+                tag: (hash >> 32) as u32,
+                entry,
+            };
             return;
         }
         place = (place + 1) & mask;

@@ -57,7 +57,13 @@ impl<'t> Entry<'t> {
     pub(super) fn read(octets: &'t [u8]) -> Option<Self> {
         let (&[name_len, flags, z0, z1, r0, r1], rest) = octets.split_first_chunk::<HEAD_LEN>()?;
         let (name, rest) = rest.split_at_checked(name_len as usize)?;
-        Some(Self { flags, zone: u16::from_be_bytes([z0, z1]), rrset_count: u16::from_be_bytes([r0, r1]), name, rest })
+        Some(Self {
+            flags,
+            zone: u16::from_be_bytes([z0, z1]),
+            rrset_count: u16::from_be_bytes([r0, r1]),
+            name,
+            rest,
+        })
     }
 
     #[inline]
@@ -86,14 +92,18 @@ impl<'t> Entry<'t> {
         if !self.has(LABEL_ENDS) {
             return &[];
         }
-        self.rest.split_first().and_then(|(&count, lengths)| lengths.get(..count as usize)).unwrap_or_default()
+        self.rest
+            .split_first()
+            .and_then(|(&count, lengths)| lengths.get(..count as usize))
+            .unwrap_or_default()
     }
 
     /// The views that see this name, where it is limited.
     pub(super) fn views(&self) -> impl Iterator<Item = ViewId> + use<'t> {
-        let views = self.behind_label_ends().split_first_chunk::<2>().and_then(|(&count, views)| {
-            views.get(..u16::from_be_bytes(count) as usize * 2)
-        });
+        let views = self
+            .behind_label_ends()
+            .split_first_chunk::<2>()
+            .and_then(|(&count, views)| views.get(..u16::from_be_bytes(count) as usize * 2));
         let limited = self.has(LIMITED);
         let views = views.filter(|_| limited).unwrap_or_default();
         views.as_chunks::<2>().0.iter().map(|&view| u16::from_be_bytes(view))
@@ -102,7 +112,10 @@ impl<'t> Entry<'t> {
     /// All RRsets.
     #[inline]
     pub(super) fn rrsets(&self) -> Rrsets<'t> {
-        Rrsets { left: self.rrset_count, octets: self.behind_views() }
+        Rrsets {
+            left: self.rrset_count,
+            octets: self.behind_views(),
+        }
     }
 
     #[inline]
@@ -110,7 +123,10 @@ impl<'t> Entry<'t> {
         if !self.has(LABEL_ENDS) {
             return self.rest;
         }
-        self.rest.split_first().and_then(|(&count, rest)| rest.get(count as usize..)).unwrap_or_default()
+        self.rest
+            .split_first()
+            .and_then(|(&count, rest)| rest.get(count as usize..))
+            .unwrap_or_default()
     }
 
     #[inline]
@@ -119,7 +135,9 @@ impl<'t> Entry<'t> {
         if !self.has(LIMITED) {
             return rest;
         }
-        rest.split_first_chunk::<2>().and_then(|(&count, rest)| rest.get(u16::from_be_bytes(count) as usize * 2..)).unwrap_or_default()
+        rest.split_first_chunk::<2>()
+            .and_then(|(&count, rest)| rest.get(u16::from_be_bytes(count) as usize * 2..))
+            .unwrap_or_default()
     }
 }
 

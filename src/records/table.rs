@@ -14,7 +14,7 @@ use std::net::IpAddr;
 
 use super::entry::{APEX, Entry, LIMITED, Rrset, WILDCARD_BELOW};
 use super::view::{ViewId, Views};
-use super::zone::{Missing, soa_tail, SOA_MAILBOX};
+use super::zone::{Missing, SOA_MAILBOX, soa_tail};
 use crate::wire::name::{self, LABEL_MAX, NAME_MAX};
 use crate::wire::{Name, OwnedRecord, Rtype, Section};
 
@@ -153,9 +153,17 @@ impl Table {
 
     /// Every owner name with its RRsets, in the order of the files.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], Rrset<'_>)> {
-        let mut offsets: Vec<u32> = self.slots.iter().map(|slot| slot.entry).filter(|&entry| entry != EMPTY).collect();
+        let mut offsets: Vec<u32> = self
+            .slots
+            .iter()
+            .map(|slot| slot.entry)
+            .filter(|&entry| entry != EMPTY)
+            .collect();
         offsets.sort_unstable();
-        offsets.into_iter().filter_map(|offset| self.entry_at(offset)).flat_map(|entry| entry.rrsets().map(move |rrset| (entry.name(), rrset)))
+        offsets
+            .into_iter()
+            .filter_map(|offset| self.entry_at(offset))
+            .flat_map(|entry| entry.rrsets().map(move |rrset| (entry.name(), rrset)))
     }
 
     #[inline]
@@ -195,11 +203,20 @@ impl Table {
     /// What the records at `entry` say; nothing when the client sees none of them. `owner_len` is the length of the SOA
     /// owner's name outside zones.
     #[inline]
-    fn at_entry<'t>(&'t self, entry: &Entry<'t>, qtype: Rtype, client: IpAddr, how: Match, owner_len: usize) -> Option<Lookup<'t>> {
+    fn at_entry<'t>(
+        &'t self,
+        entry: &Entry<'t>,
+        qtype: Rtype,
+        client: IpAddr,
+        how: Match,
+        owner_len: usize,
+    ) -> Option<Lookup<'t>> {
         let mut best: Option<(u16, Rrset<'_>)> = None;
         let mut seen = false;
         for rrset in entry.rrsets() {
-            let Some(fit) = self.views.fit(rrset.view, client) else { continue };
+            let Some(fit) = self.views.fit(rrset.view, client) else {
+                continue;
+            };
             seen = true;
             let wanted = rrset.rtype == qtype || rrset.rtype == Rtype::CNAME;
             if wanted && qtype != Rtype::ANY && best.is_none_or(|(best_fit, _)| fit > best_fit) {
@@ -213,7 +230,9 @@ impl Table {
             Some((_, rrset)) if rrset.rtype == qtype => Lookup::Answer(rrset, how),
             Some((_, rrset)) => Lookup::Alias(rrset, how),
             None if qtype == Rtype::ANY => Lookup::Any(how),
-            None if qtype == Rtype::SOA && entry.has(APEX) && how == Match::Record => Lookup::ApexSoa(self.soa_of(entry.zone(), owner_len)),
+            None if qtype == Rtype::SOA && entry.has(APEX) && how == Match::Record => {
+                Lookup::ApexSoa(self.soa_of(entry.zone(), owner_len))
+            }
             None => Lookup::NoData(self.soa_of(entry.zone(), owner_len), how),
         })
     }
@@ -227,7 +246,9 @@ impl Table {
         }
         match self.missing_in(entry) {
             Missing::Forward => Lookup::Missing,
-            Missing::NxDomain if qtype == Rtype::SOA && entry.has(APEX) => Lookup::ApexSoa(self.soa_of(entry.zone(), qname.len())),
+            Missing::NxDomain if qtype == Rtype::SOA && entry.has(APEX) => {
+                Lookup::ApexSoa(self.soa_of(entry.zone(), qname.len()))
+            }
             Missing::NxDomain => Lookup::NoData(self.soa_of(entry.zone(), qname.len()), Match::Record),
         }
     }
@@ -236,7 +257,9 @@ impl Table {
     fn below_encloser(&self, qname: &[u8], qtype: Rtype, client: IpAddr) -> Lookup<'_> {
         let mut encloser_name = qname;
         let encloser = loop {
-            let Some(up) = name::parent(encloser_name) else { return Lookup::Missing };
+            let Some(up) = name::parent(encloser_name) else {
+                return Lookup::Missing;
+            };
             encloser_name = up;
             if let Some(entry) = self.find_visible(encloser_name, client) {
                 break entry;
@@ -247,7 +270,13 @@ impl Table {
             && let Some(label) = name::labels(qname).next()
         {
             for &end_len in encloser.label_ends() {
-                let Some(end) = label.len().checked_sub(end_len as usize).and_then(|start| label.get(start..)) else { continue };
+                let Some(end) = label
+                    .len()
+                    .checked_sub(end_len as usize)
+                    .and_then(|start| label.get(start..))
+                else {
+                    continue;
+                };
                 if let Some(entry) = pattern_name(&mut key, end, encloser_name).and_then(|name| self.find(name))
                     && let Some(found) = self.at_entry(&entry, qtype, client, Match::LabelEnd, encloser_name.len())
                 {
@@ -268,14 +297,19 @@ impl Table {
     }
 
     fn missing_in(&self, entry: &Entry<'_>) -> Missing {
-        entry.zone().and_then(|zone| self.zones.get(zone)).map_or(Missing::Forward, |zone| zone.missing)
+        entry
+            .zone()
+            .and_then(|zone| self.zones.get(zone))
+            .map_or(Missing::Forward, |zone| zone.missing)
     }
 
     fn soa_of(&self, zone: Option<usize>, owner_len: usize) -> Soa<'_> {
         let zone = zone.and_then(|zone| self.zones.get(zone));
         Soa {
             owner_len: zone.map_or(owner_len, |zone| zone.apex.as_wire().len()),
-            own: zone.and_then(|zone| zone.soa.as_ref()).map(|(ttl, data)| (*ttl, &**data)),
+            own: zone
+                .and_then(|zone| zone.soa.as_ref())
+                .map(|(ttl, data)| (*ttl, &**data)),
             negative_ttl: self.negative_ttl,
         }
     }
@@ -290,7 +324,12 @@ impl Table {
         let run = run.get(..run.partition_point(|entry| entry.address == address))?;
         let visible = |entry: &&ReverseEntry| self.views.fit(entry.view, client).is_some();
         let plain_only = run.iter().find(visible).map(|first| !first.is_pattern)?;
-        Some(Pointers { table: self, run, client, plain_only })
+        Some(Pointers {
+            table: self,
+            run,
+            client,
+            plain_only,
+        })
     }
 }
 
@@ -350,14 +389,21 @@ pub struct Soa<'t> {
 impl Soa<'static> {
     /// A synthesised one: its owner is the last `owner_len` octets of the name asked.
     pub fn new(owner_len: usize, negative_ttl: u32) -> Self {
-        Self { owner_len, own: None, negative_ttl }
+        Self {
+            owner_len,
+            own: None,
+            negative_ttl,
+        }
     }
 }
 
 impl Soa<'_> {
     /// Its TTL, seconds: the smaller of TTL and minimum (RFC 2308 §5) in negative answers.
     fn negative_ttl(&self) -> u32 {
-        let minimum = self.own.and_then(|(_, data)| data.last_chunk::<4>()).map(|minimum| u32::from_be_bytes(*minimum));
+        let minimum = self
+            .own
+            .and_then(|(_, data)| data.last_chunk::<4>())
+            .map(|minimum| u32::from_be_bytes(*minimum));
         match (self.own, minimum) {
             (Some((ttl, _)), Some(minimum)) => ttl.min(minimum),
             _ => self.negative_ttl,
@@ -391,9 +437,22 @@ impl Soa<'_> {
         let owner = Name::from_wire(wire.get(wire.len().checked_sub(self.owner_len)?..)?)?;
         let data = match self.own {
             Some((_, data)) => data.to_vec(),
-            None => [owner.as_wire(), SOA_MAILBOX, owner.as_wire(), &soa_tail(self.negative_ttl)].concat(),
+            None => [
+                owner.as_wire(),
+                SOA_MAILBOX,
+                owner.as_wire(),
+                &soa_tail(self.negative_ttl),
+            ]
+            .concat(),
         };
-        Some(OwnedRecord { section, owner, rtype: Rtype::SOA, class: 1, ttl: self.negative_ttl(), data })
+        Some(OwnedRecord {
+            section,
+            owner,
+            rtype: Rtype::SOA,
+            class: 1,
+            ttl: self.negative_ttl(),
+            data,
+        })
     }
 }
 
@@ -452,7 +511,13 @@ mod tests {
         let source = SourceText::new("records.toml", text);
         let mut problems = Problems::default();
         let specs = read_records(&source, 0, &mut problems);
-        let zones: Vec<_> = zones.iter().map(|&(apex, missing)| Zone { apex: Name::parse(apex).unwrap(), missing }).collect();
+        let zones: Vec<_> = zones
+            .iter()
+            .map(|&(apex, missing)| Zone {
+                apex: Name::parse(apex).unwrap(),
+                missing,
+            })
+            .collect();
         let table = compile(&specs, &zones, TableSettings { ttl: 10 }, &[source], &mut problems);
         (table, problems)
     }
@@ -466,11 +531,16 @@ mod tests {
         let name = Name::parse(name).unwrap().to_lowercase();
         let show_soa = |soa: Soa<'_>| soa.to_record(&name, Section::Authority).unwrap().owner.to_string();
         match table.lookup(name.as_wire(), qtype, client.parse().unwrap()) {
-            Lookup::Answer(rrset, how) => format!("{how:?} {:?}", rrset.iter().map(|(_, data)| data.to_vec()).collect::<Vec<_>>()),
+            Lookup::Answer(rrset, how) => format!(
+                "{how:?} {:?}",
+                rrset.iter().map(|(_, data)| data.to_vec()).collect::<Vec<_>>()
+            ),
             Lookup::Alias(..) => "alias".to_owned(),
-            Lookup::Pointers(pointers) => {
-                pointers.iter().map(|(_, name)| name::Presented(name).to_string()).collect::<Vec<_>>().join(" ")
-            }
+            Lookup::Pointers(pointers) => pointers
+                .iter()
+                .map(|(_, name)| name::Presented(name).to_string())
+                .collect::<Vec<_>>()
+                .join(" "),
             Lookup::Any(_) => "any".to_owned(),
             Lookup::ApexSoa(soa) => format!("soa {}", show_soa(soa)),
             Lookup::NoData(soa, _) => format!("nodata {}", show_soa(soa)),
@@ -507,7 +577,10 @@ mod tests {
         ] {
             assert_eq!(ask(&table, name, Rtype::A, ANYONE), expected, "{name}");
         }
-        assert_eq!(ask(&table, "exact-x.n.example", Rtype::AAAA, ANYONE), "nodata exact-x.n.example");
+        assert_eq!(
+            ask(&table, "exact-x.n.example", Rtype::AAAA, ANYONE),
+            "nodata exact-x.n.example"
+        );
         assert_eq!(ask(&table, "other.n.example", Rtype::AAAA, ANYONE), "nodata n.example");
         assert_eq!(ask(&table, "ws-x.n.example", Rtype::TXT, ANYONE), "nodata n.example");
         assert_eq!(ask(&table, "ws-x.n.example", Rtype::ANY, ANYONE), "any");
@@ -515,8 +588,15 @@ mod tests {
 
     #[test]
     fn zones_say_what_missing_names_mean() {
-        let text = [record("a.b.z.example", "A", "10.0.0.1"), record("*.z.example", "A", "10.0.0.2")].concat();
-        let (table, _) = table_of(&text, &[("z.example", Missing::NxDomain), ("f.z.example", Missing::Forward)]);
+        let text = [
+            record("a.b.z.example", "A", "10.0.0.1"),
+            record("*.z.example", "A", "10.0.0.2"),
+        ]
+        .concat();
+        let (table, _) = table_of(
+            &text,
+            &[("z.example", Missing::NxDomain), ("f.z.example", Missing::Forward)],
+        );
         for (name, qtype, expected) in [
             ("b.z.example", Rtype::A, "nodata z.example"), // an empty non-terminal stops the wildcard
             ("c.b.z.example", Rtype::A, "nxdomain z.example"),
@@ -539,11 +619,22 @@ mod tests {
             record("*.c.example", "AAAA", "fd00::1"),
         ];
         let (table, _) = table_of(&text.concat(), &[]);
-        assert_eq!(ask(&table, "5.0.1.10.in-addr.arpa", Rtype::PTR, ANYONE), "a.example b.example");
-        assert_eq!(ask(&table, "5.0.1.10.IN-ADDR.arpa", Rtype::A, ANYONE), "nodata 5.0.1.10.in-addr.arpa");
+        assert_eq!(
+            ask(&table, "5.0.1.10.in-addr.arpa", Rtype::PTR, ANYONE),
+            "a.example b.example"
+        );
+        assert_eq!(
+            ask(&table, "5.0.1.10.IN-ADDR.arpa", Rtype::A, ANYONE),
+            "nodata 5.0.1.10.in-addr.arpa"
+        );
         let v6 = "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.d.f.ip6.arpa";
         assert_eq!(ask(&table, v6, Rtype::PTR, ANYONE), "*.c.example");
-        for name in ["6.0.1.10.in-addr.arpa", "05.0.1.10.in-addr.arpa", "0.1.10.in-addr.arpa", "1.5.0.1.10.in-addr.arpa"] {
+        for name in [
+            "6.0.1.10.in-addr.arpa",
+            "05.0.1.10.in-addr.arpa",
+            "0.1.10.in-addr.arpa",
+            "1.5.0.1.10.in-addr.arpa",
+        ] {
             assert_eq!(ask(&table, name, Rtype::PTR, ANYONE), "missing", "{name}");
         }
     }
@@ -557,13 +648,31 @@ mod tests {
             [[record]]\nname = '*.z.example'\ntype = 'A'\ndata = '10.9.0.5'";
         let (table, problems) = table_of(text, &[]);
         assert!(problems.iter().next().is_none(), "{problems}");
-        assert_eq!(ask(&table, "w.z.example", Rtype::A, "10.1.1.1"), "Record [[10, 1, 0, 5]]");
-        assert_eq!(ask(&table, "w.z.example", Rtype::A, "10.2.1.1"), "Record [[10, 2, 0, 5]]");
-        assert_eq!(ask(&table, "w.z.example", Rtype::A, "192.168.0.1"), "Wildcard [[10, 9, 0, 5]]");
-        assert_eq!(ask(&table, "x.w.z.example", Rtype::A, "192.168.0.1"), "Wildcard [[10, 9, 0, 5]]");
+        assert_eq!(
+            ask(&table, "w.z.example", Rtype::A, "10.1.1.1"),
+            "Record [[10, 1, 0, 5]]"
+        );
+        assert_eq!(
+            ask(&table, "w.z.example", Rtype::A, "10.2.1.1"),
+            "Record [[10, 2, 0, 5]]"
+        );
+        assert_eq!(
+            ask(&table, "w.z.example", Rtype::A, "192.168.0.1"),
+            "Wildcard [[10, 9, 0, 5]]"
+        );
+        assert_eq!(
+            ask(&table, "x.w.z.example", Rtype::A, "192.168.0.1"),
+            "Wildcard [[10, 9, 0, 5]]"
+        );
         assert_eq!(ask(&table, "x.w.z.example", Rtype::A, "10.1.0.1"), "missing");
-        assert_eq!(ask(&table, "5.0.2.10.in-addr.arpa", Rtype::PTR, "192.168.0.1"), "missing");
-        assert_eq!(ask(&table, "5.0.2.10.in-addr.arpa", Rtype::PTR, "10.2.0.1"), "w.z.example");
+        assert_eq!(
+            ask(&table, "5.0.2.10.in-addr.arpa", Rtype::PTR, "192.168.0.1"),
+            "missing"
+        );
+        assert_eq!(
+            ask(&table, "5.0.2.10.in-addr.arpa", Rtype::PTR, "10.2.0.1"),
+            "w.z.example"
+        );
     }
 
     #[test]
@@ -576,8 +685,14 @@ mod tests {
         ];
         let (_, problems) = table_of(&text.concat(), &[]);
         let shown = problems.to_string();
-        assert!(shown.contains("records.toml:9:1: error: A.example A has other data at records.toml:1:1"), "{shown}");
-        assert!(shown.contains("records.toml:13:1: error: a.example has a CNAME and other records"), "{shown}");
+        assert!(
+            shown.contains("records.toml:9:1: error: A.example A has other data at records.toml:1:1"),
+            "{shown}"
+        );
+        assert!(
+            shown.contains("records.toml:13:1: error: a.example has a CNAME and other records"),
+            "{shown}"
+        );
         assert_eq!(problems.iter().count(), 2, "{shown}");
     }
 }

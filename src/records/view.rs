@@ -37,9 +37,15 @@ impl Views {
     /// How closely a view fits a client: 0 for everybody's, else 1 plus the length of the longest prefix that holds the
     /// client; nothing when none does.
     pub fn fit(&self, view: ViewId, client: IpAddr) -> Option<u16> {
-        let Some(index) = (view as usize).checked_sub(1) else { return Some(0) };
+        let Some(index) = (view as usize).checked_sub(1) else {
+            return Some(0);
+        };
         let prefixes = self.0.get(index)?;
-        prefixes.iter().filter(|prefix| prefix.contains(&client)).map(|prefix| u16::from(prefix.prefix_len()) + 1).max()
+        prefixes
+            .iter()
+            .filter(|prefix| prefix.contains(&client))
+            .map(|prefix| u16::from(prefix.prefix_len()) + 1)
+            .max()
     }
 
     /// How many views there are besides everybody's.
@@ -63,7 +69,11 @@ mod tests {
         let mut views = Views::default();
         let wide = views.number(&[net("10.0.0.0/8")]).unwrap();
         let narrow = views.number(&[net("10.1.0.0/16"), net("fd00::/8")]).unwrap();
-        assert_eq!(views.number(&[net("fd00::/8"), net("10.1.2.3/16")]), Some(narrow), "the same clients, said otherwise");
+        assert_eq!(
+            views.number(&[net("fd00::/8"), net("10.1.2.3/16")]),
+            Some(narrow),
+            "the same clients, said otherwise"
+        );
         let client = "10.1.2.3".parse().unwrap();
         assert_eq!(views.fit(EVERYBODY, client), Some(0));
         assert!(views.fit(narrow, client) > views.fit(wide, client));

@@ -63,23 +63,38 @@ impl Batch {
     /// Receives what is there, at most [`BATCH`] datagrams, without waiting; gives how many.
     pub fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
         let buffers = self.octets.chunks_exact_mut(DATAGRAM_MAX);
-        let places = self.peers.iter_mut().zip(self.controls.iter_mut()).zip(buffers).zip(self.parts.iter_mut());
+        let places = self
+            .peers
+            .iter_mut()
+            .zip(self.controls.iter_mut())
+            .zip(buffers)
+            .zip(self.parts.iter_mut());
         for ((((peer, control), buffer), part), header) in places.zip(self.received.iter_mut()) {
             part.iov_base = buffer.as_mut_ptr().cast();
             part.iov_len = buffer.len();
             let message = &mut header.msg_hdr;
             message.msg_name = (&raw mut *peer).cast();
-            message.msg_namelen = mem::size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+            message.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
             message.msg_iov = part;
             message.msg_iovlen = 1;
-            message.msg_control = if self.with_local_address { control.0.as_mut_ptr().cast() } else { std::ptr::null_mut() };
+            message.msg_control = if self.with_local_address {
+                control.0.as_mut_ptr().cast()
+            } else {
+                std::ptr::null_mut()
+            };
             message.msg_controllen = if self.with_local_address { CONTROL_LEN as _ } else { 0 };
             message.msg_flags = 0;
         }
         // SAFETY: every header's pointers lead into buffers owned by `self` and have their lengths; they live through the
         // call, and nothing else uses them meanwhile, for `self` is borrowed mutably.
         let count = unsafe {
-            libc::recvmmsg(socket.as_raw_fd(), self.received.as_mut_ptr(), BATCH as libc::c_uint, libc::MSG_DONTWAIT as _, std::ptr::null_mut())
+            libc::recvmmsg(
+                socket.as_raw_fd(),
+                self.received.as_mut_ptr(),
+                BATCH as libc::c_uint,
+                libc::MSG_DONTWAIT as _,
+                std::ptr::null_mut(),
+            )
         };
         usize::try_from(count).map_err(|_| io::Error::last_os_error())
     }
@@ -89,7 +104,9 @@ impl Batch {
     pub fn at(&mut self, index: usize) -> Option<(Datagram<'_>, &mut Vec<u8>)> {
         let header = self.received.get(index)?;
         let start = index * DATAGRAM_MAX;
-        let bytes = self.octets.get(start..start + (header.msg_len as usize).min(DATAGRAM_MAX))?;
+        let bytes = self
+            .octets
+            .get(start..start + (header.msg_len as usize).min(DATAGRAM_MAX))?;
         let peer = peer_of(self.peers.get(index)?)?;
         let local = if self.with_local_address {
             LocalAddress::read(self.controls.get(index)?, header.msg_hdr.msg_controllen as usize)
@@ -108,7 +125,12 @@ impl Batch {
     /// not be sent.
     pub fn send(&mut self, socket: BorrowedFd<'_>, count: usize) -> usize {
         self.to_send.clear();
-        let pieces = self.received.iter().zip(&self.replies).zip(self.reply_parts.iter_mut()).zip(self.controls.iter_mut());
+        let pieces = self
+            .received
+            .iter()
+            .zip(&self.replies)
+            .zip(self.reply_parts.iter_mut())
+            .zip(self.controls.iter_mut());
         for (((header, reply), part), control) in pieces.take(count) {
             if reply.is_empty() {
                 continue;
@@ -133,7 +155,14 @@ impl Batch {
         while let Some(left) = self.to_send.get_mut(from..).filter(|left| !left.is_empty()) {
             // SAFETY: the headers' pointers lead to peers, controls and replies owned by `self`, which is borrowed through
             // the call; sendmmsg writes only the lengths in the headers.
-            let sent = unsafe { libc::sendmmsg(socket.as_raw_fd(), left.as_mut_ptr(), left.len() as libc::c_uint, (libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) as _) };
+            let sent = unsafe {
+                libc::sendmmsg(
+                    socket.as_raw_fd(),
+                    left.as_mut_ptr(),
+                    left.len() as libc::c_uint,
+                    (libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) as _,
+                )
+            };
             match usize::try_from(sent) {
                 Ok(sent) if sent > 0 => from += sent,
                 // The first of them cannot be sent: no route, no buffer space, a firewall. The others are tried.

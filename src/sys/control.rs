@@ -28,7 +28,7 @@ impl LocalAddress {
     /// Reads the packet info out of control data that a receive filled in.
     pub(super) fn read(control: &Control, len: usize) -> Option<Self> {
         let data = control.0.get(..len)?;
-        let header_len = mem::size_of::<libc::cmsghdr>();
+        let header_len = size_of::<libc::cmsghdr>();
         let header = data.get(..header_len)?;
         // SAFETY: cmsghdr is plain integers, valid for any bytes, and `header` holds exactly its size; the read does not
         // require alignment.
@@ -46,7 +46,10 @@ impl LocalAddress {
                 let interface: [u8; 4] = payload.get(16..20)?.try_into().ok()?;
                 let address = Ipv6Addr::from(address);
                 let of_link = address.is_unicast_link_local();
-                Some(Self::V6(address, if of_link { u32::from_ne_bytes(interface) } else { 0 }))
+                Some(Self::V6(
+                    address,
+                    if of_link { u32::from_ne_bytes(interface) } else { 0 },
+                ))
             }
             _ => None,
         }
@@ -57,13 +60,13 @@ impl LocalAddress {
     /// The interface is left to the routing table (but for addresses of a link): a reply may take another way than its
     /// query did.
     pub(super) fn write(self, control: &mut Control) -> usize {
-        let header_len = mem::size_of::<libc::cmsghdr>();
+        let header_len = size_of::<libc::cmsghdr>();
         let (level, kind, payload_len) = match self {
             Self::V4(_) => (libc::IPPROTO_IP, libc::IP_PKTINFO, 12),
             Self::V6(..) => (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, 20),
         };
         control.0 = [0; CONTROL_LEN];
-        let mut header = [0u8; mem::size_of::<libc::cmsghdr>()];
+        let mut header = [0u8; size_of::<libc::cmsghdr>()];
         // SAFETY: an all-zero cmsghdr is a valid value of plain integers.
         let mut head: libc::cmsghdr = unsafe { mem::zeroed() };
         head.cmsg_len = (header_len + payload_len) as _;
@@ -80,16 +83,24 @@ impl LocalAddress {
                 payload[16..20].copy_from_slice(&interface.to_ne_bytes());
             }
         }
-        (header_len + payload_len).next_multiple_of(mem::size_of::<usize>())
+        (header_len + payload_len).next_multiple_of(size_of::<usize>())
     }
 }
 
 /// Sends one datagram to `peer`, from `local` where that is given. Does not wait.
-pub fn send_datagram(socket: BorrowedFd<'_>, bytes: &[u8], peer: SocketAddr, local: Option<LocalAddress>) -> io::Result<()> {
+pub fn send_datagram(
+    socket: BorrowedFd<'_>,
+    bytes: &[u8],
+    peer: SocketAddr,
+    local: Option<LocalAddress>,
+) -> io::Result<()> {
     let peer = SockAddr::from(peer);
     let mut control = Control([0; CONTROL_LEN]);
     let control_len = local.map_or(0, |local| local.write(&mut control));
-    let mut part = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    let mut part = libc::iovec {
+        iov_base: bytes.as_ptr().cast_mut().cast(),
+        iov_len: bytes.len(),
+    };
     // SAFETY: an all-zero msghdr is valid: null pointers with zero lengths.
     let mut message: libc::msghdr = unsafe { mem::zeroed() };
     message.msg_name = peer.as_ptr().cast_mut().cast();
@@ -101,8 +112,18 @@ pub fn send_datagram(socket: BorrowedFd<'_>, bytes: &[u8], peer: SocketAddr, loc
         message.msg_controllen = control_len as _;
     }
     // SAFETY: every pointer in `message` leads to a live local of the stated length, and sendmsg only reads them.
-    let sent = unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const message, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) };
-    if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    let sent = unsafe {
+        libc::sendmsg(
+            socket.as_raw_fd(),
+            &raw const message,
+            libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL,
+        )
+    };
+    if sent < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
 }
 
 /// The peer of a received datagram.
@@ -111,12 +132,20 @@ pub(super) fn peer_of(storage: &libc::sockaddr_storage) -> Option<SocketAddr> {
         libc::AF_INET => {
             // SAFETY: the family says that the storage holds a sockaddr_in, which is smaller than the storage.
             let v4: libc::sockaddr_in = unsafe { std::ptr::read((&raw const *storage).cast()) };
-            Some(SocketAddr::new(IpAddr::from(v4.sin_addr.s_addr.to_ne_bytes()), u16::from_be(v4.sin_port)))
+            Some(SocketAddr::new(
+                IpAddr::from(v4.sin_addr.s_addr.to_ne_bytes()),
+                u16::from_be(v4.sin_port),
+            ))
         }
         libc::AF_INET6 => {
             // SAFETY: the family says that the storage holds a sockaddr_in6, which is smaller than the storage.
             let v6: libc::sockaddr_in6 = unsafe { std::ptr::read((&raw const *storage).cast()) };
-            let address = std::net::SocketAddrV6::new(v6.sin6_addr.s6_addr.into(), u16::from_be(v6.sin6_port), v6.sin6_flowinfo, v6.sin6_scope_id);
+            let address = std::net::SocketAddrV6::new(
+                v6.sin6_addr.s6_addr.into(),
+                u16::from_be(v6.sin6_port),
+                v6.sin6_flowinfo,
+                v6.sin6_scope_id,
+            );
             Some(SocketAddr::V6(address))
         }
         _ => None,

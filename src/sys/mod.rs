@@ -3,7 +3,10 @@
 //! It knows nothing of DNS. What std, tokio and socket2 offer is used from them; this room holds what they lack:
 //! `recvmmsg` and `sendmmsg` with the address that a datagram was sent to, so that a reply leaves from there.
 
-#![expect(unsafe_code, reason = "recvmmsg, sendmmsg and sendmsg with control messages have no safe form in std, tokio or socket2")]
+#![expect(
+    unsafe_code,
+    reason = "recvmmsg, sendmmsg and sendmsg with control messages have no safe form in std, tokio or socket2"
+)]
 
 mod batch;
 mod control;

@@ -85,7 +85,12 @@ impl<'a> Message<'a> {
                 records.push(record);
             }
         }
-        Some(Self { bytes, header, question_end, records })
+        Some(Self {
+            bytes,
+            header,
+            question_end,
+            records,
+        })
     }
 
     /// The records of one section.
@@ -226,7 +231,16 @@ mod tests {
     use super::*;
 
     fn header(qdcount: u16, ancount: u16) -> Vec<u8> {
-        Header { id: 1, flags: 0x8180, qdcount, ancount, nscount: 0, arcount: 0 }.to_bytes().to_vec()
+        Header {
+            id: 1,
+            flags: 0x8180,
+            qdcount,
+            ancount,
+            nscount: 0,
+            arcount: 0,
+        }
+        .to_bytes()
+        .to_vec()
     }
 
     #[test]
