@@ -19,5 +19,7 @@
 //! decides nothing. `azure` and `generate` turn metadata into records files and know nothing of the server.
 //! `ARCHITECTURE.md` has the whole map.
 
+pub mod azure;
+pub mod generate;
 pub mod wire;
 pub mod cli;

@@ -1,0 +1,191 @@
+//! Objects out of all inputs, joined: an endpoint with its interfaces and zone groups, wherever each of them stood.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::input::Document;
+use super::message::{Messages, Place, printable};
+use crate::azure::metadata::{
+    self, Account, Interface, Listed, Metadata, OnlineEndpoint, PrivateEndpoint, RecordSet,
+    Workspace, ZoneGroup,
+};
+
+/// Everything that was recognised.
+#[derive(Debug, Default)]
+pub(super) struct Gathered {
+    pub(super) units: BTreeMap<String, Unit>,
+    pub(super) record_sets: Vec<(Place, RecordSet)>,
+    pub(super) workspaces: Vec<(Place, Workspace)>,
+    pub(super) online_endpoints: Vec<(Place, OnlineEndpoint)>,
+    pub(super) accounts: Vec<(Place, Account)>,
+    /// Types that nothing follows from, "" for objects that state none.
+    pub(super) others: BTreeSet<String>,
+    /// What was read, a line each: input and objects.
+    pub(super) sources: BTreeSet<String>,
+}
+
+/// A private endpoint and all that says something about it; or one lone source that names no endpoint.
+#[derive(Debug, Default)]
+pub(super) struct Unit {
+    pub(super) endpoints: Vec<(Place, PrivateEndpoint)>,
+    pub(super) interfaces: Vec<(Place, Interface)>,
+    pub(super) zone_groups: Vec<(Place, ZoneGroup)>,
+    pub(super) rows: Vec<(Place, Vec<Listed>)>,
+}
+
+/// Reads the documents and joins what they hold.
+pub(super) fn gather(documents: &[Document], messages: &mut Messages) -> Gathered {
+    let mut gathered = Gathered::default();
+    let mut found = Vec::new();
+    for document in documents {
+        let reading = metadata::read(&document.value);
+        for problem in reading.problems {
+            let place = document.place.at(&problem.path);
+            if problem.fatal {
+                messages.error(Some(&place), problem.text, problem.hint);
+            } else {
+                messages.warning(Some(&place), problem.text, problem.hint);
+            }
+        }
+        found.extend(
+            reading
+                .found
+                .into_iter()
+                .map(|found| (document.place.at(&found.path), found.value)),
+        );
+    }
+    // Endpoints first: they name their interfaces, while not every interface names its endpoint.
+    found.sort_by_key(|(_, metadata)| !matches!(metadata, Metadata::Endpoint(_)));
+    let mut endpoint_of_nic = BTreeMap::new();
+    for (place, metadata) in found {
+        gathered.add(place, metadata, &mut endpoint_of_nic);
+    }
+    gathered
+}
+
+impl Gathered {
+    fn add(
+        &mut self,
+        place: Place,
+        metadata: Metadata,
+        endpoint_of_nic: &mut BTreeMap<String, String>,
+    ) {
+        match metadata {
+            Metadata::Endpoint(mut endpoint) => {
+                let key = endpoint
+                    .id
+                    .as_ref()
+                    .map_or_else(|| own_key(&place), |id| id.key());
+                endpoint_of_nic.extend(
+                    endpoint
+                        .interface_ids
+                        .iter()
+                        .map(|nic| (nic.key(), key.clone())),
+                );
+                self.note(&place, &endpoint_label(&endpoint));
+                let whole = std::mem::take(&mut endpoint.interfaces);
+                let unit = self.units.entry(key).or_default();
+                unit.interfaces
+                    .extend(whole.into_iter().map(|nic| (place.clone(), nic)));
+                unit.endpoints.push((place, endpoint));
+            }
+            Metadata::Interface(nic) => {
+                let by_nic = nic
+                    .id
+                    .as_ref()
+                    .and_then(|id| endpoint_of_nic.get(&id.key()).cloned());
+                let key = by_nic
+                    .or_else(|| nic.endpoint.as_ref().map(|id| id.key()))
+                    .unwrap_or_else(|| own_key(&place));
+                if nic.addresses.is_empty() {
+                    self.others
+                        .insert("network interface of no private endpoint".to_owned());
+                    return;
+                }
+                self.note(&place, &interface_label(&nic));
+                self.units
+                    .entry(key)
+                    .or_default()
+                    .interfaces
+                    .push((place, nic));
+            }
+            Metadata::ZoneGroup(group) => {
+                let key = group
+                    .endpoint
+                    .as_ref()
+                    .map_or_else(|| own_key(&place), |id| id.key());
+                self.note(&place, &zone_group_label(&group));
+                self.units
+                    .entry(key)
+                    .or_default()
+                    .zone_groups
+                    .push((place, group));
+            }
+            Metadata::Rows(rows) => {
+                self.note(&place, "names and addresses of a network interface");
+                self.units
+                    .entry(own_key(&place))
+                    .or_default()
+                    .rows
+                    .push((place, rows));
+            }
+            Metadata::RecordSet(set) => {
+                let zone = set.zone.as_deref().map_or_else(
+                    || "record sets".to_owned(),
+                    |zone| format!("record sets of private DNS zone {}", printable(zone)),
+                );
+                self.note(&place, &zone);
+                self.record_sets.push((place, set));
+            }
+            Metadata::Workspace(workspace) => {
+                self.note(&place, &format!("workspace {}", printable(&workspace.name)));
+                self.workspaces.push((place, workspace));
+            }
+            Metadata::OnlineEndpoint(endpoint) => {
+                self.note(&place, "online endpoints");
+                self.online_endpoints.push((place, endpoint));
+            }
+            Metadata::Account(account) => {
+                let name = account
+                    .id
+                    .as_ref()
+                    .map(|id| printable(id.name()))
+                    .unwrap_or_default();
+                self.note(&place, &format!("AI services account {name}"));
+                self.accounts.push((place, account));
+            }
+            Metadata::Other(kind) => {
+                self.others.insert(kind);
+            }
+        }
+    }
+
+    fn note(&mut self, place: &Place, what: &str) {
+        self.sources
+            .insert(format!("{}: {what}", printable(&place.input)));
+    }
+}
+
+pub(super) fn endpoint_label(endpoint: &PrivateEndpoint) -> String {
+    format!("private endpoint {}", printable(&endpoint.name))
+}
+
+pub(super) fn interface_label(nic: &Interface) -> String {
+    let own = format!("network interface {}", printable(&nic.name));
+    match &nic.endpoint {
+        Some(endpoint) => format!("{own} of private endpoint {}", printable(endpoint.name())),
+        None => own,
+    }
+}
+
+pub(super) fn zone_group_label(group: &ZoneGroup) -> String {
+    let endpoint = group
+        .endpoint
+        .as_ref()
+        .map(|id| format!(" of private endpoint {}", printable(id.name())));
+    format!("private DNS zone group{}", endpoint.unwrap_or_default())
+}
+
+/// The key of a unit that names no endpoint. No resource id begins like it.
+fn own_key(place: &Place) -> String {
+    format!("~{}\u{0}{}\u{0}{}", place.input, place.document, place.at)
+}

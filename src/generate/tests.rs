@@ -1,0 +1,1 @@
+//! The generator as a whole, on inputs made for one point each.
