@@ -44,6 +44,13 @@ impl ResourceId {
             .unwrap_or_default()
     }
 
+    /// The resource group, as found.
+    pub fn resource_group(&self) -> Option<&str> {
+        let mut parts = self.0.split('/');
+        parts.find(|part| part.eq_ignore_ascii_case("resourcegroups"))?;
+        parts.next()
+    }
+
     /// The resource that this one is a child of; nothing for one of the first level.
     pub fn parent(&self) -> Option<Self> {
         let (_, rest) = self.provider_path()?;
@@ -84,6 +91,7 @@ mod tests {
             "microsoft.network/privateendpoints/privatednszonegroups"
         );
         assert_eq!(id.name(), "default");
+        assert_eq!(id.resource_group(), Some("g"));
         let parent = id.parent().unwrap();
         assert_eq!(parent.name(), "Pe");
         assert_eq!(

@@ -196,7 +196,10 @@ impl Suffix<'_> {
             matched.push(label);
         }
         // A wildcard right under a suffix would take the names of everybody's resources.
-        if (front.is_empty() && self.0 != RESOURCE_MANAGER) || front == ["*"] {
+        let own = |label: &&&str| !label.starts_with("privatelink");
+        let owned = !matches!(front.iter().find(own), None | Some(&"*"))
+            || front.iter().filter(own).count() > 1;
+        if !owned && self.0 != RESOURCE_MANAGER {
             return None;
         }
         matched.reverse();

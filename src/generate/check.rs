@@ -24,9 +24,14 @@ pub(super) fn known(
 ) -> Vec<Known> {
     let one = |listed: &Listed, messages: &mut Messages| {
         let name = host_name(&listed.name, place, None, options, messages)?;
-        let addresses = listed
-            .addresses
-            .iter()
+        if listed.addresses.is_empty() {
+            let text = format!("{name} is listed without an address: it was left out");
+            let hint = "print the object again: its endpoint may just be made";
+            messages.warning(Some(&place.at(&listed.name.path)), text, hint);
+            return None;
+        }
+        let addresses = listed.addresses.iter();
+        let addresses = addresses
             .filter_map(|it| address(it, place, messages))
             .collect();
         Some(Known {

@@ -158,16 +158,15 @@ pub fn printable(text: &str) -> String {
 /// A text of others as one word of a shell command, or `placeholder` when it is not plainly harmless there.
 pub(super) fn shell_word(text: Option<&str>, placeholder: &str) -> String {
     let harmless = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
-    match text {
-        Some(text) if !text.is_empty() && text.chars().all(harmless) && !text.starts_with('-') => {
-            text.to_owned()
-        }
-        Some(text)
-            if !text.is_empty() && text.chars().all(|c| harmless(c) || "() ".contains(c)) =>
-        {
-            format!("'{text}'")
-        }
-        _ => placeholder.to_owned(),
+    let Some(text) = text.filter(|text| !text.is_empty() && !text.starts_with('-')) else {
+        return placeholder.to_owned();
+    };
+    if text.chars().all(harmless) {
+        text.to_owned()
+    } else if text.chars().all(|c| harmless(c) || "() ".contains(c)) {
+        format!("'{text}'")
+    } else {
+        placeholder.to_owned()
     }
 }
 

@@ -24,6 +24,7 @@ mod input;
 mod message;
 mod output;
 mod records;
+mod silent;
 mod units;
 mod workspaces;
 
@@ -96,7 +97,7 @@ fn claims(gathered: &Gathered, options: &Options, messages: &mut Messages) -> Cl
         let is_served = fixed::claim(endpoint, options, &mut claims, messages)
             || workspaces.is_served(endpoint);
         if !is_served {
-            units::report_nameless(unit, endpoint, messages);
+            silent::report(unit, messages);
         }
     }
     accounts::claim(gathered, &endpoints, &mut claims, messages);

@@ -1,15 +1,12 @@
-//! What an endpoint says about names, and what to ask for when it says nothing.
-//!
-//! An endpoint with a private DNS zone group, the usual case, lists no name at all: they stand on its interface. So an
-//! endpoint without names is never passed over in silence; its state tells which command gives what is missing.
+//! What an endpoint says about names: the listings of all its sources, and the claims that follow from each of them.
+//! What there is to say when it lists none stands in [`silent`].
 
-use super::Options;
 use super::check::{self, Known};
 use super::gather::{Unit, endpoint_label, interface_label, zone_group_label};
 use super::group::Group;
-use super::message::{Messages, Place, printable, shell_word};
+use super::message::{Messages, Place, printable};
 use super::records::{Claim, Claims, Data, Origin};
-use crate::azure::metadata::{Connection, PrivateEndpoint};
+use super::{Options, silent};
 use crate::azure::{HostName, ResourceId, Service, private_names, public_names, with_vault_names};
 
 /// An endpoint that carries traffic, with what its sources list.
@@ -56,9 +53,9 @@ pub(super) fn endpoint(
 ) -> Option<Endpoint> {
     let described = unit.endpoints.first();
     if let Some((place, endpoint)) = described
-        && let Some(connection) = not_approved(endpoint)
+        && !silent::is_approved(endpoint)
     {
-        warn_not_approved(place, endpoint, connection, messages);
+        silent::warn_not_approved(place, endpoint, messages);
         return None;
     }
     let listings = listings(unit, options, messages);
@@ -97,7 +94,7 @@ fn listings(unit: &Unit, options: &Options, messages: &mut Messages) -> Vec<List
                 continue;
             };
             if it.names.is_empty() && !it.group.is_empty() && unit.endpoints.is_empty() {
-                warn_nameless_interface(
+                silent::warn_nameless_interface(
                     place,
                     &it.address.path,
                     &it.group,
@@ -270,127 +267,6 @@ pub(super) fn claim_addresses(
     }
 }
 
-/// Says what is missing when an endpoint that carries traffic lists no name.
-pub(super) fn report_nameless(unit: &Unit, endpoint: &Endpoint, messages: &mut Messages) {
-    let Some((place, described)) = unit.endpoints.first() else {
-        return;
-    };
-    let label = endpoint_label(described);
-    let show = format!(
-        "`az network private-endpoint show --ids {}`",
-        shell_word(described.id.as_ref().map(ResourceId::as_str), "ENDPOINT_ID")
-    );
-    let kind = endpoint.target.as_ref().map(ResourceId::resource_type);
-    if described
-        .provisioning_state
-        .eq_ignore_ascii_case("updating")
-    {
-        messages.error(
-            Some(place),
-            format!("{label} is being updated and lists no name yet"),
-            format!("wait a minute and print it again: {show}"),
-        );
-        return;
-    }
-    let nameless = kind.as_deref().is_none_or(|kind| NAMELESS.contains(&kind));
-    if nameless
-        && described
-            .connections
-            .iter()
-            .any(|connection| !connection.target.is_empty())
-    {
-        let target = described
-            .connections
-            .first()
-            .map(|connection| printable(&connection.target))
-            .unwrap_or_default();
-        messages.warning(
-            Some(place),
-            format!("{label} leads to a service without names of its own: {target}"),
-            "nothing to do: clients reach it by address, or by a name of yours",
-        );
-        return;
-    }
-    let nic = described.interface_ids.first().map(ResourceId::as_str);
-    let nic = format!(
-        "`az network nic show --ids {}`",
-        shell_word(nic, "INTERFACE_ID")
-    );
-    let groups = format!(
-        "`az network private-endpoint dns-zone-group list --endpoint-name {} -g {}`",
-        shell_word(Some(&described.name), "ENDPOINT"),
-        shell_word(resource_group(described.id.as_ref()).as_deref(), "GROUP"),
-    );
-    let text = format!(
-        "{label} lists no name: customDnsConfigs is empty, as on every endpoint with a private DNS zone group"
-    );
-    messages.error(
-        Some(place),
-        text,
-        format!("give its network interface too: {nic}\n        or its zone group: {groups}"),
-    );
-}
-
-fn resource_group(id: Option<&ResourceId>) -> Option<String> {
-    let mut parts = id?.as_str().split('/');
-    parts.find(|part| part.eq_ignore_ascii_case("resourcegroups"))?;
-    parts.next().map(str::to_owned)
-}
-
-fn not_approved(endpoint: &PrivateEndpoint) -> Option<&Connection> {
-    let carries = |connection: &&Connection| {
-        connection.status.is_empty() || connection.status.eq_ignore_ascii_case("approved")
-    };
-    if endpoint
-        .connections
-        .iter()
-        .any(|connection| carries(&connection))
-    {
-        None
-    } else {
-        endpoint.connections.first()
-    }
-}
-
-fn warn_not_approved(
-    place: &Place,
-    endpoint: &PrivateEndpoint,
-    connection: &Connection,
-    messages: &mut Messages,
-) {
-    let label = endpoint_label(endpoint);
-    let text = format!(
-        "{label} carries no traffic: its connection is {}; its names are left out",
-        printable(&connection.status)
-    );
-    let show = shell_word(endpoint.id.as_ref().map(ResourceId::as_str), "ENDPOINT_ID");
-    let target = shell_word(Some(&connection.target), "RESOURCE_ID");
-    let hint = format!(
-        "let the owner of {target} approve it (`az network private-endpoint-connection list --id {target}` shows its id, \
-        `az network private-endpoint-connection approve --id ID` approves), then `az network private-endpoint show --ids {show}`"
-    );
-    messages.warning(Some(place), text, hint);
-}
-
-fn warn_nameless_interface(
-    place: &Place,
-    path: &str,
-    group: &str,
-    endpoint: Option<&ResourceId>,
-    messages: &mut Messages,
-) {
-    let text = format!(
-        "no name leads to this address of group {}: the connection is probably not approved",
-        printable(group)
-    );
-    let endpoint = shell_word(endpoint.map(ResourceId::as_str), "ENDPOINT_ID");
-    messages.warning(
-        Some(&place.at(path)),
-        text,
-        format!("see its state: `az network private-endpoint show --ids {endpoint}`"),
-    );
-}
-
 fn first_object(unit: &Unit) -> Option<(Place, String)> {
     let endpoint = unit
         .endpoints
@@ -421,9 +297,3 @@ fn names_are_chosen(resource_type: Option<&str>) -> bool {
         Some("microsoft.compute/diskaccesses" | "microsoft.elasticsan/elasticsans")
     )
 }
-
-/// Services whose approved endpoints have no names.
-const NAMELESS: [&str; 2] = [
-    "microsoft.network/applicationgateways",
-    "microsoft.network/privatelinkservices",
-];

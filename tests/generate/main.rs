@@ -1,6 +1,8 @@
 //! `pldns generate` as a user runs it: the built program, real metadata, and its records read back with another TOML
 //! reader than its own printer.
 
+#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
 mod command;
 mod documentation;
 mod messages;
@@ -62,16 +64,29 @@ impl Run {
     #[track_caller]
     fn public(&self) -> BTreeSet<String> {
         let records = self.records();
-        let public = records.iter().filter(|((name, _), _)| !name.contains("privatelink"));
-        public.map(|((name, _), data)| format!("{name} {}", data.join(" "))).collect()
+        let public = records
+            .iter()
+            .filter(|((name, _), _)| !name.contains("privatelink"));
+        public
+            .map(|((name, _), data)| format!("{name} {}", data.join(" ")))
+            .collect()
     }
 
     /// That a run failed, saying all of `parts` and giving nothing.
     #[track_caller]
     fn fails_with(&self, parts: &[&str]) {
-        assert_eq!((self.code, self.stdout.as_str()), (Some(1), ""), "{}", self.stderr);
+        assert_eq!(
+            (self.code, self.stdout.as_str()),
+            (Some(1), ""),
+            "{}",
+            self.stderr
+        );
         for part in parts {
-            assert!(self.stderr.contains(part), "{part:?} is not in:\n{}", self.stderr);
+            assert!(
+                self.stderr.contains(part),
+                "{part:?} is not in:\n{}",
+                self.stderr
+            );
         }
     }
 }
@@ -94,23 +109,47 @@ fn read_back(text: &str) -> Records {
     let mut records = Records::new();
     for record in table["record"].as_array().unwrap() {
         let record = record.as_table().unwrap();
-        assert!(record.keys().all(|key| ["name", "type", "data", "ttl"].contains(&key.as_str())), "{record}");
+        assert!(
+            record
+                .keys()
+                .all(|key| ["name", "type", "data", "ttl"].contains(&key.as_str())),
+            "{record:?}"
+        );
         let text_of = |key: &str| record[key].as_str().unwrap().to_owned();
-        let data = record["data"].as_array().unwrap().iter().map(|data| data.as_str().unwrap().to_owned());
+        let data = record["data"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|data| data.as_str().unwrap().to_owned());
         let owner = (text_of("name"), text_of("type"));
         assert_eq!(owner.0, owner.0.to_ascii_lowercase());
-        assert!(records.insert(owner.clone(), data.collect()).is_none(), "{owner:?} stands twice");
+        assert!(
+            records.insert(owner.clone(), data.collect()).is_none(),
+            "{owner:?} stands twice"
+        );
     }
     records
 }
 
 /// The address records, as `name address`.
 fn lines(records: &Records) -> BTreeSet<String> {
-    records.iter().map(|((name, _), data)| format!("{name} {}", data.join(" "))).collect()
+    records
+        .iter()
+        .map(|((name, _), data)| format!("{name} {}", data.join(" ")))
+        .collect()
 }
 
 fn set(lines: &[&str]) -> BTreeSet<String> {
     lines.iter().map(ToString::to_string).collect()
+}
+
+/// The text of a file that a run wrote.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "tests look at what the program wrote"
+)]
+fn text_of(path: &str) -> String {
+    std::fs::read_to_string(path).unwrap()
 }
 
 /// A directory of this test's own, gone when dropped.
@@ -120,7 +159,8 @@ impl TempDir {
     fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("pldns-generate-{}-{number}", std::process::id()));
+        let path =
+            std::env::temp_dir().join(format!("pldns-generate-{}-{number}", std::process::id()));
         std::fs::create_dir(&path).unwrap();
         Self(path)
     }
@@ -137,7 +177,10 @@ impl TempDir {
     }
 
     fn names(&self) -> BTreeSet<String> {
-        std::fs::read_dir(&self.0).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+        std::fs::read_dir(&self.0)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect()
     }
 }
 

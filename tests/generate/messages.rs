@@ -1,0 +1,391 @@
+//! What is said when something is missing, wrong or hostile: always with the place and the next step.
+
+use serde_json::{Value, json};
+
+use super::{Run, TempDir, set};
+
+const NETWORK: &str = "/subscriptions/s/resourceGroups/rg/providers/Microsoft.Network";
+
+/// An endpoint with a connection in this state to this resource, as the command line prints it.
+fn endpoint(name: &str, target: &str, status: &str, dns: Value) -> Value {
+    json!({
+        "id": format!("{NETWORK}/privateEndpoints/{name}"),
+        "name": name,
+        "provisioningState": "Succeeded",
+        "customDnsConfigs": dns,
+        "networkInterfaces": [{"id": format!("{NETWORK}/networkInterfaces/{name}.nic")}],
+        "privateLinkServiceConnections": [{
+            "groupIds": ["blob"],
+            "privateLinkServiceId": target,
+            "privateLinkServiceConnectionState": {"status": status},
+        }],
+    })
+}
+
+fn storage(name: &str) -> String {
+    format!("/subscriptions/s/resourceGroups/rg/providers/Microsoft.Storage/storageAccounts/{name}")
+}
+
+fn row(name: &str, address: &str) -> Value {
+    json!([{"FQDNs": [name], "IPAddress": address}])
+}
+
+#[test]
+fn an_endpoint_with_a_zone_group_asks_for_its_interface() {
+    let run = Run::on(&endpoint("pe1", &storage("acct"), "Approved", json!([])));
+    run.fails_with(&[
+        "private endpoint pe1 lists no name",
+        "zone group",
+        &format!("az network nic show --ids {NETWORK}/networkInterfaces/pe1.nic"),
+        "az network private-endpoint dns-zone-group list --endpoint-name pe1 -g rg",
+    ]);
+}
+
+#[test]
+fn one_silent_endpoint_among_others_is_an_error_too() {
+    let good = endpoint(
+        "pe2",
+        &storage("b"),
+        "Approved",
+        json!([{"fqdn": "b.blob.core.windows.net", "ipAddresses": ["10.0.0.5"]}]),
+    );
+    Run::on(&json!([
+        good,
+        endpoint("pe1", &storage("a"), "Approved", json!(null))
+    ]))
+    .fails_with(&["pe1 lists no name"]);
+}
+
+#[test]
+fn states_are_told_apart() {
+    Run::on(&endpoint("pe1", &storage("a"), "Rejected", json!([]))).fails_with(&[
+        "carries no traffic",
+        "Rejected",
+        "az network private-endpoint show --ids",
+    ]);
+    let mut updating = endpoint("pe1", &storage("a"), "Approved", json!([]));
+    updating["provisioningState"] = "Updating".into();
+    Run::on(&updating).fails_with(&["is being updated", "az network private-endpoint show --ids"]);
+    for target in [
+        format!("{NETWORK}/applicationGateways/gw"),
+        "pls.6f9a.eastus.azure.privatelinkservice".to_owned(),
+    ] {
+        Run::on(&endpoint("pe1", &target, "Approved", json!([])))
+            .fails_with(&["a service without names of its own"]);
+    }
+}
+
+#[test]
+fn what_is_not_approved_is_left_out_whoever_lists_it() {
+    let pending = endpoint(
+        "pe1",
+        &storage("a"),
+        "Pending",
+        json!([{"fqdn": "a.blob.core.windows.net", "ipAddresses": ["10.0.0.4"]}]),
+    );
+    let nic = json!({
+        "type": "Microsoft.Network/networkInterfaces",
+        "id": format!("{NETWORK}/networkinterfaces/PE1.nic"),
+        "ipConfigurations": [{"privateIPAddress": "10.0.0.4", "privateLinkConnectionProperties": {"groupId": "blob", "fqdns": ["a.blob.core.windows.net"]}}],
+    });
+    let run = Run::on_all(
+        &[],
+        &[nic, pending, row("b.blob.core.windows.net", "10.0.0.5")],
+    );
+    assert_eq!(run.public(), set(&["b.blob.core.windows.net 10.0.0.5"]));
+    assert!(
+        run.stderr.contains("Pending") && run.stderr.starts_with("warning"),
+        "{}",
+        run.stderr
+    );
+}
+
+#[test]
+fn an_approval_by_hand_counts() {
+    let mut endpoint = endpoint(
+        "pe1",
+        &storage("a"),
+        "Approved",
+        json!([{"fqdn": "a.blob.core.windows.net", "ipAddresses": ["10.0.0.4"]}]),
+    );
+    let connections = endpoint["privateLinkServiceConnections"].take();
+    endpoint["manualPrivateLinkServiceConnections"] = connections;
+    assert_eq!(
+        Run::on(&endpoint).public(),
+        set(&["a.blob.core.windows.net 10.0.0.4"])
+    );
+}
+
+#[test]
+fn the_old_query_on_a_new_command_is_recognised() {
+    Run::on(&json!([{"FQDNs": ["a.blob.core.windows.net"], "IPAddress": null}])).fails_with(&[
+        "$[0]",
+        "the address is missing",
+        "query with privateIPAddress",
+    ]);
+}
+
+#[test]
+fn two_sources_that_disagree_are_both_named() {
+    let dir = TempDir::new();
+    let old = dir.file(
+        "old.json",
+        row("a.blob.core.windows.net", "10.0.0.4").to_string(),
+    );
+    let new = dir.file(
+        "new.json",
+        row("A.blob.core.windows.net", "10.0.0.9").to_string(),
+    );
+    let run = Run::new(&[&old, &new], b"");
+    run.fails_with(&[
+        "a.blob.core.windows.net A is 10.0.0.9",
+        "but 10.0.0.4",
+        "old.json",
+        "new.json",
+        "made anew",
+    ]);
+    // The same disagreement between what follows from an endpoint and what its zone still has.
+    let set = json!({
+        "type": "Microsoft.Network/privateDnsZones/A",
+        "id": format!("{NETWORK}/privateDnsZones/privatelink.blob.core.windows.net/A/a"),
+        "fqdn": "a.privatelink.blob.core.windows.net.",
+        "aRecords": [{"ipv4Address": "10.0.0.9"}],
+    });
+    Run::on_all(&[], &[row("a.blob.core.windows.net", "10.0.0.4"), set])
+        .fails_with(&["a.privatelink.blob.core.windows.net A", "a record set"]);
+}
+
+#[test]
+fn several_addresses_and_both_families_are_merged() {
+    let rows = json!([
+        {"FQDNs": ["a.blob.core.windows.net"], "IPAddress": "10.0.0.5"},
+        {"FQDNs": ["a.blob.core.windows.net"], "IPAddress": "10.0.0.4"},
+        {"FQDNs": ["A.BLOB.core.windows.net."], "IPAddress": "FD00::1"},
+    ]);
+    let expected = set(&[
+        "a.blob.core.windows.net 10.0.0.4 10.0.0.5",
+        "a.blob.core.windows.net fd00::1",
+    ]);
+    assert_eq!(Run::on(&rows).public(), expected);
+}
+
+#[test]
+fn names_outside_azure_need_to_be_let_in() {
+    for name in [
+        "login.microsoftonline.com",
+        "www.example.com",
+        "portal.azure.com",
+        "*.blob.core.windows.net",
+        "*.com",
+    ] {
+        Run::on(&row(name, "10.0.0.4")).fails_with(&["is no name of an Azure service", "--allow"]);
+    }
+    let run = Run::on_all(
+        &["--allow", "example.com"],
+        &[row("db.Example.com", "10.0.0.4")],
+    );
+    assert_eq!(run.public(), set(&["db.example.com 10.0.0.4"]));
+    Run::on_all(
+        &["--allow", "example.com"],
+        &[row("db.notexample.com", "10.0.0.4")],
+    )
+    .fails_with(&["db.notexample.com"]);
+}
+
+#[test]
+fn the_cloud_can_be_asserted() {
+    let china = row("a.blob.core.chinacloudapi.cn", "10.0.0.4");
+    assert_eq!(
+        Run::on_all(&["--cloud", "china"], std::slice::from_ref(&china))
+            .records()
+            .len(),
+        2
+    );
+    Run::on_all(&["--cloud", "public"], &[china])
+        .fails_with(&["a name of the cloud \"china\", not of \"public\""]);
+}
+
+#[test]
+fn hostile_texts_are_refused_and_tamed() {
+    let long = "x".repeat(300);
+    for name in [
+        "a\".blob.core.windows.net",
+        "a\n[[record]]\nname = \"login.microsoftonline.com\"",
+        "$(reboot).blob.core.windows.net",
+        "a'b.blob.core.windows.net",
+        "a\u{1b}[2J.blob.core.windows.net",
+        "a\u{0}.blob.core.windows.net",
+        "a\\.blob.core.windows.net",
+        "a\\010.blob.core.windows.net",
+        "a。blob.core.windows.net",
+        "a b.blob.core.windows.net",
+        "..",
+        &long,
+        &format!("{}blob.core.windows.net", "a.".repeat(150)),
+    ] {
+        let run = Run::on(&row(name, "10.0.0.4"));
+        run.fails_with(&["is no host name"]);
+        assert!(
+            run.stderr.chars().all(|c| c == '\n' || !c.is_control()),
+            "{:?}",
+            run.stderr
+        );
+        assert!(run.stderr.len() < 1500, "{}", run.stderr);
+    }
+    for address in [
+        "",
+        "10.0.0.4/24",
+        "10.0.0.4\n",
+        "0.0.0.0",
+        "224.0.0.1",
+        "::",
+        "$(id)",
+        "10.0.0.256",
+    ] {
+        let run = Run::on(&row("a.blob.core.windows.net", address));
+        assert_eq!(
+            (run.code, run.stdout.as_str()),
+            (Some(1), ""),
+            "{address:?}: {}",
+            run.stderr
+        );
+    }
+}
+
+#[test]
+fn hostile_ids_and_object_names_stay_in_their_comments_and_out_of_commands() {
+    let mut hostile = endpoint(
+        "pe1",
+        &storage("a"),
+        "Approved",
+        json!([{"fqdn": "a.blob.core.windows.net", "ipAddresses": ["10.0.0.4"]}]),
+    );
+    hostile["name"] = "x\n[[record]]\nname = \"login.microsoftonline.com\"\ntype = \"A\"\ndata = [\"6.6.6.6\"]\n#\r\u{1b}[31m".into();
+    assert_eq!(
+        Run::on(&hostile).public(),
+        set(&["a.blob.core.windows.net 10.0.0.4"])
+    );
+    let mut silent = endpoint("pe1", &storage("a"), "Approved", json!([]));
+    silent["networkInterfaces"] = json!([{"id": "/x'; reboot; '$(reboot)`reboot`"}]);
+    silent["id"] = "/subscriptions/$(reboot)/resourceGroups/$(reboot)/providers/Microsoft.Network/privateEndpoints/x".into();
+    let run = Run::on(&silent);
+    run.fails_with(&["az network nic show --ids INTERFACE_ID", "-g GROUP"]);
+    assert!(!run.stderr.contains("reboot"), "{}", run.stderr);
+}
+
+#[test]
+fn ordinary_objects_are_passed_over() {
+    let machine = json!({"type": "Microsoft.Network/networkInterfaces", "ipConfigurations": [{"privateIPAddress": "10.0.0.9", "privateLinkConnectionProperties": null}]});
+    let service = json!({"type": "Microsoft.Network/networkInterfaces", "ipConfigurations": [
+        {"privateIPAddress": "10.0.0.8", "privateLinkConnectionProperties": {"groupId": "", "requiredMemberName": "", "fqdns": []}}]});
+    Run::on(&machine).fails_with(&["network interface of no private endpoint"]);
+    let run = Run::on_all(
+        &[],
+        &[
+            json!([machine, service]),
+            row("a.blob.core.windows.net", "10.0.0.4"),
+        ],
+    );
+    assert_eq!(run.public(), set(&["a.blob.core.windows.net 10.0.0.4"]));
+    assert_eq!(run.stderr, "");
+}
+
+#[test]
+fn an_interface_without_names_is_told_of() {
+    let nic = json!({"type": "Microsoft.Network/networkInterfaces", "ipConfigurations": [
+        {"privateIPAddress": "10.0.0.8", "privateLinkConnectionProperties": {"groupId": "iotHub", "fqdns": []}}]});
+    Run::on(&nic).fails_with(&[
+        "no name leads to this address of group iotHub",
+        "az network private-endpoint show",
+    ]);
+}
+
+#[test]
+fn what_powershell_cut_is_told_of() {
+    let cut = json!({"Name": "pe", "CustomDnsConfigs": ["Microsoft.Azure.Commands.Network.Models.PSCustomDnsConfig"],
+        "PrivateLinkServiceConnections": ["Microsoft.Azure.Commands.Network.Models.PSPrivateLinkServiceConnection"]});
+    Run::on(&cut).fails_with(&["cut to a text", "ConvertTo-Json -Depth"]);
+}
+
+#[test]
+fn shapes_that_make_no_sense_are_no_panic() {
+    for text in [
+        "null",
+        "1",
+        "\"x\"",
+        "[]",
+        "{}",
+        "[[[]]]",
+        "{\"value\": 1}",
+        "{\"data\": {\"columns\": 1, \"rows\": {}}}",
+        "{\"data\": {\"columns\": [1], \"rows\": [1, []]}}",
+        "{\"privateLinkServiceConnections\": 5}",
+        "{\"privateLinkServiceConnections\": {}}",
+        "{\"type\": 5}",
+        "{\"privateDnsZoneConfigs\": [null, 1, \"x\"]}",
+        "{\"ipConfigurations\": [[]], \"type\": \"Microsoft.Network/networkInterfaces\"}",
+        "{\"type\": \"Microsoft.Network/privateDnsZones/A\", \"aRecords\": [{}, 1]}",
+        "{\"type\": \"Microsoft.MachineLearningServices/workspaces\"}",
+        "{\"discovery_url\": \"://\"}",
+        "[{\"fqdn\": 1, \"ip\": []}]",
+    ] {
+        let run = Run::new(&[], text.as_bytes());
+        assert_eq!(run.code, Some(1), "{text}: {}", run.stderr);
+        assert!(
+            run.stderr.contains("error: ") && !run.stderr.contains("panicked"),
+            "{text}: {}",
+            run.stderr
+        );
+    }
+}
+
+#[test]
+fn endpoints_with_fixed_addresses_alone_are_put_together_with_a_warning() {
+    let mut fixed = endpoint("pe1", &storage("acct"), "Approved", json!([]));
+    fixed["ipConfigurations"] = json!([
+        {"name": "one", "groupId": "blob", "memberName": "blob", "privateIPAddress": "10.0.0.4"},
+        {"name": "two", "privateIPAddress": "10.0.0.6"},
+    ]);
+    let run = Run::on(&fixed);
+    assert_eq!(run.public(), set(&["acct.blob.core.windows.net 10.0.0.4"]));
+    assert!(
+        run.stderr.contains("put together from its fixed addresses"),
+        "{}",
+        run.stderr
+    );
+    // A registry's first address is its data endpoint: never paired by order.
+    let target =
+        "/subscriptions/s/resourceGroups/rg/providers/Microsoft.ContainerRegistry/registries/acr";
+    let mut registry = endpoint("pe1", target, "Approved", json!([]));
+    registry["ipConfigurations"] = json!([
+        {"groupId": "registry", "memberName": "registry_data_eastus", "privateIPAddress": "10.0.0.4"},
+        {"groupId": "registry", "memberName": "registry", "privateIPAddress": "10.0.0.5"},
+    ]);
+    assert_eq!(
+        Run::on(&registry).public(),
+        set(&[
+            "acr.azurecr.io 10.0.0.5",
+            "acr.eastus.data.azurecr.io 10.0.0.4"
+        ])
+    );
+}
+
+#[test]
+fn a_zone_group_gives_the_public_names_of_its_endpoint() {
+    let group = json!({
+        "id": format!("{NETWORK}/privateEndpoints/PE1/privateDnsZoneGroups/default"),
+        "privateDnsZoneConfigs": [{"recordSets": [{"recordType": "A", "fqdn": "kv.privatelink.vaultcore.azure.net", "ttl": 10, "ipAddresses": ["10.0.0.4"]}]}],
+    });
+    let target = "/subscriptions/s/resourceGroups/rg/providers/Microsoft.KeyVault/vaults/kv";
+    let run = Run::on_all(
+        &[],
+        &[group, endpoint("pe1", target, "Approved", json!([]))],
+    );
+    assert_eq!(
+        run.public(),
+        set(&[
+            "kv.vault.azure.net 10.0.0.4",
+            "kv.vaultcore.azure.net 10.0.0.4"
+        ])
+    );
+}
