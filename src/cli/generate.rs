@@ -16,7 +16,8 @@ use crate::generate::{Format, Input, Options, generate, print, printable};
 /// Turn metadata of private endpoints and workspaces into a records file.
 ///
 /// Reads what `az network nic show` (whole, or with the documentation's query of FQDNs and IPAddress),
-/// `az network private-endpoint show`, `az ml workspace show` and their kin print, alone or together.
+/// `az network private-endpoint show`, `az ml workspace show` and their kin print, ARM's own answers, and zone files of
+/// private DNS zones, alone or together.
 #[derive(Debug, Args)]
 pub struct GenerateArgs {
     /// Files to read; `-`, or none at all, is standard input.

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::input::Document;
+use super::input::{Content, Document};
 use super::message::{Messages, Place, printable};
 use crate::azure::metadata::{
-    self, Account, Interface, Listed, Metadata, OnlineEndpoint, PrivateEndpoint, RecordSet,
-    Workspace, ZoneGroup,
+    self, Account, Interface, Listed, Located, Metadata, OnlineEndpoint, PrivateEndpoint, Problem,
+    RecordSet, Workspace, ZoneGroup,
 };
 
 /// Everything that was recognised.
@@ -19,8 +19,8 @@ pub(super) struct Gathered {
     pub(super) accounts: Vec<(Place, Account)>,
     /// Types that nothing follows from, "" for objects that state none.
     pub(super) others: BTreeSet<String>,
-    /// What was read, a line each: input and objects.
-    pub(super) sources: BTreeSet<String>,
+    /// What was read: the objects of each input.
+    pub(super) sources: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// A private endpoint and all that says something about it; or one lone source that names no endpoint.
@@ -37,18 +37,23 @@ pub(super) fn gather(documents: &[Document], messages: &mut Messages) -> Gathere
     let mut gathered = Gathered::default();
     let mut found = Vec::new();
     for document in documents {
-        let reading = metadata::read(&document.value);
-        for problem in reading.problems {
-            let place = document.place.at(&problem.path);
-            if problem.fatal {
-                messages.error(Some(&place), problem.text, problem.hint);
-            } else {
-                messages.warning(Some(&place), problem.text, problem.hint);
+        let (objects, problems) = match &document.content {
+            Content::Json(value) => {
+                let reading = metadata::read(value);
+                (reading.found, reading.problems)
             }
-        }
+            Content::ZoneFile(text) => {
+                let file = metadata::read_zone_file(text);
+                let one = |set| Located {
+                    value: Metadata::RecordSet(set),
+                    path: String::new(),
+                };
+                (file.sets.into_iter().map(one).collect(), file.problems)
+            }
+        };
+        report(document, problems, messages);
         found.extend(
-            reading
-                .found
+            objects
                 .into_iter()
                 .map(|found| (document.place.at(&found.path), found.value)),
         );
@@ -60,6 +65,17 @@ pub(super) fn gather(documents: &[Document], messages: &mut Messages) -> Gathere
         gathered.add(place, metadata, &mut endpoint_of_nic);
     }
     gathered
+}
+
+fn report(document: &Document, problems: Vec<Problem>, messages: &mut Messages) {
+    for problem in problems {
+        let place = document.place.at(&problem.path);
+        if problem.fatal {
+            messages.error(Some(&place), problem.text, problem.hint);
+        } else {
+            messages.warning(Some(&place), problem.text, problem.hint);
+        }
+    }
 }
 
 impl Gathered {
@@ -159,9 +175,26 @@ impl Gathered {
         }
     }
 
+    /// What was read, a line each: input and object, of each input's objects the first few.
+    pub(super) fn source_lines(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for (input, objects) in &self.sources {
+            let shown = objects.iter().take(OBJECTS_SHOWN);
+            lines.extend(shown.map(|object| format!("{input}: {object}")));
+            if let Some(more) = objects
+                .len()
+                .checked_sub(OBJECTS_SHOWN)
+                .filter(|more| *more > 0)
+            {
+                lines.push(format!("{input}: {more} more"));
+            }
+        }
+        lines
+    }
+
     fn note(&mut self, place: &Place, what: &str) {
-        self.sources
-            .insert(format!("{}: {what}", printable(&place.input)));
+        let objects = self.sources.entry(printable(&place.input)).or_default();
+        objects.insert(what.to_owned());
     }
 }
 
@@ -189,3 +222,6 @@ pub(super) fn zone_group_label(group: &ZoneGroup) -> String {
 fn own_key(place: &Place) -> String {
     format!("~{}\u{0}{}\u{0}{}", place.input, place.document, place.at)
 }
+
+/// Objects of one input that are named; a list of thousands is not repeated.
+const OBJECTS_SHOWN: usize = 20;

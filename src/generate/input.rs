@@ -1,8 +1,9 @@
-//! From bytes to JSON documents: encodings, and several documents one after the other.
+//! From bytes to documents: encodings, several JSON documents one after the other, zone files.
 
 use serde_json::Value;
 
 use super::message::{Messages, Place};
+use crate::azure::metadata::is_zone_file;
 
 /// An input of the command: what it is called, and its bytes.
 #[derive(Debug)]
@@ -13,11 +14,18 @@ pub struct Input {
     pub bytes: Vec<u8>,
 }
 
-/// One JSON document and where it comes from.
+/// One document and where it comes from.
 #[derive(Debug)]
 pub(super) struct Document {
     pub(super) place: Place,
-    pub(super) value: Value,
+    pub(super) content: Content,
+}
+
+/// What a document is.
+#[derive(Debug)]
+pub(super) enum Content {
+    Json(Value),
+    ZoneFile(String),
 }
 
 /// The documents of an input. What cannot be read ends it with an error.
@@ -35,6 +43,12 @@ pub(super) fn documents(input: &Input, messages: &mut Messages) -> Vec<Document>
         );
         return Vec::new();
     };
+    if is_zone_file(&text) {
+        return vec![Document {
+            place: start,
+            content: Content::ZoneFile(text),
+        }];
+    }
     let mut values = Vec::new();
     for value in serde_json::Deserializer::from_str(&text).into_iter::<Value>() {
         match value {
@@ -44,7 +58,7 @@ pub(super) fn documents(input: &Input, messages: &mut Messages) -> Vec<Document>
                 messages.error(
                     Some(&at),
                     format!("this is not JSON: {}", reason(&error)),
-                    hint(&text, &error),
+                    hint(&error),
                 );
                 return Vec::new();
             }
@@ -69,7 +83,7 @@ pub(super) fn documents(input: &Input, messages: &mut Messages) -> Vec<Document>
         .enumerate()
         .map(|(at, value)| Document {
             place: place(at),
-            value,
+            content: Content::Json(value),
         })
         .collect()
 }
@@ -99,12 +113,9 @@ fn reason(error: &serde_json::Error) -> String {
         .to_owned()
 }
 
-fn hint(text: &str, error: &serde_json::Error) -> &'static str {
-    let start = text.trim_start();
+fn hint(error: &serde_json::Error) -> &'static str {
     if error.is_eof() {
         "the text ends too early: is the file whole?"
-    } else if start.starts_with("$ORIGIN") || start.starts_with("$TTL") || start.starts_with(';') {
-        "zone files are not read yet: give `az network private-dns record-set list -g GROUP -z ZONE` instead"
     } else {
         "let az print JSON: add `--output json`"
     }
@@ -122,7 +133,10 @@ mod tests {
         };
         let values = documents(&input, &mut messages)
             .into_iter()
-            .map(|document| document.value)
+            .map(|document| match document.content {
+                Content::Json(value) => value,
+                Content::ZoneFile(text) => Value::from(text),
+            })
             .collect();
         (values, messages.iter().map(ToString::to_string).collect())
     }
@@ -155,7 +169,6 @@ mod tests {
             (b"{", "is the file whole?"),
             (b"  ", "the input is empty"),
             (b"ERROR: az", "--output json"),
-            (b"$ORIGIN x.", "zone files"),
             (b"\xff\xfea", "neither UTF-8"),
             (b"\"\xff\"", "neither UTF-8"),
         ] {

@@ -180,7 +180,7 @@ fn report_nothing(gathered: &Gathered, messages: &mut Messages) {
         .iter()
         .filter(|kind| !kind.is_empty())
         .map(|kind| printable(kind));
-    let found: Vec<String> = gathered.sources.iter().cloned().chain(kinds).collect();
+    let found: Vec<String> = gathered.source_lines().into_iter().chain(kinds).collect();
     let text = if found.is_empty() {
         "no record can be derived from the input: nothing in it was recognised".to_owned()
     } else {
@@ -202,7 +202,12 @@ fn header(gathered: &Gathered, options: &Options, groups: &[RecordGroup]) -> Vec
         String::new(),
         "Derived from".to_owned(),
     ];
-    lines.extend(gathered.sources.iter().map(|source| format!("  {source}")));
+    lines.extend(
+        gathered
+            .source_lines()
+            .iter()
+            .map(|source| format!("  {source}")),
+    );
     if !options.compute_instances.is_empty() {
         let mut instances: Vec<String> = options
             .compute_instances

@@ -143,4 +143,14 @@ proptest! {
         prop_assert_eq!(names, ["a.blob.core.windows.net", "a.privatelink.blob.core.windows.net"]);
         prop_assert_eq!(run(&[endpoint(&fqdn)]), None);
     }
+
+    #[test]
+    fn random_zone_files_neither_panic_nor_print_what_is_no_name(text in "\\$ORIGIN [a-z.]{0,9}\n([a@*. ]{0,6} (A|TXT|MX|CNAME|5|IN)?[ ()\"\\\\;a-z0-9.\n\u{e9}]{0,20}\n){0,6}") {
+        let options = Options { allow: vec!["a".to_owned(), "x".to_owned()], ..Options::default() };
+        let (records, messages) = generate(&[Input { name: "zone".to_owned(), bytes: text.into_bytes() }], &options);
+        prop_assert_eq!(records.is_none(), messages.has_error());
+        if let Some(records) = records {
+            owners(&print(&records, Format::Toml));
+        }
+    }
 }

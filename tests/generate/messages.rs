@@ -301,6 +301,41 @@ fn an_interface_without_names_is_told_of() {
 }
 
 #[test]
+fn an_interface_without_names_beside_its_endpoint_is_told_of() {
+    let nic = json!({
+        "type": "Microsoft.Network/networkInterfaces",
+        "name": "pe1.nic",
+        "id": format!("{NETWORK}/networkInterfaces/pe1.nic"),
+        "ipConfigurations": [{"privateIPAddress": "10.0.0.8", "privateLinkConnectionProperties": {"groupId": "blob", "fqdns": []}}],
+    });
+    Run::on_all(
+        &[],
+        &[endpoint("pe1", &storage("a"), "Approved", json!([])), nic],
+    )
+    .fails_with(&["pe1 lists no name, and neither does its network interface pe1.nic"]);
+}
+
+#[test]
+fn a_name_without_an_address_is_told_of() {
+    let bare = endpoint(
+        "pe1",
+        &storage("a"),
+        "Approved",
+        json!([{"fqdn": "a.blob.core.windows.net", "ipAddresses": []}]),
+    );
+    Run::on(&bare).fails_with(&["a.blob.core.windows.net is listed without an address"]);
+}
+
+#[test]
+fn wrong_zone_files_are_told_with_line_and_column() {
+    let run = Run::new(
+        &["--allow", "x"],
+        b"$ORIGIN x.\na A 10.0.0.1\nb A\n$INCLUDE y\n",
+    );
+    run.fails_with(&["standard input:3:3", "standard input:4:1"]);
+}
+
+#[test]
 fn what_powershell_cut_is_told_of() {
     let cut = json!({"Name": "pe", "CustomDnsConfigs": ["Microsoft.Azure.Commands.Network.Models.PSCustomDnsConfig"],
         "PrivateLinkServiceConnections": ["Microsoft.Azure.Commands.Network.Models.PSPrivateLinkServiceConnection"]});

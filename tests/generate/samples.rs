@@ -211,10 +211,6 @@ fn samples_without_addresses_give_a_message_and_no_records() {
             "resource-graph-table.json",
             &["microsoft.storage/storageaccounts", "az network nic show"],
         ),
-        (
-            "zone-file.txt",
-            &["zone-file.txt:1:1", "zone files are not read yet"],
-        ),
     ] {
         let run = run(file, &[]);
         run.fails_with(parts);
@@ -252,6 +248,43 @@ fn a_private_zone_of_ones_own_comes_out_when_it_is_let_in() {
     .map(|(owner, data)| (owner, vec![data.to_owned()]))
     .collect();
     assert_eq!(records, expected);
+}
+
+#[test]
+fn a_zone_file_gives_its_records() {
+    run("zone-file.txt", &[]).fails_with(&[
+        "zone1.local is no private DNS zone",
+        "--allow 'zone1.local'",
+    ]);
+    let run = run("zone-file.txt", &["--allow", "zone1.local"]);
+    let expected: Records = [
+        ("mymx", "MX", &["1 mail.contoso.com."][..]),
+        ("manuala", "A", &["10.0.0.10"]),
+        ("mya", "A", &["10.0.1.0", "10.0.1.1"]),
+        ("myaaaa", "AAAA", &["2001:4898:e0:99:6dc4:6329:1c99:4e69"]),
+        ("mycname", "CNAME", &["contoso.com."]),
+        ("myname", "PTR", &["myptrdname.zone1.local."]),
+        ("myptr", "PTR", &["contoso.com.zone1.local."]),
+        ("myname2", "TXT", &["\"manualtxt\""]),
+        ("mytxt2", "TXT", &["\"abc def\"", "\"foo bar\""]),
+        ("mytxtrs", "TXT", &["\"hi\""]),
+        ("mysrv", "SRV", &["1 2 1234 target.contoso.com."]),
+        ("_sip._tls", "SRV", &["100 1 443 target.contoso.com."]),
+    ]
+    .into_iter()
+    .map(|(name, kind, data)| {
+        (
+            (format!("{name}.zone1.local"), kind.to_owned()),
+            data.iter().map(ToString::to_string).collect(),
+        )
+    })
+    .collect();
+    assert_eq!(run.records(), expected);
+    assert!(
+        run.stdout.contains("ttl  = \"0s\"") && run.stdout.contains("ttl  = \"7200s\""),
+        "{}",
+        run.stdout
+    );
 }
 
 #[test]

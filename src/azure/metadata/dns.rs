@@ -149,13 +149,17 @@ fn absolute(name: &str) -> String {
     }
 }
 
-/// A character string in presentation form (RFC 1035 §5.1).
 fn quoted(text: &str) -> String {
+    quoted_octets(text.as_bytes())
+}
+
+/// A character string in presentation form (RFC 1035 §5.1).
+pub(super) fn quoted_octets(octets: &[u8]) -> String {
     let mut out = String::from("\"");
-    for octet in text.bytes() {
+    for octet in octets {
         match octet {
-            b'"' | b'\\' => out.extend(['\\', octet as char]),
-            b' '..=b'~' => out.push(octet as char),
+            b'"' | b'\\' => out.extend(['\\', *octet as char]),
+            b' '..=b'~' => out.push(*octet as char),
             _ => out.push_str(&format!("\\{octet:03}")),
         }
     }

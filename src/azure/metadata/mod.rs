@@ -4,6 +4,8 @@
 //! lists, the envelopes of ARM (`value`) and Resource Graph (`data`, objects or table), all end in the same shapes.
 //! Members are found in any case of letters, lifted or below `properties`; unknown ones are ignored.
 //!
+//! Zone files are the one form that is no JSON.
+//!
 //! What is read is still text with its place; turning it into names and addresses is the user's next step. Members
 //! that may hold secrets or people are never read, and nothing of a document but names, ids and addresses is kept.
 
@@ -11,6 +13,7 @@ mod dns;
 mod learning;
 mod network;
 mod node;
+mod zone_file;
 
 pub use dns::RecordSet;
 pub use learning::{Account, OnlineEndpoint, Workspace, WorkspaceKind};
@@ -18,6 +21,7 @@ pub use network::{
     Connection, Interface, InterfaceAddress, Listed, PrivateEndpoint, StaticAddress, ZoneGroup,
 };
 pub use node::Located;
+pub use zone_file::{ZoneFile, is_zone_file, read_zone_file};
 
 use node::Node;
 use serde_json::Value;
