@@ -4,10 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::input::{Content, Document};
 use super::message::{Messages, Place, printable};
+use super::silent::is_approved;
 use crate::azure::metadata::{
     self, Account, Interface, Listed, Located, Metadata, OnlineEndpoint, PrivateEndpoint, Problem,
     RecordSet, Workspace, ZoneGroup,
 };
+use crate::azure::workspace::WorkspaceName;
+use crate::azure::{HostName, ResourceId};
 
 /// Everything that was recognised.
 #[derive(Debug, Default)]
@@ -30,6 +33,41 @@ pub(super) struct Unit {
     pub(super) interfaces: Vec<(Place, Interface)>,
     pub(super) zone_groups: Vec<(Place, ZoneGroup)>,
     pub(super) rows: Vec<(Place, Vec<Listed>)>,
+}
+
+impl Unit {
+    /// Every name that its sources list, as found.
+    fn names(&self) -> impl Iterator<Item = &str> {
+        let nics = self.interfaces.iter().flat_map(|(_, nic)| &nic.addresses);
+        let rows = self.rows.iter().flat_map(|(_, rows)| rows);
+        let groups = self
+            .zone_groups
+            .iter()
+            .flat_map(|(_, group)| &group.records);
+        let listed = rows.chain(groups).map(|listed| &listed.name);
+        let names = nics.flat_map(|address| &address.names).chain(listed);
+        names.map(|name| name.value.as_str())
+    }
+}
+
+/// Whether a name may be one of this endpoint: a workspace's, or one that begins with the resource's own.
+fn fits(endpoint: &PrivateEndpoint, name: &str) -> bool {
+    let Ok(name) = HostName::parse(name) else {
+        return false;
+    };
+    let mut targets = endpoint
+        .connections
+        .iter()
+        .filter_map(|it| ResourceId::parse(&it.target));
+    targets.any(|target| {
+        if target.resource_type() == "microsoft.machinelearningservices/workspaces" {
+            WorkspaceName::recognise(&name).is_some()
+        } else {
+            name.labels()
+                .next()
+                .is_some_and(|label| label.eq_ignore_ascii_case(target.name()))
+        }
+    })
 }
 
 /// Reads the documents and joins what they hold.
@@ -64,6 +102,7 @@ pub(super) fn gather(documents: &[Document], messages: &mut Messages) -> Gathere
     for (place, metadata) in found {
         gathered.add(place, metadata, &mut endpoint_of_nic);
     }
+    gathered.join_lone();
     gathered
 }
 
@@ -175,6 +214,45 @@ impl Gathered {
         }
     }
 
+    /// A query over an interface does not say whose it is. Beside one endpoint that lists nothing itself, the one such
+    /// source is taken to be that endpoint's, if its names fit.
+    fn join_lone(&mut self) {
+        let is_lone = |unit: &Unit| unit.endpoints.is_empty();
+        let is_silent = |unit: &Unit| {
+            let mut endpoints = unit.endpoints.iter();
+            let lists_nothing = unit.interfaces.is_empty() && unit.zone_groups.is_empty();
+            lists_nothing
+                && !unit.endpoints.is_empty()
+                && endpoints.all(|(_, it)| it.custom_dns.is_empty() && is_approved(it))
+        };
+        let lone = |key: &String| key.starts_with(OWN);
+        let mut lone = self
+            .units
+            .iter()
+            .filter(|(key, unit)| lone(key) && is_lone(unit));
+        let mut silent = self.units.iter().filter(|(_, unit)| is_silent(unit));
+        let (Some((from, source)), None, Some((to, endpoint)), None) =
+            (lone.next(), lone.next(), silent.next(), silent.next())
+        else {
+            return;
+        };
+        if !endpoint
+            .endpoints
+            .iter()
+            .any(|(_, it)| source.names().any(|name| fits(it, name)))
+        {
+            return;
+        }
+        let (from, to) = (from.clone(), to.clone());
+        let Some(source) = self.units.remove(&from) else {
+            return;
+        };
+        let unit = self.units.entry(to).or_default();
+        unit.interfaces.extend(source.interfaces);
+        unit.zone_groups.extend(source.zone_groups);
+        unit.rows.extend(source.rows);
+    }
+
     /// What was read, a line each: input and object, of each input's objects the first few.
     pub(super) fn source_lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
@@ -199,29 +277,44 @@ impl Gathered {
 }
 
 pub(super) fn endpoint_label(endpoint: &PrivateEndpoint) -> String {
-    format!("private endpoint {}", printable(&endpoint.name))
+    label("private endpoint", &endpoint.name)
 }
 
 pub(super) fn interface_label(nic: &Interface) -> String {
-    let own = format!("network interface {}", printable(&nic.name));
+    let own = label("network interface", &nic.name);
     match &nic.endpoint {
-        Some(endpoint) => format!("{own} of private endpoint {}", printable(endpoint.name())),
+        Some(endpoint) => format!("{own} of {}", label("private endpoint", endpoint.name())),
         None => own,
     }
 }
 
 pub(super) fn zone_group_label(group: &ZoneGroup) -> String {
-    let endpoint = group
-        .endpoint
-        .as_ref()
-        .map(|id| format!(" of private endpoint {}", printable(id.name())));
-    format!("private DNS zone group{}", endpoint.unwrap_or_default())
+    match &group.endpoint {
+        Some(endpoint) => format!(
+            "private DNS zone group of {}",
+            label("private endpoint", endpoint.name())
+        ),
+        None => "private DNS zone group".to_owned(),
+    }
+}
+
+fn label(what: &str, name: &str) -> String {
+    if name.is_empty() {
+        format!("a {what}")
+    } else {
+        format!("{what} {}", printable(name))
+    }
 }
 
 /// The key of a unit that names no endpoint. No resource id begins like it.
 fn own_key(place: &Place) -> String {
-    format!("~{}\u{0}{}\u{0}{}", place.input, place.document, place.at)
+    format!(
+        "{OWN}{}\u{0}{}\u{0}{}",
+        place.input, place.document, place.at
+    )
 }
 
+/// How the key of a unit begins that names no endpoint.
+const OWN: char = '~';
 /// Objects of one input that are named; a list of thousands is not repeated.
 const OBJECTS_SHOWN: usize = 20;

@@ -57,6 +57,25 @@ fn one_silent_endpoint_among_others_is_an_error_too() {
 }
 
 #[test]
+fn a_query_joins_a_silent_endpoint_only_where_its_names_fit() {
+    let silent = endpoint("pe1", &storage("acct"), "Approved", json!([]));
+    Run::on_all(
+        &[],
+        &[
+            silent.clone(),
+            row("other.blob.core.windows.net", "10.0.0.4"),
+        ],
+    )
+    .fails_with(&["pe1 lists no name"]);
+    let run = Run::on_all(
+        &[],
+        &[silent, row("acct.blob.core.windows.net", "10.0.0.4")],
+    );
+    assert_eq!(run.public(), set(&["acct.blob.core.windows.net 10.0.0.4"]));
+    assert_eq!(run.stderr, "");
+}
+
+#[test]
 fn states_are_told_apart() {
     Run::on(&endpoint("pe1", &storage("a"), "Rejected", json!([]))).fails_with(&[
         "carries no traffic",

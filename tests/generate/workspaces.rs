@@ -193,6 +193,33 @@ fn an_endpoint_with_fixed_addresses_and_its_workspace() {
     }
 }
 
+/// What the documentation leads to: the endpoint, which lists nothing, the query over its interface, the workspace.
+#[test]
+fn endpoint_query_and_workspace_of_the_command_line_join() {
+    let mut endpoint = fixed_endpoint("w");
+    endpoint["ipConfigurations"] = json!([]);
+    let rows = interface(ONE, "eastus", 5);
+    let workspace = json!({
+        "id": format!("{LEARNING}/w"), "name": "w", "location": "eastus",
+        "discovery_url": "https://eastus.api.azureml.ms/discovery", "storage_account": "",
+    });
+    let expected = Run::on(&rows).records();
+    let run = Run::on_all(&[], &[endpoint.clone(), rows.clone(), workspace.clone()]);
+    assert_eq!(run.records(), expected);
+    assert_eq!(run.stderr, "");
+    // Without the endpoint the workspace is known by its notebook label, for its URL does not tell.
+    let run = Run::on_all(&[], &[workspace.clone(), rows]);
+    assert_eq!(run.records(), expected);
+    assert_eq!(run.stderr, "");
+    // Two endpoints that list nothing, and no way to tell whose the names are.
+    let mut other = endpoint.clone();
+    other["name"] = "other".into();
+    Run::on_all(&[], &[endpoint, other, interface(ONE, "eastus", 5)]).fails_with(&[
+        "private endpoint pe lists no name",
+        "private endpoint other lists no name",
+    ]);
+}
+
 #[test]
 fn a_workspace_alone_says_what_to_give() {
     let mut workspace = arm_workspace(ONE, "w", "eastus");

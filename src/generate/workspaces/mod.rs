@@ -21,7 +21,7 @@ use super::units::Endpoint;
 use super::{Options, check};
 use crate::azure::metadata::{Workspace, WorkspaceKind};
 use crate::azure::workspace::{WorkspaceId, WorkspaceName};
-use crate::azure::{Cloud, HostName, ResourceId, cloud_of};
+use crate::azure::{Cloud, HostName, ResourceId, cloud_of, private_names};
 
 /// What is known of a workspace.
 #[derive(Debug, Clone, Default)]
@@ -194,7 +194,8 @@ impl Workspaces {
             return;
         };
         facts.name = Some(workspace.name.clone());
-        facts.resource = facts.resource.take().or_else(|| workspace.id.clone());
+        // The endpoint's target may be the hub of this one.
+        facts.resource = workspace.id.clone().or_else(|| facts.resource.take());
         if let Some(WorkspaceName::Notebook {
             service_region,
             workspace,
@@ -206,7 +207,8 @@ impl Workspaces {
         }
     }
 
-    /// Which workspace an object describes: by its exact names, by its id, or by the endpoint that leads to it.
+    /// Which workspace an object describes: by its exact names, by its id, by the endpoint that leads to it, or by a
+    /// notebook label that has its name.
     fn identify(
         &self,
         workspace: &Workspace,
@@ -233,12 +235,25 @@ impl Workspaces {
                 guid,
             );
         }
-        let mut by_resource = self
+        let by_target = |facts: &Facts| facts.resource.is_some() && facts.resource == workspace.id;
+        let by_label = |id: &WorkspaceId, facts: &Facts| {
+            let regions = facts.service_regions.iter();
+            let mut names =
+                regions.flat_map(|region| id.notebook_candidates(&workspace.name, region));
+            names.any(|name| {
+                let stated = &facts.notebook_names;
+                stated.contains(&name)
+                    || private_names(&name, None)
+                        .iter()
+                        .any(|name| stated.contains(name))
+            })
+        };
+        let mut found = self
             .facts
             .iter()
-            .filter(|(_, facts)| facts.resource.is_some() && facts.resource == workspace.id)
-            .map(|(id, _)| id.clone());
-        by_resource.next().filter(|_| by_resource.next().is_none())
+            .filter(|(id, facts)| by_target(facts) || by_label(id, facts));
+        let (id, _) = found.next()?;
+        found.next().is_none().then(|| id.clone())
     }
 
     /// A project's names lead to its hub's addresses.
