@@ -199,7 +199,7 @@ impl Suffix<'_> {
         let own = |label: &&&str| !label.starts_with("privatelink");
         let owned = !matches!(front.iter().find(own), None | Some(&"*"))
             || front.iter().filter(own).count() > 1;
-        if !owned && self.0 != RESOURCE_MANAGER {
+        if !owned && !(front.is_empty() && self.0 == RESOURCE_MANAGER) {
             return None;
         }
         matched.reverse();
@@ -476,6 +476,7 @@ mod tests {
             "portal.azure.com",
             "blob.core.windows.net",
             "*.blob.core.windows.net",
+            "*.management.azure.com",
             "*.privatelink.blob.core.windows.net",
             "xblob.core.windows.net",
             "graph.microsoft.com",

@@ -181,15 +181,6 @@ fn fixed(unit: &Unit, messages: &mut Messages) -> Vec<Fixed> {
 
 /// Claims what the endpoint lists, and the names that follow from each of them alone.
 pub(super) fn claim(endpoint: &Endpoint, claims: &mut Claims) {
-    let resource_type = endpoint.target.as_ref().map(ResourceId::resource_type);
-    let service = resource_type.as_deref().map(|resource_type| Service {
-        resource_type,
-        groups: &endpoint.groups,
-    });
-    let only_zones = endpoint
-        .listings
-        .iter()
-        .all(|listing| listing.origin == Origin::Zone);
     for listing in &endpoint.listings {
         for known in &listing.names {
             // The endpoints of a whole region: claimed with the workspaces, which know whether that is right.
@@ -197,22 +188,54 @@ pub(super) fn claim(endpoint: &Endpoint, claims: &mut Claims) {
                 continue;
             }
             listing.claim(&known.name, known, listing.origin, claims);
-            if !known.name.is_privatelink() {
-                let aliases = with_vault_names(&known.name)
-                    .into_iter()
-                    .filter(|name| *name != known.name);
-                for name in aliases.chain(private_names(&known.name, service)) {
-                    listing.claim(&name, known, Origin::Derived, claims);
-                }
-            } else if only_zones
-                && endpoint.is_described
-                && !names_are_chosen(resource_type.as_deref())
-            {
-                for name in public_names(&known.name) {
-                    listing.claim(&name, known, Origin::Derived, claims);
-                }
+            for name in endpoint.names_behind(known) {
+                listing.claim(&name, known, Origin::Derived, claims);
             }
         }
+    }
+}
+
+impl Endpoint {
+    /// What follows from a listed name: private names from a public one, and the other way round where the zone group
+    /// of a known endpoint is all there is. What a source lists is never derived beside it.
+    fn names_behind(&self, known: &Known) -> Vec<HostName> {
+        let resource_type = self.target.as_ref().map(ResourceId::resource_type);
+        let service = resource_type.as_deref().map(|resource_type| Service {
+            resource_type,
+            groups: &self.groups,
+        });
+        if known.name.is_privatelink() {
+            let only_zones = self.listings.iter().all(|it| it.origin == Origin::Zone);
+            let derives =
+                only_zones && self.is_described && !names_are_chosen(resource_type.as_deref());
+            return if derives {
+                public_names(&known.name)
+            } else {
+                Vec::new()
+            };
+        }
+        let mut names = with_vault_names(&known.name);
+        names.retain(|name| *name != known.name);
+        if !self.zone_group_knows(known) {
+            names.extend(private_names(&known.name, service));
+        }
+        names
+    }
+
+    /// Whether the zone group lists private names of all these addresses.
+    fn zone_group_knows(&self, known: &Known) -> bool {
+        let zones = self
+            .listings
+            .iter()
+            .filter(|listing| listing.origin == Origin::Zone);
+        let listed: Vec<_> = zones
+            .flat_map(|zone| &zone.names)
+            .flat_map(|name| &name.addresses)
+            .collect();
+        known
+            .addresses
+            .iter()
+            .all(|address| listed.contains(&address))
     }
 }
 

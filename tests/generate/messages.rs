@@ -443,3 +443,26 @@ fn a_zone_group_gives_the_public_names_of_its_endpoint() {
         ])
     );
 }
+
+#[test]
+fn what_a_zone_group_lists_is_not_derived_beside_it() {
+    // A service whose private name does not follow from the public one by the common rule.
+    let set = |fqdn: &str| json!({"recordType": "A", "fqdn": fqdn, "ttl": 10, "ipAddresses": ["10.0.0.4"]});
+    let group = json!({
+        "id": format!("{NETWORK}/privateEndpoints/pe1/privateDnsZoneGroups/default"),
+        "privateDnsZoneConfigs": [{"recordSets": [set("other.privatelink.monitor.azure.com")]}],
+    });
+    let dns = json!([{"fqdn": "api.monitor.azure.com", "ipAddresses": ["10.0.0.4"]}]);
+    let run = Run::on_all(
+        &[],
+        &[endpoint("pe1", &storage("a"), "Approved", dns), group],
+    );
+    let names: Vec<String> = run.records().into_keys().map(|(name, _)| name).collect();
+    assert_eq!(
+        names,
+        [
+            "api.monitor.azure.com",
+            "other.privatelink.monitor.azure.com"
+        ]
+    );
+}
