@@ -323,6 +323,15 @@ mod tests {
     }
 
     #[test]
+    fn notebooks_of_westus3_may_be_in_westus2() {
+        assert_eq!(
+            id(Cloud::Public, "westus3").notebook_regions(),
+            ["westus3", "westus2"]
+        );
+        assert_eq!(id(Cloud::Public, "eastus").notebook_regions(), ["eastus"]);
+    }
+
+    #[test]
     fn doubtful_cuts_give_every_reading() {
         let names =
             id(Cloud::Public, "swedencentral").notebook_candidates("fabrikam-ml", "swedencentral");

@@ -170,6 +170,7 @@ impl PrivateDnsZone {
 }
 
 /// A suffix of the table, perhaps with placeholders.
+#[derive(Clone, Copy)]
 struct Suffix<'a>(&'a str);
 
 impl Suffix<'_> {
@@ -195,11 +196,7 @@ impl Suffix<'_> {
             score.literal += usize::from(literal);
             matched.push(label);
         }
-        // A wildcard right under a suffix would take the names of everybody's resources.
-        let own = |label: &&&str| !label.starts_with("privatelink");
-        let owned = !matches!(front.iter().find(own), None | Some(&"*"))
-            || front.iter().filter(own).count() > 1;
-        if !owned && !(front.is_empty() && self.0 == RESOURCE_MANAGER) {
+        if !self.is_owned(&front) {
             return None;
         }
         matched.reverse();
@@ -208,6 +205,21 @@ impl Suffix<'_> {
             matched,
             score,
         })
+    }
+}
+
+impl Suffix<'_> {
+    /// Whether the labels in front of the suffix make a name that one owner has: a wildcard right under it would take
+    /// the names of everybody's resources.
+    fn is_owned(self, front: &[&str]) -> bool {
+        let mut own = front
+            .iter()
+            .filter(|label| !label.starts_with("privatelink"));
+        match own.next() {
+            None => front.is_empty() && self.0 == RESOURCE_MANAGER,
+            Some(&"*") => own.next().is_some(),
+            Some(_) => true,
+        }
     }
 }
 
