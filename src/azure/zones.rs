@@ -360,6 +360,10 @@ mod tests {
                 "red-sea.privatelink.2.azurestaticapps.net",
             ),
             (
+                "red-sea.eastus2.azurestaticapps.net",
+                "red-sea.eastus2.privatelink.azurestaticapps.net",
+            ),
+            (
                 "red-sea.azurestaticapps.net",
                 "red-sea.privatelink.azurestaticapps.net",
             ),

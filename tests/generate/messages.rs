@@ -407,6 +407,12 @@ fn endpoints_with_fixed_addresses_alone_are_put_together_with_a_warning() {
         "{}",
         run.stderr
     );
+    fixed["ipConfigurations"] = json!([{"groupId": "dfs_secondary", "memberName": "dfs_secondary", "privateIPAddress": "10.0.0.4"}]);
+    let run = Run::on_all(&["--cloud", "usgov"], &[fixed]);
+    assert_eq!(
+        run.public(),
+        set(&["acct-secondary.dfs.core.usgovcloudapi.net 10.0.0.4"])
+    );
     // A registry's first address is its data endpoint: never paired by order.
     let target =
         "/subscriptions/s/resourceGroups/rg/providers/Microsoft.ContainerRegistry/registries/acr";
@@ -465,4 +471,44 @@ fn what_a_zone_group_lists_is_not_derived_beside_it() {
             "other.privatelink.monitor.azure.com"
         ]
     );
+}
+
+#[test]
+fn an_alias_stands_alone() {
+    let set = |kind: &str, member: &str, value: Value| json!({"type": format!("Microsoft.Network/privateDnsZones/{kind}"), "fqdn": "a.privatelink.blob.core.windows.net.", member: value});
+    let alias = set(
+        "CNAME",
+        "cnameRecord",
+        json!({"cname": "b.privatelink.blob.core.windows.net"}),
+    );
+    assert_eq!(Run::on(&alias).records().len(), 1);
+    let address = set("A", "aRecords", json!([{"ipv4Address": "10.0.0.4"}]));
+    Run::on_all(&[], &[alias, address]).fails_with(&[
+        "a.privatelink.blob.core.windows.net is an alias here and has other records",
+    ]);
+    Run::on(&set("CNAME", "cnameRecord", json!({"cname": "b\n.x"})))
+        .fails_with(&["is no data of a CNAME record"]);
+}
+
+#[test]
+fn an_interface_may_stand_in_its_endpoint() {
+    let mut whole = endpoint("pe1", &storage("a"), "Approved", json!([]));
+    whole["networkInterfaces"][0]["properties"] = json!({"ipConfigurations": [
+        {"properties": {"privateIPAddress": "10.0.0.4", "privateLinkConnectionProperties": {"groupId": "blob", "fqdns": ["a.blob.core.windows.net"]}}}]});
+    assert_eq!(
+        Run::on(&whole).public(),
+        set(&["a.blob.core.windows.net 10.0.0.4"])
+    );
+}
+
+#[test]
+fn public_names_that_do_not_follow_from_the_private_one_are_not_derived() {
+    let set = json!({"recordType": "A", "fqdn": "md-x.z8.privatelink.blob.core.windows.net", "ttl": 10, "ipAddresses": ["10.0.0.4"]});
+    let group = json!({
+        "id": format!("{NETWORK}/privateEndpoints/pe1/privateDnsZoneGroups/default"),
+        "privateDnsZoneConfigs": [{"recordSets": [set]}],
+    });
+    let disks = "/subscriptions/s/resourceGroups/rg/providers/Microsoft.Compute/diskAccesses/d";
+    let run = Run::on_all(&[], &[group, endpoint("pe1", disks, "Approved", json!([]))]);
+    assert_eq!((run.records().len(), run.public().len()), (1, 0));
 }

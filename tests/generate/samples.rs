@@ -340,7 +340,7 @@ fn an_account_of_three_names_joins_its_endpoint() {
         account["value"][0]["id"].clone();
     properties["customDnsConfigs"][0]["fqdn"] =
         "cctestaifoundry758265970007.cognitiveservices.azure.com".into();
-    let run = Run::on_all(&[], &[endpoint, account]);
+    let run = Run::on_all(&[], &[endpoint.clone(), account.clone()]);
     let expected = [
         "cognitiveservices.azure.com",
         "openai.azure.com",
@@ -349,4 +349,9 @@ fn an_account_of_three_names_joins_its_endpoint() {
     .map(|suffix| format!("cctestaifoundry758265970007.{suffix} 10.0.0.4"));
     assert_eq!(run.public(), expected.into_iter().collect());
     assert_eq!(run.records().len(), 6);
+
+    // Of other kinds they have the listed one.
+    let mut account = account;
+    account["value"][0]["kind"] = "OpenAI".into();
+    assert_eq!(Run::on_all(&[], &[endpoint, account]).records().len(), 2);
 }

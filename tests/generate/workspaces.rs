@@ -102,6 +102,24 @@ fn a_workspace_without_an_address_counts_as_another_of_the_region() {
 }
 
 #[test]
+fn a_workspace_without_an_inference_address_does_too() {
+    let mut older = interface(TWO, "eastus", 20);
+    older.as_array_mut().unwrap().pop();
+    let run = Run::on_all(&[], &[interface(ONE, "eastus", 5), older]);
+    assert!(
+        !run.stdout.contains("\"*.eastus.inference"),
+        "{}",
+        run.stdout
+    );
+    assert!(
+        run.stderr
+            .contains("*.eastus.inference.ml.azure.com was left out"),
+        "{}",
+        run.stderr
+    );
+}
+
+#[test]
 fn compute_instances_go_to_the_workspace_that_is_meant() {
     let inputs = [
         interface(ONE, "eastus", 5),
@@ -299,10 +317,14 @@ fn online_endpoints_join_their_workspace() {
         .to_owned();
     let mut described = arm_workspace(ONE, "cctest-mlws", "eastus");
     described["id"] = workspace.to_ascii_uppercase().into();
+    let mut unmanaged = online.clone();
+    unmanaged["value"][0]["kind"] = "Kubernetes".into();
+    unmanaged["value"][0]["properties"]["scoringUri"] = "https://10.0.0.9/score".into();
     let run = Run::on_all(
         &[],
         &[
             online,
+            unmanaged,
             described,
             interface(ONE, "eastus", 5),
             interface(TWO, "eastus", 20),

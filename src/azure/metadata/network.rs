@@ -109,13 +109,9 @@ pub(super) fn endpoint(node: &Node<'_>, problems: &mut Vec<Problem>) -> PrivateE
     let whole = nics
         .iter()
         .filter(|nic| nic.lifted("ipConfigurations").is_some());
-    let mut interfaces: Vec<Interface> = whole.map(|nic| interface(nic, problems)).collect();
-    let id = id_of(node);
-    for nic in &mut interfaces {
-        nic.endpoint = nic.endpoint.take().or_else(|| id.clone());
-    }
+    let interfaces = whole.map(|nic| interface(nic, problems)).collect();
     PrivateEndpoint {
-        id,
+        id: id_of(node),
         name: name_of(node),
         provisioning_state: node
             .text_of("provisioningState")
@@ -217,13 +213,11 @@ pub(super) fn zone_group(node: &Node<'_>) -> ZoneGroup {
         }
         // Sets of other types than addresses do not occur here; what is no address is refused later.
         records.extend(sets.iter().filter_map(|set| {
-            let addresses = set.texts("ipAddresses");
             Some(Listed {
                 name: set.located("fqdn")?,
-                addresses,
+                addresses: set.texts("ipAddresses"),
                 ttl: set.seconds("ttl"),
             })
-            .filter(|it| !it.addresses.is_empty())
         }));
     }
     ZoneGroup {
