@@ -12,6 +12,7 @@ mod cloud;
 mod host_name;
 pub mod metadata;
 mod resource;
+mod suffix;
 pub mod workspace;
 mod zone_table;
 mod zones;

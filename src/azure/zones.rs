@@ -7,6 +7,7 @@
 //!
 //! What an endpoint lists beats what is derived here, always.
 
+use super::suffix::{Found, Score, Suffix};
 use super::{Cloud, HostName, zone_table};
 
 /// One row of the table of private DNS zones.
@@ -65,7 +66,7 @@ fn closest(name: &HostName, cloud: Cloud) -> Option<Score> {
         .filter(|(owner, _)| *owner == cloud)
         .map(|(_, suffix)| *suffix);
     rows.chain(listed)
-        .filter_map(|suffix| Some(Suffix(suffix).find(name)?.score))
+        .filter_map(|suffix| Some(Suffix::new(suffix).find(name)?.score))
         .max()
 }
 
@@ -77,7 +78,7 @@ pub fn private_names(name: &HostName, service: Option<Service<'_>>) -> Vec<HostN
     let mut found: Vec<(Score, &PrivateDnsZone, &str, Found<'_>)> = Vec::new();
     for row in zones() {
         for suffix in row.public {
-            if let Some(hit) = Suffix(suffix).find(name) {
+            if let Some(hit) = Suffix::new(suffix).find(name) {
                 found.push((hit.score, row, suffix, hit));
             }
         }
@@ -169,92 +170,6 @@ impl PrivateDnsZone {
     }
 }
 
-/// A suffix of the table, perhaps with placeholders.
-#[derive(Clone, Copy)]
-struct Suffix<'a>(&'a str);
-
-impl Suffix<'_> {
-    fn find<'n>(self, name: &'n HostName) -> Option<Found<'n>> {
-        let mut front: Vec<&str> = name.labels().collect();
-        let mut matched = Vec::new();
-        let mut score = Score {
-            labels: 0,
-            literal: 0,
-        };
-        for want in self.0.rsplit('.') {
-            let label = front.pop()?;
-            let literal = !want.starts_with('{');
-            let fits = match want {
-                "{partitionId}" => label.bytes().all(|octet| octet.is_ascii_digit()),
-                _ if literal => label == want,
-                _ => label != "*" && !label.starts_with("privatelink"),
-            };
-            if !fits {
-                return None;
-            }
-            score.labels += 1;
-            score.literal += usize::from(literal);
-            matched.push(label);
-        }
-        if !self.is_owned(&front) {
-            return None;
-        }
-        matched.reverse();
-        Some(Found {
-            front,
-            matched,
-            score,
-        })
-    }
-}
-
-impl Suffix<'_> {
-    /// Whether the labels in front of the suffix make a name that one owner has: a wildcard right under it would take
-    /// the names of everybody's resources.
-    fn is_owned(self, front: &[&str]) -> bool {
-        let mut own = front
-            .iter()
-            .filter(|label| !label.starts_with("privatelink"));
-        match own.next() {
-            None => front.is_empty() && self.0 == RESOURCE_MANAGER,
-            Some(&"*") => own.next().is_some(),
-            Some(_) => true,
-        }
-    }
-}
-
-/// How a name lies under a suffix.
-struct Found<'n> {
-    /// The labels in front.
-    front: Vec<&'n str>,
-    /// The name's labels in the places of the suffix's.
-    matched: Vec<&'n str>,
-    score: Score,
-}
-
-impl<'n> Found<'n> {
-    /// What a label of the zone stands for in this name; nothing for a placeholder that the suffix does not have.
-    fn bound<'a>(&self, suffix: &[&str], label: &'a str) -> Option<&'a str>
-    where
-        'n: 'a,
-    {
-        if !label.starts_with('{') {
-            return Some(label);
-        }
-        suffix
-            .iter()
-            .zip(&self.matched)
-            .find_map(|(want, got)| (*want == label).then_some(*got))
-    }
-}
-
-/// Which suffix is the closer one: more labels, then more of them written out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Score {
-    labels: usize,
-    literal: usize,
-}
-
 /// The public name of a private Kubernetes cluster has another hash than the private one: nothing follows from it.
 fn is_cluster_public_name(name: &HostName) -> bool {
     matches!(
@@ -266,8 +181,6 @@ fn is_cluster_public_name(name: &HostName) -> bool {
 const KEY_VAULT: &str = "Microsoft.KeyVault/vaults";
 /// Its group ids are names that users choose.
 const ELASTIC_SAN: &str = "Microsoft.ElasticSan/elasticSans";
-/// The one public suffix that is a host itself.
-const RESOURCE_MANAGER: &str = "management.azure.com";
 
 /// Names that endpoints were seen to list and that no row covers, or that no private DNS zone stands behind.
 const LISTED_ONLY: &[(Cloud, &str)] = &[

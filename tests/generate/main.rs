@@ -5,6 +5,7 @@
 
 mod command;
 mod documentation;
+mod hostile;
 mod messages;
 mod samples;
 mod workspaces;
