@@ -19,7 +19,7 @@ use crate::generate::{Format, Input, Options, generate, print, printable};
 /// `az network private-endpoint show`, `az ml workspace show` and their kin print, ARM's own answers, and zone files of
 /// private DNS zones, alone or together.
 #[derive(Debug, Args)]
-pub struct GenerateArgs {
+pub(super) struct GenerateArgs {
     /// Files to read; `-`, or none at all, is standard input.
     #[arg(value_name = "INPUT")]
     inputs: Vec<PathBuf>,
@@ -59,7 +59,7 @@ enum CloudWord {
 }
 
 /// Runs the command: 0 when records came out, 1 when the input or the writing failed.
-pub fn run(args: &GenerateArgs) -> ExitCode {
+pub(super) fn run(args: &GenerateArgs) -> ExitCode {
     let inputs = match read_inputs(&args.inputs) {
         Ok(inputs) => inputs,
         Err(text) => return fail(&text),
