@@ -14,9 +14,9 @@ use std::sync::Arc;
 
 use crate::azure::zones;
 use crate::cache::TtlLimits;
-use crate::config::{Facts, MAX_NEGATIVE_TTL_PRIVATE, Settings, read_settings};
+use crate::config::{Facts, MAX_NEGATIVE_TTL_PRIVATE, MAX_STALE_PRIVATE, Settings, read_settings};
 use crate::document::{Diagnostic, Problems, Severity, SourceText};
-use crate::engine::{AccessList, Snapshot};
+use crate::engine::{AccessList, Snapshot, StaleLimits};
 use crate::forward::{ForwardRule, Rules, UpstreamSets};
 use crate::records::file::ttl_seconds;
 use crate::records::{RecordSpec, Table, TableSettings, compile, read_records};
@@ -113,6 +113,10 @@ impl Loaded {
                 max: seconds(settings.cache.max_ttl),
                 max_negative: seconds(settings.cache.max_negative_ttl),
                 max_negative_private: seconds(settings.cache.max_negative_ttl.min(MAX_NEGATIVE_TTL_PRIVATE)),
+            },
+            stale_limits: StaleLimits {
+                max: settings.cache.serve_stale,
+                max_private: MAX_STALE_PRIVATE,
             },
         }
     }

@@ -1,7 +1,7 @@
 //! One answer of an upstream: normalised once, ready to be sent many times.
 
 use crate::wire::compose::{client_rcode, compose, write_sections};
-use crate::wire::edns::{Edns, OPT_LEN, extended_errors, push_opt};
+use crate::wire::edns::{Edns, OPT_LEN, extended_error_option, extended_errors, push_opt};
 use crate::wire::header::{self, HEADER_LEN, Header};
 use crate::wire::{ExtendedError, Message, Name, OwnedRecord, Query, Rcode, RecordView, Rtype, Section, Verdict};
 
@@ -16,6 +16,28 @@ pub struct TtlLimits {
     pub max_negative_private: u32,
 }
 
+/// How old an answer is when it is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Age {
+    /// So many seconds: TTLs are that much smaller.
+    Seconds(u32),
+    /// Expired, and served because its upstream is silent: TTLs are 30 s (RFC 8767 §4).
+    Stale,
+}
+
+impl Age {
+    /// The TTL that a record has now.
+    fn ttl(self, ttl: u32) -> u32 {
+        match self {
+            Self::Seconds(age) => ttl.saturating_sub(age),
+            Self::Stale => STALE_TTL,
+        }
+    }
+}
+
+/// TTL of stale answers, seconds (RFC 8767 §4).
+const STALE_TTL: u32 = 30;
+
 /// An upstream's answer without what belongs to the hop: ID 0, no OPT record, TTLs within limits.
 #[derive(Debug)]
 pub struct Answer {
@@ -28,6 +50,8 @@ pub struct Answer {
     ttl: u32,
     /// Where the CNAMEs lead from the question's name, in this order: lower case wire form.
     targets: Box<[Box<[u8]>]>,
+    /// It speaks of a name in a privatelink zone.
+    is_private: bool,
 }
 
 /// How many CNAMEs of an answer are followed.
@@ -69,6 +93,7 @@ impl Answer {
             ttls.push((u16::try_from(record.ttl_at).ok()?, seconds));
         }
         let targets = targets(&message);
+        let is_private = names_of(&message).any(|name| is_private_name(&name));
         let mut message = without_opt.into_boxed_slice();
         for &(place, seconds) in &ttls {
             message
@@ -84,6 +109,7 @@ impl Answer {
             rcode,
             ttl,
             targets,
+            is_private,
         })
     }
 
@@ -100,6 +126,11 @@ impl Answer {
     /// Where its CNAMEs lead, from the question's name on: names in lower case wire form.
     pub fn targets(&self) -> impl Iterator<Item = &[u8]> {
         self.targets.iter().map(|target| &**target)
+    }
+
+    /// Whether it speaks of a name in a privatelink zone, where an endpoint that is recreated has a new address.
+    pub fn is_private(&self) -> bool {
+        self.is_private
     }
 
     /// Whether the upstream called the data authentic (AD).
@@ -121,29 +152,29 @@ impl Answer {
             + self.targets.iter().map(|target| target.len() + 16).sum::<usize>()
     }
 
-    /// All its records `age` seconds later, names uncompressed.
-    pub fn records(&self, age: u32) -> Vec<OwnedRecord> {
+    /// All its records at this age, names uncompressed.
+    pub fn records(&self, age: Age) -> Vec<OwnedRecord> {
         let Some(message) = Message::parse(&self.message) else {
             return Vec::new();
         };
         let aged = |view: &RecordView| {
             let mut record = OwnedRecord::from_view(&message, view)?;
-            record.ttl = record.ttl.saturating_sub(age);
+            record.ttl = age.ttl(record.ttl);
             Some(record)
         };
         message.records.iter().filter_map(aged).collect()
     }
 
-    /// Writes it as the reply to `query`, `age` seconds after it was heard, with `error` added to the upstream's own
-    /// extended errors; at most `limit` octets, by whole RRsets.
+    /// Writes it as the reply to `query`; at most `limit` octets, by whole RRsets. Where it is stale, an extended error
+    /// says so beside the upstream's own.
     ///
     /// All sections, flags and codes go through as the upstream said them; ID, question (its case), RD and CD are the
     /// client's.
-    pub fn write(&self, query: &Query<'_>, age: u32, error: Option<ExtendedError>, limit: usize, out: &mut Vec<u8>) {
+    pub fn write(&self, query: &Query<'_>, age: Age, limit: usize, out: &mut Vec<u8>) {
         let mut options = &*self.errors;
         let joined;
-        if let Some(error) = error {
-            joined = [options, &crate::wire::edns::extended_error_option(error)].concat();
+        if age == Age::Stale {
+            joined = [options, &extended_error_option(ExtendedError::STALE_ANSWER)].concat();
             options = &joined;
         }
         let opt_len = if query.edns.is_some() {
@@ -162,13 +193,13 @@ impl Answer {
         }
         out.clear();
         out.extend_from_slice(&self.message);
-        if age > 0 {
+        if age != Age::Seconds(0) {
             for &place in &self.ttl_places {
                 if let Some(ttl) = out
                     .get_mut(place as usize..)
                     .and_then(|rest| rest.first_chunk_mut::<4>())
                 {
-                    *ttl = u32::from_be_bytes(*ttl).saturating_sub(age).to_be_bytes();
+                    *ttl = age.ttl(u32::from_be_bytes(*ttl)).to_be_bytes();
                 }
             }
         }
@@ -396,7 +427,7 @@ pub(crate) mod tests {
         let bytes = query_bytes("A.example", Rtype::A, header::RD, Some((1232, 0)));
         let query = Query::parse(&bytes).unwrap();
         let mut out = Vec::new();
-        answer.write(&query, 100, None, 1232, &mut out);
+        answer.write(&query, Age::Seconds(100), 1232, &mut out);
         let message = Message::parse(&out).unwrap();
         assert_eq!(message.records[0].ttl, 3500);
         assert_eq!(message.header.id, 0x1234);
@@ -431,7 +462,7 @@ pub(crate) mod tests {
         ];
         let answer = Answer::from_message(&build("a.example", Rtype::A, 0x8180, &records), &LIMITS).unwrap();
         assert_eq!(answer.errors(), [0, 15, 0, 2, 0, 22]);
-        let left: Vec<_> = answer.records(0);
+        let left: Vec<_> = answer.records(Age::Seconds(0));
         assert_eq!(left, [records[0].clone(), records[2].clone(), records[3].clone()]);
     }
 
@@ -443,7 +474,7 @@ pub(crate) mod tests {
         let answer = Answer::from_message(&build("a.example", Rtype::A, 0x8180, &records), &LIMITS).unwrap();
         let bytes = query_bytes("a.example", Rtype::A, header::RD, None);
         let mut out = Vec::new();
-        answer.write(&Query::parse(&bytes).unwrap(), 0, None, 512, &mut out);
+        answer.write(&Query::parse(&bytes).unwrap(), Age::Seconds(0), 512, &mut out);
         let message = Message::parse(&out).unwrap();
         assert_eq!(message.header.ancount, 0);
         assert_ne!(message.header.flags & header::TC, 0);
@@ -456,7 +487,7 @@ pub(crate) mod tests {
             if bytes.len() > 6 { bytes[4] = 0; bytes[5] = 1; }
             if let Some(answer) = Answer::from_message(&bytes, &LIMITS) {
                 let asked = query_bytes("a.example", Rtype::A, header::RD, Some((1232, 0)));
-                answer.write(&Query::parse(&asked).unwrap(), 1, None, 1232, &mut Vec::new());
+                answer.write(&Query::parse(&asked).unwrap(), Age::Stale, 1232, &mut Vec::new());
             }
         }
     }

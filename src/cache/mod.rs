@@ -16,7 +16,7 @@ use std::hash::{BuildHasher, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-pub use answer::{Answer, TtlLimits};
+pub use answer::{Age, Answer, TtlLimits};
 use shard::Shard;
 
 use crate::wire::{LowerName, Rtype};
@@ -71,6 +71,23 @@ impl CacheKey {
     }
 }
 
+/// The state of a kept answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Valid.
+    Fresh {
+        /// Whole seconds since it was heard.
+        age: u32,
+        /// It is in use and ends soon: now is the time to ask again. Said once.
+        prefetch: bool,
+    },
+    /// Not valid any more; of use only while its upstream is silent (RFC 8767).
+    Expired {
+        /// Since when.
+        at: Instant,
+    },
+}
+
 /// The cache.
 pub struct Cache {
     hasher: foldhash::fast::RandomState,
@@ -88,13 +105,16 @@ impl Cache {
         }
     }
 
-    /// Calls `use_answer` with the answer kept under `key` and its age in seconds, if there is one that is valid at
-    /// `now`.
-    pub fn with<R>(&self, key: &CacheKey, now: Instant, use_answer: impl FnOnce(&Arc<Answer>, u32) -> R) -> Option<R> {
-        let hash = self.hash(key);
-        let mut shard = self.shard(hash)?;
-        let (answer, age) = shard.get(hash, key.as_bytes(), now)?;
-        Some(use_answer(answer, age))
+    /// Calls `use_answer` with the answer kept under `key` and its state at `now`, if there is one, valid or expired.
+    pub fn with<R>(
+        &self,
+        key: &CacheKey,
+        now: Instant,
+        use_answer: impl FnOnce(&Arc<Answer>, State) -> R,
+    ) -> Option<R> {
+        let mut shard = self.shard(self.hash(key))?;
+        let (answer, state) = shard.get(key.as_bytes(), now)?;
+        Some(use_answer(answer, state))
     }
 
     /// Keeps an answer that was heard at `now`, for as long as its TTL says; one of TTL 0 is not kept.
@@ -161,14 +181,49 @@ mod tests {
         let start = Instant::now();
         let cache = Cache::new(1 << 20);
         cache.insert(&key("a.example", 1), &answer("a.example", 30), start);
-        let age = |seconds| cache.with(&key("a.example", 1), start + Duration::from_secs(seconds), |_, age| age);
-        assert_eq!(age(0), Some(0));
-        assert_eq!(age(29), Some(29));
-        assert_eq!(age(30), None);
-        cache.insert(&key("b.example", 1), &answer("b.example", 0), start);
+        let state = |seconds| {
+            let now = start + Duration::from_secs(seconds);
+            cache.with(&key("a.example", 1), now, |_, state| state).unwrap()
+        };
         assert_eq!(
-            cache.with(&key("b.example", 1), start, |_, age| age),
-            None,
+            state(0),
+            State::Fresh {
+                age: 0,
+                prefetch: false
+            }
+        );
+        assert_eq!(
+            state(15),
+            State::Fresh {
+                age: 15,
+                prefetch: false
+            }
+        );
+        assert_eq!(
+            state(29),
+            State::Fresh {
+                age: 29,
+                prefetch: true
+            },
+            "in use, and it ends soon"
+        );
+        assert_eq!(
+            state(29),
+            State::Fresh {
+                age: 29,
+                prefetch: false
+            },
+            "said once"
+        );
+        assert_eq!(
+            state(31),
+            State::Expired {
+                at: start + Duration::from_secs(30)
+            }
+        );
+        cache.insert(&key("b.example", 1), &answer("b.example", 0), start);
+        assert!(
+            cache.with(&key("b.example", 1), start, |_, _| ()).is_none(),
             "TTL 0 is not kept"
         );
     }

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Answer;
+use super::{Answer, State};
 
 /// Octets that an entry takes besides key and answer: slots of map, slab and queues.
 const ENTRY_OVERHEAD: usize = 160;
@@ -12,6 +12,10 @@ const ENTRY_OVERHEAD: usize = 160;
 const ENTRY_MAX: usize = 64 << 10;
 /// The share of the small queue, where new entries prove themselves: a tenth.
 const SMALL_SHARE: usize = 10;
+/// An answer that is in use is asked for again in the last tenth of its life,
+const PREFETCH_SHARE: u32 = 10;
+/// if it was used so often since it was heard.
+const PREFETCH_HITS: u32 = 3;
 /// Uses counted per entry: more say nothing more.
 const USES_MAX: u8 = 3;
 
@@ -38,6 +42,10 @@ struct Entry {
     heard: Instant,
     octets: usize,
     uses: u8,
+    /// Uses since the answer was heard.
+    hits: u32,
+    /// Somebody was told to ask again before it expires.
+    is_prefetched: bool,
     is_main: bool,
 }
 
@@ -64,15 +72,28 @@ impl Shard {
         self.octets
     }
 
-    /// The answer under `key` and its age in seconds, if it is still valid.
-    pub(super) fn get(&mut self, _hash: u64, key: &[u8], now: Instant) -> Option<(&Arc<Answer>, u32)> {
+    /// The answer under `key`, valid or expired.
+    pub(super) fn get(&mut self, key: &[u8], now: Instant) -> Option<(&Arc<Answer>, State)> {
         let entry = self.entries.get_mut(*self.map.get(key)?)?;
         let age = now.saturating_duration_since(entry.heard);
-        if age >= Duration::from_secs(u64::from(entry.answer.ttl())) {
-            return None;
-        }
+        let ttl = Duration::from_secs(u64::from(entry.answer.ttl()));
         entry.uses = USES_MAX.min(entry.uses + 1);
-        Some((&entry.answer, age.as_secs() as u32))
+        entry.hits = entry.hits.saturating_add(1);
+        let state = if age >= ttl {
+            State::Expired { at: entry.heard + ttl }
+        } else {
+            let ends_soon = (ttl - age) * PREFETCH_SHARE <= ttl;
+            let prefetch =
+                ends_soon && entry.hits >= PREFETCH_HITS && !std::mem::replace(&mut entry.is_prefetched, true);
+            if !ends_soon || entry.hits < PREFETCH_HITS {
+                entry.is_prefetched = false;
+            }
+            State::Fresh {
+                age: age.as_secs() as u32,
+                prefetch,
+            }
+        };
+        Some((&entry.answer, state))
     }
 
     pub(super) fn insert(&mut self, hash: u64, key: &[u8], answer: Arc<Answer>, now: Instant) {
@@ -86,6 +107,7 @@ impl Shard {
                 self.small_octets = self.small_octets - entry.octets + octets;
             }
             (entry.answer, entry.heard, entry.octets) = (answer, now, octets);
+            (entry.hits, entry.is_prefetched) = (0, false);
         } else {
             let key: Arc<[u8]> = key.into();
             let is_main = self.ghost_set.remove(&hash);
@@ -96,6 +118,8 @@ impl Shard {
                 heard: now,
                 octets,
                 uses: 0,
+                hits: 0,
+                is_prefetched: false,
                 is_main,
             });
             self.map.insert(key, at);

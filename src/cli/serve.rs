@@ -16,7 +16,7 @@ use crate::cache::Cache;
 use crate::config::Settings;
 use crate::document::{Problems, Severity};
 use crate::engine::Engine;
-use crate::forward::{Target, UpstreamSets};
+use crate::forward::{Forwarding, LoopGuard, Target, UpstreamSets};
 use crate::reload::load;
 use crate::server::{Shared, Totals, Workers, start};
 use crate::upstream::probe;
@@ -75,11 +75,10 @@ fn serve(args: &ServeArgs) -> Result<(), ServeError> {
     let settings = loaded.settings.clone();
     let mut sets = UpstreamSets::default();
     let cache = Arc::new(Cache::new(settings.cache.max_size));
-    let shared = Arc::new(Shared::new(
-        Engine::new(cache),
-        loaded.into_snapshot(&mut sets, 0),
-        random_seed()?,
-    ));
+    let guard = LoopGuard::default();
+    let forwarding = Forwarding::new(random_seed()?, guard.clone());
+    let snapshot = loaded.into_snapshot(&mut sets, 0);
+    let shared = Arc::new(Shared::new(Engine::new(cache, guard), snapshot, forwarding));
     shared
         .forwarding()
         .set_limits(settings.upstream_limits.iter().copied().collect());

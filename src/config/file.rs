@@ -5,9 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::time::Duration;
 
-use super::settings::{AZURE_DNS, ForwardSpec, Settings};
+use super::settings::{ForwardSpec, Settings};
 use crate::document::{Document, Placed, Problems, SourceText, TableReader, parse_duration, parse_size};
-use crate::forward::{Limits, Protocol, Target};
+use crate::forward::{AZURE_DNS, Limits, Protocol, Target};
 use crate::records::file::{read_prefix, ttl_seconds};
 use crate::records::{Missing, Zone};
 use crate::wire::Name;

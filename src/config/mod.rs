@@ -8,5 +8,6 @@ mod settings;
 
 pub use file::{Facts, read_settings};
 pub use settings::{
-    AZURE_DNS, CacheSettings, DEFAULT_ALLOW, ForwardSpec, Listen, MAX_NEGATIVE_TTL_PRIVATE, RecordFiles, Settings,
+    CacheSettings, DEFAULT_ALLOW, ForwardSpec, Listen, MAX_NEGATIVE_TTL_PRIVATE, MAX_STALE_PRIVATE, RecordFiles,
+    Settings,
 };

@@ -6,12 +6,9 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::forward::{Limits, Protocol, Target};
+use crate::forward::{AZURE_DNS, Limits, Protocol, Target};
 use crate::records::Zone;
 use crate::wire::Name;
-
-/// Azure DNS: the same address in every region and cloud, reachable from inside a virtual network only.
-pub const AZURE_DNS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(168, 63, 129, 16)), 53);
 
 /// All settings.
 #[derive(Debug, Clone, PartialEq)]
@@ -156,3 +153,6 @@ impl Default for CacheSettings {
         }
     }
 }
+
+/// Expired answers for privatelink zones are served this long at most while their upstream answers others.
+pub const MAX_STALE_PRIVATE: Duration = Duration::from_secs(60);

@@ -5,11 +5,12 @@
 //! in its place. That is how Azure's own private zones work, and no public address slips through behind a private name.
 
 use super::write::{ANY_DATA, loopback, rotated};
-use super::{Action, AnswerSource, Context, Engine, Forward, write};
-use crate::cache::Answer;
+use super::{Action, AnswerSource, Context, Engine, write};
+use crate::cache::{Age, Answer};
 use crate::forward::{Disposition, Here};
 use crate::records::{Lookup, Rrset, Soa};
 use crate::wire::compose::compose;
+use crate::wire::edns::extended_error_option;
 use crate::wire::{ExtendedError, LowerName, Name, OwnedRecord, Query, Rcode, Rtype, Section, Verdict};
 
 /// Aliases of the table that are followed for one query.
@@ -69,9 +70,13 @@ impl Chain {
 
     /// Takes an upstream's answer for the effective qname: up to the first alias whose target the table speaks for, or
     /// all of it.
-    pub(super) fn take_upstream(&mut self, context: &Context<'_>, answer: &Answer, age: u32) {
+    pub(super) fn take_upstream(&mut self, context: &Context<'_>, answer: &Answer, age: Age) {
         let mut records = answer.records(age);
         self.errors.extend_from_slice(answer.errors());
+        if age == Age::Stale {
+            self.errors
+                .extend_from_slice(&extended_error_option(ExtendedError::STALE_ANSWER));
+        }
         let follows = !matches!(context.query.qtype, Rtype::CNAME | Rtype::ANY);
         let cut = answer.targets().position(|target| follows && context.table_has(target));
         let Some(cut) = cut else {
@@ -236,20 +241,9 @@ impl Engine {
         if chain.upstream_questions > UPSTREAM_QUESTIONS_MAX {
             return write::failure(context, ExtendedError::OTHER, reply);
         }
-        let key = self.key(context, qname, rule);
-        if let Some((answer, age)) = self.cache.with(&key, context.now, |answer, age| (answer.clone(), age)) {
-            return self.use_answer(context, Some(chain), &answer, age, AnswerSource::Cache, reply);
-        }
-        let query = context.query;
-        let tail = query.question().last_chunk::<4>().copied().unwrap_or_default();
-        Action::Forward(Box::new(Forward {
-            key,
-            question: [chain.effective.as_wire(), &tail].concat(),
-            dnssec_ok: query.dnssec_ok(),
-            checking_disabled: query.checking_disabled(),
-            rule: rule.clone(),
-            chain: Some(chain),
-        }))
+        let tail = context.query.question().last_chunk::<4>().copied().unwrap_or_default();
+        let question = [chain.effective.as_wire(), &tail].concat();
+        self.look_up(context, qname, question, rule, Some(chain), reply)
     }
 }
 

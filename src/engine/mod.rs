@@ -21,10 +21,10 @@ use std::time::Instant;
 pub use access::AccessList;
 pub use chain::Chain;
 pub use outcome::{AnswerSource, Reason};
-pub use snapshot::Snapshot;
+pub use snapshot::{Snapshot, StaleLimits};
 
-use crate::cache::{Answer, Cache, CacheKey};
-use crate::forward::{Disposition, Failure, ForwardRule};
+use crate::cache::{Age, Answer, Cache, CacheKey, State};
+use crate::forward::{Disposition, Failure, ForwardRule, LoopGuard, Stale};
 use crate::records::Lookup;
 use crate::wire::query::CLASS_IN;
 use crate::wire::reply::{udp_limit, write_refusal};
@@ -58,6 +58,28 @@ pub enum Action {
     Dropped(Reason),
     /// The question must be asked upstream.
     Forward(Box<Forward>),
+    /// The reply is written, and the question should be asked again before its answer expires.
+    AnsweredAndRefresh(AnswerSource, Box<Forward>),
+}
+
+/// What came of a question that was asked upstream.
+#[derive(Debug, Clone, Copy)]
+pub enum Settlement<'a> {
+    /// The upstream's answer.
+    Answer(&'a Arc<Answer>),
+    /// No answer, and this expired one may be served.
+    Stale(&'a Arc<Answer>),
+    /// No answer.
+    Failed(Failure),
+}
+
+/// An expired answer at hand.
+#[derive(Debug, Clone)]
+pub struct StaleAnswer {
+    /// The answer.
+    pub answer: Arc<Answer>,
+    /// Until when it may be served.
+    pub limits: Stale,
 }
 
 /// A question for upstream, and what is known of its answer so far.
@@ -72,13 +94,18 @@ pub struct Forward {
     pub checking_disabled: bool,
     /// The rule that applies.
     pub rule: Arc<ForwardRule>,
+    /// Loop tokens that the query came with.
+    pub tokens: Vec<u8>,
     /// The aliases followed so far, where there are any.
     pub chain: Option<Chain>,
+    /// The expired answer at hand.
+    pub stale: Option<StaleAnswer>,
 }
 
 /// The engine: what stays through all reloads.
 pub struct Engine {
     cache: Arc<Cache>,
+    guard: LoopGuard,
 }
 
 /// What the steps of one query share.
@@ -102,9 +129,9 @@ impl Context<'_> {
 }
 
 impl Engine {
-    /// An engine that keeps upstreams' answers in `cache`.
-    pub fn new(cache: Arc<Cache>) -> Self {
-        Self { cache }
+    /// An engine that keeps upstreams' answers in `cache` and knows its own questions by `guard`.
+    pub fn new(cache: Arc<Cache>, guard: LoopGuard) -> Self {
+        Self { cache, guard }
     }
 
     /// The cache.
@@ -155,6 +182,9 @@ impl Engine {
             now,
             turn,
         };
+        if self.guard.is_loop(query.question(), LoopGuard::tokens(query.options())) {
+            return refuse(&query, Rcode::REFUSED, ExtendedError::OTHER, Reason::Loop, reply);
+        }
         match snapshot
             .table
             .lookup(query.qname.as_wire(), query.qtype, client.address)
@@ -167,8 +197,7 @@ impl Engine {
 
     /// Writes the reply of one client that waited for an upstream, or says what must be asked next.
     ///
-    /// `bytes` is its query, which was answered with [`Action::Forward`]; `chain` came with that. `outcome` is the
-    /// upstream's answer, or why there is none.
+    /// `bytes` is its query, which was answered with [`Action::Forward`]; `chain` came with that.
     #[expect(
         clippy::too_many_arguments,
         reason = "the query, the client and the outcome are three things"
@@ -179,7 +208,7 @@ impl Engine {
         bytes: &[u8],
         client: Client,
         chain: Option<Chain>,
-        outcome: Result<&Arc<Answer>, Failure>,
+        settlement: Settlement<'_>,
         now: Instant,
         turn: u32,
         reply: &mut Vec<u8>,
@@ -195,9 +224,15 @@ impl Engine {
             now,
             turn,
         };
-        match outcome {
-            Ok(answer) => self.use_answer(&context, chain, answer, 0, AnswerSource::Upstream, reply),
-            Err(failure) => write::failure(&context, error_of(failure), reply),
+        match settlement {
+            Settlement::Answer(answer) => {
+                self.use_answer(&context, chain, answer, Age::Seconds(0), AnswerSource::Upstream, reply)
+            }
+            Settlement::Stale(answer) => {
+                self.use_answer(&context, chain, answer, Age::Stale, AnswerSource::Stale, reply)
+            }
+            Settlement::Failed(Failure::NoTurn) => Action::Dropped(Reason::NoTurn),
+            Settlement::Failed(failure) => write::failure(&context, error_of(failure), reply),
         }
     }
 
@@ -217,25 +252,61 @@ impl Engine {
                 reply,
             );
         }
-        let key = self.key(context, &query.qname, rule);
-        let cached = self.cache.with(&key, context.now, |answer, age| {
-            if self.leads_into_table(context, answer) {
-                return Some((answer.clone(), age));
+        self.look_up(context, &query.qname, query.question().to_vec(), rule, None, reply)
+    }
+
+    /// The cache, or upstream; `question` is what to ask there, `chain` how the query came to it.
+    fn look_up(
+        &self,
+        context: &Context<'_>,
+        qname: &LowerName,
+        question: Vec<u8>,
+        rule: &Arc<ForwardRule>,
+        chain: Option<Chain>,
+        reply: &mut Vec<u8>,
+    ) -> Action {
+        let key = self.key(context, qname, rule);
+        let found = self.cache.with(&key, context.now, |answer, state| match state {
+            State::Fresh { age, prefetch } if chain.is_none() && !self.leads_into_table(context, answer) => {
+                write::from_answer(context, answer, Age::Seconds(age), reply);
+                Found::Written { prefetch }
             }
-            write::from_answer(context, answer, age, reply);
-            None
+            State::Fresh { age, prefetch } => Found::Fresh {
+                answer: answer.clone(),
+                age,
+                prefetch,
+            },
+            State::Expired { at } => Found::Expired {
+                answer: answer.clone(),
+                at,
+            },
         });
-        match cached {
-            Some(None) => Action::Answered(AnswerSource::Cache),
-            Some(Some((answer, age))) => self.use_answer(context, None, &answer, age, AnswerSource::Cache, reply),
-            None => Action::Forward(Box::new(Forward {
+        let query = context.query;
+        let forward = |chain, stale| {
+            Box::new(Forward {
                 key,
-                question: query.question().to_vec(),
+                question,
                 dnssec_ok: query.dnssec_ok(),
                 checking_disabled: query.checking_disabled(),
                 rule: rule.clone(),
-                chain: None,
-            })),
+                tokens: LoopGuard::tokens(query.options()).to_vec(),
+                chain,
+                stale,
+            })
+        };
+        match found {
+            Some(Found::Written { prefetch: false }) => Action::Answered(AnswerSource::Cache),
+            Some(Found::Written { prefetch: true }) => {
+                Action::AnsweredAndRefresh(AnswerSource::Cache, forward(None, None))
+            }
+            Some(Found::Fresh { answer, age, prefetch }) => {
+                match self.use_answer(context, chain, &answer, Age::Seconds(age), AnswerSource::Cache, reply) {
+                    Action::Answered(source) if prefetch => Action::AnsweredAndRefresh(source, forward(None, None)),
+                    action => action,
+                }
+            }
+            Some(Found::Expired { answer, at }) => Action::Forward(forward(chain, context.stale(answer, at))),
+            None => Action::Forward(forward(chain, None)),
         }
     }
 
@@ -245,7 +316,7 @@ impl Engine {
         context: &Context<'_>,
         chain: Option<Chain>,
         answer: &Answer,
-        age: u32,
+        age: Age,
         source: AnswerSource,
         reply: &mut Vec<u8>,
     ) -> Action {
@@ -284,7 +355,32 @@ impl Engine {
     }
 }
 
+/// What the cache has.
+enum Found {
+    /// A valid answer, which is written.
+    Written { prefetch: bool },
+    /// A valid answer, which belongs to a chain.
+    Fresh {
+        answer: Arc<Answer>,
+        age: u32,
+        prefetch: bool,
+    },
+    /// One that is not valid any more.
+    Expired { answer: Arc<Answer>, at: Instant },
+}
+
 impl Context<'_> {
+    /// An expired answer, where it may still be of use.
+    fn stale(&self, answer: Arc<Answer>, expired_at: Instant) -> Option<StaleAnswer> {
+        let StaleLimits { max, max_private } = self.snapshot.stale_limits;
+        let usual = if answer.is_private() { max_private.min(max) } else { max };
+        let limits = Stale {
+            until: expired_at + usual,
+            until_down: expired_at + max,
+        };
+        (self.now < limits.until_down).then_some(StaleAnswer { answer, limits })
+    }
+
     /// Whether the table speaks for a name: it has it, or its zone says that it does not exist.
     fn table_has(&self, lower_name: &[u8]) -> bool {
         !matches!(
@@ -301,7 +397,8 @@ fn error_of(failure: Failure) -> ExtendedError {
     match failure {
         Failure::Silence => ExtendedError::NO_REACHABLE_AUTHORITY,
         Failure::Unreachable => ExtendedError::NETWORK_ERROR,
-        Failure::Overload => ExtendedError::OTHER,
+        Failure::Remembered => ExtendedError::CACHED_ERROR,
+        Failure::Overload | Failure::NoTurn => ExtendedError::OTHER,
     }
 }
 

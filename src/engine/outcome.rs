@@ -19,6 +19,8 @@ pub enum AnswerSource {
     BuiltIn,
     /// The cache.
     Cache,
+    /// The cache, expired: its upstream is silent, or its budget spent (RFC 8767).
+    Stale,
     /// An upstream.
     Upstream,
     /// Nobody: SERVFAIL, because no upstream answered or a chain of aliases does not end.
@@ -27,7 +29,7 @@ pub enum AnswerSource {
 
 impl AnswerSource {
     /// All of them, in the order of their counters.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Record,
         Self::Wildcard,
         Self::LabelEnd,
@@ -35,6 +37,7 @@ impl AnswerSource {
         Self::Zone,
         Self::BuiltIn,
         Self::Cache,
+        Self::Stale,
         Self::Upstream,
         Self::Failure,
     ];
@@ -49,6 +52,7 @@ impl AnswerSource {
             Self::Zone => "zone",
             Self::BuiltIn => "built_in",
             Self::Cache => "cache",
+            Self::Stale => "stale",
             Self::Upstream => "upstream",
             Self::Failure => "failure",
         }
@@ -87,6 +91,10 @@ pub enum Reason {
     Access,
     /// Refused: not in the table, and no recursion desired.
     NoRecursion,
+    /// Refused: a question of this server's own came back to it.
+    Loop,
+    /// Dropped: its upstream's budget had no turn for it in time; silence lets the client ask again.
+    NoTurn,
     /// Dropped: the reply could not be sent, or the client was gone.
     Unsent,
     /// Dropped: the server ended while the query waited.
@@ -97,7 +105,7 @@ pub enum Reason {
 
 impl Reason {
     /// All of them, in the order of their counters.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Short,
         Self::Response,
         Self::Malformed,
@@ -107,6 +115,8 @@ impl Reason {
         Self::QueryType,
         Self::Access,
         Self::NoRecursion,
+        Self::Loop,
+        Self::NoTurn,
         Self::Unsent,
         Self::Shutdown,
         Self::Fault,
@@ -124,6 +134,8 @@ impl Reason {
             Self::QueryType => "query_type",
             Self::Access => "access",
             Self::NoRecursion => "no_recursion",
+            Self::Loop => "loop",
+            Self::NoTurn => "no_turn",
             Self::Unsent => "unsent",
             Self::Shutdown => "shutdown",
             Self::Fault => "fault",
@@ -134,7 +146,7 @@ impl Reason {
     pub fn is_drop(self) -> bool {
         matches!(
             self,
-            Self::Short | Self::Response | Self::Unsent | Self::Shutdown | Self::Fault
+            Self::Short | Self::Response | Self::NoTurn | Self::Unsent | Self::Shutdown | Self::Fault
         )
     }
 }

@@ -1,5 +1,7 @@
 //! All that a query may read, in one piece that is swapped whole at a reload.
 
+use std::time::Duration;
+
 use super::access::AccessList;
 use crate::cache::TtlLimits;
 use crate::forward::Rules;
@@ -17,4 +19,16 @@ pub struct Snapshot {
     pub rules: Rules,
     /// How long upstreams' answers may live.
     pub ttl_limits: TtlLimits,
+    /// How long expired ones may be served.
+    pub stale_limits: StaleLimits,
+}
+
+/// How long an expired answer may be served (RFC 8767).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StaleLimits {
+    /// At most; zero turns it off.
+    pub max: Duration,
+    /// The most for names in privatelink zones while their upstream answers others: an endpoint that is recreated has
+    /// a new address.
+    pub max_private: Duration,
 }

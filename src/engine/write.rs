@@ -1,7 +1,7 @@
 //! What is known, written as a reply.
 
 use super::{Action, AnswerSource, Context};
-use crate::cache::Answer;
+use crate::cache::{Age, Answer};
 use crate::forward::Here;
 use crate::records::{Lookup, Rrset, Soa, push_record};
 use crate::wire::reply::{Counts, Writer};
@@ -55,10 +55,10 @@ pub(super) fn from_table(context: &Context<'_>, found: &Lookup<'_>, reply: &mut 
     }
 }
 
-/// An upstream's answer, `age` seconds old.
+/// An upstream's answer of this age.
 #[inline]
-pub(super) fn from_answer(context: &Context<'_>, answer: &Answer, age: u32, reply: &mut Vec<u8>) {
-    answer.write(context.query, age, None, context.limit(), reply);
+pub(super) fn from_answer(context: &Context<'_>, answer: &Answer, age: Age, reply: &mut Vec<u8>) {
+    answer.write(context.query, age, context.limit(), reply);
 }
 
 /// A name that is always answered here; `zone_len` octets at the end of its name are the zone's.
@@ -115,7 +115,8 @@ pub(super) fn rotated<'t>(rrset: &Rrset<'t>, turn: u32) -> (&'t [u8], &'t [u8]) 
     if count < 2 || !matches!(rrset.rtype, Rtype::A | Rtype::AAAA) {
         return (rrset.records, &[]);
     }
-    let start = turn as usize % count * (rrset.records.len() / count);
+    // Spread, for a client that asks for A and AAAA in turn would else meet every second turn only.
+    let start = (turn.wrapping_mul(0x9e37_79b1) >> 16) as usize % count * (rrset.records.len() / count);
     let (last, first) = rrset.records.split_at_checked(start).unwrap_or((&[], rrset.records));
     (first, last)
 }

@@ -61,6 +61,20 @@ impl Budget {
         }
     }
 
+    /// Whether less than half of it is in use.
+    pub(super) fn is_idle(&self, now: Instant) -> bool {
+        let rate_idle = match (self.interval(), self.on_time) {
+            (Some(interval), Some(on_time)) => on_time <= now + interval * (BURST / 2),
+            _ => true,
+        };
+        rate_idle && (self.limits.pending == 0 || self.pending < self.limits.pending / 2)
+    }
+
+    /// Queries sent and not yet answered.
+    pub(super) fn pending(&self) -> u32 {
+        self.pending
+    }
+
     /// Counts a query that is sent now.
     pub(super) fn take(&mut self, now: Instant) {
         self.pending += 1;

@@ -1,33 +1,32 @@
-//! The state machine itself.
+//! The state machine itself: what comes in, what is due. How tries are made is in `tries.rs`.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rand::SeedableRng;
 use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
 use slab::Slab;
 
 use super::budget::{Budget, Limits};
-use super::health::Health;
-use super::outstanding::{Judgement, OutstandingQuery, Try, judge, judge_stream, write_query};
-use super::queue::FairQueue;
-use super::rule::{ForwardRule, Protocol, Target};
+use super::memory::{FailureMemory, SlowZones};
+use super::outstanding::{Judgement, OutstandingQuery, Stale, Waiting, judge, judge_stream};
+use super::rule::{ForwardRule, Target};
+use super::token::LoopGuard;
+use super::upstream::Upstream;
 
-/// Tries per question.
-const TRIES_MAX: usize = 4;
-/// After how long a single upstream is asked again.
-const AGAIN_AFTER: Duration = Duration::from_millis(1000);
-/// After how long the next of several is asked.
-const NEXT_AFTER: Duration = Duration::from_millis(300);
-/// After how long a question looks for a budget again that it lacked for a repeat.
-const BUDGET_RETRY: Duration = Duration::from_millis(100);
-/// Questions outstanding at once.
-const OUTSTANDING_MAX: usize = 8192;
+/// How long a client is let wait before it gets the stale answer at hand (RFC 8767 §5).
+const CLIENT_TIMER: Duration = Duration::from_millis(1800);
+/// How long a question keeps its place when nobody waits for it any more: clients that got no answer ask again after 5 s.
+pub(super) const KEEP: Duration = Duration::from_secs(6);
+/// Questions outstanding or waiting at once.
+const OUTSTANDING_MAX: usize = 16_384;
 /// Clients waiting for one question.
 const WAITERS_MAX: usize = 4096;
+/// Queries of one client that wait at once.
+const PER_CLIENT_MAX: u32 = 1000;
 
 /// How a try is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,13 +40,14 @@ pub enum Via {
 /// A try: which question, and which of its tries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TryId {
-    slot: u32,
-    generation: u32,
-    number: u8,
+    pub(super) slot: u32,
+    pub(super) generation: u32,
+    pub(super) number: u8,
 }
 
 /// A question for upstream.
-pub struct Ask<'a, W> {
+#[derive(Clone, Copy)]
+pub struct Question<'a> {
     /// What tells it from other questions.
     pub key: &'a [u8],
     /// Name as the client asked it, type, class: the question section.
@@ -56,14 +56,22 @@ pub struct Ask<'a, W> {
     pub dnssec_ok: bool,
     /// CD.
     pub checking_disabled: bool,
+    /// Loop tokens that it came with.
+    pub tokens: &'a [u8],
     /// The rule that applies.
     pub rule: &'a Arc<ForwardRule>,
+}
+
+/// Somebody who asks.
+pub struct Asker<W> {
+    /// Who gets the answer.
+    pub waiter: W,
+    /// The client, whose turn it takes while it waits for a budget.
+    pub client: IpAddr,
     /// Until when an answer is of use.
     pub deadline: Instant,
-    /// Whose turn it takes while it waits for a budget.
-    pub client: IpAddr,
-    /// Who waits for it.
-    pub waiter: W,
+    /// The stale answer at hand.
+    pub stale: Option<Stale>,
 }
 
 /// A query to be sent.
@@ -88,19 +96,32 @@ pub enum Failure {
     Silence,
     /// No upstream could be reached.
     Unreachable,
+    /// It failed a moment ago and is not asked again yet (RFC 9520).
+    Remembered,
     /// Too many questions, or clients of this one, are waiting already.
     Overload,
+    /// The budget had no turn for it in time, or its client has too many waiting: silence lets the client ask again.
+    NoTurn,
 }
 
-/// A question that is done.
+/// What became of those who waited.
 #[derive(Debug)]
 pub struct Settled<W> {
-    /// Its key.
+    /// The question's key.
     pub key: Box<[u8]>,
     /// The upstream's answer, accepted and whole, or why there is none.
     pub outcome: Result<Vec<u8>, Failure>,
-    /// All who waited.
-    pub waiters: Vec<W>,
+    /// All whom it concerns.
+    pub waiters: Vec<Released<W>>,
+}
+
+/// Somebody who waits no longer.
+#[derive(Debug)]
+pub struct Released<W> {
+    /// Who waited.
+    pub waiter: W,
+    /// The stale answer at hand is to be used instead of the failure.
+    pub use_stale: bool,
 }
 
 /// What is to be done after a call.
@@ -130,13 +151,17 @@ pub enum Heard {
     Done,
 }
 
-/// Counts of what was heard, for the metrics.
+/// Counts of what was asked and heard, for the metrics.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ForwardCounts {
     /// Queries sent.
     pub sent: u64,
     /// Questions that joined one outstanding.
     pub joined: u64,
+    /// Questions asked to refresh a stale answer, or one that is about to expire.
+    pub refreshes: u64,
+    /// Questions that were put into a line, because a budget was spent or an upstream down.
+    pub queued: u64,
     /// Datagrams that matched no try.
     pub unrelated: u64,
     /// Datagrams from the right place with the wrong ID or case.
@@ -145,31 +170,43 @@ pub struct ForwardCounts {
     pub cut: u64,
 }
 
-struct Upstream {
-    target: Target,
-    health: Health,
-    budget: Budget,
-    /// Questions that wait for the budget.
-    line: FairQueue<(u32, u32)>,
+/// The state of one upstream, for metrics and `/readyz`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpstreamState {
+    /// The upstream.
+    pub target: Target,
+    /// It does not answer.
+    pub is_down: bool,
+    /// Smoothed response time.
+    pub rtt: Option<Duration>,
+    /// Queries sent and not yet answered.
+    pub pending: u32,
+    /// Questions that wait for a turn.
+    pub waiting: usize,
 }
 
 /// The forwarding state machine; `W` is whatever waits for answers.
 pub struct Forwarding<W> {
-    outstanding: Slab<OutstandingQuery<W>>,
-    by_key: HashMap<Box<[u8]>, u32, foldhash::fast::RandomState>,
-    upstreams: Vec<Upstream>,
-    upstream_by_target: HashMap<Target, usize>,
+    pub(super) outstanding: Slab<OutstandingQuery<W>>,
+    pub(super) by_key: HashMap<Box<[u8]>, u32, foldhash::fast::RandomState>,
+    pub(super) upstreams: Vec<Upstream>,
+    pub(super) upstream_by_target: HashMap<Target, usize>,
     limits: HashMap<SocketAddr, Limits>,
     /// (when, slot, generation), the next first. Entries may be out of date: then they do nothing.
     timers: BinaryHeap<Reverse<(Instant, u32, u32)>>,
+    waiting_of: HashMap<IpAddr, u32, foldhash::fast::RandomState>,
+    pub(super) failures: FailureMemory,
+    pub(super) slow_zones: SlowZones,
+    pub(super) guard: LoopGuard,
     generation: u32,
-    rng: StdRng,
-    counts: ForwardCounts,
+    pub(super) rng: StdRng,
+    pub(super) counts: ForwardCounts,
 }
 
 impl<W> Forwarding<W> {
-    /// A machine with nothing outstanding. `seed` comes from the operating system's source of randomness.
-    pub fn new(seed: [u8; 32]) -> Self {
+    /// A machine with nothing outstanding. `seed` comes from the operating system's source of randomness; `guard` is the
+    /// one that incoming queries are held against.
+    pub fn new(seed: [u8; 32], guard: LoopGuard) -> Self {
         Self {
             outstanding: Slab::new(),
             by_key: HashMap::default(),
@@ -177,6 +214,10 @@ impl<W> Forwarding<W> {
             upstream_by_target: HashMap::new(),
             limits: HashMap::new(),
             timers: BinaryHeap::new(),
+            waiting_of: HashMap::default(),
+            failures: FailureMemory::default(),
+            slow_zones: SlowZones::default(),
+            guard,
             generation: 0,
             rng: StdRng::from_seed(seed),
             counts: ForwardCounts::default(),
@@ -191,67 +232,117 @@ impl<W> Forwarding<W> {
         self.limits = limits;
     }
 
-    /// Takes a question: joins the same one outstanding, or sends it, or lets it wait its turn.
-    pub fn ask(&mut self, now: Instant, ask: Ask<'_, W>, out: &mut Outbox<W>) {
-        if let Some(query) = self
-            .by_key
-            .get(ask.key)
-            .and_then(|&slot| self.outstanding.get_mut(slot as usize))
+    /// Takes a question that somebody waits for: joins the same one outstanding, sends it, lets it wait its turn, or
+    /// gives the asker the stale answer at hand.
+    pub fn ask(&mut self, now: Instant, question: Question<'_>, asker: Asker<W>, out: &mut Outbox<W>) {
+        let known = self.by_key.get(question.key).copied();
+        if let Some(failed) = self.failures.recall(question.key, now).filter(|_| known.is_none()) {
+            let outcome = failed
+                .answer
+                .as_ref()
+                .map(|answer| answer.to_vec())
+                .ok_or(Failure::Remembered);
+            return self.turn_away(now, question, asker, outcome, out);
+        }
+        let would_wait = match known.and_then(|slot| self.outstanding.get(slot as usize)) {
+            Some(query) => query.line.is_some(),
+            None => !self.could_send(now, question),
+        };
+        if would_wait
+            && asker
+                .stale
+                .is_some_and(|stale| stale.may_serve(now, self.is_down(question.rule)))
         {
-            if query.waiters.len() < WAITERS_MAX {
-                self.counts.joined += 1;
-                query.waiters.push(ask.waiter);
-            } else {
-                out.settled.push(Settled {
-                    key: ask.key.into(),
-                    outcome: Err(Failure::Overload),
-                    waiters: vec![ask.waiter],
-                });
+            let stale = asker.stale;
+            Self::release(question.key, Err(Failure::NoTurn), vec![waiting(asker)], true, out);
+            if known.is_none() {
+                self.refresh(now, question, stale, out);
             }
             return;
         }
-        if self.outstanding.len() >= OUTSTANDING_MAX || ask.rule.upstreams.is_empty() {
-            out.settled.push(Settled {
-                key: ask.key.into(),
-                outcome: Err(Failure::Overload),
-                waiters: vec![ask.waiter],
-            });
+        let of_client = self.waiting_of.get(&asker.client).copied().unwrap_or(0);
+        if of_client >= PER_CLIENT_MAX {
+            return self.turn_away(now, question, asker, Err(Failure::NoTurn), out);
+        }
+        let Some(slot) = known.or_else(|| self.start(now, question)) else {
+            return self.turn_away(now, question, asker, Err(Failure::Overload), out);
+        };
+        let Some(query) = self.outstanding.get_mut(slot as usize) else {
+            return;
+        };
+        if query.waiters.len() >= WAITERS_MAX {
+            return self.turn_away(now, question, asker, Err(Failure::Overload), out);
+        }
+        let nobody_waited = query.waiters.is_empty();
+        query.keep_until = query.keep_until.max(now + KEEP);
+        let client = asker.client;
+        let mut asker = waiting(asker);
+        asker.stale_at = asker.stale.map(|_| now + CLIENT_TIMER);
+        query.waiters.push_back(asker);
+        *self.waiting_of.entry(client).or_insert(0) += 1;
+        if known.is_some() {
+            self.counts.joined += 1;
+            if nobody_waited {
+                self.new_round(now, slot, client, out);
+            }
+        } else {
+            self.try_next(now, slot, client, out);
+        }
+        self.arm(slot);
+    }
+
+    /// Takes a question that nobody waits for: an answer in the cache expired (`stale`), or is about to. The latter is
+    /// asked only where there is room.
+    pub fn refresh(&mut self, now: Instant, question: Question<'_>, stale: Option<Stale>, out: &mut Outbox<W>) {
+        if self.by_key.contains_key(question.key) || self.failures.recall(question.key, now).is_some() {
             return;
         }
-        self.generation = self.generation.wrapping_add(1);
-        let generation = self.generation;
-        let slot = self.outstanding.insert(OutstandingQuery {
-            generation,
-            key: ask.key.into(),
-            question: ask.question.into(),
-            dnssec_ok: ask.dnssec_ok,
-            checking_disabled: ask.checking_disabled,
-            client: ask.client,
-            rule: ask.rule.clone(),
-            waiters: vec![ask.waiter],
-            deadline: ask.deadline,
-            tries: Vec::with_capacity(1),
-            next_try: None,
-            is_waiting: false,
-            without_edns: false,
-            is_suspicious: false,
-            held: None,
-            failure: None,
-            was_unreachable: false,
-        }) as u32;
-        self.by_key.insert(ask.key.into(), slot);
-        self.timers.push(Reverse((ask.deadline, slot, generation)));
-        self.try_next(now, slot, out);
+        let numbers = self.upstream_numbers(question.rule);
+        if stale.is_none()
+            && !numbers.iter().any(|&number| {
+                self.upstreams
+                    .get(number)
+                    .is_some_and(|upstream| upstream.has_room(now))
+            })
+        {
+            return;
+        }
+        let Some(slot) = self.start(now, question) else { return };
+        self.counts.refreshes += 1;
+        let Some(upstream) = self.choose(now, slot) else { return };
+        let is_slow = self.slow_zones.holds(question.question, now);
+        if self
+            .upstreams
+            .get(upstream)
+            .is_some_and(|upstream| upstream.is_free(now, is_slow) && upstream.refreshes.is_empty())
+        {
+            self.send_usual(now, slot, upstream, out);
+            self.plan(now, slot);
+        } else if let (Some(query), Some(known)) = (
+            self.outstanding.get_mut(slot as usize),
+            self.upstreams.get_mut(upstream),
+        ) {
+            query.line = Some(upstream);
+            let end = stale.map_or(now + KEEP, |stale| stale.until);
+            known.refreshes.push(Reverse((end, (slot, query.generation))));
+            self.counts.queued += 1;
+            self.purge_lines(upstream);
+        }
+        self.arm(slot);
     }
 
     /// Takes what came back for a try.
     pub fn heard(&mut self, now: Instant, id: TryId, bytes: Vec<u8>, out: &mut Outbox<W>) -> Heard {
-        let Some((query, tried)) = self.try_mut(id) else {
+        let Some(query) = self
+            .outstanding
+            .get(id.slot as usize)
+            .filter(|query| query.generation == id.generation)
+        else {
             return Heard::Done;
         };
-        if !tried.is_open {
+        let Some(tried) = query.tries.get(id.number as usize).filter(|tried| tried.is_open) else {
             return Heard::Done;
-        }
+        };
         let with_edns = !query.without_edns;
         let (via, upstream, sent) = (tried.via, tried.upstream, tried.sent);
         let judgement = match via {
@@ -259,9 +350,7 @@ impl<W> Forwarding<W> {
             Via::Stream => judge_stream(&bytes, tried.id, &query.question, with_edns),
         };
         match judgement {
-            Judgement::Unrelated | Judgement::Suspicious if via == Via::Stream => {
-                return self.failed(now, id, out);
-            }
+            Judgement::Unrelated | Judgement::Suspicious if via == Via::Stream => return self.failed(now, id, out),
             Judgement::Unrelated => {
                 self.counts.unrelated += 1;
                 return Heard::Listen;
@@ -269,20 +358,18 @@ impl<W> Forwarding<W> {
             Judgement::Suspicious => {
                 self.counts.suspicious += 1;
                 self.suspect(now, id.slot, upstream, out);
+                self.arm(id.slot);
                 return Heard::Listen;
             }
             Judgement::Cut | Judgement::NoEdns | Judgement::Failure | Judgement::Answer => {}
         }
-        self.close_try(id);
-        if let Some(upstream) = self.upstreams.get_mut(upstream) {
-            upstream.health.heard(now.saturating_duration_since(sent), now);
-        }
+        self.note_answer_time(now, id, sent);
+        self.close_try(id.slot, id.number as usize);
         match judgement {
             Judgement::Cut if via == Via::Datagram => {
                 self.counts.cut += 1;
                 self.ask_by_stream(now, id.slot, upstream, out);
             }
-            Judgement::Cut => self.give_up_try(now, id.slot, out),
             Judgement::NoEdns => {
                 if let Some(query) = self.outstanding.get_mut(id.slot as usize) {
                     query.without_edns = true;
@@ -295,32 +382,39 @@ impl<W> Forwarding<W> {
                 }
                 self.give_up_try(now, id.slot, out);
             }
+            Judgement::Cut => self.give_up_try(now, id.slot, out),
             Judgement::Answer | Judgement::Unrelated | Judgement::Suspicious => {
-                self.take_answer(id.slot, via, bytes, out)
+                self.take_answer(now, id.slot, via, bytes, out)
             }
         }
+        self.arm(id.slot);
         self.serve_lines(now, out);
         Heard::Done
     }
 
     /// Takes that a try could not be carried out: refused, no route, or the connection broke.
     pub fn failed(&mut self, now: Instant, id: TryId, out: &mut Outbox<W>) -> Heard {
-        let Some((query, tried)) = self.try_mut(id) else {
+        let Some(query) = self
+            .outstanding
+            .get_mut(id.slot as usize)
+            .filter(|query| query.generation == id.generation)
+        else {
             return Heard::Done;
         };
-        if !tried.is_open {
+        let Some(tried) = query.tries.get(id.number as usize).filter(|tried| tried.is_open) else {
             return Heard::Done;
-        }
-        let (via, upstream) = (tried.via, tried.upstream);
+        };
         query.was_unreachable = true;
-        self.close_try(id);
+        let (via, upstream, sent) = (tried.via, tried.upstream, tried.sent);
+        self.close_try(id.slot, id.number as usize);
         // TCP may be closed to us where UDP is not (an old guest agent's firewall rule): no fault of the upstream.
         if via == Via::Datagram
             && let Some(upstream) = self.upstreams.get_mut(upstream)
         {
-            upstream.health.failed(now);
+            upstream.health.failed(sent);
         }
         self.give_up_try(now, id.slot, out);
+        self.arm(id.slot);
         self.serve_lines(now, out);
         Heard::Done
     }
@@ -332,18 +426,13 @@ impl<W> Forwarding<W> {
                 break;
             }
             self.timers.pop();
-            let Some(query) = self
+            if self
                 .outstanding
                 .get(slot as usize)
-                .filter(|query| query.generation == generation)
-            else {
-                continue;
-            };
-            if query.deadline <= now {
-                self.run_out(now, slot, out);
-            } else if query.next_try.is_some_and(|next| next <= now) {
-                self.mark_late(now, slot);
-                self.try_next(now, slot, out);
+                .is_some_and(|query| query.generation == generation && query.due() <= now)
+            {
+                self.do_what_is_due(now, slot, out);
+                self.arm(slot);
             }
         }
         self.serve_lines(now, out);
@@ -352,17 +441,28 @@ impl<W> Forwarding<W> {
     /// When to call [`Self::handle_timeout`] next.
     pub fn next_timeout(&self, now: Instant) -> Option<Instant> {
         let timer = self.timers.peek().map(|Reverse((at, _, _))| *at);
-        let lines = self
+        let turn = self
             .upstreams
             .iter()
-            .filter(|upstream| !upstream.line.is_empty() && upstream.budget.has_place());
-        let turn = lines.map(|upstream| now + upstream.budget.wait(now)).min();
+            .filter_map(|upstream| upstream.next_turn(now))
+            .min();
         [timer, turn].into_iter().flatten().min()
     }
 
     /// What was counted so far.
     pub fn counts(&self) -> ForwardCounts {
         self.counts
+    }
+
+    /// The state of every upstream that was ever asked.
+    pub fn upstream_states(&self) -> impl Iterator<Item = UpstreamState> {
+        self.upstreams.iter().map(|upstream| UpstreamState {
+            target: upstream.target.clone(),
+            is_down: upstream.health.is_down(),
+            rtt: upstream.health.rtt(),
+            pending: upstream.budget.pending(),
+            waiting: upstream.waiting(),
+        })
     }
 
     /// Questions outstanding or waiting.
@@ -375,317 +475,257 @@ impl<W> Forwarding<W> {
         self.outstanding.is_empty()
     }
 
-    /// Asks the next upstream that should be asked, if a try is left.
-    fn try_next(&mut self, now: Instant, slot: u32, out: &mut Outbox<W>) {
-        let Some(query) = self.outstanding.get(slot as usize) else {
-            return;
-        };
-        if count_tries(query) >= TRIES_MAX {
-            return self.plan(now, slot);
-        }
-        let rule = query.rule.clone();
-        let Some(upstream) = self.choose(now, slot, &rule) else {
-            return self.plan(now, slot);
-        };
-        let first = query_is_new(self.outstanding.get(slot as usize));
-        let allowed = self
-            .upstreams
-            .get(upstream)
-            .is_some_and(|upstream| upstream.budget.allows(now) && (!first || upstream.line.is_empty()));
-        if allowed {
-            let via = self.usual_way(upstream);
-            self.send(now, slot, upstream, via, out);
-            self.probe_fallen(now, slot, &rule, upstream, out);
-            return self.plan(now, slot);
-        }
-        if first {
-            let Some(query) = self.outstanding.get_mut(slot as usize) else {
-                return;
-            };
-            query.is_waiting = true;
-            let (client, generation) = (query.client, query.generation);
-            if let Some(upstream) = self.upstreams.get_mut(upstream) {
-                upstream.line.push(client, (slot, generation));
-            }
-        } else {
-            self.plan_at(slot, now + BUDGET_RETRY);
-        }
+    /// Whether somebody waits.
+    pub fn has_waiters(&self) -> bool {
+        !self.waiting_of.is_empty()
     }
 
-    /// The upstream to ask: one that this question has not asked yet, in order of health and speed, then of the rule;
-    /// else the one asked longest ago, once it has had its time.
-    fn choose(&mut self, now: Instant, slot: u32, rule: &ForwardRule) -> Option<usize> {
-        let numbers: Vec<usize> = rule
-            .upstreams
-            .iter()
-            .map(|target| self.upstream_number(target))
+    /// A question that is not outstanding yet; nothing when there are too many.
+    fn start(&mut self, now: Instant, question: Question<'_>) -> Option<u32> {
+        if self.outstanding.len() >= OUTSTANDING_MAX || question.rule.upstreams.is_empty() {
+            return None;
+        }
+        self.generation = self.generation.wrapping_add(1);
+        let slot = self.outstanding.insert(OutstandingQuery {
+            generation: self.generation,
+            key: question.key.into(),
+            question: question.question.into(),
+            dnssec_ok: question.dnssec_ok,
+            checking_disabled: question.checking_disabled,
+            tokens: question.tokens.into(),
+            rule: question.rule.clone(),
+            waiters: VecDeque::new(),
+            tries: Vec::with_capacity(1),
+            round_start: 0,
+            next_try: None,
+            line: None,
+            keep_until: now + KEEP,
+            without_edns: false,
+            is_suspicious: false,
+            held: None,
+            failure: None,
+            was_unreachable: false,
+        }) as u32;
+        self.by_key.insert(question.key.into(), slot);
+        Some(slot)
+    }
+
+    /// Answers an asker at once.
+    fn turn_away(
+        &mut self,
+        now: Instant,
+        question: Question<'_>,
+        asker: Asker<W>,
+        outcome: Result<Vec<u8>, Failure>,
+        out: &mut Outbox<W>,
+    ) {
+        let use_stale = asker
+            .stale
+            .is_some_and(|stale| stale.may_serve(now, self.is_down(question.rule)));
+        Self::release(question.key, outcome, vec![waiting(asker)], use_stale, out);
+    }
+
+    fn release(
+        key: &[u8],
+        outcome: Result<Vec<u8>, Failure>,
+        waiters: Vec<Waiting<W>>,
+        use_stale: bool,
+        out: &mut Outbox<W>,
+    ) {
+        let waiters = waiters
+            .into_iter()
+            .map(|waiting| Released {
+                waiter: waiting.waiter,
+                use_stale,
+            })
             .collect();
-        let query = self.outstanding.get(slot as usize)?;
-        let last_asked = |upstream: usize| {
-            query
-                .tries
-                .iter()
-                .filter(|tried| tried.upstream == upstream)
-                .map(|tried| tried.sent)
-                .max()
-        };
-        let rank = |upstream: usize| self.upstreams.get(upstream).map(|upstream| upstream.health.rank(now));
-        let fresh = numbers
-            .iter()
-            .copied()
-            .filter(|&upstream| last_asked(upstream).is_none())
-            .min_by_key(|&upstream| rank(upstream));
-        fresh.or_else(|| {
-            let oldest = numbers.iter().copied().min_by_key(|&upstream| last_asked(upstream))?;
-            let waited = now.saturating_duration_since(last_asked(oldest)?);
-            (waited >= AGAIN_AFTER).then_some(oldest)
-        })
-    }
-
-    /// Sends the question also to an upstream of its rule that is down and due to be tried.
-    fn probe_fallen(&mut self, now: Instant, slot: u32, rule: &ForwardRule, but: usize, out: &mut Outbox<W>) {
-        for target in &rule.upstreams {
-            let upstream = self.upstream_number(target);
-            let Some(query) = self.outstanding.get(slot as usize) else {
-                return;
-            };
-            let asked = query.tries.iter().any(|tried| tried.upstream == upstream);
-            if upstream == but || asked || count_tries(query) >= TRIES_MAX {
-                continue;
-            }
-            let Some(known) = self.upstreams.get_mut(upstream) else {
-                continue;
-            };
-            if known.budget.allows(now) && known.health.take_probe(now) {
-                let via = self.usual_way(upstream);
-                self.send(now, slot, upstream, via, out);
-            }
-        }
-    }
-
-    /// When to try again: the next of several soon, the same one after a while.
-    fn plan(&mut self, now: Instant, slot: u32) {
-        let Some(query) = self.outstanding.get_mut(slot as usize) else {
-            return;
-        };
-        query.next_try = None;
-        if count_tries(query) >= TRIES_MAX {
-            return;
-        }
-        let asked = |target: &Target| {
-            let number = self.upstream_by_target.get(target).copied();
-            query
-                .tries
-                .iter()
-                .filter(|tried| Some(tried.upstream) == number)
-                .map(|tried| tried.sent)
-                .max()
-        };
-        let last_of_each: Vec<Option<Instant>> = query.rule.upstreams.iter().map(asked).collect();
-        let at = if last_of_each.contains(&None) {
-            now + NEXT_AFTER
-        } else {
-            last_of_each
-                .into_iter()
-                .flatten()
-                .min()
-                .map_or(now, |oldest| (oldest + AGAIN_AFTER).max(now + Duration::from_millis(1)))
-        };
-        self.plan_at(slot, at);
-    }
-
-    fn plan_at(&mut self, slot: u32, at: Instant) {
-        let Some(query) = self.outstanding.get_mut(slot as usize) else {
-            return;
-        };
-        query.next_try = Some(at);
-        if at < query.deadline {
-            self.timers.push(Reverse((at, slot, query.generation)));
-        }
-    }
-
-    /// Sends one try, whatever the budget says: whoever calls has asked it, or it is the rest of an answer.
-    fn send(&mut self, now: Instant, slot: u32, upstream: usize, via: Via, out: &mut Outbox<W>) {
-        let Some(query) = self.outstanding.get_mut(slot as usize) else {
-            return;
-        };
-        let Some(known) = self.upstreams.get_mut(upstream) else {
-            return;
-        };
-        known.budget.take(now);
-        self.counts.sent += 1;
-        let id = self.rng.next_u32() as u16;
-        let number = query.tries.len() as u8;
-        out.transmits.push(Transmit {
-            id: TryId {
-                slot,
-                generation: query.generation,
-                number,
-            },
-            to: known.target.address,
-            via,
-            message: write_query(query, id),
-            deadline: query.deadline,
+        out.settled.push(Settled {
+            key: key.into(),
+            outcome,
+            waiters,
         });
-        query.tries.push(Try {
-            upstream,
-            via,
-            id,
-            sent: now,
-            is_open: true,
-            is_late: false,
-        });
-        query.is_waiting = false;
     }
 
-    fn usual_way(&self, upstream: usize) -> Via {
-        match self.upstreams.get(upstream).map(|upstream| &upstream.target.protocol) {
-            Some(Protocol::Tcp) => Via::Stream,
-            Some(Protocol::Datagram) | None => Via::Datagram,
-        }
-    }
-
-    /// Somebody may be guessing IDs: TCP is asked at once, and decides.
-    fn suspect(&mut self, now: Instant, slot: u32, upstream: usize, out: &mut Outbox<W>) {
-        let Some(query) = self.outstanding.get_mut(slot as usize) else {
-            return;
-        };
-        if !query.is_suspicious {
-            query.is_suspicious = true;
-            self.ask_by_stream(now, slot, upstream, out);
-        }
-    }
-
-    fn ask_by_stream(&mut self, now: Instant, slot: u32, upstream: usize, out: &mut Outbox<W>) {
+    fn do_what_is_due(&mut self, now: Instant, slot: u32, out: &mut Outbox<W>) {
+        self.mark_slow(now, slot);
+        self.close_old_tries(now, slot);
+        self.let_go(now, slot, out);
         let Some(query) = self.outstanding.get(slot as usize) else {
             return;
         };
-        let under_way = query
-            .tries
-            .iter()
-            .any(|tried| tried.is_open && tried.via == Via::Stream && tried.upstream == upstream);
-        if !under_way {
-            self.send(now, slot, upstream, Via::Stream, out);
+        if query.waiters.is_empty() && query.keep_until <= now {
+            return self.end(now, slot, Err(Failure::Silence), out);
         }
-    }
-
-    fn take_answer(&mut self, slot: u32, via: Via, bytes: Vec<u8>, out: &mut Outbox<W>) {
-        let Some(query) = self.outstanding.get_mut(slot as usize) else {
-            return;
-        };
-        let stream_decides = query
-            .tries
-            .iter()
-            .any(|tried| tried.is_open && tried.via == Via::Stream);
-        if query.is_suspicious && via == Via::Datagram && stream_decides {
-            query.held = Some(bytes);
-            return;
-        }
-        self.settle(slot, Ok(bytes), out);
-    }
-
-    /// A try came to nothing: the next one at once where there is an upstream not asked yet, else what is left.
-    fn give_up_try(&mut self, now: Instant, slot: u32, out: &mut Outbox<W>) {
-        let Some(query) = self.outstanding.get_mut(slot as usize) else {
-            return;
-        };
-        let stream_open = query
-            .tries
-            .iter()
-            .any(|tried| tried.is_open && tried.via == Via::Stream);
-        if !stream_open && let Some(held) = query.held.take() {
-            return self.settle(slot, Ok(held), out);
-        }
-        let asked: Vec<usize> = query.tries.iter().map(|tried| tried.upstream).collect();
-        let rule = query.rule.clone();
-        let others_left = rule
-            .upstreams
-            .iter()
-            .any(|target| !asked.contains(&self.upstream_number(target)));
-        let Some(query) = self.outstanding.get_mut(slot as usize) else {
-            return;
-        };
-        if others_left && count_tries(query) < TRIES_MAX {
-            return self.try_next(now, slot, out);
-        }
-        if query.tries.iter().any(|tried| tried.is_open) {
-            return;
-        }
-        match query.failure.take() {
-            Some(failure) => self.settle(slot, Ok(failure), out),
-            // An upstream that restarts refuses for a moment: the tries left are made at their time.
-            None if query.next_try.is_some() => {}
-            None => self.run_out(now, slot, out),
-        }
-    }
-
-    /// The patience is over.
-    fn run_out(&mut self, now: Instant, slot: u32, out: &mut Outbox<W>) {
-        self.mark_late(now, slot);
-        let Some(query) = self.outstanding.get_mut(slot as usize) else {
-            return;
-        };
-        let outcome = match query.held.take().or_else(|| query.failure.take()) {
-            Some(answer) => Ok(answer),
-            None if query.was_unreachable => Err(Failure::Unreachable),
-            None => Err(Failure::Silence),
-        };
-        self.settle(slot, outcome, out);
-    }
-
-    /// Tells upstreams of tries that were not answered in their time.
-    fn mark_late(&mut self, now: Instant, slot: u32) {
-        let Some(query) = self.outstanding.get_mut(slot as usize) else {
-            return;
-        };
-        for tried in &mut query.tries {
-            if tried.is_open && !tried.is_late && tried.via == Via::Datagram {
-                tried.is_late = true;
-                if let Some(upstream) = self.upstreams.get_mut(tried.upstream) {
-                    upstream.health.failed(now);
-                }
+        if query.next_try.is_some_and(|next| next <= now) {
+            self.mark_late(slot);
+            let client = self
+                .outstanding
+                .get(slot as usize)
+                .and_then(|query| query.waiters.front())
+                .map(|waiting| waiting.client);
+            match client {
+                Some(client) => self.try_next(now, slot, client, out),
+                None => self.plan_no_more(slot),
             }
         }
     }
 
-    fn settle(&mut self, slot: u32, outcome: Result<Vec<u8>, Failure>, out: &mut Outbox<W>) {
+    /// Lets go of those whose patience is over, and of those who take the stale answer at hand.
+    fn let_go(&mut self, now: Instant, slot: u32, out: &mut Outbox<W>) {
+        let Some(query) = self.outstanding.get(slot as usize) else {
+            return;
+        };
+        let rule = query.rule.clone();
+        let is_down = self.is_down(&rule);
+        let Some(query) = self.outstanding.get_mut(slot as usize) else {
+            return;
+        };
+        let out_of_patience = query
+            .waiters
+            .iter()
+            .take_while(|waiting| waiting.deadline <= now)
+            .count();
+        let mut released = Vec::new();
+        for waiting in query.waiters.drain(..out_of_patience) {
+            let use_stale = waiting.stale.is_some_and(|stale| stale.may_serve(now, is_down));
+            released.push((waiting, use_stale));
+        }
+        let mut left = VecDeque::with_capacity(query.waiters.len());
+        for mut waiting in query.waiters.drain(..) {
+            let timer_over = waiting.stale_at.is_some_and(|at| at <= now);
+            if timer_over && waiting.stale.is_some_and(|stale| stale.may_serve(now, is_down)) {
+                released.push((waiting, true));
+                continue;
+            }
+            if timer_over {
+                waiting.stale_at = None;
+            }
+            left.push_back(waiting);
+        }
+        query.waiters = left;
+        if released.is_empty() {
+            return;
+        }
+        let never_asked = query.tries.is_empty() && !is_down;
+        let failure = match () {
+            () if never_asked => Failure::NoTurn,
+            () if query.was_unreachable => Failure::Unreachable,
+            () => Failure::Silence,
+        };
+        let outcome = if query.waiters.is_empty() {
+            query.held.take().or_else(|| query.failure.take())
+        } else {
+            None
+        };
+        let outcome = outcome.ok_or(failure);
+        let key = query.key.clone();
+        if failure == Failure::Silence && out_of_patience > 0 && !is_down {
+            self.failures.remember(&key, None, now);
+        }
+        if out_of_patience > 0 {
+            self.mark_late(slot);
+        }
+        for (waiting, _) in &released {
+            self.count_out(waiting.client);
+        }
+        let waiters = released
+            .into_iter()
+            .map(|(waiting, use_stale)| Released {
+                waiter: waiting.waiter,
+                use_stale,
+            })
+            .collect();
+        out.settled.push(Settled { key, outcome, waiters });
+    }
+
+    /// A question is done.
+    pub(super) fn end(&mut self, now: Instant, slot: u32, outcome: Result<Vec<u8>, Failure>, out: &mut Outbox<W>) {
+        let Some(query) = self.outstanding.get(slot as usize) else {
+            return;
+        };
+        for number in 0..query.tries.len() {
+            self.close_try(slot, number);
+        }
         let Some(query) = self.outstanding.try_remove(slot as usize) else {
             return;
         };
         self.by_key.remove(&query.key);
-        for tried in query.tries.iter().filter(|tried| tried.is_open) {
-            if let Some(upstream) = self.upstreams.get_mut(tried.upstream) {
-                upstream.budget.give_back();
-            }
+        let is_down = self.is_down(&query.rule);
+        for waiting in &query.waiters {
+            self.count_out(waiting.client);
         }
-        out.settled.push(Settled {
-            key: query.key,
-            outcome,
-            waiters: query.waiters,
+        let waiters = query.waiters.into_iter().map(|waiting| Released {
+            use_stale: outcome.is_err() && waiting.stale.is_some_and(|stale| stale.may_serve(now, is_down)),
+            waiter: waiting.waiter,
         });
+        let waiters: Vec<_> = waiters.collect();
+        // An answer is news for the cache even when nobody waits.
+        if outcome.is_ok() || !waiters.is_empty() {
+            out.settled.push(Settled {
+                key: query.key,
+                outcome,
+                waiters,
+            });
+        }
     }
 
-    /// Sends what waits as far as budgets allow.
-    fn serve_lines(&mut self, now: Instant, out: &mut Outbox<W>) {
-        for number in 0..self.upstreams.len() {
-            while let Some(upstream) = self.upstreams.get_mut(number) {
-                if upstream.line.is_empty() || !upstream.budget.allows(now) {
-                    break;
-                }
-                let Some((slot, generation)) = upstream.line.pop() else {
-                    break;
-                };
-                let waits = self
-                    .outstanding
-                    .get(slot as usize)
-                    .is_some_and(|query| query.generation == generation && query.is_waiting);
-                if waits {
-                    let via = self.usual_way(number);
-                    self.send(now, slot, number, via, out);
-                    self.plan(now, slot);
-                }
+    fn count_out(&mut self, client: IpAddr) {
+        if let Some(count) = self.waiting_of.get_mut(&client) {
+            *count -= 1;
+            if *count == 0 {
+                self.waiting_of.remove(&client);
             }
         }
+    }
+
+    /// Sees to it that a question is looked at when something is due.
+    pub(super) fn arm(&mut self, slot: u32) {
+        if let Some(query) = self.outstanding.get(slot as usize) {
+            self.timers.push(Reverse((query.due(), slot, query.generation)));
+        }
+    }
+
+    /// Whether none of a rule's upstreams answers.
+    fn is_down(&self, rule: &ForwardRule) -> bool {
+        rule.upstreams.iter().all(|target| {
+            let number = self.upstream_by_target.get(target);
+            number
+                .and_then(|&number| self.upstreams.get(number))
+                .is_some_and(|upstream| upstream.health.is_down())
+        })
+    }
+
+    /// Keeps lines bounded: they may hold twice as many tickets as there can be questions, then those of questions that
+    /// are done go.
+    pub(super) fn purge_lines(&mut self, number: usize) {
+        let Some(upstream) = self.upstreams.get_mut(number) else {
+            return;
+        };
+        if upstream.waiting() > OUTSTANDING_MAX * 2 {
+            let outstanding = &self.outstanding;
+            upstream.purge(|&(slot, generation)| {
+                outstanding
+                    .get(slot as usize)
+                    .is_some_and(|query| query.generation == generation)
+            });
+        }
+    }
+
+    fn could_send(&mut self, now: Instant, question: Question<'_>) -> bool {
+        let is_slow = self.slow_zones.holds(question.question, now);
+        let numbers = self.upstream_numbers(question.rule);
+        numbers.iter().any(|&number| {
+            self.upstreams
+                .get(number)
+                .is_some_and(|upstream| upstream.is_free(now, is_slow))
+        })
+    }
+
+    pub(super) fn upstream_numbers(&mut self, rule: &ForwardRule) -> Vec<usize> {
+        rule.upstreams
+            .iter()
+            .map(|target| self.upstream_number(target))
+            .collect()
     }
 
     fn upstream_number(&mut self, target: &Target) -> usize {
@@ -694,62 +734,18 @@ impl<W> Forwarding<W> {
         }
         let limits = self.limits.get(&target.address).copied().unwrap_or_default();
         let number = self.upstreams.len();
-        self.upstreams.push(Upstream {
-            target: target.clone(),
-            health: Health::default(),
-            budget: Budget::new(limits),
-            line: FairQueue::new(),
-        });
+        self.upstreams.push(Upstream::new(target.clone(), Budget::new(limits)));
         self.upstream_by_target.insert(target.clone(), number);
         number
     }
+}
 
-    fn try_mut(&mut self, id: TryId) -> Option<(&mut OutstandingQuery<W>, TryView)> {
-        let query = self
-            .outstanding
-            .get_mut(id.slot as usize)
-            .filter(|query| query.generation == id.generation)?;
-        let tried = query.tries.get(id.number as usize)?;
-        let view = TryView {
-            upstream: tried.upstream,
-            via: tried.via,
-            id: tried.id,
-            sent: tried.sent,
-            is_open: tried.is_open,
-        };
-        Some((query, view))
+fn waiting<W>(asker: Asker<W>) -> Waiting<W> {
+    Waiting {
+        waiter: asker.waiter,
+        client: asker.client,
+        deadline: asker.deadline,
+        stale: asker.stale,
+        stale_at: None,
     }
-
-    fn close_try(&mut self, id: TryId) {
-        let Some(query) = self.outstanding.get_mut(id.slot as usize) else {
-            return;
-        };
-        let Some(tried) = query.tries.get_mut(id.number as usize) else {
-            return;
-        };
-        if std::mem::replace(&mut tried.is_open, false)
-            && let Some(upstream) = self.upstreams.get_mut(tried.upstream)
-        {
-            upstream.budget.give_back();
-        }
-    }
-}
-
-/// A try, copied.
-struct TryView {
-    upstream: usize,
-    via: Via,
-    id: u16,
-    sent: Instant,
-    is_open: bool,
-}
-
-fn query_is_new<W>(query: Option<&OutstandingQuery<W>>) -> bool {
-    query.is_some_and(|query| query.tries.is_empty())
-}
-
-/// Tries that count: TCP after a datagram of the same upstream is the rest of that try.
-fn count_tries<W>(query: &OutstandingQuery<W>) -> usize {
-    let datagrams = query.tries.iter().filter(|tried| tried.via == Via::Datagram).count();
-    if datagrams > 0 { datagrams } else { query.tries.len() }
 }

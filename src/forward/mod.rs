@@ -13,18 +13,31 @@
 //! questions to answer. It opens no socket and reads no clock: `upstream` does what it says and tells it what came
 //! back. Identical questions are asked once. Every try has a new ID, and the shell gives it a new port; what does not
 //! match never ends the wait (RFC 5452).
+//!
+//! A budget is per upstream address. What exceeds it waits in line, clients taking turns; questions for zones that are
+//! slow may not take every place. Whoever has a stale answer at hand does not wait in line: it is served, and the
+//! question asked for the cache's sake when there is a turn to spare.
 
 #![deny(clippy::indexing_slicing)]
 
 mod budget;
 mod health;
 mod machine;
+mod memory;
 mod outstanding;
 mod queue;
 mod rule;
 #[cfg(test)]
 mod tests;
+mod token;
+mod tries;
+mod upstream;
 
 pub use budget::Limits;
-pub use machine::{Ask, Failure, ForwardCounts, Forwarding, Heard, Outbox, Settled, Transmit, TryId, Via};
-pub use rule::{Disposition, ForwardRule, Here, Protocol, Rules, Target, UpstreamSets};
+pub use machine::{
+    Asker, Failure, ForwardCounts, Forwarding, Heard, Outbox, Question, Released, Settled, Transmit, TryId,
+    UpstreamState, Via,
+};
+pub use outstanding::Stale;
+pub use rule::{AZURE_DNS, Disposition, ForwardRule, Here, Protocol, Rules, Target, UpstreamSets};
+pub use token::LoopGuard;

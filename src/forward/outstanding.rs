@@ -1,12 +1,13 @@
 //! A question that was sent and not yet answered, and what counts as its answer (RFC 5452).
 
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::machine::Via;
 use super::rule::ForwardRule;
-use crate::wire::edns::push_opt;
+use crate::wire::edns::{OPT_LEN, push_opt};
 use crate::wire::header::{self, HEADER_LEN, Header};
 use crate::wire::{Edns, Message, Rcode, Rtype};
 
@@ -20,16 +21,20 @@ pub(super) struct OutstandingQuery<W> {
     pub(super) question: Box<[u8]>,
     pub(super) dnssec_ok: bool,
     pub(super) checking_disabled: bool,
-    /// The client whose turn it takes while it waits for a budget.
-    pub(super) client: IpAddr,
+    /// Loop tokens of servers that the question came through.
+    pub(super) tokens: Box<[u8]>,
     pub(super) rule: Arc<ForwardRule>,
-    pub(super) waiters: Vec<W>,
-    pub(super) deadline: Instant,
+    /// Who waits, in the order of their coming, which is that of their deadlines.
+    pub(super) waiters: VecDeque<Waiting<W>>,
     pub(super) tries: Vec<Try>,
+    /// Tries before this one belong to an earlier round: nobody waited for a while, then somebody came again.
+    pub(super) round_start: usize,
     /// When to ask again; nothing when all tries are made.
     pub(super) next_try: Option<Instant>,
-    /// Whether it stands in the line of an upstream's budget.
-    pub(super) is_waiting: bool,
+    /// The upstream in whose line it stands.
+    pub(super) line: Option<usize>,
+    /// Until when it is kept though nobody waits: whoever gave up may come again.
+    pub(super) keep_until: Instant,
     /// Asked without EDNS, because an upstream does not understand it.
     pub(super) without_edns: bool,
     /// Somebody may be guessing: only TCP decides now.
@@ -42,6 +47,92 @@ pub(super) struct OutstandingQuery<W> {
     pub(super) was_unreachable: bool,
 }
 
+/// Somebody who waits.
+#[derive(Debug)]
+pub(super) struct Waiting<W> {
+    pub(super) waiter: W,
+    pub(super) client: IpAddr,
+    /// When an answer is of no use any more.
+    pub(super) deadline: Instant,
+    /// The stale answer at hand.
+    pub(super) stale: Option<Stale>,
+    /// When that is to be used (RFC 8767 §5: the client response timer).
+    pub(super) stale_at: Option<Instant>,
+}
+
+/// A stale answer that a client could have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stale {
+    /// Until when it may be served while its upstream answers others.
+    pub until: Instant,
+    /// Until when it may be served while its upstream answers nobody.
+    pub until_down: Instant,
+}
+
+impl Stale {
+    /// Whether it may be served.
+    pub(super) fn may_serve(self, now: Instant, is_down: bool) -> bool {
+        now < if is_down { self.until_down } else { self.until }
+    }
+}
+
+impl<W> OutstandingQuery<W> {
+    /// Tries of this round that count: TCP after a datagram of the same upstream is the rest of that try.
+    pub(super) fn count_tries(&self) -> usize {
+        let round = self.tries.get(self.round_start..).unwrap_or_default();
+        let datagrams = round.iter().filter(|tried| tried.via == Via::Datagram).count();
+        if datagrams > 0 { datagrams } else { round.len() }
+    }
+
+    /// When an upstream was asked last in this round.
+    pub(super) fn last_asked(&self, upstream: usize) -> Option<Instant> {
+        let round = self.tries.get(self.round_start..).unwrap_or_default();
+        round
+            .iter()
+            .filter(|tried| tried.upstream == upstream)
+            .map(|tried| tried.sent)
+            .max()
+    }
+
+    /// Whether any try may still be answered.
+    pub(super) fn has_open_try(&self) -> bool {
+        self.tries.iter().any(|tried| tried.is_open)
+    }
+
+    /// Whether a try by TCP may still be answered.
+    pub(super) fn has_open_stream(&self) -> bool {
+        self.tries.iter().any(|tried| tried.is_open && tried.via == Via::Stream)
+    }
+
+    /// When something is to be done for it next.
+    pub(super) fn due(&self) -> Instant {
+        let waiter = self.waiters.front().map(|waiting| waiting.deadline);
+        let stale = self.waiters.iter().filter_map(|waiting| waiting.stale_at).min();
+        let slow = self
+            .tries
+            .iter()
+            .filter(|tried| tried.is_open)
+            .filter_map(|tried| tried.slow_at)
+            .min();
+        let closing = self
+            .tries
+            .iter()
+            .filter(|tried| tried.is_open)
+            .map(|tried| tried.closes)
+            .min();
+        let end = if self.waiters.is_empty() {
+            Some(self.keep_until)
+        } else {
+            None
+        };
+        let soonest = [waiter, stale, slow, closing, end, self.next_try]
+            .into_iter()
+            .flatten()
+            .min();
+        soonest.unwrap_or(self.keep_until)
+    }
+}
+
 /// One query to one upstream.
 #[derive(Debug)]
 pub(super) struct Try {
@@ -49,6 +140,12 @@ pub(super) struct Try {
     pub(super) via: Via,
     pub(super) id: u16,
     pub(super) sent: Instant,
+    /// When nobody listens for its answer any more.
+    pub(super) closes: Instant,
+    /// When it will be called slow; nothing once it is, or where that does not matter.
+    pub(super) slow_at: Option<Instant>,
+    /// Counts among the upstream's slow ones.
+    pub(super) is_slow: bool,
     /// Still expected to be answered.
     pub(super) is_open: bool,
     /// Its patience is over, which its upstream was told.
@@ -133,26 +230,27 @@ fn judge_matching(bytes: &[u8], header: &Header, with_edns: bool) -> Judgement {
     }
 }
 
-/// Writes the query: RD, the client's CD, our own OPT record with its DO, nothing else that the client said.
-pub(super) fn write_query<W>(query: &OutstandingQuery<W>, id: u16) -> Vec<u8> {
+/// Writes the query: RD, the client's CD, our own OPT record with its DO and with loop tokens; nothing else that the
+/// client said.
+pub(super) fn write_query<W>(query: &OutstandingQuery<W>, id: u16, tokens: &[u8]) -> Vec<u8> {
     let mut flags = header::RD | header::AD;
     if query.checking_disabled {
         flags |= header::CD;
     }
     let arcount = u16::from(!query.without_edns);
-    let mut bytes = Header {
+    let head = Header {
         id,
         flags,
         qdcount: 1,
         ancount: 0,
         nscount: 0,
         arcount,
-    }
-    .to_bytes()
-    .to_vec();
+    };
+    let mut bytes = Vec::with_capacity(HEADER_LEN + query.question.len() + OPT_LEN + tokens.len());
+    bytes.extend_from_slice(&head.to_bytes());
     bytes.extend_from_slice(&query.question);
     if !query.without_edns {
-        push_opt(&mut bytes, Rcode::NOERROR, query.dnssec_ok, &[]);
+        push_opt(&mut bytes, Rcode::NOERROR, query.dnssec_ok, tokens);
     }
     bytes
 }

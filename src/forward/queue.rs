@@ -25,6 +25,10 @@ impl<T> FairQueue<T> {
         self.len == 0
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
     pub(super) fn push(&mut self, client: IpAddr, thing: T) {
         let line = self.lines.entry(client).or_default();
         if line.is_empty() {
@@ -32,6 +36,16 @@ impl<T> FairQueue<T> {
         }
         line.push_back(thing);
         self.len += 1;
+    }
+
+    /// Keeps only what `keep` says.
+    pub(super) fn retain(&mut self, keep: impl Fn(&T) -> bool) {
+        for line in self.lines.values_mut() {
+            line.retain(&keep);
+        }
+        self.lines.retain(|_, line| !line.is_empty());
+        self.turns.retain(|client| self.lines.contains_key(client));
+        self.len = self.lines.values().map(VecDeque::len).sum();
     }
 
     /// The first of the line whose turn it is; that line then waits for the others.

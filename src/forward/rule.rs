@@ -2,11 +2,14 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use crate::wire::Name;
 use crate::wire::name::{labels, parent};
+
+/// Azure DNS: the same address in every region and cloud, reachable from inside a virtual network only.
+pub const AZURE_DNS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)), 53);
 
 /// An upstream as a rule names it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -24,6 +27,13 @@ pub enum Protocol {
     Datagram,
     /// TCP alone.
     Tcp,
+}
+
+impl Target {
+    /// Whether this is Azure DNS, whose address is the same in every network.
+    pub fn is_azure_dns(&self) -> bool {
+        self.address == AZURE_DNS
+    }
 }
 
 impl fmt::Display for Target {

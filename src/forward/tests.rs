@@ -4,7 +4,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Ask, Failure, ForwardRule, Forwarding, Heard, Limits, Outbox, Protocol, Settled, Target, Transmit, Via};
+use super::{
+    Asker, Failure, ForwardRule, Forwarding, Heard, Limits, LoopGuard, Outbox, Protocol, Question, Settled, Stale,
+    Target, Transmit, Via,
+};
 use crate::wire::header::{self, HEADER_LEN, Header};
 use crate::wire::{Message, Name, Rcode, Rtype};
 
@@ -23,7 +26,7 @@ impl World {
 
     fn with_limits(upstreams: u8, limits: Limits) -> Self {
         let targets: Vec<Target> = (1..=upstreams).map(target).collect();
-        let mut machine = Forwarding::new([7; 32]);
+        let mut machine = Forwarding::new([7; 32], LoopGuard::default());
         machine.set_limits(targets.iter().map(|target| (target.address, limits)).collect());
         let rule = Arc::new(ForwardRule {
             zone: Name::root(),
@@ -45,18 +48,37 @@ impl World {
     }
 
     fn ask_from(&mut self, name: &str, waiter: u32, client: IpAddr) {
-        let question = question(name);
-        let ask = Ask {
-            key: &question,
-            question: &question,
+        self.ask_with(name, waiter, client, None);
+    }
+
+    /// Asks with an answer at hand that expired `ago` seconds ago, private ones a minute's worth.
+    fn ask_stale(&mut self, name: &str, waiter: u32, ago: u64) {
+        let expired = self.now - Duration::from_secs(ago);
+        let stale = Stale {
+            until: expired + Duration::from_secs(60),
+            until_down: expired + Duration::from_secs(86_400),
+        };
+        self.ask_with(name, waiter, [10, 0, 0, 1].into(), Some(stale));
+    }
+
+    fn ask_with(&mut self, name: &str, waiter: u32, client: IpAddr, stale: Option<Stale>) {
+        let octets = question(name);
+        let rule = self.rule.clone();
+        let question = Question {
+            key: &octets,
+            question: &octets,
             dnssec_ok: false,
             checking_disabled: false,
-            rule: &self.rule,
-            deadline: self.now + Duration::from_millis(4500),
-            client,
-            waiter,
+            tokens: &[],
+            rule: &rule,
         };
-        self.machine.ask(self.now, ask, &mut self.out);
+        let asker = Asker {
+            waiter,
+            client,
+            deadline: self.now + Duration::from_millis(4500),
+            stale,
+        };
+        self.machine.ask(self.now, question, asker, &mut self.out);
     }
 
     /// Moves the clock, doing what is due on the way.
@@ -114,12 +136,21 @@ fn answer(transmit: &Transmit, flags: u16) -> Vec<u8> {
     bytes
 }
 
-fn outcomes(settled: &[Settled<u32>]) -> Vec<(Result<Rcode, Failure>, &[u32])> {
+/// Outcomes with those whom they concern: who takes a stale answer is shown as `Err(None)`.
+fn outcomes(settled: &[Settled<u32>]) -> Vec<(Result<Rcode, Option<Failure>>, Vec<u32>)> {
     let rcode = |bytes: &Vec<u8>| Header::read(bytes).unwrap().rcode();
-    settled
-        .iter()
-        .map(|settled| (settled.outcome.as_ref().map(rcode).map_err(|e| *e), &*settled.waiters))
-        .collect()
+    let mut shown = Vec::new();
+    for settled in settled {
+        for released in &settled.waiters {
+            let outcome = settled.outcome.as_ref().map(rcode).map_err(|failure| Some(*failure));
+            let outcome = if released.use_stale { Err(None) } else { outcome };
+            match shown.last_mut() {
+                Some((last, waiters)) if *last == outcome => Vec::push(waiters, released.waiter),
+                _ => shown.push((outcome, vec![released.waiter])),
+            }
+        }
+    }
+    shown
 }
 
 #[test]
@@ -133,7 +164,7 @@ fn identical_questions_are_asked_once() {
     assert_eq!(world.hear(&sent[0], answer(&sent[0], 0)), Heard::Done);
     let settled = world.settled();
     assert_eq!(settled.len(), 1);
-    assert_eq!(settled[0].waiters, (0..1000).collect::<Vec<_>>());
+    assert_eq!(outcomes(&settled), [(Ok(Rcode::NOERROR), (0..1000).collect())]);
     assert!(world.machine.is_empty());
 }
 
@@ -150,7 +181,7 @@ fn a_single_upstream_is_asked_again_each_second_and_given_four_tries() {
     }
     assert!(world.settled().is_empty());
     world.pass(500);
-    assert_eq!(outcomes(&world.settled()), [(Err(Failure::Silence), &[1][..])]);
+    assert_eq!(outcomes(&world.settled()), [(Err(Some(Failure::Silence)), vec![1])]);
     ids.sort_unstable();
     ids.dedup();
     assert_eq!(ids.len(), 4, "each try has an ID of its own");
@@ -165,7 +196,7 @@ fn an_answer_to_the_first_try_counts_after_the_second_was_sent() {
     world.pass(4000);
     assert_eq!(world.sent().len(), 3);
     world.hear(&first[0], answer(&first[0], 0));
-    assert_eq!(outcomes(&world.settled()), [(Ok(Rcode::NOERROR), &[1][..])]);
+    assert_eq!(outcomes(&world.settled()), [(Ok(Rcode::NOERROR), vec![1])]);
 }
 
 #[test]
@@ -200,7 +231,7 @@ fn a_dead_upstream_is_passed_over_and_comes_back() {
         "the first is taken for down"
     );
     world.hear(&sent[0], answer(&sent[0], 0));
-    world.pass(500);
+    world.pass(200);
     world.ask("c.example", 11);
     let sent = world.sent();
     assert_eq!(
@@ -222,12 +253,12 @@ fn failures_go_on_to_the_next_and_are_passed_on_when_all_fail() {
     let second = world.sent();
     assert_eq!(second[0].to, target(2).address, "at once");
     world.hear(&second[0], answer(&second[0], Rcode::SERVFAIL.0));
-    assert_eq!(outcomes(&world.settled()), [(Ok(Rcode::SERVFAIL), &[1][..])]);
+    assert_eq!(outcomes(&world.settled()), [(Ok(Rcode::SERVFAIL), vec![1])]);
     let mut alone = World::new(1);
     alone.ask("a.example", 1);
     let sent = alone.sent();
     alone.hear(&sent[0], answer(&sent[0], Rcode::REFUSED.0));
-    assert_eq!(outcomes(&alone.settled()), [(Ok(Rcode::REFUSED), &[1][..])]);
+    assert_eq!(outcomes(&alone.settled()), [(Ok(Rcode::REFUSED), vec![1])]);
 }
 
 #[test]
@@ -252,7 +283,7 @@ fn a_guess_makes_tcp_decide() {
     let mut by_tcp = answer(&by_stream[0], Rcode::NXDOMAIN.0);
     by_tcp[13] = b'a'; // case is forgiven by TCP
     world.hear(&by_stream[0], by_tcp);
-    assert_eq!(outcomes(&world.settled()), [(Ok(Rcode::NXDOMAIN), &[1][..])]);
+    assert_eq!(outcomes(&world.settled()), [(Ok(Rcode::NXDOMAIN), vec![1])]);
 }
 
 #[test]
@@ -266,7 +297,7 @@ fn a_datagram_after_a_guess_serves_where_tcp_does_not() {
     let by_stream = world.sent();
     world.hear(&sent[0], answer(&sent[0], 0));
     world.fail(&by_stream[0]);
-    assert_eq!(outcomes(&world.settled()), [(Ok(Rcode::NOERROR), &[1][..])]);
+    assert_eq!(outcomes(&world.settled()), [(Ok(Rcode::NOERROR), vec![1])]);
 }
 
 #[test]
@@ -320,7 +351,7 @@ fn an_upstream_without_edns_is_asked_without() {
     let again = world.sent();
     assert!(!has_opt(&again[0]));
     world.hear(&again[0], answer(&again[0], Rcode::FORMERR.0));
-    assert_eq!(outcomes(&world.settled()), [(Ok(Rcode::FORMERR), &[1][..])]);
+    assert_eq!(outcomes(&world.settled()), [(Ok(Rcode::FORMERR), vec![1])]);
 }
 
 #[test]
@@ -334,7 +365,7 @@ fn a_closed_port_is_tried_again_in_its_time() {
         assert!(world.sent().is_empty(), "not at once");
         world.pass(1000);
     }
-    assert_eq!(outcomes(&world.settled()), [(Err(Failure::Unreachable), &[1][..])]);
+    assert_eq!(outcomes(&world.settled()), [(Err(Some(Failure::Unreachable)), vec![1])]);
 }
 
 #[test]
@@ -361,7 +392,13 @@ fn a_budget_is_never_exceeded_and_clients_take_turns() {
                 .settled()
                 .into_iter()
                 .filter(|s| s.outcome.is_ok())
-                .flat_map(|settled| settled.waiters),
+                .flat_map(|settled| {
+                    settled
+                        .waiters
+                        .into_iter()
+                        .map(|released| released.waiter)
+                        .collect::<Vec<_>>()
+                }),
         );
         world.pass(1);
         pending = world.sent();
@@ -389,6 +426,241 @@ fn pending_queries_are_bounded() {
     world.hear(&sent[0], answer(&sent[0], 0));
     assert_eq!(world.sent().len(), 1, "a place is free");
     world.pass(5000);
-    assert_eq!(world.settled().len(), 20, "everybody is told in the end");
+    let told: usize = world.settled().iter().map(|settled| settled.waiters.len()).sum();
+    assert_eq!(told, 20, "everybody is told in the end");
+    world.pass(10_000);
     assert!(world.machine.is_empty());
+}
+
+#[test]
+fn a_stale_answer_is_taken_when_the_upstream_does_not_answer_in_time() {
+    let mut world = World::new(1);
+    world.ask_stale("a.example", 1, 5);
+    assert_eq!(world.sent().len(), 1, "the upstream is asked first");
+    world.pass(1799);
+    assert!(world.settled().is_empty());
+    world.pass(1);
+    assert_eq!(outcomes(&world.settled()), [(Err(None), vec![1])]);
+    assert!(
+        !world.machine.is_empty(),
+        "the question is still asked, for the cache's sake"
+    );
+}
+
+#[test]
+fn a_private_stale_answer_is_good_for_a_minute_while_others_are_answered() {
+    let mut world = World::new(1);
+    world.ask_stale("old.example", 1, 61);
+    world.ask("fine.example", 2);
+    world.pass(4499);
+    let sent = world.sent();
+    world.hear(&sent[1], answer(&sent[1], 0));
+    world.settled();
+    world.pass(1);
+    assert_eq!(outcomes(&world.settled()), [(Err(Some(Failure::Silence)), vec![1])]);
+}
+
+#[test]
+fn stale_answers_do_not_wait_in_line() {
+    let mut world = World::with_limits(
+        1,
+        Limits {
+            queries_per_second: 0,
+            pending: 1,
+        },
+    );
+    world.ask("first.example", 1);
+    world.ask_stale("stale.example", 2, 5);
+    assert_eq!(outcomes(&world.settled()), [(Err(None), vec![2])], "at once");
+    world.ask("miss.example", 3);
+    let sent = world.sent();
+    world.hear(&sent[0], answer(&sent[0], 0));
+    let next = world.sent();
+    assert!(
+        next[0].message.windows(4).any(|octets| octets == b"miss"),
+        "who waits goes before a refresh"
+    );
+    world.hear(&next[0], answer(&next[0], 0));
+    let last = world.sent();
+    assert!(
+        last[0].message.windows(5).any(|octets| octets == b"stale"),
+        "the refresh has the next turn"
+    );
+    world.settled();
+    world.hear(&last[0], answer(&last[0], 0));
+    assert_eq!(world.settled().len(), 1, "its answer is for the cache");
+}
+
+#[test]
+fn a_single_upstream_that_is_down_is_probed_and_back_at_once() {
+    let mut world = World::with_limits(
+        1,
+        Limits {
+            queries_per_second: 950,
+            pending: 180,
+        },
+    );
+    for n in 0..20 {
+        world.ask(&format!("dead{n}.example"), n);
+    }
+    world.pass(5000);
+    assert!(
+        outcomes(&world.settled())
+            .iter()
+            .all(|(outcome, _)| *outcome == Err(Some(Failure::Silence)))
+    );
+    world.sent();
+    let mut up = 0;
+    for second in 0..900 {
+        world.ask_stale(&format!("seen{}.example", second % 50), 1000 + second, 600);
+        world.ask(&format!("new{second}.example"), 5000 + second);
+        world.pass(1000);
+        up += world.sent().len();
+        let settled = world.settled();
+        let stale = outcomes(&settled)
+            .iter()
+            .filter(|(outcome, _)| *outcome == Err(None))
+            .count();
+        assert!(stale >= 1, "stale at once, however old");
+    }
+    assert!((900..=900 * 6).contains(&up), "{up} queries in 900 s");
+    for n in 0..50 {
+        world.ask(&format!("back{n}.example"), 10_000 + n);
+    }
+    world.settled();
+    let mut answered = Vec::new();
+    for _ in 0..400 {
+        world.pass(1);
+        for transmit in world.sent() {
+            world.hear(&transmit, answer(&transmit, 0));
+        }
+        let settled = world.settled();
+        answered.extend(
+            outcomes(&settled)
+                .into_iter()
+                .filter(|(o, _)| o.is_ok())
+                .flat_map(|(_, waiters)| waiters),
+        );
+    }
+    let back = answered.iter().filter(|&&waiter| waiter >= 10_000).count();
+    assert_eq!(back, 50, "all who wait are answered within 0.4 s of the return");
+}
+
+#[test]
+fn slow_names_do_not_take_every_place() {
+    let mut world = World::with_limits(
+        1,
+        Limits {
+            queries_per_second: 950,
+            pending: 36,
+        },
+    );
+    let mut open: Vec<(Instant, Transmit)> = Vec::new();
+    let mut quick_waits = Vec::new();
+    let mut asked_at = std::collections::HashMap::new();
+    for millisecond in 0..20_000u32 {
+        if millisecond % 50 == 0 {
+            world.ask(&format!("s{millisecond}.slow.example"), 1_000_000 + millisecond);
+        }
+        if millisecond % 10 == 0 {
+            world.ask(&format!("q{millisecond}.quick.example"), millisecond);
+            asked_at.insert(millisecond, world.now);
+        }
+        world.pass(1);
+        let now = world.now;
+        for transmit in world.sent() {
+            let slow = transmit.message.windows(5).any(|octets| octets == b"\x04slow");
+            open.push((now + Duration::from_millis(if slow { 4000 } else { 5 }), transmit));
+        }
+        assert!(open.len() <= 36);
+        let (due, later) = open.into_iter().partition::<Vec<_>, _>(|(at, _)| *at <= now);
+        open = later;
+        for (_, transmit) in due {
+            world.hear(&transmit, answer(&transmit, 0));
+        }
+        for (outcome, waiters) in outcomes(&world.settled()) {
+            for waiter in waiters.into_iter().filter(|waiter| *waiter < 1_000_000) {
+                assert_eq!(outcome, Ok(Rcode::NOERROR));
+                quick_waits.push(now - asked_at[&waiter]);
+            }
+        }
+    }
+    quick_waits.sort_unstable();
+    assert!(quick_waits.len() >= 1990);
+    assert!(
+        quick_waits[quick_waits.len() * 99 / 100] <= Duration::from_millis(15),
+        "{:?}",
+        quick_waits.last()
+    );
+}
+
+#[test]
+fn a_failure_is_not_asked_again_at_once() {
+    let mut world = World::new(1);
+    world.ask("broken.example", 1);
+    let sent = world.sent();
+    world.hear(&sent[0], answer(&sent[0], Rcode::SERVFAIL.0));
+    world.settled();
+    world.pass(900);
+    world.ask("broken.example", 2);
+    assert!(world.sent().is_empty());
+    assert_eq!(outcomes(&world.settled()), [(Ok(Rcode::SERVFAIL), vec![2])]);
+    world.pass(200);
+    world.ask("broken.example", 3);
+    assert_eq!(world.sent().len(), 1, "after a second it is");
+}
+
+#[test]
+fn who_got_no_turn_is_not_told_a_failure_and_keeps_the_place() {
+    let mut world = World::with_limits(
+        1,
+        Limits {
+            queries_per_second: 0,
+            pending: 1,
+        },
+    );
+    world.ask("first.example", 1);
+    let first = world.sent();
+    world.pass(4000);
+    world.hear(&first[0], answer(&first[0], 0));
+    world.ask("second.example", 2);
+    world.ask("third.example", 3);
+    world.settled();
+    world.pass(4500);
+    let settled = world.settled();
+    assert!(
+        outcomes(&settled).contains(&(Err(Some(Failure::NoTurn)), vec![3])),
+        "{:?}",
+        outcomes(&settled)
+    );
+    world.pass(500);
+    world.ask("third.example", 4);
+    let sent: Vec<_> = world.sent();
+    assert!(
+        sent.iter()
+            .any(|t| t.message.windows(5).any(|octets| octets == b"third")),
+        "its place was kept"
+    );
+}
+
+#[test]
+fn one_client_has_a_thousand_places() {
+    let mut world = World::with_limits(
+        1,
+        Limits {
+            queries_per_second: 1,
+            pending: 1,
+        },
+    );
+    for n in 0..1500 {
+        world.ask(&format!("n{n}.example"), n);
+    }
+    let turned_away = outcomes(&world.settled());
+    assert_eq!(turned_away.len(), 1);
+    assert_eq!(
+        (turned_away[0].0, turned_away[0].1.len()),
+        (Err(Some(Failure::NoTurn)), 500)
+    );
+    world.ask_from("other.example", 9999, [10, 0, 0, 2].into());
+    assert!(world.settled().is_empty(), "others have theirs");
 }

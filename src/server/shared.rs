@@ -10,7 +10,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, watch};
 
 use super::connections::Connections;
 use super::counters::Outcome;
-use crate::engine::{Chain, Client, Engine, Reason, Snapshot};
+use crate::engine::{Chain, Client, Engine, Reason, Snapshot, StaleAnswer};
 use crate::forward::Forwarding;
 use crate::sys::{LocalAddress, send_datagram};
 
@@ -37,12 +37,12 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// The state at start; `seed` is from the operating system's source of randomness.
-    pub fn new(engine: Engine, snapshot: Snapshot, seed: [u8; 32]) -> Self {
+    /// The state at start.
+    pub fn new(engine: Engine, snapshot: Snapshot, forwarding: Forwarding<Waiter>) -> Self {
         Self {
             engine,
             snapshot: ArcSwap::from_pointee(snapshot),
-            forwarding: Mutex::new(Forwarding::new(seed)),
+            forwarding: Mutex::new(forwarding),
             connections: Arc::default(),
             timers_changed: Notify::new(),
             timer_armed: AtomicU64::new(u64::MAX),
@@ -85,6 +85,7 @@ pub struct Waiter {
     pub(super) query: Box<[u8]>,
     pub(super) client: Client,
     pub(super) chain: Option<Chain>,
+    pub(super) stale: Option<StaleAnswer>,
     pub(super) deadline: Instant,
     pub(super) path: ReplyPath,
 }

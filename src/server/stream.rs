@@ -164,6 +164,10 @@ fn answer(
     };
     let outcome = match worker.answer(&snapshot, message, client, now, reply) {
         Action::Forward(forward) => return worker.forward(message, client, forward, path, now),
+        Action::AnsweredAndRefresh(source, forward) => {
+            worker.refresh(&forward, now);
+            path.deliver(reply, Outcome::Answered(source))
+        }
         Action::Dropped(reason) => Outcome::Not(reason),
         Action::Answered(source) => path.deliver(reply, Outcome::Answered(source)),
         Action::Refused(reason) => path.deliver(reply, Outcome::Not(reason)),

@@ -65,6 +65,10 @@ fn serve_batch(worker: &Rc<Worker>, socket: &Arc<std::net::UdpSocket>, batch: &m
         *outcome = match worker.answer(&snapshot, datagram.bytes, client, now, reply) {
             Action::Answered(source) => Some(Outcome::Answered(source)),
             Action::Refused(reason) | Action::Dropped(reason) => Some(Outcome::Not(reason)),
+            Action::AnsweredAndRefresh(source, forward) => {
+                worker.refresh(&forward, now);
+                Some(Outcome::Answered(source))
+            }
             Action::Forward(forward) => {
                 reply.clear();
                 let path = ReplyPath::Datagram {

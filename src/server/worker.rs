@@ -16,8 +16,8 @@ use super::listen::{BindError, Listeners, bind};
 use super::shared::{PATIENCE, ReplyPath, Shared, Waiter};
 use super::{stream, udp};
 use crate::cache::{Answer, CacheKey};
-use crate::engine::{Action, Client, Forward, Reason};
-use crate::forward::{Ask, Failure, Heard, Outbox, Settled, Transmit, TryId, Via};
+use crate::engine::{Action, Client, Forward, Reason, Settlement, Snapshot};
+use crate::forward::{Asker, Failure, Forwarding, Heard, Outbox, Question, Released, Settled, Transmit, TryId, Via};
 use crate::upstream::{FreshSockets, Received, exchange};
 
 /// How many of its own tasks a worker runs before it looks at its sockets again.
@@ -153,7 +153,7 @@ impl Worker {
     /// Asks the engine. A panic in there costs this one query.
     pub(super) fn answer(
         &self,
-        snapshot: &crate::engine::Snapshot,
+        snapshot: &Snapshot,
         bytes: &[u8],
         client: Client,
         now: Instant,
@@ -174,43 +174,36 @@ impl Worker {
         self: &Rc<Self>,
         query: &[u8],
         client: Client,
-        forward: Box<Forward>,
+        mut forward: Box<Forward>,
         path: ReplyPath,
         now: Instant,
     ) {
-        let Forward {
-            key,
-            question,
-            dnssec_ok,
-            checking_disabled,
-            rule,
-            chain,
-        } = *forward;
+        let (chain, stale) = (forward.chain.take(), forward.stale.take());
         let waiter = Waiter {
             query: query.into(),
             client,
             chain,
+            stale,
             deadline: now + PATIENCE,
             path,
         };
-        let ask = Ask {
-            key: key.as_bytes(),
-            question: &question,
-            dnssec_ok,
-            checking_disabled,
-            rule: &rule,
-            deadline: waiter.deadline,
-            client: client.address,
-            waiter,
-        };
-        self.with_forwarding(now, |forwarding, out| forwarding.ask(now, ask, out));
+        self.with_forwarding(now, |forwarding, out| {
+            forwarding.ask(now, question(&forward), asker(waiter), out)
+        });
+    }
+
+    /// Asks a question again before its answer in the cache expires.
+    pub(super) fn refresh(self: &Rc<Self>, forward: &Forward, now: Instant) {
+        self.with_forwarding(now, |forwarding, out| {
+            forwarding.refresh(now, question(forward), None, out)
+        });
     }
 
     /// Calls the state machine and carries out what it says.
     fn with_forwarding<R>(
         self: &Rc<Self>,
         now: Instant,
-        call: impl FnOnce(&mut crate::forward::Forwarding<Waiter>, &mut Outbox<Waiter>) -> R,
+        call: impl FnOnce(&mut Forwarding<Waiter>, &mut Outbox<Waiter>) -> R,
     ) -> R {
         let mut out = Outbox::default();
         let (result, next) = {
@@ -275,66 +268,51 @@ impl Worker {
             }
             Ok(answer)
         });
-        for waiter in settled.waiters {
-            self.settle_waiter(
-                &snapshot,
-                waiter,
-                outcome.as_ref().map_err(|failure| *failure),
-                now,
-                out,
-            );
+        for released in settled.waiters {
+            self.settle_waiter(&snapshot, released, &outcome, now, out);
         }
     }
 
     fn settle_waiter(
         &self,
-        snapshot: &crate::engine::Snapshot,
-        mut waiter: Waiter,
-        outcome: Result<&Arc<Answer>, Failure>,
+        snapshot: &Snapshot,
+        released: Released<Waiter>,
+        outcome: &Result<Arc<Answer>, Failure>,
         now: Instant,
         out: &mut Outbox<Waiter>,
     ) {
+        let Released { mut waiter, use_stale } = released;
+        let (chain, stale, turn) = (waiter.chain.take(), waiter.stale.take(), self.next_turn());
+        let settlement = match (&stale, outcome) {
+            (Some(stale), _) if use_stale => Settlement::Stale(&stale.answer),
+            (_, Ok(answer)) => Settlement::Answer(answer),
+            (_, Err(failure)) => Settlement::Failed(*failure),
+        };
         let mut reply = self.reply.borrow_mut();
-        let (chain, turn) = (waiter.chain.take(), self.next_turn());
         let settled = catch_unwind(AssertUnwindSafe(|| {
             self.shared.engine.settle(
                 snapshot,
                 &waiter.query,
                 waiter.client,
                 chain,
-                outcome,
+                settlement,
                 now,
                 turn,
                 &mut reply,
             )
         }));
         let outcome = match settled.unwrap_or(Action::Dropped(Reason::Fault)) {
-            Action::Forward(forward) => {
-                let Forward {
-                    key,
-                    question,
-                    dnssec_ok,
-                    checking_disabled,
-                    rule,
-                    chain,
-                } = *forward;
-                let client = waiter.client.address;
-                let deadline = waiter.deadline;
-                waiter.chain = chain;
-                let ask = Ask {
-                    key: key.as_bytes(),
-                    question: &question,
-                    dnssec_ok,
-                    checking_disabled,
-                    rule: &rule,
-                    deadline,
-                    client,
-                    waiter,
-                };
-                return self.shared.forwarding().ask(now, ask, out);
+            Action::Forward(mut forward) => {
+                (waiter.chain, waiter.stale) = (forward.chain.take(), forward.stale.take());
+                return self
+                    .shared
+                    .forwarding()
+                    .ask(now, question(&forward), asker(waiter), out);
             }
             Action::Dropped(reason) => Outcome::Not(reason),
-            Action::Answered(source) => waiter.path.deliver(&reply, Outcome::Answered(source)),
+            Action::Answered(source) | Action::AnsweredAndRefresh(source, _) => {
+                waiter.path.deliver(&reply, Outcome::Answered(source))
+            }
             Action::Refused(reason) => waiter.path.deliver(&reply, Outcome::Not(reason)),
         };
         self.counters.count(outcome);
@@ -389,7 +367,8 @@ impl Worker {
     /// Waits until nothing is in flight any more.
     async fn drain(&self) {
         let deadline = Instant::now() + DRAIN_MAX;
-        while Instant::now() < deadline && !(self.shared.forwarding().is_empty() && self.shared.connections.is_empty())
+        while Instant::now() < deadline
+            && (self.shared.forwarding().has_waiters() || !self.shared.connections.is_empty())
         {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -397,7 +376,7 @@ impl Worker {
 }
 
 fn take(
-    forwarding: &mut crate::forward::Forwarding<Waiter>,
+    forwarding: &mut Forwarding<Waiter>,
     now: Instant,
     id: TryId,
     outcome: io::Result<Vec<u8>>,
@@ -406,5 +385,26 @@ fn take(
     match outcome {
         Ok(bytes) => forwarding.heard(now, id, bytes, out),
         Err(_) => forwarding.failed(now, id, out),
+    }
+}
+
+/// The question of a forward, borrowed from it.
+fn question(forward: &Forward) -> Question<'_> {
+    Question {
+        key: forward.key.as_bytes(),
+        question: &forward.question,
+        dnssec_ok: forward.dnssec_ok,
+        checking_disabled: forward.checking_disabled,
+        tokens: &forward.tokens,
+        rule: &forward.rule,
+    }
+}
+
+fn asker(waiter: Waiter) -> Asker<Waiter> {
+    Asker {
+        client: waiter.client.address,
+        deadline: waiter.deadline,
+        stale: waiter.stale.as_ref().map(|stale| stale.limits),
+        waiter,
     }
 }

@@ -27,6 +27,8 @@ pub struct Query<'a> {
     pub qclass: u16,
     /// What the OPT record said, if there was one.
     pub edns: Option<Edns>,
+    /// The options of the OPT record, well formed.
+    options: &'a [u8],
     /// The qname in lower case, the form in which names are looked up.
     pub qname: LowerName,
 }
@@ -92,11 +94,11 @@ impl<'a> Query<'a> {
             return Err(form_error(Some(question_end)));
         }
         let edns = if header.arcount == 0 {
-            (bytes.len() == question_end).then_some(None)
+            (bytes.len() == question_end).then_some((None, &[][..]))
         } else {
             parse_additional(bytes, question_end, header.arcount)
         };
-        let edns = edns.ok_or_else(|| form_error(Some(question_end)))?;
+        let (edns, options) = edns.ok_or_else(|| form_error(Some(question_end)))?;
         if edns.is_some_and(|edns| edns.version != 0) {
             return Err(refusal(Rcode::BADVERS, None, Some(question_end), edns));
         }
@@ -109,6 +111,7 @@ impl<'a> Query<'a> {
             qtype,
             qclass,
             edns,
+            options,
             qname,
         })
     }
@@ -121,6 +124,11 @@ impl<'a> Query<'a> {
     /// The question section as it came: name (case kept), type, class.
     pub fn question(&self) -> &'a [u8] {
         self.bytes.get(HEADER_LEN..self.question_end).unwrap_or_default()
+    }
+
+    /// The options of the OPT record, well formed; empty without one.
+    pub fn options(&self) -> &'a [u8] {
+        self.options
     }
 
     /// Whether recursion is desired.
@@ -173,12 +181,14 @@ fn read_edns(bytes: &[u8], header: &Header) -> Option<Edns> {
     } else {
         read_question_end(bytes)?
     };
-    parse_additional(bytes, start, header.arcount).flatten()
+    parse_additional(bytes, start, header.arcount).and_then(|(edns, _)| edns)
 }
 
-/// Reads `count` records from `at` to the end of the message; nothing when they do not end there or are malformed.
-fn parse_additional(bytes: &[u8], at: usize, count: u16) -> Option<Option<Edns>> {
+/// Reads `count` records from `at` to the end of the message; nothing when they do not end there or are malformed. Gives
+/// what the OPT record says, and its options.
+fn parse_additional(bytes: &[u8], at: usize, count: u16) -> Option<(Option<Edns>, &[u8])> {
     let mut edns = None;
+    let mut options = &[][..];
     let mut at = at;
     for _ in 0..count {
         let fields = skip_name(bytes, at)?;
@@ -190,6 +200,7 @@ fn parse_additional(bytes: &[u8], at: usize, count: u16) -> Option<Option<Edns>>
             if edns.is_some() || !is_root || !edns::options_are_sound(data) {
                 return None;
             }
+            options = data;
             edns = Some(Edns::from_fields(
                 u16::from_be_bytes([c0, c1]),
                 u32::from_be_bytes([x0, x1, x2, x3]),
@@ -197,7 +208,7 @@ fn parse_additional(bytes: &[u8], at: usize, count: u16) -> Option<Option<Edns>>
         }
         at = fields + 10 + len;
     }
-    (at == bytes.len()).then_some(edns)
+    (at == bytes.len()).then_some((edns, options))
 }
 
 /// A name in lower case wire form on the stack.

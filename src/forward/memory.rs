@@ -1,0 +1,131 @@
+//! What is remembered of questions for a short while: that they failed, and which zones are slow.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Failures and zones remembered at once.
+const REMEMBERED_MAX: usize = 10_000;
+/// How long a first failure is remembered (RFC 9520 §3.2: at least 1 s), and the longest.
+const FAILURE_FIRST: Duration = Duration::from_secs(1);
+const FAILURE_MAX: Duration = Duration::from_secs(5);
+/// How long a zone is taken for slow after a slow answer.
+const SLOW_FOR: Duration = Duration::from_secs(30);
+
+/// A failure: the upstream's own answer that says so, or silence.
+#[derive(Debug, Clone)]
+pub(super) struct Failed {
+    pub(super) answer: Option<Arc<[u8]>>,
+    until: Instant,
+    span: Duration,
+}
+
+/// Questions that failed a moment ago: they are not asked again at once (RFC 9520).
+#[derive(Debug, Default)]
+pub(super) struct FailureMemory(HashMap<Box<[u8]>, Failed, foldhash::fast::RandomState>);
+
+impl FailureMemory {
+    /// Remembers a failure: 1 s the first time, twice as long each time it follows the one before, at most 5 s.
+    pub(super) fn remember(&mut self, key: &[u8], answer: Option<Arc<[u8]>>, now: Instant) {
+        if self.0.len() >= REMEMBERED_MAX {
+            self.0.retain(|_, failed| failed.until > now);
+            if self.0.len() >= REMEMBERED_MAX {
+                return;
+            }
+        }
+        let before = self.0.get(key).filter(|failed| failed.until + FAILURE_MAX > now);
+        let span = before.map_or(FAILURE_FIRST, |failed| (failed.span * 2).min(FAILURE_MAX));
+        self.0.insert(
+            key.into(),
+            Failed {
+                answer,
+                until: now + span,
+                span,
+            },
+        );
+    }
+
+    /// The failure of a question, if it is still remembered.
+    pub(super) fn recall(&self, key: &[u8], now: Instant) -> Option<&Failed> {
+        self.0.get(key).filter(|failed| failed.until > now)
+    }
+
+    /// A question was answered.
+    pub(super) fn forget(&mut self, key: &[u8]) {
+        if !self.0.is_empty() {
+            self.0.remove(key);
+        }
+    }
+}
+
+/// Zones whose names an upstream is slow to answer. A name's zone is taken to be its parent.
+#[derive(Debug, Default)]
+pub(super) struct SlowZones(HashMap<Box<[u8]>, Instant, foldhash::fast::RandomState>);
+
+impl SlowZones {
+    pub(super) fn note(&mut self, question: &[u8], now: Instant) {
+        if self.0.len() >= REMEMBERED_MAX {
+            self.0.retain(|_, until| *until > now);
+        }
+        if self.0.len() < REMEMBERED_MAX {
+            self.0.insert(zone_of(question).into(), now + SLOW_FOR);
+        }
+    }
+
+    pub(super) fn forget(&mut self, question: &[u8]) {
+        if !self.0.is_empty() {
+            self.0.remove(&*zone_of(question));
+        }
+    }
+
+    pub(super) fn holds(&self, question: &[u8], now: Instant) -> bool {
+        !self.0.is_empty() && self.0.get(&*zone_of(question)).is_some_and(|until| *until > now)
+    }
+}
+
+/// The name above a question's name, lower case.
+fn zone_of(question: &[u8]) -> Vec<u8> {
+    let name = question.get(..question.len().saturating_sub(4)).unwrap_or_default();
+    crate::wire::name::parent(name).unwrap_or_default().to_ascii_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_are_remembered_longer_each_time() {
+        #[expect(clippy::disallowed_methods, reason = "a start for the hand-moved clock")]
+        let mut now = Instant::now();
+        let mut memory = FailureMemory::default();
+        for seconds in [1, 2, 4, 5, 5] {
+            memory.remember(b"q", None, now);
+            assert!(
+                memory
+                    .recall(b"q", now + Duration::from_secs(seconds) - Duration::from_millis(1))
+                    .is_some()
+            );
+            now += Duration::from_secs(seconds);
+            assert!(memory.recall(b"q", now).is_none(), "after {seconds} s");
+        }
+        memory.forget(b"q");
+        memory.remember(b"q", None, now);
+        assert!(
+            memory.recall(b"q", now + Duration::from_secs(1)).is_none(),
+            "an answer starts anew"
+        );
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        #[expect(clippy::disallowed_methods, reason = "a start for the hand-moved clock")]
+        let now = Instant::now();
+        let mut memory = FailureMemory::default();
+        let mut zones = SlowZones::default();
+        for n in 0..(REMEMBERED_MAX as u32 * 2) {
+            memory.remember(&n.to_be_bytes(), None, now);
+            zones.note(&[&[1, b'a', 4][..], &n.to_be_bytes(), &[0, 0, 1, 0, 1]].concat(), now);
+        }
+        assert_eq!((memory.0.len(), zones.0.len()), (REMEMBERED_MAX, REMEMBERED_MAX));
+    }
+}
