@@ -30,14 +30,22 @@ pub(crate) struct Query {
 impl Query {
     /// `name TYPE`, the case of its letters kept.
     pub(crate) fn new(question: &str) -> Self {
-        let (name, kind) = question.split_once(' ').unwrap_or_else(|| panic!("name TYPE, not {question:?}"));
+        let (name, kind) = question
+            .split_once(' ')
+            .unwrap_or_else(|| panic!("name TYPE, not {question:?}"));
         Self {
             name: dns::name(name),
             qtype: dns::rtype(kind),
             class: 1,
             id: next_id(),
             flags: dns::RD,
-            opt: Some(Opt { size: 1232, rcode_high: 0, version: 0, flags: 0, options: Vec::new() }),
+            opt: Some(Opt {
+                size: 1232,
+                rcode_high: 0,
+                version: 0,
+                flags: 0,
+                options: Vec::new(),
+            }),
             tcp: false,
             from: None,
             patience: PATIENCE,
@@ -137,8 +145,17 @@ impl Query {
         let start = Instant::now();
         let bytes = self.send_at(server)?;
         match self.check(&bytes) {
-            Ok(message) => Some(Got { query: self.clone(), message, bytes, took: start.elapsed() }),
-            Err(why) => panic!("{why}\nasked\n{}got\n{}", dns::show(&self.bytes()), dns::show(&bytes)),
+            Ok(message) => Some(Got {
+                query: self.clone(),
+                message,
+                bytes,
+                took: start.elapsed(),
+            }),
+            Err(why) => panic!(
+                "{why}\nasked\n{}got\n{}",
+                dns::show(&self.bytes()),
+                dns::show(&bytes)
+            ),
         }
     }
 
@@ -160,15 +177,29 @@ impl Query {
         let message = Message::parse(bytes)?;
         let judge = hickory_proto::op::Message::read(&mut BinDecoder::new(bytes))
             .map_err(|error| format!("hickory-proto cannot read it: {error}"))?;
-        let sections = [judge.answers.len(), judge.authorities.len(), judge.additionals.len()];
-        if sections != [message.answers.len(), message.authorities.len(), message.additionals.len()] {
+        let sections = [
+            judge.answers.len(),
+            judge.authorities.len(),
+            judge.additionals.len(),
+        ];
+        if sections
+            != [
+                message.answers.len(),
+                message.authorities.len(),
+                message.additionals.len(),
+            ]
+        {
             return Err(format!("hickory-proto counts {sections:?}"));
         }
         if message.id != self.id {
             return Err(format!("ID {} instead of {}", message.id, self.id));
         }
-        if message.flags & (dns::QR | 0x7800 | dns::RD) != dns::QR | self.flags & (0x7800 | dns::RD) {
-            return Err(format!("flags {:#06x} to a query of {:#06x}", message.flags, self.flags));
+        if message.flags & (dns::QR | 0x7800 | dns::RD) != dns::QR | self.flags & (0x7800 | dns::RD)
+        {
+            return Err(format!(
+                "flags {:#06x} to a query of {:#06x}",
+                message.flags, self.flags
+            ));
         }
         if message.flags & 0x0040 != 0 {
             return Err("the reserved bit Z is set (RFC 1035 §4.1.1)".to_owned());
@@ -176,7 +207,8 @@ impl Query {
         let [question] = message.questions.as_slice() else {
             return Err(format!("{} questions", message.questions.len()));
         };
-        if (&question.name, question.qtype, question.class) != (&self.name, self.qtype, self.class) {
+        if (&question.name, question.qtype, question.class) != (&self.name, self.qtype, self.class)
+        {
             return Err("the question is not echoed as asked".to_owned());
         }
         if self.opt.is_none() && message.opt.is_some() {
@@ -186,13 +218,19 @@ impl Query {
             return Err("no OPT record although asked with one (RFC 6891 §6.1.1)".to_owned());
         }
         if !self.tcp && bytes.len() > self.limit() {
-            return Err(format!("{} octets over UDP, {} are allowed", bytes.len(), self.limit()));
+            return Err(format!(
+                "{} octets over UDP, {} are allowed",
+                bytes.len(),
+                self.limit()
+            ));
         }
         Ok(message)
     }
 
     fn limit(&self) -> usize {
-        self.opt.as_ref().map_or(512, |opt| usize::from(opt.size.clamp(512, 4096)))
+        self.opt
+            .as_ref()
+            .map_or(512, |opt| usize::from(opt.size.clamp(512, 4096)))
     }
 }
 
@@ -205,7 +243,11 @@ fn next_id() -> u16 {
 
 /// A UDP socket that hears `server` alone.
 pub(crate) fn client(from: Option<IpAddr>, server: SocketAddr) -> UdpSocket {
-    let any = if server.is_ipv4() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { "::1".parse().unwrap() };
+    let any = if server.is_ipv4() {
+        IpAddr::V4(Ipv4Addr::LOCALHOST)
+    } else {
+        "::1".parse().unwrap()
+    };
     let socket = UdpSocket::bind((from.unwrap_or(any), 0)).unwrap();
     socket.connect(server).unwrap();
     socket
@@ -224,8 +266,15 @@ pub(crate) fn receive(socket: &UdpSocket, patience: Duration) -> Option<Vec<u8>>
 
 /// A TCP connection from a given address.
 pub(crate) fn connect(from: Option<IpAddr>, server: SocketAddr) -> TcpStream {
-    let Some(ip) = from else { return TcpStream::connect(server).unwrap() };
-    let socket = socket2::Socket::new(socket2::Domain::for_address(server), socket2::Type::STREAM, None).unwrap();
+    let Some(ip) = from else {
+        return TcpStream::connect(server).unwrap();
+    };
+    let socket = socket2::Socket::new(
+        socket2::Domain::for_address(server),
+        socket2::Type::STREAM,
+        None,
+    )
+    .unwrap();
     socket.bind(&SocketAddr::from((ip, 0)).into()).unwrap();
     socket.connect(&server.into()).unwrap();
     socket.into()
@@ -258,19 +307,28 @@ impl Got {
     #[track_caller]
     fn ensure(&self, good: bool, what: impl FnOnce() -> String) -> &Self {
         if !good {
-            panic!("{}\nasked\n{}got\n{}", what(), dns::show(&self.query.bytes()), self.message);
+            panic!(
+                "{}\nasked\n{}got\n{}",
+                what(),
+                dns::show(&self.query.bytes()),
+                self.message
+            );
         }
         self
     }
 
     #[track_caller]
     pub(crate) fn rcode(&self, rcode: &str) -> &Self {
-        self.ensure(self.message.rcode() == dns::rcode(rcode), || format!("rcode {rcode} expected"))
+        self.ensure(self.message.rcode() == dns::rcode(rcode), || {
+            format!("rcode {rcode} expected")
+        })
     }
 
     #[track_caller]
     fn flag(&self, flag: u16, set: bool, name: &str) -> &Self {
-        self.ensure(self.message.has(flag) == set, || format!("{name} expected to be {set}"))
+        self.ensure(self.message.has(flag) == set, || {
+            format!("{name} expected to be {set}")
+        })
     }
 
     #[track_caller]
@@ -317,7 +375,13 @@ impl Got {
     #[track_caller]
     pub(crate) fn answer(&self, line: &str) -> &Self {
         let expected = dns::record(line);
-        self.ensure(self.message.answers.iter().any(|record| record.is(&expected)), || format!("no answer {line}"))
+        self.ensure(
+            self.message
+                .answers
+                .iter()
+                .any(|record| record.is(&expected)),
+            || format!("no answer {line}"),
+        )
     }
 
     /// The answer section is exactly this, in this order.
@@ -336,7 +400,9 @@ impl Got {
             let place = got.iter().position(|record| record.is(&expected));
             place.map(|at| got.remove(at)).is_some()
         });
-        self.ensure(complete && got.is_empty(), || format!("answers expected:\n{}", joined(lines)))
+        self.ensure(complete && got.is_empty(), || {
+            format!("answers expected:\n{}", joined(lines))
+        })
     }
 
     #[track_caller]
@@ -366,11 +432,17 @@ impl Got {
             && soa[0].name.eq_ignore_ascii_case(&expected)
             && soa[0].ttl == ttl
             && soa[0].rdata[soa[0].rdata.len() - 4..] == ttl.to_be_bytes();
-        self.ensure(good, || format!("one SOA of {owner} with TTL and minimum {ttl} expected in authority"))
+        self.ensure(good, || {
+            format!("one SOA of {owner} with TTL and minimum {ttl} expected in authority")
+        })
     }
 
     fn soas(&self) -> Vec<&Record> {
-        self.message.authorities.iter().filter(|record| record.rtype == 6).collect()
+        self.message
+            .authorities
+            .iter()
+            .filter(|record| record.rtype == 6)
+            .collect()
     }
 
     /// NODATA from the table (RFC 2308 §2.2): nothing but the SOA of `owner`.
@@ -388,23 +460,37 @@ impl Got {
     /// The extended errors' codes hold this one.
     #[track_caller]
     pub(crate) fn ede(&self, code: u16) -> &Self {
-        let codes: Vec<u16> = self.extended_errors().into_iter().map(|(code, _)| code).collect();
-        self.ensure(codes.contains(&code), || format!("extended error {code} expected, there are {codes:?}"))
+        let codes: Vec<u16> = self
+            .extended_errors()
+            .into_iter()
+            .map(|(code, _)| code)
+            .collect();
+        self.ensure(codes.contains(&code), || {
+            format!("extended error {code} expected, there are {codes:?}")
+        })
     }
 
     /// Some extended error is there (RFC 8914): every refusal and failure of our own says why.
     #[track_caller]
     pub(crate) fn some_ede(&self) -> &Self {
-        self.ensure(!self.extended_errors().is_empty(), || "an extended error expected".to_owned())
+        self.ensure(!self.extended_errors().is_empty(), || {
+            "an extended error expected".to_owned()
+        })
     }
 
     #[track_caller]
     pub(crate) fn no_ede(&self) -> &Self {
-        self.ensure(self.extended_errors().is_empty(), || "no extended error expected".to_owned())
+        self.ensure(self.extended_errors().is_empty(), || {
+            "no extended error expected".to_owned()
+        })
     }
 
     pub(crate) fn extended_errors(&self) -> Vec<(u16, String)> {
-        self.message.opt.as_ref().map(Opt::extended_errors).unwrap_or_default()
+        self.message
+            .opt
+            .as_ref()
+            .map(Opt::extended_errors)
+            .unwrap_or_default()
     }
 
     #[track_caller]
@@ -415,20 +501,30 @@ impl Got {
 
     #[track_caller]
     pub(crate) fn within(&self, limit: Duration) -> &Self {
-        self.ensure(self.took <= limit, || format!("took {:?}, {limit:?} are allowed", self.took))
+        self.ensure(self.took <= limit, || {
+            format!("took {:?}, {limit:?} are allowed", self.took)
+        })
     }
 
     #[track_caller]
     pub(crate) fn not_before(&self, least: Duration) -> &Self {
-        self.ensure(self.took >= least, || format!("took {:?}, not before {least:?} expected", self.took))
+        self.ensure(self.took >= least, || {
+            format!("took {:?}, not before {least:?} expected", self.took)
+        })
     }
 }
 
 fn same_in_order<S: AsRef<str>>(records: &[Record], lines: &[S]) -> bool {
     records.len() == lines.len()
-        && records.iter().zip(lines).all(|(record, line)| record.is(&dns::record(line.as_ref())))
+        && records
+            .iter()
+            .zip(lines)
+            .all(|(record, line)| record.is(&dns::record(line.as_ref())))
 }
 
 fn joined<S: AsRef<str>>(lines: &[S]) -> String {
-    lines.iter().map(|line| format!("  {}\n", line.as_ref())).collect()
+    lines
+        .iter()
+        .map(|line| format!("  {}\n", line.as_ref()))
+        .collect()
 }

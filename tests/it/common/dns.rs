@@ -96,21 +96,35 @@ const RCODES: &[(u16, &str)] = &[
 /// The number of a type, from its mnemonic or `TYPE123`.
 pub(crate) fn rtype(text: &str) -> u16 {
     TYPES.iter().find(|(_, name)| *name == text).map_or_else(
-        || text.strip_prefix("TYPE").and_then(|n| n.parse().ok()).unwrap_or_else(|| panic!("no such type: {text}")),
+        || {
+            text.strip_prefix("TYPE")
+                .and_then(|n| n.parse().ok())
+                .unwrap_or_else(|| panic!("no such type: {text}"))
+        },
         |(n, _)| *n,
     )
 }
 
 pub(crate) fn show_type(rtype: u16) -> String {
-    TYPES.iter().find(|(n, _)| *n == rtype).map_or_else(|| format!("TYPE{rtype}"), |(_, name)| (*name).to_owned())
+    TYPES
+        .iter()
+        .find(|(n, _)| *n == rtype)
+        .map_or_else(|| format!("TYPE{rtype}"), |(_, name)| (*name).to_owned())
 }
 
 pub(crate) fn rcode(text: &str) -> u16 {
-    RCODES.iter().find(|(_, name)| *name == text).unwrap_or_else(|| panic!("no such rcode: {text}")).0
+    RCODES
+        .iter()
+        .find(|(_, name)| *name == text)
+        .unwrap_or_else(|| panic!("no such rcode: {text}"))
+        .0
 }
 
 pub(crate) fn show_rcode(rcode: u16) -> String {
-    RCODES.iter().find(|(n, _)| *n == rcode).map_or_else(|| format!("RCODE{rcode}"), |(_, name)| (*name).to_owned())
+    RCODES
+        .iter()
+        .find(|(n, _)| *n == rcode)
+        .map_or_else(|| format!("RCODE{rcode}"), |(_, name)| (*name).to_owned())
 }
 
 /// Presentation form (RFC 1035 §5.1, with `\DDD` and `\X`) to uncompressed wire form, always absolute.
@@ -129,7 +143,12 @@ pub(crate) fn name(text: &str) -> Vec<u8> {
                 let first = bytes.next().expect("something after the backslash");
                 if first.is_ascii_digit() {
                     let digits = [first, bytes.next().unwrap(), bytes.next().unwrap()];
-                    label.push(std::str::from_utf8(&digits).unwrap().parse().expect("three decimal digits"));
+                    label.push(
+                        std::str::from_utf8(&digits)
+                            .unwrap()
+                            .parse()
+                            .expect("three decimal digits"),
+                    );
                 } else {
                     label.push(first);
                 }
@@ -168,7 +187,11 @@ pub(crate) fn show_name(wire: &[u8]) -> String {
     if text.len() > 1 {
         text.pop();
     }
-    if text.is_empty() { ".".to_owned() } else { text }
+    if text.is_empty() {
+        ".".to_owned()
+    } else {
+        text
+    }
 }
 
 /// `owner TTL IN TYPE data...`. A TTL of `*` reads as `u32::MAX`, which [`Record::is`] takes as "any".
@@ -176,8 +199,12 @@ pub(crate) fn record(text: &str) -> Record {
     let mut words = text.splitn(5, ' ').map(str::trim);
     let owner = words.next().unwrap_or_default();
     let ttl = words.next().unwrap_or_else(|| panic!("no TTL in {text:?}"));
-    let class = words.next().unwrap_or_else(|| panic!("no class in {text:?}"));
-    let kind = words.next().unwrap_or_else(|| panic!("no type in {text:?}"));
+    let class = words
+        .next()
+        .unwrap_or_else(|| panic!("no class in {text:?}"));
+    let kind = words
+        .next()
+        .unwrap_or_else(|| panic!("no type in {text:?}"));
     let data = words.next().unwrap_or_default();
     Record {
         name: name(owner),
@@ -187,7 +214,11 @@ pub(crate) fn record(text: &str) -> Record {
             "CH" => 3,
             other => panic!("class {other} in {text:?}"),
         },
-        ttl: if ttl == "*" { u32::MAX } else { ttl.parse().unwrap_or_else(|_| panic!("TTL in {text:?}")) },
+        ttl: if ttl == "*" {
+            u32::MAX
+        } else {
+            ttl.parse().unwrap_or_else(|_| panic!("TTL in {text:?}"))
+        },
         rdata: rdata(rtype(kind), data),
     }
 }
@@ -195,32 +226,59 @@ pub(crate) fn record(text: &str) -> Record {
 /// Record data in presentation form, or `\# LENGTH HEX` (RFC 3597 §5), to wire form.
 pub(crate) fn rdata(rtype: u16, text: &str) -> Vec<u8> {
     if let Some(generic) = text.strip_prefix("\\#") {
-        let (length, hex) = generic.trim().split_once(' ').unwrap_or((generic.trim(), ""));
+        let (length, hex) = generic
+            .trim()
+            .split_once(' ')
+            .unwrap_or_else(|| (generic.trim(), ""));
         let digits: Vec<u8> = hex.bytes().filter(|b| !b.is_ascii_whitespace()).collect();
         let data: Vec<u8> = digits
             .chunks(2)
-            .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).expect("hex digits"))
+            .map(|pair| {
+                u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).expect("hex digits")
+            })
             .collect();
         assert_eq!(data.len().to_string(), length, "length in {text:?}");
         return data;
     }
     let words: Vec<&str> = text.split_whitespace().collect();
     match rtype {
-        1 => text.parse::<std::net::Ipv4Addr>().unwrap_or_else(|_| panic!("IPv4: {text}")).octets().to_vec(),
-        28 => text.parse::<std::net::Ipv6Addr>().unwrap_or_else(|_| panic!("IPv6: {text}")).octets().to_vec(),
+        1 => text
+            .parse::<std::net::Ipv4Addr>()
+            .unwrap_or_else(|_| panic!("IPv4: {text}"))
+            .octets()
+            .to_vec(),
+        28 => text
+            .parse::<std::net::Ipv6Addr>()
+            .unwrap_or_else(|_| panic!("IPv6: {text}"))
+            .octets()
+            .to_vec(),
         2 | 5 | 12 | 39 => name(text),
         6 => {
             let mut data = [name(words[0]), name(words[1])].concat();
             for number in &words[2..7] {
-                data.extend(number.parse::<u32>().expect("a number of the SOA").to_be_bytes());
+                data.extend(
+                    number
+                        .parse::<u32>()
+                        .expect("a number of the SOA")
+                        .to_be_bytes(),
+                );
             }
             data
         }
-        15 => [words[0].parse::<u16>().unwrap().to_be_bytes().to_vec(), name(words[1])].concat(),
+        15 => [
+            words[0].parse::<u16>().unwrap().to_be_bytes().to_vec(),
+            name(words[1]),
+        ]
+        .concat(),
         33 => {
             let mut data = Vec::new();
             for number in &words[..3] {
-                data.extend(number.parse::<u16>().expect("a number of the SRV").to_be_bytes());
+                data.extend(
+                    number
+                        .parse::<u16>()
+                        .expect("a number of the SRV")
+                        .to_be_bytes(),
+                );
             }
             data.extend(name(words[3]));
             data
@@ -255,7 +313,11 @@ impl Record {
         self.name.eq_ignore_ascii_case(&other.name)
             && self.rtype == other.rtype
             && self.class == other.class
-            && if lower { self.rdata.eq_ignore_ascii_case(&other.rdata) } else { self.rdata == other.rdata }
+            && if lower {
+                self.rdata.eq_ignore_ascii_case(&other.rdata)
+            } else {
+                self.rdata == other.rdata
+            }
     }
 
     /// Wire form; `compress` is a name in the message that may be pointed at, and where it stands.
@@ -276,7 +338,9 @@ impl Record {
         let data = &self.rdata;
         match (self.rtype, data.len()) {
             (1, 4) => std::net::Ipv4Addr::new(data[0], data[1], data[2], data[3]).to_string(),
-            (28, 16) => std::net::Ipv6Addr::from(<[u8; 16]>::try_from(data.as_slice()).unwrap()).to_string(),
+            (28, 16) => {
+                std::net::Ipv6Addr::from(<[u8; 16]>::try_from(data.as_slice()).unwrap()).to_string()
+            }
             (2 | 5 | 12 | 39, 1..) => show_name(data),
             (6, 22..) => {
                 let mname = name_end(data, 0);
@@ -285,7 +349,12 @@ impl Record {
                     .chunks(4)
                     .map(|four| u32::from_be_bytes(four.try_into().unwrap()).to_string())
                     .collect();
-                format!("{} {} {}", show_name(data), show_name(&data[mname..]), numbers.join(" "))
+                format!(
+                    "{} {} {}",
+                    show_name(data),
+                    show_name(&data[mname..]),
+                    numbers.join(" ")
+                )
             }
             _ => {
                 let hex: String = data.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -304,12 +373,20 @@ fn name_end(data: &[u8], mut at: usize) -> usize {
 
 impl fmt::Display for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let class = if self.class == 1 { "IN".to_owned() } else { format!("CLASS{}", self.class) };
+        let class = if self.class == 1 {
+            "IN".to_owned()
+        } else {
+            format!("CLASS{}", self.class)
+        };
         write!(
             f,
             "{} {} {class} {} {}",
             show_name(&self.name),
-            if self.ttl == u32::MAX { "*".to_owned() } else { self.ttl.to_string() },
+            if self.ttl == u32::MAX {
+                "*".to_owned()
+            } else {
+                self.ttl.to_string()
+            },
             show_type(self.rtype),
             self.show_data()
         )
@@ -330,7 +407,10 @@ impl Opt {
             .filter(|(code, _)| *code == 15)
             .map(|(_, data)| {
                 assert!(data.len() >= 2, "an extended error shorter than its code");
-                (u16::from_be_bytes([data[0], data[1]]), String::from_utf8_lossy(&data[2..]).into_owned())
+                (
+                    u16::from_be_bytes([data[0], data[1]]),
+                    String::from_utf8_lossy(&data[2..]).into_owned(),
+                )
             })
             .collect()
     }
@@ -369,7 +449,11 @@ impl Message {
         let counts = [reader.u16()?, reader.u16()?, reader.u16()?, reader.u16()?];
         let mut questions = Vec::new();
         for _ in 0..counts[0] {
-            questions.push(Question { name: reader.name()?, qtype: reader.u16()?, class: reader.u16()? });
+            questions.push(Question {
+                name: reader.name()?,
+                qtype: reader.u16()?,
+                class: reader.u16()?,
+            });
         }
         let mut opt = None;
         let mut sections = [Vec::new(), Vec::new(), Vec::new()];
@@ -387,15 +471,29 @@ impl Message {
             }
         }
         if reader.at != bytes.len() {
-            return Err(format!("{} octets after the last record", bytes.len() - reader.at));
+            return Err(format!(
+                "{} octets after the last record",
+                bytes.len() - reader.at
+            ));
         }
         let [answers, authorities, additionals] = sections;
-        Ok(Self { id, flags, questions, answers, authorities, additionals, opt })
+        Ok(Self {
+            id,
+            flags,
+            questions,
+            answers,
+            authorities,
+            additionals,
+            opt,
+        })
     }
 }
 
 fn read_opt(record: &Record) -> Result<Opt, String> {
-    let mut reader = Reader { bytes: &record.rdata, at: 0 };
+    let mut reader = Reader {
+        bytes: &record.rdata,
+        at: 0,
+    };
     let mut options = Vec::new();
     while reader.at < record.rdata.len() {
         let code = reader.u16()?;
@@ -403,7 +501,13 @@ fn read_opt(record: &Record) -> Result<Opt, String> {
         options.push((code, reader.take(length)?.to_vec()));
     }
     let [rcode_high, version, high, low] = record.ttl.to_be_bytes();
-    Ok(Opt { size: record.class, rcode_high, version, flags: u16::from_be_bytes([high, low]), options })
+    Ok(Opt {
+        size: record.class,
+        rcode_high,
+        version,
+        flags: u16::from_be_bytes([high, low]),
+        options,
+    })
 }
 
 struct Reader<'a> {
@@ -413,7 +517,10 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn take(&mut self, length: usize) -> Result<&'a [u8], String> {
-        let taken = self.bytes.get(self.at..self.at + length).ok_or_else(|| format!("ends at {}", self.at))?;
+        let taken = self
+            .bytes
+            .get(self.at..self.at + length)
+            .ok_or_else(|| format!("ends at {}", self.at))?;
         self.at += length;
         Ok(taken)
     }
@@ -423,7 +530,8 @@ impl<'a> Reader<'a> {
     }
 
     fn u32(&mut self) -> Result<u32, String> {
-        self.take(4).map(|four| u32::from_be_bytes(four.try_into().unwrap()))
+        self.take(4)
+            .map(|four| u32::from_be_bytes(four.try_into().unwrap()))
     }
 
     fn name(&mut self) -> Result<Vec<u8>, String> {
@@ -432,7 +540,10 @@ impl<'a> Reader<'a> {
         let mut limit = self.at;
         let mut jumped = false;
         loop {
-            let length = *self.bytes.get(at).ok_or_else(|| format!("name runs out at {at}"))? as usize;
+            let length = *self
+                .bytes
+                .get(at)
+                .ok_or_else(|| format!("name runs out at {at}"))? as usize;
             match length {
                 0 => {
                     wire.push(0);
@@ -442,12 +553,18 @@ impl<'a> Reader<'a> {
                     break;
                 }
                 1..64 => {
-                    let label = self.bytes.get(at..=at + length).ok_or_else(|| format!("label runs out at {at}"))?;
+                    let label = self
+                        .bytes
+                        .get(at..=at + length)
+                        .ok_or_else(|| format!("label runs out at {at}"))?;
                     wire.extend_from_slice(label);
                     at += length + 1;
                 }
                 192.. => {
-                    let low = *self.bytes.get(at + 1).ok_or_else(|| format!("pointer runs out at {at}"))?;
+                    let low = *self
+                        .bytes
+                        .get(at + 1)
+                        .ok_or_else(|| format!("pointer runs out at {at}"))?;
                     let target = (length & 0x3f) << 8 | low as usize;
                     if target >= limit {
                         return Err(format!("pointer at {at} goes to {target}, not back"));
@@ -462,7 +579,11 @@ impl<'a> Reader<'a> {
                 other => return Err(format!("label type {other:#x} at {at}")),
             }
         }
-        if wire.len() > 255 { Err("name longer than 255 octets".to_owned()) } else { Ok(wire) }
+        if wire.len() > 255 {
+            Err("name longer than 255 octets".to_owned())
+        } else {
+            Ok(wire)
+        }
     }
 
     fn record(&mut self) -> Result<Record, String> {
@@ -487,34 +608,76 @@ impl<'a> Reader<'a> {
             _ => self.take(length)?.to_vec(),
         };
         if self.at != end {
-            return Err(format!("{} data of {} does not fill its length", show_type(rtype), show_name(&name)));
+            return Err(format!(
+                "{} data of {} does not fill its length",
+                show_type(rtype),
+                show_name(&name)
+            ));
         }
-        Ok(Record { name, rtype, class, ttl, rdata })
+        Ok(Record {
+            name,
+            rtype,
+            class,
+            ttl,
+            rdata,
+        })
     }
 }
 
 impl fmt::Display for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let flags: String = [("qr", QR), ("aa", AA), ("tc", TC), ("rd", RD), ("ra", RA), ("ad", AD), ("cd", CD)]
-            .iter()
-            .filter(|(_, bit)| self.has(*bit))
-            .map(|(name, _)| format!(" {name}"))
-            .collect();
+        let flags: String = [
+            ("qr", QR),
+            ("aa", AA),
+            ("tc", TC),
+            ("rd", RD),
+            ("ra", RA),
+            ("ad", AD),
+            ("cd", CD),
+        ]
+        .iter()
+        .filter(|(_, bit)| self.has(*bit))
+        .map(|(name, _)| format!(" {name}"))
+        .collect();
         let opcode = self.flags >> 11 & 0xf;
-        writeln!(f, ";; {} id {} opcode {opcode} flags{flags}", show_rcode(self.rcode()), self.id)?;
+        writeln!(
+            f,
+            ";; {} id {} opcode {opcode} flags{flags}",
+            show_rcode(self.rcode()),
+            self.id
+        )?;
         if let Some(opt) = &self.opt {
-            writeln!(f, ";; EDNS version {} size {} flags {:#06x}", opt.version, opt.size, opt.flags)?;
+            writeln!(
+                f,
+                ";; EDNS version {} size {} flags {:#06x}",
+                opt.version, opt.size, opt.flags
+            )?;
             for (code, data) in &opt.options {
-                writeln!(f, ";;   option {code}: {data:02x?} {:?}", String::from_utf8_lossy(data))?;
+                writeln!(
+                    f,
+                    ";;   option {code}: {data:02x?} {:?}",
+                    String::from_utf8_lossy(data)
+                )?;
             }
         }
         for question in &self.questions {
-            let class = if question.class == 1 { "IN".to_owned() } else { format!("CLASS{}", question.class) };
-            writeln!(f, ";{} {class} {}", show_name(&question.name), show_type(question.qtype))?;
+            let class = if question.class == 1 {
+                "IN".to_owned()
+            } else {
+                format!("CLASS{}", question.class)
+            };
+            writeln!(
+                f,
+                ";{} {class} {}",
+                show_name(&question.name),
+                show_type(question.qtype)
+            )?;
         }
-        for (title, records) in
-            [("ANSWER", &self.answers), ("AUTHORITY", &self.authorities), ("ADDITIONAL", &self.additionals)]
-        {
+        for (title, records) in [
+            ("ANSWER", &self.answers),
+            ("AUTHORITY", &self.authorities),
+            ("ADDITIONAL", &self.additionals),
+        ] {
             if !records.is_empty() {
                 writeln!(f, ";; {title}")?;
             }
@@ -530,7 +693,10 @@ impl fmt::Display for Message {
 pub(crate) fn show(bytes: &[u8]) -> String {
     match Message::parse(bytes) {
         Ok(message) => message.to_string(),
-        Err(why) => format!(";; unreadable ({why}), {} octets: {bytes:02x?}\n", bytes.len()),
+        Err(why) => format!(
+            ";; unreadable ({why}), {} octets: {bytes:02x?}\n",
+            bytes.len()
+        ),
     }
 }
 
@@ -556,6 +722,9 @@ mod tests {
         let message = Message::parse(&bytes).expect("readable");
         assert_eq!(message.answers, [soa, mx]);
         bytes.push(0);
-        assert!(Message::parse(&bytes).is_err(), "left over octets are not overlooked");
+        assert!(
+            Message::parse(&bytes).is_err(),
+            "left over octets are not overlooked"
+        );
     }
 }

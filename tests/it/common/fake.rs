@@ -29,7 +29,6 @@ pub(crate) struct Seen {
     pub(crate) at: Instant,
     pub(crate) transport: Transport,
     pub(crate) source: SocketAddr,
-    pub(crate) bytes: Vec<u8>,
     pub(crate) message: Message,
 }
 
@@ -96,7 +95,9 @@ impl Answer {
 
     /// NXDOMAIN or NODATA as a private zone says it.
     pub(crate) fn negative(rcode: &str, zone: &str) -> Self {
-        Self::of(&[]).rcode(rcode).authority(&[&format!("{zone} 3600 IN SOA {AZURE_SOA}")])
+        Self::of(&[])
+            .rcode(rcode)
+            .authority(&[&format!("{zone} 3600 IN SOA {AZURE_SOA}")])
     }
 
     pub(crate) fn authority(mut self, lines: &[&str]) -> Self {
@@ -151,7 +152,13 @@ impl Answer {
 
     /// Another question of the same length: the first letter differs.
     pub(crate) fn wrong_question(self) -> Self {
-        self.edit(|bytes| bytes[13] = if bytes[13].eq_ignore_ascii_case(&b'q') { b'z' } else { b'q' })
+        self.edit(|bytes| {
+            bytes[13] = if bytes[13].eq_ignore_ascii_case(&b'q') {
+                b'z'
+            } else {
+                b'q'
+            }
+        })
     }
 
     /// The last `octets` are missing, counts stay as they were.
@@ -170,13 +177,23 @@ impl Answer {
             WithOpt::Never => None,
         };
         let additional_count = self.additionals.len() + usize::from(opt.is_some());
-        for count in [1, self.answers.len(), self.authorities.len(), additional_count] {
+        for count in [
+            1,
+            self.answers.len(),
+            self.authorities.len(),
+            additional_count,
+        ] {
             out.extend((count as u16).to_be_bytes());
         }
         out.extend(&question.name);
         out.extend(question.qtype.to_be_bytes());
         out.extend(question.class.to_be_bytes());
-        for record in self.answers.iter().chain(&self.authorities).chain(&self.additionals) {
+        for record in self
+            .answers
+            .iter()
+            .chain(&self.authorities)
+            .chain(&self.additionals)
+        {
             record.write(&mut out, Some(&question.name));
         }
         if let Some(opt) = opt {
@@ -225,7 +242,10 @@ pub(crate) struct Play {
 
 impl Play {
     pub(crate) fn silence() -> Self {
-        Self { steps: Vec::new(), delivery: Delivery::Whole }
+        Self {
+            steps: Vec::new(),
+            delivery: Delivery::Whole,
+        }
     }
 
     pub(crate) fn of(answer: Answer) -> Self {
@@ -238,13 +258,21 @@ impl Play {
 
     /// One more message, `milliseconds` after the one before.
     pub(crate) fn then(mut self, milliseconds: u64, answer: Answer) -> Self {
-        self.steps.push(Step { after: Duration::from_millis(milliseconds), answer, elsewhere: false });
+        self.steps.push(Step {
+            after: Duration::from_millis(milliseconds),
+            answer,
+            elsewhere: false,
+        });
         self
     }
 
     /// One more message, from another port.
     pub(crate) fn then_from_elsewhere(mut self, milliseconds: u64, answer: Answer) -> Self {
-        self.steps.push(Step { after: Duration::from_millis(milliseconds), answer, elsewhere: true });
+        self.steps.push(Step {
+            after: Duration::from_millis(milliseconds),
+            answer,
+            elsewhere: true,
+        });
         self
     }
 
@@ -259,7 +287,10 @@ impl Play {
     }
 
     pub(crate) fn closed() -> Self {
-        Self { steps: Vec::new(), delivery: Delivery::Closed }
+        Self {
+            steps: Vec::new(),
+            delivery: Delivery::Closed,
+        }
     }
 }
 
@@ -273,7 +304,10 @@ pub(crate) struct Script {
 
 impl Script {
     pub(crate) fn udp(plays: impl IntoIterator<Item = Play>) -> Self {
-        Self { udp: plays.into_iter().collect(), tcp: Vec::new() }
+        Self {
+            udp: plays.into_iter().collect(),
+            tcp: Vec::new(),
+        }
     }
 
     pub(crate) fn tcp(mut self, plays: impl IntoIterator<Item = Play>) -> Self {
@@ -284,10 +318,15 @@ impl Script {
     fn play(&self, transport: Transport, index: usize) -> Play {
         let own = match transport {
             Transport::Udp => &self.udp,
-            Transport::Tcp if self.tcp.is_empty() => return self.udp.last().cloned().unwrap_or_else(Play::silence),
+            Transport::Tcp if self.tcp.is_empty() => {
+                return self.udp.last().cloned().unwrap_or_else(Play::silence);
+            }
             Transport::Tcp => &self.tcp,
         };
-        own.get(index).or_else(|| own.last()).cloned().unwrap_or_else(Play::silence)
+        own.get(index)
+            .or_else(|| own.last())
+            .cloned()
+            .unwrap_or_else(Play::silence)
     }
 }
 
@@ -350,14 +389,19 @@ impl FakeAzureDns {
 
     /// The settings of one rule that leads here.
     pub(crate) fn rule(&self, zone: &str) -> String {
-        format!("[[forward]]\nzone = \"{zone}\"\nupstreams = [\"{}\"]\n", self.address)
+        format!(
+            "[[forward]]\nzone = \"{zone}\"\nupstreams = [\"{}\"]\n",
+            self.address
+        )
     }
 
     /// Scripts `name TYPE`, or `name *` for every type that has no script of its own.
     pub(crate) fn on(&self, question: &str, script: Script) -> &Self {
         let (name, kind) = question.split_once(' ').expect("name TYPE");
         let kind = (kind != "*").then(|| dns::rtype(kind));
-        self.state().scripts.insert((dns::name(name).to_ascii_lowercase(), kind), script);
+        self.state()
+            .scripts
+            .insert((dns::name(name).to_ascii_lowercase(), kind), script);
         self
     }
 
@@ -384,7 +428,8 @@ impl FakeAzureDns {
             .iter()
             .filter(|seen| {
                 let asked = seen.question();
-                asked.name.eq_ignore_ascii_case(&name) && (kind == "*" || asked.qtype == dns::rtype(kind))
+                asked.name.eq_ignore_ascii_case(&name)
+                    && (kind == "*" || asked.qtype == dns::rtype(kind))
             })
             .cloned()
             .collect()
@@ -399,9 +444,18 @@ impl FakeAzureDns {
                 return seen;
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "upstream was asked {question} {} times, not {count}", seen.len());
+            assert!(
+                !left.is_zero(),
+                "upstream was asked {question} {} times, not {count}",
+                seen.len()
+            );
             let step = left.min(Duration::from_millis(50));
-            drop(self.shared.arrived.wait_timeout(self.state(), step).unwrap());
+            drop(
+                self.shared
+                    .arrived
+                    .wait_timeout(self.state(), step)
+                    .unwrap(),
+            );
         }
     }
 
@@ -438,9 +492,21 @@ pub(crate) fn dead_address() -> SocketAddr {
 
 impl Shared {
     /// Writes the query down and finds what happens to it.
-    fn heard(&self, bytes: &[u8], source: SocketAddr, transport: Transport) -> Option<(Seen, Play)> {
-        let message = Message::parse(bytes).ok().filter(|m| m.questions.len() == 1)?;
-        let seen = Seen { at: Instant::now(), transport, source, bytes: bytes.to_vec(), message };
+    fn heard(
+        &self,
+        bytes: &[u8],
+        source: SocketAddr,
+        transport: Transport,
+    ) -> Option<(Seen, Play)> {
+        let message = Message::parse(bytes)
+            .ok()
+            .filter(|m| m.questions.len() == 1)?;
+        let seen = Seen {
+            at: Instant::now(),
+            transport,
+            source,
+            message,
+        };
         let mut state = self.state.lock().unwrap();
         let question = seen.question();
         let name = question.name.to_ascii_lowercase();
@@ -455,7 +521,12 @@ impl Shared {
             .get(&(name.clone(), Some(question.qtype)))
             .or_else(|| state.scripts.get(&(name.clone(), None)));
         let play = script.map_or_else(
-            || Play::of(Answer::negative(if name == [0] { "NOERROR" } else { "NXDOMAIN" }, ".")),
+            || {
+                Play::of(Answer::negative(
+                    if name == [0] { "NOERROR" } else { "NXDOMAIN" },
+                    ".",
+                ))
+            },
             |script| script.play(transport, index),
         );
         state.seen.push(seen.clone());
@@ -471,7 +542,9 @@ fn serve_udp(shared: &Arc<Shared>) {
         if shared.stopped.load(Ordering::SeqCst) {
             return;
         }
-        let Some((seen, play)) = shared.heard(&buffer[..length], source, Transport::Udp) else { continue };
+        let Some((seen, play)) = shared.heard(&buffer[..length], source, Transport::Udp) else {
+            continue;
+        };
         if play.steps.iter().all(|step| step.after.is_zero()) {
             play_udp(shared, &seen, &play);
         } else {
@@ -484,7 +557,11 @@ fn serve_udp(shared: &Arc<Shared>) {
 fn play_udp(shared: &Shared, seen: &Seen, play: &Play) {
     for step in &play.steps {
         thread::sleep(step.after);
-        let socket = if step.elsewhere { &shared.elsewhere } else { &shared.udp };
+        let socket = if step.elsewhere {
+            &shared.elsewhere
+        } else {
+            &shared.udp
+        };
         let _ = socket.send_to(&step.answer.bytes(seen), seen.source);
     }
 }
@@ -500,7 +577,9 @@ fn serve_tcp(shared: &Arc<Shared>, listener: &TcpListener) {
 }
 
 fn serve_connection(shared: &Arc<Shared>, mut stream: TcpStream) {
-    let Ok(source) = stream.peer_addr() else { return };
+    let Ok(source) = stream.peer_addr() else {
+        return;
+    };
     let writer = Arc::new(Mutex::new(stream.try_clone().unwrap()));
     let mut length = [0; 2];
     while stream.read_exact(&mut length).is_ok() {
@@ -508,7 +587,9 @@ fn serve_connection(shared: &Arc<Shared>, mut stream: TcpStream) {
         if stream.read_exact(&mut bytes).is_err() {
             return;
         }
-        let Some((seen, play)) = shared.heard(&bytes, source, Transport::Tcp) else { continue };
+        let Some((seen, play)) = shared.heard(&bytes, source, Transport::Tcp) else {
+            continue;
+        };
         let writer = Arc::clone(&writer);
         thread::spawn(move || play_tcp(&writer, &seen, &play));
     }
@@ -529,7 +610,10 @@ fn play_tcp(writer: &Mutex<TcpStream>, seen: &Seen, play: &Play) {
             Delivery::ClosedInTheMiddle => stream.write_all(&framed[..framed.len() / 2]),
         };
     }
-    if matches!(play.delivery, Delivery::Closed | Delivery::ClosedInTheMiddle) {
+    if matches!(
+        play.delivery,
+        Delivery::Closed | Delivery::ClosedInTheMiddle
+    ) {
         let _ = writer.lock().unwrap().shutdown(std::net::Shutdown::Both);
     }
 }
@@ -542,14 +626,27 @@ mod tests {
     #[test]
     fn it_answers_as_scripted_and_writes_down() {
         let fake = FakeAzureDns::start();
-        fake.answer("acct.example A", &["acct.example 300 IN CNAME b.example", "b.example 60 IN A 192.0.2.1"]);
-        let got = Query::new("Acct.example A").option(10, &[1; 8]).ask_at(fake.address());
-        got.rcode("NOERROR").answers(&["acct.example 300 IN CNAME b.example", "b.example 60 IN A 192.0.2.1"]);
+        fake.answer(
+            "acct.example A",
+            &[
+                "acct.example 300 IN CNAME b.example",
+                "b.example 60 IN A 192.0.2.1",
+            ],
+        );
+        let got = Query::new("Acct.example A")
+            .option(10, &[1; 8])
+            .ask_at(fake.address());
+        got.rcode("NOERROR").answers(&[
+            "acct.example 300 IN CNAME b.example",
+            "b.example 60 IN A 192.0.2.1",
+        ]);
         assert_eq!(got.opt().size, 1224);
         assert_eq!(got.opt().options, [(10, vec![1; 8])]);
         let seen = fake.wait_for("acct.example A", 1);
         assert_eq!(seen[0].transport, Transport::Udp);
-        Query::new("nobody.example A").ask_at(fake.address()).rcode("NXDOMAIN");
+        Query::new("nobody.example A")
+            .ask_at(fake.address())
+            .rcode("NXDOMAIN");
     }
 
     #[test]
@@ -560,10 +657,22 @@ mod tests {
             .tcp([Play::answers(&truth).byte_by_byte(), Play::closed()]);
         fake.on("x.example *", script);
         let udp = Query::new("x.example A").patience(Duration::from_millis(200));
-        assert!(udp.try_ask_at(fake.address()).is_none(), "the first play is silence");
+        assert!(
+            udp.try_ask_at(fake.address()).is_none(),
+            "the first play is silence"
+        );
         udp.ask_at(fake.address()).answers(&truth);
-        Query::new("x.example A").tcp().ask_at(fake.address()).answers(&truth);
-        assert!(Query::new("x.example A").tcp().try_ask_at(fake.address()).is_none(), "closed");
+        Query::new("x.example A")
+            .tcp()
+            .ask_at(fake.address())
+            .answers(&truth);
+        assert!(
+            Query::new("x.example A")
+                .tcp()
+                .try_ask_at(fake.address())
+                .is_none(),
+            "closed"
+        );
     }
 
     #[test]
@@ -579,7 +688,10 @@ mod tests {
         ] {
             fake.gives("x.example A", lie);
             let bytes = query.send_at(fake.address()).expect("some answer");
-            assert!(query.check(&bytes).is_err(), "not seen to be a lie: {bytes:02x?}");
+            assert!(
+                query.check(&bytes).is_err(),
+                "not seen to be a lie: {bytes:02x?}"
+            );
         }
     }
 }

@@ -75,9 +75,21 @@ pub(crate) struct Setup {
 impl Setup {
     /// Settings without `[listen]` get one that turns the admin listener off.
     pub(crate) fn new(settings: &str, records: &str) -> Self {
-        let listen = if settings.contains("[listen]") { "" } else { "[listen]\nadmin = \"\"\n\n" };
-        let files = if settings.contains("[records]") { "" } else { "\n[records]\nfiles = [\"records/*.toml\"]\n" };
-        Self { settings: format!("{listen}{settings}{files}"), records: records.to_owned(), listen: Vec::new() }
+        let listen = if settings.contains("[listen]") {
+            ""
+        } else {
+            "[listen]\nadmin = \"\"\n\n"
+        };
+        let files = if settings.contains("[records]") {
+            ""
+        } else {
+            "\n[records]\nfiles = [\"records/*.toml\"]\n"
+        };
+        Self {
+            settings: format!("{listen}{settings}{files}"),
+            records: records.to_owned(),
+            listen: Vec::new(),
+        }
     }
 
     pub(crate) fn listen(mut self, address: &str) -> Self {
@@ -113,10 +125,21 @@ impl Setup {
                 writer.grown.notify_all();
             }
         });
-        let mut server = Pldns { child, log, read: 0, addresses: Vec::new(), dir, ended: false };
+        let mut server = Pldns {
+            child,
+            log,
+            read: 0,
+            addresses: Vec::new(),
+            dir,
+            ended: false,
+        };
         server.wait_for("ready", START);
         server.addresses = server.listening();
-        assert_eq!(server.addresses.len(), self.listen.len(), "one address for each --listen");
+        assert_eq!(
+            server.addresses.len(),
+            self.listen.len(),
+            "one address for each --listen"
+        );
         server.read = server.log.lines.lock().unwrap().len();
         server
     }
@@ -166,7 +189,10 @@ impl Pldns {
         self.wait_for("reloaded", STOP)
     }
 
-    #[expect(unsafe_code, reason = "std cannot send signals; the process is our own child and not yet waited for")]
+    #[expect(
+        unsafe_code,
+        reason = "std cannot send signals; the process is our own child and not yet waited for"
+    )]
     pub(crate) fn signal(&self, signal: i32) {
         // SAFETY: kill takes two integers and touches no memory of ours.
         let result = unsafe { libc::kill(self.child.id() as i32, signal) };
@@ -190,18 +216,32 @@ impl Pldns {
             assert!(!left.is_zero(), "the server did not say {message:?}");
             if let Ok(Some(status)) = self.child.try_wait() {
                 // Its last lines may still be on their way.
-                lines = log.grown.wait_timeout(lines, Duration::from_millis(200)).unwrap().0;
-                assert!(lines.len() > self.read, "ended ({status}) without saying {message:?}");
+                lines = log
+                    .grown
+                    .wait_timeout(lines, Duration::from_millis(200))
+                    .unwrap()
+                    .0;
+                assert!(
+                    lines.len() > self.read,
+                    "ended ({status}) without saying {message:?}"
+                );
                 continue;
             }
-            lines = log.grown.wait_timeout(lines, left.min(Duration::from_millis(100))).unwrap().0;
+            lines = log
+                .grown
+                .wait_timeout(lines, left.min(Duration::from_millis(100)))
+                .unwrap()
+                .0;
         }
     }
 
     /// Log events so far, those that are no JSON left out.
     pub(crate) fn events(&self) -> Vec<Value> {
         let lines = self.log.lines.lock().unwrap();
-        lines.iter().filter_map(|line| serde_json::from_str(line).ok()).collect()
+        lines
+            .iter()
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .collect()
     }
 
     /// The addresses of the `listening` lines: each must have both transports.
@@ -217,7 +257,10 @@ impl Pldns {
             found
         };
         let (udp, tcp) = (of("udp"), of("tcp"));
-        assert!(udp.iter().all(|address| tcp.contains(address)), "UDP on {udp:?}, TCP on {tcp:?}");
+        assert!(
+            udp.iter().all(|address| tcp.contains(address)),
+            "UDP on {udp:?}, TCP on {tcp:?}"
+        );
         udp
     }
 
@@ -233,7 +276,11 @@ impl Pldns {
         let status = self.wait_exit();
         self.ended = true;
         assert_eq!(status.code(), Some(0), "exit code after SIGTERM");
-        let number = |key: &str| event[key].as_u64().unwrap_or_else(|| panic!("no {key} in {event}"));
+        let number = |key: &str| {
+            event[key]
+                .as_u64()
+                .unwrap_or_else(|| panic!("no {key} in {event}"))
+        };
         let stopped = Stopped {
             received: number("received"),
             answered: number("answered"),
@@ -246,7 +293,10 @@ impl Pldns {
             "received = answered + refused + dropped: {event}"
         );
         let lines = self.log.lines.lock().unwrap();
-        assert!(!lines.iter().any(|line| line.contains("panicked")), "a panic in the log");
+        assert!(
+            !lines.iter().any(|line| line.contains("panicked")),
+            "a panic in the log"
+        );
         drop(lines);
         stopped
     }
@@ -257,7 +307,10 @@ impl Pldns {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
             }
-            assert!(Instant::now() < deadline, "the server does not end after SIGTERM");
+            assert!(
+                Instant::now() < deadline,
+                "the server does not end after SIGTERM"
+            );
             thread::sleep(Duration::from_millis(5));
         }
     }
@@ -315,19 +368,34 @@ pub(crate) fn run(dir: &Path, arguments: &[&str]) -> Ran {
 impl Ran {
     #[track_caller]
     pub(crate) fn code(&self, code: i32) -> &Self {
-        assert_eq!(self.code, Some(code), "exit code\n--- out\n{}--- err\n{}", self.out, self.err);
+        assert_eq!(
+            self.code,
+            Some(code),
+            "exit code\n--- out\n{}--- err\n{}",
+            self.out,
+            self.err
+        );
         self
     }
 
     #[track_caller]
     pub(crate) fn err_has(&self, text: &str) -> &Self {
-        assert!(self.err.contains(text), "{text:?} expected on standard error\n--- out\n{}--- err\n{}", self.out, self.err);
+        assert!(
+            self.err.contains(text),
+            "{text:?} expected on standard error\n--- out\n{}--- err\n{}",
+            self.out,
+            self.err
+        );
         self
     }
 
     #[track_caller]
     pub(crate) fn err_lacks(&self, text: &str) -> &Self {
-        assert!(!self.err.contains(text), "{text:?} not expected on standard error\n--- err\n{}", self.err);
+        assert!(
+            !self.err.contains(text),
+            "{text:?} not expected on standard error\n--- err\n{}",
+            self.err
+        );
         self
     }
 }
