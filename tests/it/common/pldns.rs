@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -55,6 +55,24 @@ impl Drop for Scratch {
 struct Log {
     lines: Mutex<Vec<String>>,
     grown: Condvar,
+}
+
+impl Log {
+    /// A test that fails while it waits poisons the lock; the log is wanted all the more then.
+    fn lines(&self) -> MutexGuard<'_, Vec<String>> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'a>(
+        &self,
+        lines: MutexGuard<'a, Vec<String>>,
+        limit: Duration,
+    ) -> MutexGuard<'a, Vec<String>> {
+        self.grown
+            .wait_timeout(lines, limit)
+            .unwrap_or_else(PoisonError::into_inner)
+            .0
+    }
 }
 
 /// What the server said when it stopped.
@@ -121,7 +139,7 @@ impl Setup {
         let writer = Arc::clone(&log);
         thread::spawn(move || {
             for line in reader.lines().map_while(Result::ok) {
-                writer.lines.lock().unwrap().push(line);
+                writer.lines().push(line);
                 writer.grown.notify_all();
             }
         });
@@ -140,7 +158,7 @@ impl Setup {
             self.listen.len(),
             "one address for each --listen"
         );
-        server.read = server.log.lines.lock().unwrap().len();
+        server.read = server.log.lines().len();
         server
     }
 }
@@ -203,7 +221,7 @@ impl Pldns {
     pub(crate) fn wait_for(&mut self, message: &str, patience: Duration) -> Value {
         let deadline = Instant::now() + patience;
         let log = Arc::clone(&self.log);
-        let mut lines = log.lines.lock().unwrap();
+        let mut lines = log.lines();
         loop {
             while let Some(line) = lines.get(self.read) {
                 self.read += 1;
@@ -216,28 +234,20 @@ impl Pldns {
             assert!(!left.is_zero(), "the server did not say {message:?}");
             if let Ok(Some(status)) = self.child.try_wait() {
                 // Its last lines may still be on their way.
-                lines = log
-                    .grown
-                    .wait_timeout(lines, Duration::from_millis(200))
-                    .unwrap()
-                    .0;
+                lines = log.wait(lines, Duration::from_millis(200));
                 assert!(
                     lines.len() > self.read,
                     "ended ({status}) without saying {message:?}"
                 );
                 continue;
             }
-            lines = log
-                .grown
-                .wait_timeout(lines, left.min(Duration::from_millis(100)))
-                .unwrap()
-                .0;
+            lines = log.wait(lines, left.min(Duration::from_millis(100)));
         }
     }
 
     /// Log events so far, those that are no JSON left out.
     pub(crate) fn events(&self) -> Vec<Value> {
-        let lines = self.log.lines.lock().unwrap();
+        let lines = self.log.lines();
         lines
             .iter()
             .filter_map(|line| serde_json::from_str(line).ok())
@@ -292,7 +302,7 @@ impl Pldns {
             stopped.answered + stopped.refused + stopped.dropped,
             "received = answered + refused + dropped: {event}"
         );
-        let lines = self.log.lines.lock().unwrap();
+        let lines = self.log.lines();
         assert!(
             !lines.iter().any(|line| line.contains("panicked")),
             "a panic in the log"
@@ -317,7 +327,7 @@ impl Pldns {
 
     fn show_log(&self) {
         eprintln!("--- the server's log");
-        for line in self.log.lines.lock().unwrap().iter() {
+        for line in self.log.lines().iter() {
             eprintln!("{line}");
         }
         eprintln!("---");
