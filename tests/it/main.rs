@@ -27,6 +27,8 @@ mod conformance;
 mod edns;
 /// Rules, patience, cache, coalescing.
 mod forwarding;
+/// Metadata to records to answers.
+mod generate;
 /// The rules of the house.
 mod house;
 /// What is no query.

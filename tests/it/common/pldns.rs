@@ -7,7 +7,7 @@
 use super::ask::{Got, Query};
 use serde_json::Value;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -361,13 +361,23 @@ pub(crate) struct Ran {
 }
 
 pub(crate) fn run(dir: &Path, arguments: &[&str]) -> Ran {
-    let output = Command::new(env!("CARGO_BIN_EXE_pldns"))
+    run_with_input(dir, arguments, "")
+}
+
+/// As [`run`], with this text on standard input.
+pub(crate) fn run_with_input(dir: &Path, arguments: &[&str], input: &str) -> Ran {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_pldns"))
         .args(arguments)
         .current_dir(dir)
         .env_remove("RUST_LOG")
-        .stdin(Stdio::null())
-        .output()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
         .unwrap();
+    // A command that reads no input may be gone by now: a broken pipe is no fault.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    let output = child.wait_with_output().unwrap();
     Ran {
         code: output.status.code(),
         out: String::from_utf8(output.stdout).unwrap(),
