@@ -117,7 +117,7 @@ impl Example {
             .flat_map(|(address, names)| {
                 names
                     .iter()
-                    .map(|name| json!({"fqdn": name, "ipAddresses": [address]}))
+                    .map(move |name| json!({"fqdn": name, "ipAddresses": [address]}))
             })
             .filter(|_| !with_zone_group)
             .collect();
