@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 /// Room, and the rooms that it may use. The room itself is understood.
 const ROOMS: &[(&str, &[&str])] = &[
     ("wire", &[]),
-    ("records", &["wire"]),
+    ("document", &[]),
+    ("records", &["wire", "document"]),
     ("cache", &["wire"]),
     ("forward", &["wire"]),
     ("engine", &["wire", "records", "cache", "forward"]),
@@ -15,7 +16,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("upstream", &["sys", "engine", "wire", "forward"]),
     ("azure", &["wire"]),
     ("generate", &["azure", "wire"]),
-    ("config", &["records", "wire"]),
+    ("config", &["document", "records", "wire"]),
 ];
 
 /// Rooms that put the pieces together and may use all.
