@@ -19,9 +19,8 @@ fn loopback_and_private_networks_may_ask_by_default() {
 fn others_are_refused_with_a_reason_whatever_they_ask() {
     let fake = FakeAzureDns::start();
     fake.answer("cached.example A", &["cached.example 60 IN A 192.0.2.1"]);
-    let settings = "[access]\nallow = [\"127.0.0.1/32\"]\n\n".to_owned()
-        + &zone("corp.example", "nxdomain")
-        + &fake.rule(".");
+    let settings =
+        "[access]\nallow = [\"127.0.0.1/32\"]\n\n".to_owned() + &zone("corp.example", "nxdomain") + &fake.rule(".");
     let server = Pldns::start(&settings, RECORDS);
     server.ask("cached.example A").rcode("NOERROR");
     let questions = [
@@ -47,27 +46,17 @@ fn others_are_refused_with_a_reason_whatever_they_ask() {
         "a stranger's question went upstream"
     );
     let stopped = server.stop();
-    assert_eq!(
-        (stopped.received, stopped.answered, stopped.refused),
-        (11, 1, 10)
-    );
+    assert_eq!((stopped.received, stopped.answered, stopped.refused), (11, 1, 10));
 }
 
 #[test]
 fn a_refusal_without_edns_is_no_longer_than_the_query() {
     let fake = FakeAzureDns::start();
-    let server = Pldns::start(
-        &format!("[access]\nallow = []\n{}", fake.rule(".")),
-        RECORDS,
-    );
+    let server = Pldns::start(&format!("[access]\nallow = []\n{}", fake.rule(".")), RECORDS);
     let query = Query::new(&format!("{API} A")).no_edns();
     let got = query.ask_at(server.address());
     got.rcode("REFUSED");
-    assert!(
-        got.bytes.len() <= query.bytes().len(),
-        "{} octets",
-        got.bytes.len()
-    );
+    assert!(got.bytes.len() <= query.bytes().len(), "{} octets", got.bytes.len());
 }
 
 #[test]
@@ -106,10 +95,7 @@ fn ipv6_clients_are_served_and_judged_like_others() {
         RECORDS,
     );
     let strict = strict.listen("[::1]:0").start();
-    for query in [
-        Query::new(&format!("{API} A")),
-        Query::new(&format!("{API} A")).tcp(),
-    ] {
+    for query in [Query::new(&format!("{API} A")), Query::new(&format!("{API} A")).tcp()] {
         for address in server.addresses() {
             query.ask_at(*address).rcode("NOERROR").aa();
         }
@@ -140,18 +126,13 @@ fn an_ipv4_client_on_a_dual_stack_socket_is_an_ipv4_client() {
 fn replies_leave_from_the_address_that_was_asked_on_a_wildcard_bind() {
     let fake = FakeAzureDns::start();
     fake.answer("f.example A", &["f.example 60 IN A 192.0.2.1"]);
-    let server = Setup::new(&fake.rule("."), RECORDS)
-        .listen("0.0.0.0:0")
-        .start();
+    let server = Setup::new(&fake.rule("."), RECORDS).listen("0.0.0.0:0").start();
     let port = server.address().port();
     // The client's socket is connected: an answer from another address would not be heard.
     for ip in ["127.0.0.1", "127.0.0.3", "127.7.7.7"] {
         let at = format!("{ip}:{port}").parse().unwrap();
         Query::new(&format!("{API} A")).ask_at(at).rcode("NOERROR");
         Query::new("f.example A").ask_at(at).rcode("NOERROR");
-        Query::new(&format!("{API} A"))
-            .tcp()
-            .ask_at(at)
-            .rcode("NOERROR");
+        Query::new(&format!("{API} A")).tcp().ask_at(at).rcode("NOERROR");
     }
 }

@@ -23,10 +23,7 @@ const QUESTION: &str = "acct.blob.core.windows.net A";
 #[track_caller]
 fn tcp_decides(bad: Answer) {
     let fake = FakeAzureDns::start();
-    fake.on(
-        QUESTION,
-        Script::udp([Play::of(bad)]).tcp([Play::of(truth())]),
-    );
+    fake.on(QUESTION, Script::udp([Play::of(bad)]).tcp([Play::of(truth())]));
     let server = Pldns::start(&fake.rule("."), "");
     server
         .ask(QUESTION)
@@ -34,11 +31,7 @@ fn tcp_decides(bad: Answer) {
         .no_tc()
         .answers(&lines())
         .within(Duration::from_millis(800));
-    let transports: Vec<_> = fake
-        .seen(QUESTION)
-        .iter()
-        .map(|seen| seen.transport)
-        .collect();
+    let transports: Vec<_> = fake.seen(QUESTION).iter().map(|seen| seen.transport).collect();
     assert_eq!(transports, [Transport::Udp, Transport::Tcp]);
 }
 
@@ -80,10 +73,7 @@ fn tcp_byte_by_byte_is_read_to_its_end() {
         Script::udp([truncated]).tcp([Play::of(truth()).byte_by_byte()]),
     );
     let server = Pldns::start(&fake.rule("."), "");
-    server
-        .ask(QUESTION)
-        .answers(&lines())
-        .within(Duration::from_secs(3));
+    server.ask(QUESTION).answers(&lines()).within(Duration::from_secs(3));
 }
 
 #[test]
@@ -140,9 +130,7 @@ fn where_tcp_is_swallowed_a_truncated_answer_fails_in_time_and_others_go_on() {
     std::thread::scope(|scope| {
         scope.spawn(move || {
             let got = Query::new(QUESTION).ask_at(address);
-            got.rcode("SERVFAIL")
-                .some_ede()
-                .within(Duration::from_millis(4900));
+            got.rcode("SERVFAIL").some_ede().within(Duration::from_millis(4900));
         });
         fake.wait_for(QUESTION, 2);
         server
@@ -172,11 +160,7 @@ fn tcp_that_is_not_to_be_had_is_said_at_start_up_without_delaying_it() {
             assert_eq!(said, 1, "said once");
             break;
         }
-        assert!(
-            Instant::now() < deadline,
-            "no warning names {} and TCP",
-            fake.address()
-        );
+        assert!(Instant::now() < deadline, "no warning names {} and TCP", fake.address());
         std::thread::sleep(Duration::from_millis(20));
     }
 }
@@ -185,10 +169,7 @@ fn tcp_that_is_not_to_be_had_is_said_at_start_up_without_delaying_it() {
 fn the_cookie_and_the_size_of_the_hop_stay_on_the_hop() {
     let fake = FakeAzureDns::start();
     // The fake echoes cookies and says 1224, as Azure does; this answer carries one unasked as well.
-    fake.gives(
-        QUESTION,
-        truth().option(10, &[9; 16]).option(3, b"azure-frontend"),
-    );
+    fake.gives(QUESTION, truth().option(10, &[9; 16]).option(3, b"azure-frontend"));
     let server = Pldns::start(&fake.rule("."), "");
     let got = server.ask(QUESTION);
     got.rcode("NOERROR").answers(&lines());
@@ -209,11 +190,7 @@ fn the_byte_swapped_ttl_of_blocked_names_is_capped() {
     );
     let server = Pldns::start(&fake.rule("."), "");
     let got = server.ask("blocked.example A");
-    assert!(
-        (1..=3600).contains(&got.message.answers[0].ttl),
-        "{}",
-        got.message
-    );
+    assert!((1..=3600).contains(&got.message.answers[0].ttl), "{}", got.message);
     got.rcode("NOERROR")
         .answer("blocked.example * IN CNAME blockpolicy.azuredns.invalid");
 }
@@ -244,10 +221,7 @@ fn nxdomain_at_a_privatelink_name_passes_with_its_chain_and_soa() {
     let fake = FakeAzureDns::start();
     let chain = "acct.blob.core.windows.net 60 IN CNAME acct.privatelink.blob.core.windows.net";
     let soa = "privatelink.blob.core.windows.net 10 IN SOA azureprivatedns.net azureprivatedns-host.microsoft.com 1 3600 300 2419200 10";
-    fake.gives(
-        QUESTION,
-        Answer::of(&[chain]).rcode("NXDOMAIN").authority(&[soa]),
-    );
+    fake.gives(QUESTION, Answer::of(&[chain]).rcode("NXDOMAIN").authority(&[soa]));
     let server = Pldns::start(&fake.rule("."), "");
     server
         .ask(QUESTION)

@@ -19,15 +19,8 @@ fn public_chain() -> [String; 3] {
 
 fn storage(fake: &FakeAzureDns) {
     let chain = public_chain();
-    fake.answer(
-        &format!("{PUBLIC} A"),
-        &chain.each_ref().map(String::as_str),
-    );
-    let aaaa = [
-        &chain[0][..],
-        &chain[1],
-        &format!("{STAMP} 60 IN AAAA 2001:db8::1"),
-    ];
+    fake.answer(&format!("{PUBLIC} A"), &chain.each_ref().map(String::as_str));
+    let aaaa = [&chain[0][..], &chain[1], &format!("{STAMP} 60 IN AAAA 2001:db8::1")];
     fake.answer(&format!("{PUBLIC} AAAA"), &aaaa);
 }
 
@@ -38,25 +31,17 @@ fn aliases_are_followed_within_the_table() {
         + &record("b.example", "CNAME", &["c.example."])
         + &record("c.example", "A", &["10.0.0.1"]);
     let server = Pldns::start(&fake.rule("."), &records);
-    server
-        .ask("a.example A")
-        .rcode("NOERROR")
-        .aa()
-        .ra()
-        .answers(&[
-            "a.example 10 IN CNAME b.example",
-            "b.example 10 IN CNAME c.example",
-            "c.example 10 IN A 10.0.0.1",
-        ]);
+    server.ask("a.example A").rcode("NOERROR").aa().ra().answers(&[
+        "a.example 10 IN CNAME b.example",
+        "b.example 10 IN CNAME c.example",
+        "c.example 10 IN A 10.0.0.1",
+    ]);
     // The end of the chain lacks the type: the chain, and NODATA of the end.
     server
         .ask("a.example AAAA")
         .rcode("NOERROR")
         .aa()
-        .answers(&[
-            "a.example 10 IN CNAME b.example",
-            "b.example 10 IN CNAME c.example",
-        ])
+        .answers(&["a.example 10 IN CNAME b.example", "b.example 10 IN CNAME c.example"])
         .soa("c.example", 10);
 }
 
@@ -65,14 +50,10 @@ fn an_alias_leads_out_of_the_table_through_the_rules() {
     let fake = FakeAzureDns::start();
     fake.answer(
         "www.example A",
-        &[
-            "www.example 60 IN CNAME web.example",
-            "web.example 30 IN A 192.0.2.1",
-        ],
+        &["www.example 60 IN CNAME web.example", "web.example 30 IN A 192.0.2.1"],
     );
     fake.gives("none.example A", Answer::negative("NXDOMAIN", "example"));
-    let records = record("a.test", "CNAME", &["www.example."])
-        + &record("b.test", "CNAME", &["none.example."]);
+    let records = record("a.test", "CNAME", &["www.example."]) + &record("b.test", "CNAME", &["none.example."]);
     let server = Pldns::start(&fake.rule("."), &records);
     server.ask("a.test A").rcode("NOERROR").aa().answers(&[
         "a.test 10 IN CNAME www.example",
@@ -138,9 +119,7 @@ fn loops_within_the_table_fail_with_a_reason() {
     let server = Pldns::start(&fake.rule("."), &records);
     for name in ["self.test", "a.test", "c.test"] {
         let got = server.ask(&format!("{name} A"));
-        got.rcode("SERVFAIL")
-            .some_ede()
-            .within(Duration::from_secs(1));
+        got.rcode("SERVFAIL").some_ede().within(Duration::from_secs(1));
     }
 }
 
@@ -148,10 +127,7 @@ fn loops_within_the_table_fail_with_a_reason() {
 fn a_loop_across_table_and_upstream_fails_with_a_reason() {
     let fake = FakeAzureDns::start();
     fake.answer("out.example A", &["out.example 60 IN CNAME in.test"]);
-    let server = Pldns::start(
-        &fake.rule("."),
-        &record("in.test", "CNAME", &["out.example."]),
-    );
+    let server = Pldns::start(&fake.rule("."), &record("in.test", "CNAME", &["out.example."]));
     for name in ["in.test", "out.example"] {
         server
             .ask(&format!("{name} A"))
@@ -171,11 +147,7 @@ fn eight_aliases_are_followed_and_nine_are_not() {
     let fake = FakeAzureDns::start();
     let mut records = record("n0.test", "A", &["10.0.0.1"]);
     for n in 1..=9 {
-        records += &record(
-            &format!("n{n}.test"),
-            "CNAME",
-            &[&format!("n{}.test.", n - 1)],
-        );
+        records += &record(&format!("n{n}.test"), "CNAME", &[&format!("n{}.test.", n - 1)]);
     }
     let server = Pldns::start(&fake.rule("."), &records);
     let eight = server.ask("n8.test A");
@@ -219,11 +191,7 @@ fn a_cut_chain_may_end_in_nodata_and_no_public_address_slips_through() {
         .no_aa()
         .answers(&[&public_chain()[0]])
         .soa(PRIVATE, 10);
-    assert!(
-        !got.message.to_string().contains("2001:db8"),
-        "{}",
-        got.message
-    );
+    assert!(!got.message.to_string().contains("2001:db8"), "{}", got.message);
 }
 
 #[test]
@@ -269,10 +237,7 @@ fn the_target_may_be_deep_in_the_chain_and_in_another_case() {
             "public.example 30 IN A 192.0.2.1",
         ],
     );
-    let server = Pldns::start(
-        &fake.rule("."),
-        &record("p.privatelink.example", "A", &["10.0.0.1"]),
-    );
+    let server = Pldns::start(&fake.rule("."), &record("p.privatelink.example", "A", &["10.0.0.1"]));
     server.ask("a.example A").no_aa().answers(&[
         "a.example 60 IN CNAME b.example",
         "b.example 50 IN CNAME p.privatelink.example",
@@ -285,42 +250,29 @@ fn a_chain_may_go_from_upstream_to_table_to_upstream() {
     let fake = FakeAzureDns::start();
     fake.answer(
         "a.example A",
-        &[
-            "a.example 60 IN CNAME mid.test",
-            "mid.test 60 IN A 192.0.2.9",
-        ],
+        &["a.example 60 IN CNAME mid.test", "mid.test 60 IN A 192.0.2.9"],
     );
     fake.answer("end.example A", &["end.example 30 IN A 192.0.2.1"]);
-    let server = Pldns::start(
-        &fake.rule("."),
-        &record("mid.test", "CNAME", &["end.example."]),
-    );
-    server
-        .ask("a.example A")
-        .rcode("NOERROR")
-        .no_aa()
-        .answers(&[
-            "a.example 60 IN CNAME mid.test",
-            "mid.test 10 IN CNAME end.example",
-            "end.example 30 IN A 192.0.2.1",
-        ]);
+    let server = Pldns::start(&fake.rule("."), &record("mid.test", "CNAME", &["end.example."]));
+    server.ask("a.example A").rcode("NOERROR").no_aa().answers(&[
+        "a.example 60 IN CNAME mid.test",
+        "mid.test 10 IN CNAME end.example",
+        "end.example 30 IN A 192.0.2.1",
+    ]);
 }
 
 #[test]
 fn an_upstreams_nxdomain_behind_a_name_of_the_table_does_not_count() {
     let fake = FakeAzureDns::start();
-    let negative = Answer::of(&[&public_chain()[0]])
-        .rcode("NXDOMAIN")
-        .authority(&["privatelink.blob.core.windows.net 10 IN SOA azureprivatedns.net host.example 1 3600 300 2419200 10"]);
+    let negative = Answer::of(&[&public_chain()[0]]).rcode("NXDOMAIN").authority(&[
+        "privatelink.blob.core.windows.net 10 IN SOA azureprivatedns.net host.example 1 3600 300 2419200 10",
+    ]);
     fake.gives(&format!("{PUBLIC} A"), negative);
     let server = Pldns::start(&fake.rule("."), &record(PRIVATE, "A", &["10.1.0.9"]));
     server
         .ask(&format!("{PUBLIC} A"))
         .rcode("NOERROR")
-        .answers(&[
-            public_chain()[0].clone(),
-            format!("{PRIVATE} 10 IN A 10.1.0.9"),
-        ])
+        .answers(&[public_chain()[0].clone(), format!("{PRIVATE} 10 IN A 10.1.0.9")])
         .authority::<&str>(&[]);
 }
 
@@ -334,11 +286,7 @@ fn a_chain_into_a_zone_of_our_own_without_a_record_ends_there() {
     got.rcode("NXDOMAIN")
         .answers(&[&public_chain()[0]])
         .soa("privatelink.blob.core.windows.net", 10);
-    assert!(
-        !got.message.to_string().contains("20.60.1.1"),
-        "{}",
-        got.message
-    );
+    assert!(!got.message.to_string().contains("20.60.1.1"), "{}", got.message);
 }
 
 #[test]
@@ -348,11 +296,7 @@ fn a_chain_past_the_table_goes_through_whole() {
     let settings = zone("privatelink.blob.core.windows.net", "forward") + &fake.rule(".");
     let server = Pldns::start(
         &settings,
-        &record(
-            "other.privatelink.blob.core.windows.net",
-            "A",
-            &["10.1.0.9"],
-        ),
+        &record("other.privatelink.blob.core.windows.net", "A", &["10.1.0.9"]),
     );
     server
         .ask(&format!("{PUBLIC} A"))
@@ -393,11 +337,7 @@ fn records_beside_the_chain_cannot_lead_it_astray() {
     let server = Pldns::start(&fake.rule("."), &record("p.test", "A", &["10.0.0.1"]));
     let got = server.ask("a.example A");
     got.rcode("NOERROR").answer("b.example 60 IN A 192.0.2.1");
-    assert!(
-        !got.message.to_string().contains("10.0.0.1"),
-        "{}",
-        got.message
-    );
+    assert!(!got.message.to_string().contains("10.0.0.1"), "{}", got.message);
 }
 
 #[test]
@@ -407,8 +347,7 @@ fn the_order_of_an_upstreams_chain_does_not_matter() {
     fake.answer(&format!("{PUBLIC} A"), &[&chain[2], &chain[1], &chain[0]]);
     let server = Pldns::start(&fake.rule("."), &record(PRIVATE, "A", &["10.1.0.9"]));
     let got = server.ask(&format!("{PUBLIC} A"));
-    got.answer(&chain[0])
-        .answer(&format!("{PRIVATE} 10 IN A 10.1.0.9"));
+    got.answer(&chain[0]).answer(&format!("{PRIVATE} 10 IN A 10.1.0.9"));
     assert_eq!(got.message.answers.len(), 2, "{}", got.message);
 }
 
@@ -430,12 +369,6 @@ fn cached_chains_follow_the_table_when_it_changes() {
         .ask(&question)
         .answers(&[any_ttl(&chain[0]), format!("{PRIVATE} 10 IN A 10.1.0.10")]);
     server.reload("");
-    server
-        .ask(&question)
-        .answers(&chain.each_ref().map(any_ttl));
-    assert_eq!(
-        fake.seen(&question).len(),
-        1,
-        "all but the first come from the cache"
-    );
+    server.ask(&question).answers(&chain.each_ref().map(any_ttl));
+    assert_eq!(fake.seen(&question).len(), 1, "all but the first come from the cache");
 }

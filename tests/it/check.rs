@@ -69,9 +69,7 @@ impl Checked {
         self.good();
         let said = format!("{}{}", self.ran.out, self.ran.err);
         assert!(
-            said.lines()
-                .any(|line| line.to_ascii_lowercase().contains("warning"))
-                && said.contains(about),
+            said.lines().any(|line| line.to_ascii_lowercase().contains("warning")) && said.contains(about),
             "a warning about {about} expected\n--- out\n{}--- err\n{}",
             self.ran.out,
             self.ran.err
@@ -205,32 +203,20 @@ fn values_that_cannot_be_are_errors() {
             "[[forward]]\nzone = \"a..example\"\nupstreams = [\"10.0.0.4\"]\n",
             "a..example",
         ),
-        (
-            "[[forward]]\nzone = \".\"\nupstreams = []\n",
-            "upstreams = []",
-        ),
+        ("[[forward]]\nzone = \".\"\nupstreams = []\n", "upstreams = []"),
         (
             "[[forward]]\nzone = \".\"\nupstreams = [\"ftp://10.0.0.4\"]\n",
             "ftp://",
         ),
-        (
-            "[[forward]]\nzone = \".\"\nupstreams = [\"10.0.0.4:99999\"]\n",
-            "99999",
-        ),
-        (
-            "[[zone]]\nname = \"\"\nmissing = \"forward\"\n",
-            "name = \"\"",
-        ),
+        ("[[forward]]\nzone = \".\"\nupstreams = [\"10.0.0.4:99999\"]\n", "99999"),
+        ("[[zone]]\nname = \"\"\nmissing = \"forward\"\n", "name = \"\""),
         ("[access]\nallow = [\"everybody\"]\n", "everybody"),
     ] {
         check(settings, "").bad().at("pldns.toml", text);
     }
-    check_files(&[(
-        "pldns.toml",
-        "[listen]\ndns = [\"localhost\"]\nadmin = \"\"\n",
-    )])
-    .bad()
-    .at("pldns.toml", "localhost");
+    check_files(&[("pldns.toml", "[listen]\ndns = [\"localhost\"]\nadmin = \"\"\n")])
+        .bad()
+        .at("pldns.toml", "localhost");
     check_files(&[("pldns.toml", "[records]\nttl = \"soon\"\n")])
         .bad()
         .at("pldns.toml", "soon");
@@ -243,33 +229,19 @@ fn records_that_cannot_be_are_errors() {
     for (records, text) in [
         (record("", "A", &["10.0.0.1"]), "name = ''"),
         (record("a..example", "A", &["10.0.0.1"]), "a..example"),
-        (
-            record(&format!("{long_label}.example"), "A", &["10.0.0.1"]),
-            "xxx",
-        ),
+        (record(&format!("{long_label}.example"), "A", &["10.0.0.1"]), "xxx"),
         (record(&long_name, "A", &["10.0.0.1"]), "abcdefghi"),
         (record("a.example", "A", &["fd00::1"]), "fd00::1"),
         (record("a.example", "AAAA", &["10.0.0.1"]), "10.0.0.1"),
-        (
-            record("a.example", "MX", &["mail.example."]),
-            "mail.example.",
-        ),
+        (record("a.example", "MX", &["mail.example."]), "mail.example."),
         (record("a.example", "TYPE65280", &[r"\# 3 abcd"]), "abcd"),
         (record("a.example", "A", &[]), "data = []"),
         (record("a.example", "ANY", &["x"]), "ANY"),
         (record("a.example", "OPT", &["x"]), "OPT"),
         (record("a.example", "AXFR", &["x"]), "AXFR"),
+        (record_with("a.example", "A", &["10.0.0.1"], "ttl = \"long\""), "long"),
         (
-            record_with("a.example", "A", &["10.0.0.1"], "ttl = \"long\""),
-            "long",
-        ),
-        (
-            record_with(
-                "a.example",
-                "A",
-                &["10.0.0.1"],
-                "clients = [\"10.0.0.0/40\"]",
-            ),
+            record_with("a.example", "A", &["10.0.0.1"], "clients = [\"10.0.0.0/40\"]"),
             "10.0.0.0/40",
         ),
         (
@@ -288,11 +260,7 @@ fn records_that_cannot_be_are_errors() {
 #[test]
 fn look_alike_letters_in_names_are_named() {
     // A Cyrillic letter, a full-width dot, a zero-width joiner.
-    for name in [
-        "\u{430}cct.example",
-        "acct\u{3002}example",
-        "acct\u{200d}.example",
-    ] {
+    for name in ["\u{430}cct.example", "acct\u{3002}example", "acct\u{200d}.example"] {
         let checked = check("", &record(name, "A", &["10.0.0.1"]));
         checked.bad();
         let odd = name.chars().find(|c| !c.is_ascii()).unwrap();
@@ -323,12 +291,7 @@ fn the_same_record_twice_is_fine_and_different_data_names_both_places() {
         .err_has("records/b.toml:")
         .err_has("10.0.0.2");
     // In other clients' view it is no conflict.
-    let view = record_with(
-        "a.example",
-        "A",
-        &["10.0.0.2"],
-        "clients = [\"10.2.0.0/16\"]",
-    );
+    let view = record_with("a.example", "A", &["10.0.0.2"], "clients = [\"10.2.0.0/16\"]");
     check_files(&[
         ("pldns.toml", &head),
         ("records/a.toml", &one),
@@ -350,19 +313,14 @@ fn an_alias_stands_alone() {
         let places = checked.ran.err.matches("records/a.toml:").count();
         assert!(places >= 2, "both places are named: {}", checked.ran.err);
     }
-    check(
-        "",
-        &(alias + &record("b.example", "CNAME", &["c.example."])),
-    )
-    .good();
+    check("", &(alias + &record("b.example", "CNAME", &["c.example."]))).good();
 }
 
 #[test]
 fn a_loop_of_aliases_is_a_problem_or_a_warning() {
     let checked = check(
         "",
-        &(record("a.example", "CNAME", &["b.example."])
-            + &record("b.example", "CNAME", &["a.example."])),
+        &(record("a.example", "CNAME", &["b.example."]) + &record("b.example", "CNAME", &["a.example."])),
     );
     let said = format!("{}{}", checked.ran.out, checked.ran.err);
     assert!(said.contains("a.example"), "the loop is named: {said}");
@@ -376,16 +334,8 @@ fn a_whole_public_zone_claimed_is_warned_about() {
         "vault.azure.net",
         "azurecr.io",
     ] {
-        check(
-            &format!("[[zone]]\nname = \"{name}\"\nmissing = \"nxdomain\"\n"),
-            "",
-        )
-        .warns(name);
-        check(
-            &format!("[[zone]]\nname = \"{name}\"\nmissing = \"forward\"\n"),
-            "",
-        )
-        .warns_of_nothing();
+        check(&format!("[[zone]]\nname = \"{name}\"\nmissing = \"nxdomain\"\n"), "").warns(name);
+        check(&format!("[[zone]]\nname = \"{name}\"\nmissing = \"forward\"\n"), "").warns_of_nothing();
     }
     check(
         "[[zone]]\nname = \"privatelink.blob.core.windows.net\"\nmissing = \"nxdomain\"\n",
@@ -406,10 +356,7 @@ fn an_upstream_that_is_this_server_is_warned_about() {
 
 #[test]
 fn a_rule_for_a_privatelink_zone_is_warned_about() {
-    for zone in [
-        "privatelink.blob.core.windows.net",
-        "privatelink.api.azureml.ms",
-    ] {
+    for zone in ["privatelink.blob.core.windows.net", "privatelink.api.azureml.ms"] {
         check(
             &format!("[[forward]]\nzone = \"{zone}\"\nupstreams = [\"10.0.0.4\"]\n"),
             "",
@@ -449,10 +396,7 @@ fn a_port_that_is_taken_ends_serve_with_1() {
     let dir = Scratch::new();
     dir.write("pldns.toml", "[listen]\nadmin = \"\"\n");
     let address = fake.address().to_string();
-    run(
-        dir.path(),
-        &["serve", "-c", "pldns.toml", "--listen", &address],
-    )
-    .code(1)
-    .err_has(&address);
+    run(dir.path(), &["serve", "-c", "pldns.toml", "--listen", &address])
+        .code(1)
+        .err_has(&address);
 }

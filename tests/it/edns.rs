@@ -8,11 +8,7 @@ fn many(name: &str, count: usize) -> String {
     let addresses: Vec<String> = (0..count)
         .map(|n| format!("10.9.{}.{}", n / 200, n % 200 + 1))
         .collect();
-    record(
-        name,
-        "A",
-        &addresses.iter().map(String::as_str).collect::<Vec<_>>(),
-    )
+    record(name, "A", &addresses.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
 #[test]
@@ -24,11 +20,7 @@ fn the_answer_fits_the_clients_size_and_ours() {
     let ask = |query: Query, limit: usize, whole: usize| {
         let got = query.ask_at(server.address());
         got.rcode("NOERROR").aa();
-        assert!(
-            got.bytes.len() <= limit,
-            "{} octets, {limit} allowed",
-            got.bytes.len()
-        );
+        assert!(got.bytes.len() <= limit, "{} octets, {limit} allowed", got.bytes.len());
         if whole == 0 {
             got.tc().no_answers();
         } else {
@@ -55,9 +47,7 @@ fn sizes_below_512_count_as_512() {
     let fake = FakeAzureDns::start();
     let server = Pldns::start(&fake.rule("."), &many("s.example", 20));
     for size in [0, 1, 100, 511] {
-        let got = Query::new("s.example A")
-            .edns_size(size)
-            .ask_at(server.address());
+        let got = Query::new("s.example A").edns_size(size).ask_at(server.address());
         got.no_tc();
         assert_eq!(got.message.answers.len(), 20, "{}", got.message);
     }
@@ -85,9 +75,7 @@ fn truncation_falls_between_record_sets() {
 #[test]
 fn forwarded_answers_are_truncated_for_the_client_and_whole_over_tcp() {
     let fake = FakeAzureDns::start();
-    let lines: Vec<String> = (1..=100)
-        .map(|n| format!("big.example 60 IN A 192.0.2.{n}"))
-        .collect();
+    let lines: Vec<String> = (1..=100).map(|n| format!("big.example 60 IN A 192.0.2.{n}")).collect();
     let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
     let truncated = Answer::of(&[]).flag(dns::TC);
     fake.on(
@@ -96,10 +84,7 @@ fn forwarded_answers_are_truncated_for_the_client_and_whole_over_tcp() {
     );
     let server = Pldns::start(&fake.rule("."), "");
     server.ask("big.example A").rcode("NOERROR").tc();
-    Query::new("big.example A")
-        .no_edns()
-        .ask_at(server.address())
-        .tc();
+    Query::new("big.example A").no_edns().ask_at(server.address()).tc();
     let whole = Query::new("big.example A").tcp().ask_at(server.address());
     whole.no_tc();
     assert_eq!(whole.message.answers.len(), 100, "{}", whole.message);
@@ -117,12 +102,7 @@ fn our_own_size_stands_in_every_answer() {
         "f.example A".to_owned(),
     ] {
         let got = server.ask(&question);
-        assert_eq!(
-            (got.opt().size, got.opt().version),
-            (1232, 0),
-            "{}",
-            got.message
-        );
+        assert_eq!((got.opt().size, got.opt().version), (1232, 0), "{}", got.message);
     }
 }
 
@@ -144,21 +124,10 @@ fn do_is_mirrored_and_other_flags_are_not() {
     let fake = FakeAzureDns::start();
     fake.answer("f.example A", &["f.example 60 IN A 192.0.2.1"]);
     let server = Pldns::start(&fake.rule("."), RECORDS);
-    for question in [
-        format!("{API} A"),
-        format!("{API} TXT"),
-        "f.example A".to_owned(),
-    ] {
+    for question in [format!("{API} A"), format!("{API} TXT"), "f.example A".to_owned()] {
         for (asked, expected) in [(0, 0), (dns::DO, dns::DO), (0x7fff, 0), (0xffff, dns::DO)] {
-            let got = Query::new(&question)
-                .edns_flags(asked)
-                .ask_at(server.address());
-            assert_eq!(
-                got.opt().flags,
-                expected,
-                "asked {asked:#06x}: {}",
-                got.message
-            );
+            let got = Query::new(&question).edns_flags(asked).ask_at(server.address());
+            assert_eq!(got.opt().flags, expected, "asked {asked:#06x}: {}", got.message);
         }
     }
 }
@@ -172,13 +141,9 @@ fn options_that_nobody_knows_are_ignored() {
         .option(100, b"")
         .option(65_001, b"twice")
         .ask_at(server.address());
-    got.rcode("NOERROR")
-        .answers(&[format!("{API} 10 IN A 10.1.0.5")]);
+    got.rcode("NOERROR").answers(&[format!("{API} 10 IN A 10.1.0.5")]);
     assert!(
-        got.opt()
-            .options
-            .iter()
-            .all(|(code, _)| ![65_001, 100].contains(code)),
+        got.opt().options.iter().all(|(code, _)| ![65_001, 100].contains(code)),
         "{}",
         got.message
     );

@@ -67,10 +67,7 @@ impl Example {
         [
             ("10.1.0.5", vec![self.name("", ""), self.name("cert.", "")]),
             ("10.1.0.6", vec![self.notebook()]),
-            (
-                "10.1.0.7",
-                vec![format!("*.{}.{}", self.region, self.inference)],
-            ),
+            ("10.1.0.7", vec![format!("*.{}.{}", self.region, self.inference)]),
         ]
     }
 
@@ -163,27 +160,15 @@ impl Example {
             (self.name("", "privatelink."), "10.1.0.5"),
             (self.name("cert.", "privatelink."), "10.1.0.5"),
             (self.notebook(), "10.1.0.6"),
-            (
-                self.notebook().replace(self.notebooks, &private),
-                "10.1.0.6",
-            ),
+            (self.notebook().replace(self.notebooks, &private), "10.1.0.6"),
             // Another cut of the workspace's name: the label end does not mind.
             (
-                format!(
-                    "ml-x-{}-{}.{}.{}",
-                    self.region, self.guid, self.region, self.notebooks
-                ),
+                format!("ml-x-{}-{}.{}.{}", self.region, self.guid, self.region, self.notebooks),
                 "10.1.0.6",
             ),
+            (format!("ep1.{}.{}", self.region, self.inference), "10.1.0.7"),
             (
-                format!("ep1.{}.{}", self.region, self.inference),
-                "10.1.0.7",
-            ),
-            (
-                format!(
-                    "ep1.{}.inference.{}.privatelink.{}",
-                    self.guid, self.region, self.api
-                ),
+                format!("ep1.{}.inference.{}.privatelink.{}", self.guid, self.region, self.api),
                 "10.1.0.7",
             ),
         ]
@@ -201,9 +186,7 @@ fn learning() -> &'static str {
 /// Runs `generate` over inputs in files of a scratch directory.
 fn generate(inputs: &[Value], more: &[&str]) -> Ran {
     let dir = Scratch::new();
-    let files: Vec<String> = (0..inputs.len())
-        .map(|n| format!("input{n}.json"))
-        .collect();
+    let files: Vec<String> = (0..inputs.len()).map(|n| format!("input{n}.json")).collect();
     for (file, input) in files.iter().zip(inputs) {
         dir.write(file, &serde_json::to_string_pretty(input).unwrap());
     }
@@ -222,12 +205,7 @@ fn resolves(server: &Pldns, name: &str, address: &str) {
         .answers
         .last()
         .unwrap_or_else(|| panic!("{name}: {}", got.message));
-    assert_eq!(
-        last.rdata,
-        dns::rdata(1, address),
-        "{name}: {}",
-        got.message
-    );
+    assert_eq!(last.rdata, dns::rdata(1, address), "{name}: {}", got.message);
 }
 
 /// What was written serves every name of the example.
@@ -273,10 +251,7 @@ fn the_endpoints_own_list_does_as_well() {
 #[test]
 fn the_workspace_together_with_its_interface_does_as_well() {
     for example in &EXAMPLES {
-        serves(
-            example,
-            &generate(&[example.workspace(), example.interface()], &[]),
-        );
+        serves(example, &generate(&[example.workspace(), example.interface()], &[]));
     }
 }
 
@@ -292,24 +267,15 @@ fn standard_input_is_read_like_a_file() {
 fn an_endpoint_with_a_zone_group_ends_in_advice_never_in_an_empty_file() {
     let dir = Scratch::new();
     dir.write("endpoint.json", &EXAMPLES[0].endpoint(true).to_string());
-    let ran = run(
-        dir.path(),
-        &["generate", "endpoint.json", "-o", "records.toml"],
-    );
+    let ran = run(dir.path(), &["generate", "endpoint.json", "-o", "records.toml"]);
     ran.code(1).err_has("az network nic show");
-    assert!(
-        !dir.path().join("records.toml").exists(),
-        "an empty file was written"
-    );
+    assert!(!dir.path().join("records.toml").exists(), "an empty file was written");
 }
 
 #[test]
 fn an_interface_beside_the_endpoint_with_a_zone_group_is_enough() {
     let example = &EXAMPLES[0];
-    serves(
-        example,
-        &generate(&[example.endpoint(true), example.interface()], &[]),
-    );
+    serves(example, &generate(&[example.endpoint(true), example.interface()], &[]));
 }
 
 #[test]
@@ -332,11 +298,7 @@ fn compute_instances_have_both_forms_in_all_domains_of_their_cloud() {
         let server = Pldns::start(&fake.rule("."), &ran.out);
         for domain in example.instances {
             for label in ["ci-anna", "ci-anna-22"] {
-                resolves(
-                    &server,
-                    &format!("{label}.{}.{domain}", example.region),
-                    "10.1.0.5",
-                );
+                resolves(&server, &format!("{label}.{}.{domain}", example.region), "10.1.0.5");
             }
         }
     }
@@ -358,15 +320,8 @@ fn the_same_input_gives_the_same_octets_and_a_file_gets_what_the_screen_gets() {
         "input0.json",
         &serde_json::to_string_pretty(&example.interface()).unwrap(),
     );
-    run(
-        dir.path(),
-        &["generate", "input0.json", "-o", "records.toml"],
-    )
-    .code(0);
-    assert_eq!(
-        fs::read_to_string(dir.path().join("records.toml")).unwrap(),
-        one.out
-    );
+    run(dir.path(), &["generate", "input0.json", "-o", "records.toml"]).code(0);
+    assert_eq!(fs::read_to_string(dir.path().join("records.toml")).unwrap(), one.out);
 }
 
 #[test]
@@ -452,11 +407,7 @@ fn storage_vault_and_registry_have_their_public_and_privatelink_names() {
             "acct.z13.web.core.windows.net",
             "acct.z13.privatelink.web.core.windows.net",
         ),
-        (
-            "vault",
-            "kv.vault.azure.net",
-            "kv.privatelink.vaultcore.azure.net",
-        ),
+        ("vault", "kv.vault.azure.net", "kv.privatelink.vaultcore.azure.net"),
         ("registry", "acr.azurecr.io", "acr.privatelink.azurecr.io"),
         (
             "blob",
@@ -498,11 +449,7 @@ fn names_that_azure_does_not_own_are_not_claimed_by_an_input() {
         "a\"]\n[[record]].blob.core.windows.net",
     ] {
         let ran = generate(&[service("blob", "10.6.6.6", name)], &[]);
-        assert!(
-            !ran.out.contains("10.6.6.6"),
-            "{name:?} was written: {}",
-            ran.out
-        );
+        assert!(!ran.out.contains("10.6.6.6"), "{name:?} was written: {}", ran.out);
     }
 }
 

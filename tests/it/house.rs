@@ -58,15 +58,8 @@ fn lines() -> Vec<Line> {
     let mut files = Vec::new();
     collect(&root, &mut files);
     files.sort();
-    assert!(
-        files.len() > 3,
-        "the sources were not found at {}",
-        root.display()
-    );
-    files
-        .iter()
-        .flat_map(|file| lines_of(&root, file))
-        .collect()
+    assert!(files.len() > 3, "the sources were not found at {}", root.display());
+    files.iter().flat_map(|file| lines_of(&root, file)).collect()
 }
 
 fn collect(directory: &Path, files: &mut Vec<PathBuf>) {
@@ -83,10 +76,7 @@ fn collect(directory: &Path, files: &mut Vec<PathBuf>) {
 fn lines_of(root: &Path, file: &Path) -> Vec<Line> {
     let inside = file.strip_prefix(root).unwrap();
     // Tests in files of their own are tests as well.
-    if inside
-        .iter()
-        .any(|part| part == "tests" || part == "tests.rs")
-    {
+    if inside.iter().any(|part| part == "tests" || part == "tests.rs") {
         return Vec::new();
     }
     let first = inside.iter().next().unwrap().to_string_lossy();
@@ -190,11 +180,7 @@ fn rooms_use_only_what_lies_below_them() {
         };
         for named in rooms_named(&line.text) {
             if known(&named) && named != line.room && !may_use.contains(&named.as_str()) {
-                problems.push(format!(
-                    "{}: {} must not use {named}",
-                    line.place(),
-                    line.room
-                ));
+                problems.push(format!("{}: {} must not use {named}", line.place(), line.room));
             }
         }
     }
@@ -216,14 +202,9 @@ fn a_use_of_many_lines_is_not_overlooked() {
 fn every_room_is_in_the_table() {
     let mut problems = Vec::new();
     for line in lines() {
-        let is_room =
-            ROOMS.iter().any(|(name, _)| *name == line.room) || FREE.contains(&line.room.as_str());
+        let is_room = ROOMS.iter().any(|(name, _)| *name == line.room) || FREE.contains(&line.room.as_str());
         if !is_room && !["lib", "main"].contains(&line.room.as_str()) {
-            problems.push(format!(
-                "{}: no rule says what {} may use",
-                line.place(),
-                line.room
-            ));
+            problems.push(format!("{}: no rule says what {} may use", line.place(), line.room));
         }
     }
     problems.dedup();
@@ -233,10 +214,7 @@ fn every_room_is_in_the_table() {
 #[test]
 fn the_core_has_no_clock_no_socket_and_no_file() {
     let mut problems = Vec::new();
-    for line in lines()
-        .iter()
-        .filter(|line| CORE.contains(&line.room.as_str()))
-    {
+    for line in lines().iter().filter(|line| CORE.contains(&line.room.as_str())) {
         for forbidden in FORBIDDEN_IN_CORE {
             if line.text.contains(forbidden) {
                 problems.push(format!("{}: {} in {}", line.place(), forbidden, line.room));
@@ -278,15 +256,13 @@ fn the_table_of_rooms_has_no_cycle() {
 #[test]
 fn the_reader_of_this_file_reads_rightly() {
     assert_eq!(rooms_named("use crate::wire::{Name, Rtype};"), ["wire"]);
-    assert_eq!(
-        rooms_named("use crate::{cache::{A, B}, wire};"),
-        ["cache", "wire"]
-    );
+    assert_eq!(rooms_named("use crate::{cache::{A, B}, wire};"), ["cache", "wire"]);
     assert_eq!(
         rooms_named("let x = crate::engine::f(crate::sys::g());"),
         ["engine", "sys"]
     );
-    let text = "a();\n// crate::sys\n#[cfg(test)]\nmod tests {\n    fn f() { bad(); }\n}\nb();\n#[cfg(test)]\nmod t;\nc();\n";
+    let text =
+        "a();\n// crate::sys\n#[cfg(test)]\nmod tests {\n    fn f() { bad(); }\n}\nb();\n#[cfg(test)]\nmod t;\nc();\n";
     let kept: Vec<_> = code_lines(text)
         .into_iter()
         .map(|(number, text)| format!("{number} {text}"))

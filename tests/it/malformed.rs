@@ -38,14 +38,8 @@ fn bad() -> Vec<(&'static str, Vec<u8>)> {
     let long_name = [[63; 64].repeat(4), vec![0]].concat();
     vec![
         ("no question", header([0, 0, 0, 0])),
-        (
-            "two questions",
-            join(&[&header([2, 0, 0, 0]), &good, &good]),
-        ),
-        (
-            "65535 questions",
-            join(&[&header([65_535, 0, 0, 0]), &good]),
-        ),
+        ("two questions", join(&[&header([2, 0, 0, 0]), &good, &good])),
+        ("65535 questions", join(&[&header([65_535, 0, 0, 0]), &good])),
         ("a question that is not there", one.clone()),
         ("a name that runs out", join(&[&one, b"\x03ab"])),
         ("a name without its end", join(&[&one, b"\x01a\x01b"])),
@@ -56,19 +50,10 @@ fn bad() -> Vec<(&'static str, Vec<u8>)> {
             "a pointer forward",
             join(&[&one, &question(&[0xc0, 20]), &dns::name(API)]),
         ),
-        (
-            "a pointer into the header",
-            join(&[&one, &question(&[0xc0, 0])]),
-        ),
+        ("a pointer into the header", join(&[&one, &question(&[0xc0, 0])])),
         ("half a pointer", join(&[&one, &[0xc0]])),
-        (
-            "label type 0x40",
-            join(&[&one, &question(&[0x41, b'a', 0])]),
-        ),
-        (
-            "label type 0x80",
-            join(&[&one, &question(&[0x81, b'a', 0])]),
-        ),
+        ("label type 0x40", join(&[&one, &question(&[0x41, b'a', 0])])),
+        ("label type 0x80", join(&[&one, &question(&[0x81, b'a', 0])])),
         ("a name of 257 octets", join(&[&one, &question(&long_name)])),
         (
             "an additional record that is not there",
@@ -102,22 +87,14 @@ fn bad() -> Vec<(&'static str, Vec<u8>)> {
             "two OPT records",
             join(&[&header([1, 0, 0, 2]), &good, &opt(&[]), &opt(&[])]),
         ),
-        (
-            "12 octets of nonsense",
-            [&ID[..], &[1, 0], &[255; 8]].concat(),
-        ),
+        ("12 octets of nonsense", [&ID[..], &[1, 0], &[255; 8]].concat()),
     ]
 }
 
 #[track_caller]
 fn is_formerr(name: &str, bytes: &[u8]) {
     assert!(bytes.len() >= 12, "{name}: {bytes:02x?}");
-    assert_eq!(
-        bytes[..2],
-        ID,
-        "{name}: the ID of the query\n{}",
-        dns::show(bytes)
-    );
+    assert_eq!(bytes[..2], ID, "{name}: the ID of the query\n{}", dns::show(bytes));
     assert_eq!(
         bytes[2] & 0xf8,
         0x80,
@@ -135,8 +112,7 @@ fn what_has_an_id_and_is_no_query_gets_formerr_over_udp() {
     for (name, message) in bad() {
         let socket = client(None, server.address());
         socket.send(&message).unwrap();
-        let bytes =
-            receive(&socket, Duration::from_secs(5)).unwrap_or_else(|| panic!("{name}: no answer"));
+        let bytes = receive(&socket, Duration::from_secs(5)).unwrap_or_else(|| panic!("{name}: no answer"));
         is_formerr(name, &bytes);
     }
     server.ask(&format!("{API} A")).rcode("NOERROR");
@@ -150,9 +126,7 @@ fn what_has_an_id_and_is_no_query_gets_formerr_over_tcp() {
     let server = Pldns::start(&fake.rule("."), RECORDS);
     for (name, message) in bad() {
         let mut stream = connect(None, server.address());
-        stream
-            .set_read_timeout(Some(Duration::from_secs(5)))
-            .unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
         write_frame(&mut stream, &message);
         let bytes = read_frame(&mut stream).unwrap_or_else(|| panic!("{name}: no answer"));
         is_formerr(name, &bytes);
@@ -188,10 +162,7 @@ fn datagrams_without_a_whole_header_and_responses_get_silence() {
         .unwrap_or_else(|why| panic!("{why}\n{}", dns::show(&first)));
     let stopped = server.stop();
     assert_eq!(stopped.received, messages.len() as u64 + 1);
-    assert_eq!(
-        (stopped.dropped, stopped.answered),
-        (messages.len() as u64, 1)
-    );
+    assert_eq!((stopped.dropped, stopped.answered), (messages.len() as u64, 1));
 }
 
 #[test]
@@ -201,8 +172,7 @@ fn formerr_is_not_longer_than_what_caused_it_by_more_than_an_opt() {
     for (name, message) in bad() {
         let socket = client(None, server.address());
         socket.send(&message).unwrap();
-        let answer =
-            receive(&socket, Duration::from_secs(5)).unwrap_or_else(|| panic!("{name}: no answer"));
+        let answer = receive(&socket, Duration::from_secs(5)).unwrap_or_else(|| panic!("{name}: no answer"));
         assert!(
             answer.len() <= message.len() + 64,
             "{name}: {} octets for {}",
@@ -263,9 +233,5 @@ fn noise_never_stops_the_service() {
         }
     }
     let stopped = server.stop();
-    assert!(
-        stopped.received >= 1000,
-        "most datagrams arrived: {}",
-        stopped.received
-    );
+    assert!(stopped.received >= 1000, "most datagrams arrived: {}", stopped.received);
 }

@@ -12,18 +12,10 @@ const SOON: Duration = Duration::from_secs(10);
 fn new_records_serve_after_a_reload() {
     let fake = FakeAzureDns::start();
     let mut server = Pldns::start(&fake.rule("."), &record("a.example", "A", &["10.0.0.1"]));
-    server
-        .ask("a.example A")
-        .answers(&["a.example 10 IN A 10.0.0.1"]);
-    server.reload(
-        &(record("a.example", "A", &["10.0.0.2"]) + &record("b.example", "A", &["10.0.0.3"])),
-    );
-    server
-        .ask("a.example A")
-        .answers(&["a.example 10 IN A 10.0.0.2"]);
-    server
-        .ask("b.example A")
-        .answers(&["b.example 10 IN A 10.0.0.3"]);
+    server.ask("a.example A").answers(&["a.example 10 IN A 10.0.0.1"]);
+    server.reload(&(record("a.example", "A", &["10.0.0.2"]) + &record("b.example", "A", &["10.0.0.3"])));
+    server.ask("a.example A").answers(&["a.example 10 IN A 10.0.0.2"]);
+    server.ask("b.example A").answers(&["b.example 10 IN A 10.0.0.3"]);
     server.reload("");
     server.ask("a.example A").rcode("NXDOMAIN").no_aa();
 }
@@ -35,24 +27,16 @@ fn new_settings_serve_after_a_reload() {
     new.answer("a.example A", &["a.example 60 IN A 192.0.2.2"]);
     let head = "[listen]\nadmin = \"\"\n\n[records]\nfiles = [\"records/*.toml\"]\n\n";
     let mut server = Pldns::start(&format!("{head}{}", old.rule(".")), "");
-    server
-        .ask("a.example A")
-        .answers(&["a.example 60 IN A 192.0.2.1"]);
+    server.ask("a.example A").answers(&["a.example 60 IN A 192.0.2.1"]);
     let access = "[access]\nallow = [\"127.0.0.1/32\"]\n\n";
     server.write(
         "pldns.toml",
-        &format!(
-            "{head}{access}{}{}",
-            zone("corp.example", "nxdomain"),
-            new.rule(".")
-        ),
+        &format!("{head}{access}{}{}", zone("corp.example", "nxdomain"), new.rule(".")),
     );
     server.signal(libc::SIGHUP);
     server.wait_for("reloaded", SOON);
     // The cache is keyed by whom the rule asks: the old upstream's answer is not the new one's.
-    server
-        .ask("a.example A")
-        .answers(&["a.example 60 IN A 192.0.2.2"]);
+    server.ask("a.example A").answers(&["a.example 60 IN A 192.0.2.2"]);
     server.ask("x.corp.example A").nxdomain("corp.example");
     Query::new("a.example A")
         .from("127.0.0.2")
@@ -78,21 +62,12 @@ fn a_broken_file_keeps_the_old_table_serving_and_says_where_it_is_broken() {
         server.signal(libc::SIGHUP);
         let event = server.wait_for("reload refused", SOON);
         assert_eq!(event["level"], "ERROR", "{event}");
-        let said = server
-            .events()
-            .iter()
-            .map(ToString::to_string)
-            .collect::<String>();
+        let said = server.events().iter().map(ToString::to_string).collect::<String>();
         assert!(said.contains("records.toml:"), "the place is said: {event}");
-        server
-            .ask("a.example A")
-            .aa()
-            .answers(&["a.example 10 IN A 10.0.0.1"]);
+        server.ask("a.example A").aa().answers(&["a.example 10 IN A 10.0.0.1"]);
     }
     server.reload(&record("a.example", "A", &["10.0.0.3"]));
-    server
-        .ask("a.example A")
-        .answers(&["a.example 10 IN A 10.0.0.3"]);
+    server.ask("a.example A").answers(&["a.example 10 IN A 10.0.0.3"]);
 }
 
 #[test]
@@ -102,9 +77,7 @@ fn broken_settings_keep_the_old_ones_serving() {
     server.write("pldns.toml", "[listen]\nadmin = \"\"\nunknown = 1\n");
     server.signal(libc::SIGHUP);
     server.wait_for("reload refused", SOON);
-    server
-        .ask("a.example A")
-        .answers(&["a.example 10 IN A 10.0.0.1"]);
+    server.ask("a.example A").answers(&["a.example 10 IN A 10.0.0.1"]);
     fake.answer("f.example A", &["f.example 60 IN A 192.0.2.1"]);
     server.ask("f.example A").rcode("NOERROR");
 }
@@ -159,4 +132,19 @@ fn a_query_under_way_survives_a_reload() {
         asker.join().unwrap();
     });
     server.ask("a.example A").rcode("NOERROR");
+}
+
+#[test]
+fn the_table_stands_before_the_cache() {
+    let fake = FakeAzureDns::start();
+    fake.answer("a.example A", &["a.example 600 IN A 192.0.2.1"]);
+    fake.answer("a.example AAAA", &["a.example 600 IN AAAA 2001:db8::1"]);
+    let mut server = Pldns::start(&fake.rule("."), "");
+    server.ask("a.example A").answers(&["a.example 600 IN A 192.0.2.1"]);
+    server
+        .ask("a.example AAAA")
+        .answers(&["a.example 600 IN AAAA 2001:db8::1"]);
+    server.reload(&record("a.example", "A", &["10.0.0.1"]));
+    server.ask("a.example A").aa().answers(&["a.example 10 IN A 10.0.0.1"]);
+    server.ask("a.example AAAA").nodata("a.example");
 }

@@ -16,19 +16,13 @@ fn every_address_of_the_table_has_its_names() {
             format!("5.0.1.10.in-addr.arpa 10 IN PTR {API}"),
             format!("5.0.1.10.in-addr.arpa 10 IN PTR {cert}"),
         ]);
-    server
-        .ask("5.0.1.10.IN-ADDR.ARPA PTR")
-        .rcode("NOERROR")
-        .aa();
+    server.ask("5.0.1.10.IN-ADDR.ARPA PTR").rcode("NOERROR").aa();
 }
 
 #[test]
 fn ipv6_addresses_have_names_under_ip6_arpa() {
     let fake = FakeAzureDns::start();
-    let server = Pldns::start(
-        &fake.rule("."),
-        &record("six.example", "AAAA", &["fd00::12:ab"]),
-    );
+    let server = Pldns::start(&fake.rule("."), &record("six.example", "AAAA", &["fd00::12:ab"]));
     let reverse = "b.a.0.0.2.1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.d.f.ip6.arpa";
     server
         .ask(&format!("{reverse} PTR"))
@@ -83,12 +77,6 @@ fn reverse_names_beside_the_table_are_forwarded() {
         .ask("9.0.1.10.in-addr.arpa PTR")
         .no_aa()
         .answers(&["9.0.1.10.in-addr.arpa 60 IN PTR vm.internal.cloudapp.net"]);
-    server
-        .ask("0.1.10.in-addr.arpa PTR")
-        .rcode("NXDOMAIN")
-        .no_aa();
-    server
-        .ask("x.5.0.1.10.in-addr.arpa PTR")
-        .rcode("NXDOMAIN")
-        .no_aa();
+    server.ask("0.1.10.in-addr.arpa PTR").rcode("NXDOMAIN").no_aa();
+    server.ask("x.5.0.1.10.in-addr.arpa PTR").rcode("NXDOMAIN").no_aa();
 }

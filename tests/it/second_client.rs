@@ -30,18 +30,9 @@ fn essence(message: &Message) -> (u16, u16, [Vec<Record>; 2]) {
 #[test]
 fn hickorys_client_gets_the_same_answers() {
     let fake = FakeAzureDns::start();
-    fake.answer(
-        "www.elsewhere.test A",
-        &["www.elsewhere.test 60 IN A 192.0.2.1"],
-    );
-    fake.gives(
-        "gone.elsewhere.test A",
-        Answer::negative("NXDOMAIN", "elsewhere.test"),
-    );
-    fake.gives(
-        "bare.elsewhere.test A",
-        Answer::negative("NOERROR", "elsewhere.test"),
-    );
+    fake.answer("www.elsewhere.test A", &["www.elsewhere.test 60 IN A 192.0.2.1"]);
+    fake.gives("gone.elsewhere.test A", Answer::negative("NXDOMAIN", "elsewhere.test"));
+    fake.gives("bare.elsewhere.test A", Answer::negative("NOERROR", "elsewhere.test"));
     fake.answer(
         "acct.blob.core.windows.net A",
         &[

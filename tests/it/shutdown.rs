@@ -12,12 +12,7 @@ fn a_server_that_was_never_asked_has_nothing_to_account_for() {
     let server = Pldns::start(&fake.rule("."), RECORDS);
     let stopped = server.stop();
     assert_eq!(
-        (
-            stopped.received,
-            stopped.answered,
-            stopped.refused,
-            stopped.dropped
-        ),
+        (stopped.received, stopped.answered, stopped.refused, stopped.dropped),
         (0, 0, 0, 0)
     );
 }
@@ -107,11 +102,7 @@ fn a_dead_upstream_does_not_hold_the_end_up_for_longer_than_a_query_may_take() {
     server.signal(libc::SIGTERM);
     let stopped = server.stopped();
     assert_eq!(stopped.received, 1);
-    assert!(
-        start.elapsed() < Duration::from_secs(6),
-        "took {:?}",
-        start.elapsed()
-    );
+    assert!(start.elapsed() < Duration::from_secs(6), "took {:?}", start.elapsed());
 }
 
 #[test]
@@ -122,11 +113,7 @@ fn an_idle_server_ends_at_once() {
     server.ask(&format!("{API} A")).rcode("NOERROR");
     let start = Instant::now();
     server.stop();
-    assert!(
-        start.elapsed() < Duration::from_secs(3),
-        "took {:?}",
-        start.elapsed()
-    );
+    assert!(start.elapsed() < Duration::from_secs(3), "took {:?}", start.elapsed());
 }
 
 #[test]

@@ -26,10 +26,7 @@ fn localhost_is_this_host() {
             .ask(&format!("{name} AAAA"))
             .rcode("NOERROR")
             .answers(&[format!("{name} * IN AAAA ::1")]);
-        server
-            .ask(&format!("{name} MX"))
-            .rcode("NOERROR")
-            .no_answers();
+        server.ask(&format!("{name} MX")).rcode("NOERROR").no_answers();
         assert!(fake.seen(&format!("{name} *")).is_empty());
     }
 }
@@ -43,18 +40,12 @@ fn names_that_cannot_exist_do_not() {
             let got = server.ask(&format!("{name} {kind}"));
             got.rcode("NXDOMAIN").ra().no_answers();
             assert!(
-                got.message
-                    .authorities
-                    .iter()
-                    .any(|record| record.rtype == 6),
+                got.message.authorities.iter().any(|record| record.rtype == 6),
                 "an SOA: {}",
                 got.message
             );
         }
-        assert!(
-            fake.seen(&format!("{name} *")).is_empty(),
-            "{name} went upstream"
-        );
+        assert!(fake.seen(&format!("{name} *")).is_empty(), "{name} went upstream");
     }
 }
 
@@ -75,10 +66,7 @@ fn their_neighbours_follow_the_rules() {
         "xreddog.microsoft.com",
         "www.use-application-dns.net.example",
     ] {
-        fake.answer(
-            &format!("{name} A"),
-            &[&format!("{name} 60 IN A 192.0.2.1")],
-        );
+        fake.answer(&format!("{name} A"), &[&format!("{name} 60 IN A 192.0.2.1")]);
         server
             .ask(&format!("{name} A"))
             .rcode("NOERROR")
@@ -99,10 +87,7 @@ fn a_rule_that_names_them_is_followed() {
     .concat();
     let server = Pldns::start(&(rules + &fake.rule(".")), "");
     for name in NONEXISTENT.iter().chain(&["localhost", "x.localhost"]) {
-        fake.answer(
-            &format!("{name} A"),
-            &[&format!("{name} 60 IN A 192.0.2.1")],
-        );
+        fake.answer(&format!("{name} A"), &[&format!("{name} 60 IN A 192.0.2.1")]);
         server
             .ask(&format!("{name} A"))
             .rcode("NOERROR")
@@ -130,7 +115,5 @@ fn a_record_that_names_them_is_served() {
         .aa()
         .answers(&["use-application-dns.net 10 IN A 10.0.0.3"]);
     server.ask("y.reddog.microsoft.com A").rcode("NXDOMAIN");
-    server
-        .ask("x.localhost A")
-        .answers(&["x.localhost * IN A 127.0.0.1"]);
+    server.ask("x.localhost A").answers(&["x.localhost * IN A 127.0.0.1"]);
 }

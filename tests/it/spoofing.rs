@@ -32,29 +32,19 @@ fn the_first_wrong_id_or_case_makes_tcp_decide_at_once() {
             .answers(&[TRUTH])
             .within(Duration::from_millis(800));
         assert!(
-            fake.seen(QUESTION)
-                .iter()
-                .any(|seen| seen.transport == Transport::Tcp),
+            fake.seen(QUESTION).iter().any(|seen| seen.transport == Transport::Tcp),
             "TCP was not asked"
         );
-        server
-            .ask(QUESTION)
-            .answers(&["a.example * IN A 192.0.2.1"]);
+        server.ask(QUESTION).answers(&["a.example * IN A 192.0.2.1"]);
     }
 }
 
 #[test]
 fn where_tcp_is_not_to_be_had_the_matching_answer_serves() {
     let fake = FakeAzureDns::start_without_tcp();
-    fake.on(
-        QUESTION,
-        Script::udp([Play::of(lie().wrong_id()).then(50, truth())]),
-    );
+    fake.on(QUESTION, Script::udp([Play::of(lie().wrong_id()).then(50, truth())]));
     let server = Pldns::start(&fake.rule("."), "");
-    server
-        .ask(QUESTION)
-        .answers(&[TRUTH])
-        .within(Duration::from_secs(2));
+    server.ask(QUESTION).answers(&[TRUTH]).within(Duration::from_secs(2));
 }
 
 #[test]
@@ -79,9 +69,7 @@ fn answers_to_another_question_do_not_end_the_wait() {
 #[test]
 fn answers_from_another_port_do_not_count() {
     let fake = FakeAzureDns::start();
-    let play = Play::silence()
-        .then_from_elsewhere(0, lie())
-        .then(100, truth());
+    let play = Play::silence().then_from_elsewhere(0, lie()).then(100, truth());
     fake.on(QUESTION, Script::udp([play]));
     let server = Pldns::start(&fake.rule("."), "");
     server
@@ -125,11 +113,7 @@ fn damaged(right: &Answer) -> Vec<Answer> {
     }
     // The owner name of the answer: a pointer forward, one to itself, a label type that is none, too long a label.
     for owner in [[0xc0, 0xff], [0xc0, 26], [0x80, 12], [0x3f, 12]] {
-        forms.push(
-            right
-                .clone()
-                .edit(move |bytes| bytes[26..28].copy_from_slice(&owner)),
-        );
+        forms.push(right.clone().edit(move |bytes| bytes[26..28].copy_from_slice(&owner)));
     }
     // The length of the answer's data: too short, too long for an address, too long for the message.
     for length in [3, 5, 255] {
@@ -188,14 +172,8 @@ fn every_query_has_its_own_id_and_port() {
             "{what}: {} of {count} differ",
             distinct.len()
         );
-        let steps: HashSet<u16> = values
-            .windows(2)
-            .map(|pair| pair[1].wrapping_sub(pair[0]))
-            .collect();
-        assert!(
-            steps.len() > count * 8 / 10,
-            "{what} go in steps: {steps:?}"
-        );
+        let steps: HashSet<u16> = values.windows(2).map(|pair| pair[1].wrapping_sub(pair[0])).collect();
+        assert!(steps.len() > count * 8 / 10, "{what} go in steps: {steps:?}");
     }
     // Each bit of an ID is set about half of the times: 300 fair coins stay within 90 of 150 for certain.
     for bit in 0..16 {
@@ -235,9 +213,7 @@ fn a_dname_serves_its_own_question_only() {
     );
     fake.answer("y.old.example A", &["y.old.example 60 IN A 192.0.2.2"]);
     let server = Pldns::start(&fake.rule("."), "");
-    server
-        .ask("x.old.example A")
-        .answer("x.new.example 60 IN A 192.0.2.1");
+    server.ask("x.old.example A").answer("x.new.example 60 IN A 192.0.2.1");
     server
         .ask("y.old.example A")
         .answers(&["y.old.example 60 IN A 192.0.2.2"]);
@@ -252,9 +228,5 @@ fn a_lie_over_tcp_is_no_better() {
     fake.on(QUESTION, Script::udp([truncated]).tcp(tcp));
     let server = Pldns::start(&fake.rule("."), "");
     let got = server.ask(QUESTION);
-    assert!(
-        !got.message.to_string().contains("203.0.113.66"),
-        "{}",
-        got.message
-    );
+    assert!(!got.message.to_string().contains("203.0.113.66"), "{}", got.message);
 }

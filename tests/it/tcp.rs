@@ -14,9 +14,7 @@ fn table_query() -> Query {
 
 fn open(server: &Pldns) -> TcpStream {
     let stream = connect(None, server.address());
-    stream
-        .set_read_timeout(Some(Duration::from_secs(8)))
-        .unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(8))).unwrap();
     stream.set_nodelay(true).unwrap();
     stream
 }
@@ -54,13 +52,7 @@ fn pipelined_queries_are_answered_as_they_become_ready() {
     let table = table_query();
     let all: Vec<u8> = [&slow, &quick, &table]
         .iter()
-        .flat_map(|query| {
-            [
-                &(query.bytes().len() as u16).to_be_bytes()[..],
-                &query.bytes(),
-            ]
-            .concat()
-        })
+        .flat_map(|query| [&(query.bytes().len() as u16).to_be_bytes()[..], &query.bytes()].concat())
         .collect();
     stream.write_all(&all).unwrap();
     let mut order = Vec::new();
@@ -68,11 +60,7 @@ fn pipelined_queries_are_answered_as_they_become_ready() {
         let bytes = read_frame(&mut stream).expect("an answer");
         order.push(u16::from_be_bytes([bytes[0], bytes[1]]));
     }
-    assert_eq!(
-        order.last(),
-        Some(&slow.id()),
-        "the slow one holds nobody up"
-    );
+    assert_eq!(order.last(), Some(&slow.id()), "the slow one holds nobody up");
     assert!(order.contains(&quick.id()) && order.contains(&table.id()));
 }
 
@@ -106,9 +94,7 @@ fn a_hundred_queries_in_one_write_are_all_answered() {
     for _ in 0..100 {
         let bytes = read_frame(&mut stream).expect("an answer");
         let place = left.iter().position(|query| query.check(&bytes).is_ok());
-        left.swap_remove(
-            place.unwrap_or_else(|| panic!("an answer to nobody\n{}", dns::show(&bytes))),
-        );
+        left.swap_remove(place.unwrap_or_else(|| panic!("an answer to nobody\n{}", dns::show(&bytes))));
     }
 }
 
@@ -134,9 +120,7 @@ fn frames_may_arrive_in_any_pieces() {
 #[test]
 fn answers_above_the_udp_size_come_whole() {
     let fake = FakeAzureDns::start();
-    let addresses: Vec<String> = (0..3000)
-        .map(|n| format!("10.8.{}.{}", n / 250, n % 250 + 1))
-        .collect();
+    let addresses: Vec<String> = (0..3000).map(|n| format!("10.8.{}.{}", n / 250, n % 250 + 1)).collect();
     let records = crate::common::cast::record(
         "huge.example",
         "A",
@@ -154,8 +138,7 @@ fn an_idle_connection_is_closed_and_a_used_one_is_not() {
     let fake = FakeAzureDns::start();
     let server = Pldns::start(&fake.rule("."), RECORDS);
     let mut idle = open(&server);
-    idle.set_read_timeout(Some(Duration::from_secs(20)))
-        .unwrap();
+    idle.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     let start = Instant::now();
     let mut used = open(&server);
     for _ in 0..2 {
@@ -170,10 +153,7 @@ fn an_idle_connection_is_closed_and_a_used_one_is_not() {
         "something was sent on an idle connection"
     );
     let lived = start.elapsed();
-    assert!(
-        (5..=14).contains(&lived.as_secs()),
-        "closed after {lived:?}"
-    );
+    assert!((5..=14).contains(&lived.as_secs()), "closed after {lived:?}");
 }
 
 #[test]
@@ -183,15 +163,11 @@ fn a_message_must_be_whole_soon_after_it_began() {
     let mut stream = open(&server);
     let start = Instant::now();
     let bytes = table_query().bytes();
-    stream
-        .write_all(&(bytes.len() as u16).to_be_bytes())
-        .unwrap();
+    stream.write_all(&(bytes.len() as u16).to_be_bytes()).unwrap();
     // Drips must not keep the connection alive.
     let mut closed = false;
     for byte in &bytes {
-        stream
-            .set_read_timeout(Some(Duration::from_millis(400)))
-            .unwrap();
+        stream.set_read_timeout(Some(Duration::from_millis(400))).unwrap();
         closed = stream.write_all(&[*byte]).is_err() || matches!(stream.read(&mut [0]), Ok(0));
         if closed || start.elapsed() > Duration::from_secs(8) {
             break;
@@ -212,10 +188,7 @@ fn a_client_that_sends_no_more_still_gets_its_answers() {
         write_frame(&mut stream, &query.bytes());
         stream.shutdown(Shutdown::Write).unwrap();
         expect(&mut stream, &query);
-        assert!(
-            read_frame(&mut stream).is_none(),
-            "closed after the last answer"
-        );
+        assert!(read_frame(&mut stream).is_none(), "closed after the last answer");
     }
 }
 
@@ -261,10 +234,7 @@ fn frames_too_short_for_a_header_harm_nobody() {
         let mut stream = open(&server);
         write_frame(&mut stream, &vec![0; length]);
         stream.shutdown(Shutdown::Write).unwrap();
-        assert!(
-            read_frame(&mut stream).is_none(),
-            "{length} octets were answered"
-        );
+        assert!(read_frame(&mut stream).is_none(), "{length} octets were answered");
     }
     table_query().ask_at(server.address()).rcode("NOERROR");
 }
@@ -275,9 +245,7 @@ fn idle_connections_of_one_client_never_starve_another() {
     let server = Pldns::start(&fake.rule("."), RECORDS);
     let hog: IpAddr = "127.0.4.4".parse().unwrap();
     // Some of these may be refused or closed: that is the limit's right.
-    let _held: Vec<TcpStream> = (0..200)
-        .map(|_| connect(Some(hog), server.address()))
-        .collect();
+    let _held: Vec<TcpStream> = (0..200).map(|_| connect(Some(hog), server.address())).collect();
     for _ in 0..10 {
         table_query()
             .ask_at(server.address())

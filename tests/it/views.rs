@@ -29,10 +29,7 @@ fn sees(server: &Pldns, client: &str, address: &str) {
 #[test]
 fn the_most_specific_network_of_a_client_decides() {
     let fake = FakeAzureDns::start();
-    let server = Pldns::start(
-        &fake.rule("."),
-        &(views() + &record(NAME, "A", &["10.9.0.5"])),
-    );
+    let server = Pldns::start(&fake.rule("."), &(views() + &record(NAME, "A", &["10.9.0.5"])));
     sees(&server, "127.0.1.1", "10.1.0.5");
     sees(&server, "127.0.2.1", "10.2.0.5");
     sees(&server, "127.0.3.9", "10.2.0.5");
@@ -48,14 +45,8 @@ fn a_client_that_sees_no_record_has_the_name_forwarded() {
     let server = Pldns::start(&fake.rule("."), &views());
     sees(&server, "127.0.0.1", "192.0.2.1");
     sees(&server, "127.0.1.1", "10.1.0.5");
-    let ask = |client: &str| {
-        Query::new("ws.example AAAA")
-            .from(client)
-            .ask_at(server.address())
-    };
-    ask("127.0.0.1")
-        .no_aa()
-        .answers(&["ws.example 60 IN AAAA 2001:db8::1"]);
+    let ask = |client: &str| Query::new("ws.example AAAA").from(client).ask_at(server.address());
+    ask("127.0.0.1").no_aa().answers(&["ws.example 60 IN AAAA 2001:db8::1"]);
     ask("127.0.1.1").nodata(NAME);
 }
 
@@ -74,24 +65,13 @@ fn a_client_that_sees_no_record_in_a_zone_of_our_own_gets_nxdomain() {
 #[test]
 fn wildcards_and_label_ends_have_views_too() {
     let fake = FakeAzureDns::start();
-    let records = record_with(
-        "*.w.example",
-        "A",
-        &["10.1.0.1"],
-        r#"clients = ["127.0.1.0/24"]"#,
-    ) + &record("*.w.example", "A", &["10.2.0.1"])
-        + &record_with(
-            "*-end.example",
-            "A",
-            &["10.1.0.2"],
-            r#"clients = ["127.0.1.0/24"]"#,
-        )
+    let records = record_with("*.w.example", "A", &["10.1.0.1"], r#"clients = ["127.0.1.0/24"]"#)
+        + &record("*.w.example", "A", &["10.2.0.1"])
+        + &record_with("*-end.example", "A", &["10.1.0.2"], r#"clients = ["127.0.1.0/24"]"#)
         + &record("*-end.example", "A", &["10.2.0.2"]);
     let server = Pldns::start(&fake.rule("."), &records);
     let ask = |name: &str, client: &str, address: &str| {
-        let got = Query::new(&format!("{name} A"))
-            .from(client)
-            .ask_at(server.address());
+        let got = Query::new(&format!("{name} A")).from(client).ask_at(server.address());
         got.aa().answers(&[format!("{name} 10 IN A {address}")]);
     };
     ask("x.w.example", "127.0.1.1", "10.1.0.1");
@@ -105,10 +85,7 @@ fn one_cached_answer_is_cut_for_each_client_in_its_own_way() {
     let fake = FakeAzureDns::start();
     fake.answer(
         "pub.example A",
-        &[
-            "pub.example 60 IN CNAME ws.example",
-            "ws.example 60 IN A 192.0.2.1",
-        ],
+        &["pub.example 60 IN CNAME ws.example", "ws.example 60 IN A 192.0.2.1"],
     );
     let server = Pldns::start(&fake.rule("."), &views());
     for _ in 0..2 {

@@ -17,9 +17,7 @@ fn a_wildcard_answers_under_the_name_asked() {
     for name in ["ep1", "EP2", "a.b.c"] {
         let name = format!("{name}.eastus.inference.ml.azure.com");
         let got = server.ask(&format!("{name} A"));
-        got.rcode("NOERROR")
-            .aa()
-            .answers(&[format!("{name} 10 IN A 10.1.0.7")]);
+        got.rcode("NOERROR").aa().answers(&[format!("{name} 10 IN A 10.1.0.7")]);
     }
 }
 
@@ -71,9 +69,7 @@ fn the_closest_encloser_alone_may_have_the_wildcard() {
             + &record("*.near.example", "A", &["10.0.0.2"])
             + &record("host.sub.example", "A", &["10.0.0.3"])),
     );
-    server
-        .ask("x.example A")
-        .answers(&["x.example 10 IN A 10.0.0.1"]);
+    server.ask("x.example A").answers(&["x.example 10 IN A 10.0.0.1"]);
     server
         .ask("x.near.example A")
         .answers(&["x.near.example 10 IN A 10.0.0.2"]);
@@ -88,9 +84,8 @@ fn the_closest_encloser_alone_may_have_the_wildcard() {
 
 #[test]
 fn a_name_that_exists_with_another_type_is_not_covered() {
-    let (_fake, server) = own_zone(
-        &(record("*.example", "A", &["10.0.0.1"]) + &record("text.example", "TXT", &[r#""here""#])),
-    );
+    let (_fake, server) =
+        own_zone(&(record("*.example", "A", &["10.0.0.1"]) + &record("text.example", "TXT", &[r#""here""#])));
     server.ask("text.example A").nodata("example");
     server
         .ask("other.example A")
@@ -99,9 +94,8 @@ fn a_name_that_exists_with_another_type_is_not_covered() {
 
 #[test]
 fn empty_non_terminals_exist_in_a_zone_of_our_own() {
-    let (_fake, server) = own_zone(
-        &(record("a.b.c.example", "A", &["10.0.0.1"]) + &record("*.example", "A", &["10.0.0.2"])),
-    );
+    let (_fake, server) =
+        own_zone(&(record("a.b.c.example", "A", &["10.0.0.1"]) + &record("*.example", "A", &["10.0.0.2"])));
     server.ask("b.c.example A").nodata("example");
     server.ask("c.example A").nodata("example");
     server.ask("c.example TXT").nodata("example");
@@ -178,11 +172,7 @@ fn a_label_end_matches_the_first_label_only() {
         format!("a.b-eastus-{GUID}.x.eastus.notebooks.azure.net"),
     ] {
         server.ask(&format!("{name} A")).rcode("NXDOMAIN").no_aa();
-        assert_eq!(
-            fake.seen(&format!("{name} A")).len(),
-            1,
-            "{name} was not forwarded"
-        );
+        assert_eq!(fake.seen(&format!("{name} A")).len(), 1, "{name} was not forwarded");
     }
 }
 
@@ -197,9 +187,7 @@ fn exact_names_come_before_label_ends_and_these_before_wildcards() {
             + &record("exact-end.example", "A", &["10.0.0.4"])
             + &record("text-end.example", "TXT", &[r#""here""#])),
     );
-    server
-        .ask("x.example A")
-        .answers(&["x.example 10 IN A 10.0.0.1"]);
+    server.ask("x.example A").answers(&["x.example 10 IN A 10.0.0.1"]);
     server
         .ask("x-end.example A")
         .answers(&["x-end.example 10 IN A 10.0.0.2"]);

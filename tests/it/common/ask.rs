@@ -151,11 +151,7 @@ impl Query {
                 bytes,
                 took: start.elapsed(),
             }),
-            Err(why) => panic!(
-                "{why}\nasked\n{}got\n{}",
-                dns::show(&self.bytes()),
-                dns::show(&bytes)
-            ),
+            Err(why) => panic!("{why}\nasked\n{}got\n{}", dns::show(&self.bytes()), dns::show(&bytes)),
         }
     }
 
@@ -177,11 +173,7 @@ impl Query {
         let message = Message::parse(bytes)?;
         let judge = hickory_proto::op::Message::read(&mut BinDecoder::new(bytes))
             .map_err(|error| format!("hickory-proto cannot read it: {error}"))?;
-        let sections = [
-            judge.answers.len(),
-            judge.authorities.len(),
-            judge.additionals.len(),
-        ];
+        let sections = [judge.answers.len(), judge.authorities.len(), judge.additionals.len()];
         if sections
             != [
                 message.answers.len(),
@@ -194,8 +186,7 @@ impl Query {
         if message.id != self.id {
             return Err(format!("ID {} instead of {}", message.id, self.id));
         }
-        if message.flags & (dns::QR | 0x7800 | dns::RD) != dns::QR | self.flags & (0x7800 | dns::RD)
-        {
+        if message.flags & (dns::QR | 0x7800 | dns::RD) != dns::QR | self.flags & (0x7800 | dns::RD) {
             return Err(format!(
                 "flags {:#06x} to a query of {:#06x}",
                 message.flags, self.flags
@@ -207,8 +198,7 @@ impl Query {
         let [question] = message.questions.as_slice() else {
             return Err(format!("{} questions", message.questions.len()));
         };
-        if (&question.name, question.qtype, question.class) != (&self.name, self.qtype, self.class)
-        {
+        if (&question.name, question.qtype, question.class) != (&self.name, self.qtype, self.class) {
             return Err("the question is not echoed as asked".to_owned());
         }
         if self.opt.is_none() && message.opt.is_some() {
@@ -218,11 +208,7 @@ impl Query {
             return Err("no OPT record although asked with one (RFC 6891 §6.1.1)".to_owned());
         }
         if !self.tcp && bytes.len() > self.limit() {
-            return Err(format!(
-                "{} octets over UDP, {} are allowed",
-                bytes.len(),
-                self.limit()
-            ));
+            return Err(format!("{} octets over UDP, {} are allowed", bytes.len(), self.limit()));
         }
         Ok(message)
     }
@@ -269,12 +255,7 @@ pub(crate) fn connect(from: Option<IpAddr>, server: SocketAddr) -> TcpStream {
     let Some(ip) = from else {
         return TcpStream::connect(server).unwrap();
     };
-    let socket = socket2::Socket::new(
-        socket2::Domain::for_address(server),
-        socket2::Type::STREAM,
-        None,
-    )
-    .unwrap();
+    let socket = socket2::Socket::new(socket2::Domain::for_address(server), socket2::Type::STREAM, None).unwrap();
     socket.bind(&SocketAddr::from((ip, 0)).into()).unwrap();
     socket.connect(&server.into()).unwrap();
     socket.into()
@@ -326,9 +307,7 @@ impl Got {
 
     #[track_caller]
     fn flag(&self, flag: u16, set: bool, name: &str) -> &Self {
-        self.ensure(self.message.has(flag) == set, || {
-            format!("{name} expected to be {set}")
-        })
+        self.ensure(self.message.has(flag) == set, || format!("{name} expected to be {set}"))
     }
 
     #[track_caller]
@@ -375,13 +354,9 @@ impl Got {
     #[track_caller]
     pub(crate) fn answer(&self, line: &str) -> &Self {
         let expected = dns::record(line);
-        self.ensure(
-            self.message
-                .answers
-                .iter()
-                .any(|record| record.is(&expected)),
-            || format!("no answer {line}"),
-        )
+        self.ensure(self.message.answers.iter().any(|record| record.is(&expected)), || {
+            format!("no answer {line}")
+        })
     }
 
     /// The answer section is exactly this, in this order.
@@ -460,11 +435,7 @@ impl Got {
     /// The extended errors' codes hold this one.
     #[track_caller]
     pub(crate) fn ede(&self, code: u16) -> &Self {
-        let codes: Vec<u16> = self
-            .extended_errors()
-            .into_iter()
-            .map(|(code, _)| code)
-            .collect();
+        let codes: Vec<u16> = self.extended_errors().into_iter().map(|(code, _)| code).collect();
         self.ensure(codes.contains(&code), || {
             format!("extended error {code} expected, there are {codes:?}")
         })
@@ -486,11 +457,7 @@ impl Got {
     }
 
     pub(crate) fn extended_errors(&self) -> Vec<(u16, String)> {
-        self.message
-            .opt
-            .as_ref()
-            .map(Opt::extended_errors)
-            .unwrap_or_default()
+        self.message.opt.as_ref().map(Opt::extended_errors).unwrap_or_default()
     }
 
     #[track_caller]
@@ -523,8 +490,5 @@ fn same_in_order<S: AsRef<str>>(records: &[Record], lines: &[S]) -> bool {
 }
 
 fn joined<S: AsRef<str>>(lines: &[S]) -> String {
-    lines
-        .iter()
-        .map(|line| format!("  {}\n", line.as_ref()))
-        .collect()
+    lines.iter().map(|line| format!("  {}\n", line.as_ref())).collect()
 }

@@ -187,11 +187,7 @@ pub(crate) fn show_name(wire: &[u8]) -> String {
     if text.len() > 1 {
         text.pop();
     }
-    if text.is_empty() {
-        ".".to_owned()
-    } else {
-        text
-    }
+    if text.is_empty() { ".".to_owned() } else { text }
 }
 
 /// `owner TTL IN TYPE data...`. A TTL of `*` reads as `u32::MAX`, which [`Record::is`] takes as "any".
@@ -199,12 +195,8 @@ pub(crate) fn record(text: &str) -> Record {
     let mut words = text.splitn(5, ' ').map(str::trim);
     let owner = words.next().unwrap_or_default();
     let ttl = words.next().unwrap_or_else(|| panic!("no TTL in {text:?}"));
-    let class = words
-        .next()
-        .unwrap_or_else(|| panic!("no class in {text:?}"));
-    let kind = words
-        .next()
-        .unwrap_or_else(|| panic!("no type in {text:?}"));
+    let class = words.next().unwrap_or_else(|| panic!("no class in {text:?}"));
+    let kind = words.next().unwrap_or_else(|| panic!("no type in {text:?}"));
     let data = words.next().unwrap_or_default();
     Record {
         name: name(owner),
@@ -226,16 +218,11 @@ pub(crate) fn record(text: &str) -> Record {
 /// Record data in presentation form, or `\# LENGTH HEX` (RFC 3597 §5), to wire form.
 pub(crate) fn rdata(rtype: u16, text: &str) -> Vec<u8> {
     if let Some(generic) = text.strip_prefix("\\#") {
-        let (length, hex) = generic
-            .trim()
-            .split_once(' ')
-            .unwrap_or_else(|| (generic.trim(), ""));
+        let (length, hex) = generic.trim().split_once(' ').unwrap_or_else(|| (generic.trim(), ""));
         let digits: Vec<u8> = hex.bytes().filter(|b| !b.is_ascii_whitespace()).collect();
         let data: Vec<u8> = digits
             .chunks(2)
-            .map(|pair| {
-                u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).expect("hex digits")
-            })
+            .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).expect("hex digits"))
             .collect();
         assert_eq!(data.len().to_string(), length, "length in {text:?}");
         return data;
@@ -256,29 +243,15 @@ pub(crate) fn rdata(rtype: u16, text: &str) -> Vec<u8> {
         6 => {
             let mut data = [name(words[0]), name(words[1])].concat();
             for number in &words[2..7] {
-                data.extend(
-                    number
-                        .parse::<u32>()
-                        .expect("a number of the SOA")
-                        .to_be_bytes(),
-                );
+                data.extend(number.parse::<u32>().expect("a number of the SOA").to_be_bytes());
             }
             data
         }
-        15 => [
-            words[0].parse::<u16>().unwrap().to_be_bytes().to_vec(),
-            name(words[1]),
-        ]
-        .concat(),
+        15 => [words[0].parse::<u16>().unwrap().to_be_bytes().to_vec(), name(words[1])].concat(),
         33 => {
             let mut data = Vec::new();
             for number in &words[..3] {
-                data.extend(
-                    number
-                        .parse::<u16>()
-                        .expect("a number of the SRV")
-                        .to_be_bytes(),
-                );
+                data.extend(number.parse::<u16>().expect("a number of the SRV").to_be_bytes());
             }
             data.extend(name(words[3]));
             data
@@ -338,9 +311,7 @@ impl Record {
         let data = &self.rdata;
         match (self.rtype, data.len()) {
             (1, 4) => std::net::Ipv4Addr::new(data[0], data[1], data[2], data[3]).to_string(),
-            (28, 16) => {
-                std::net::Ipv6Addr::from(<[u8; 16]>::try_from(data.as_slice()).unwrap()).to_string()
-            }
+            (28, 16) => std::net::Ipv6Addr::from(<[u8; 16]>::try_from(data.as_slice()).unwrap()).to_string(),
             (2 | 5 | 12 | 39, 1..) => show_name(data),
             (6, 22..) => {
                 let mname = name_end(data, 0);
@@ -471,10 +442,7 @@ impl Message {
             }
         }
         if reader.at != bytes.len() {
-            return Err(format!(
-                "{} octets after the last record",
-                bytes.len() - reader.at
-            ));
+            return Err(format!("{} octets after the last record", bytes.len() - reader.at));
         }
         let [answers, authorities, additionals] = sections;
         Ok(Self {
@@ -530,8 +498,7 @@ impl<'a> Reader<'a> {
     }
 
     fn u32(&mut self) -> Result<u32, String> {
-        self.take(4)
-            .map(|four| u32::from_be_bytes(four.try_into().unwrap()))
+        self.take(4).map(|four| u32::from_be_bytes(four.try_into().unwrap()))
     }
 
     fn name(&mut self) -> Result<Vec<u8>, String> {
@@ -540,10 +507,7 @@ impl<'a> Reader<'a> {
         let mut limit = self.at;
         let mut jumped = false;
         loop {
-            let length = *self
-                .bytes
-                .get(at)
-                .ok_or_else(|| format!("name runs out at {at}"))? as usize;
+            let length = *self.bytes.get(at).ok_or_else(|| format!("name runs out at {at}"))? as usize;
             match length {
                 0 => {
                     wire.push(0);
@@ -653,11 +617,7 @@ impl fmt::Display for Message {
                 opt.version, opt.size, opt.flags
             )?;
             for (code, data) in &opt.options {
-                writeln!(
-                    f,
-                    ";;   option {code}: {data:02x?} {:?}",
-                    String::from_utf8_lossy(data)
-                )?;
+                writeln!(f, ";;   option {code}: {data:02x?} {:?}", String::from_utf8_lossy(data))?;
             }
         }
         for question in &self.questions {
@@ -693,10 +653,7 @@ impl fmt::Display for Message {
 pub(crate) fn show(bytes: &[u8]) -> String {
     match Message::parse(bytes) {
         Ok(message) => message.to_string(),
-        Err(why) => format!(
-            ";; unreadable ({why}), {} octets: {bytes:02x?}\n",
-            bytes.len()
-        ),
+        Err(why) => format!(";; unreadable ({why}), {} octets: {bytes:02x?}\n", bytes.len()),
     }
 }
 
@@ -722,9 +679,6 @@ mod tests {
         let message = Message::parse(&bytes).expect("readable");
         assert_eq!(message.answers, [soa, mx]);
         bytes.push(0);
-        assert!(
-            Message::parse(&bytes).is_err(),
-            "left over octets are not overlooked"
-        );
+        assert!(Message::parse(&bytes).is_err(), "left over octets are not overlooked");
     }
 }

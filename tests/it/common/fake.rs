@@ -14,8 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// The SOA data that Azure's private zones carry.
-pub(crate) const AZURE_SOA: &str =
-    "azureprivatedns.net azureprivatedns-host.microsoft.com 1 3600 300 2419200 10";
+pub(crate) const AZURE_SOA: &str = "azureprivatedns.net azureprivatedns-host.microsoft.com 1 3600 300 2419200 10";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Transport {
@@ -177,23 +176,13 @@ impl Answer {
             WithOpt::Never => None,
         };
         let additional_count = self.additionals.len() + usize::from(opt.is_some());
-        for count in [
-            1,
-            self.answers.len(),
-            self.authorities.len(),
-            additional_count,
-        ] {
+        for count in [1, self.answers.len(), self.authorities.len(), additional_count] {
             out.extend((count as u16).to_be_bytes());
         }
         out.extend(&question.name);
         out.extend(question.qtype.to_be_bytes());
         out.extend(question.class.to_be_bytes());
-        for record in self
-            .answers
-            .iter()
-            .chain(&self.authorities)
-            .chain(&self.additionals)
-        {
+        for record in self.answers.iter().chain(&self.authorities).chain(&self.additionals) {
             record.write(&mut out, Some(&question.name));
         }
         if let Some(opt) = opt {
@@ -389,10 +378,7 @@ impl FakeAzureDns {
 
     /// The settings of one rule that leads here.
     pub(crate) fn rule(&self, zone: &str) -> String {
-        format!(
-            "[[forward]]\nzone = \"{zone}\"\nupstreams = [\"{}\"]\n",
-            self.address
-        )
+        format!("[[forward]]\nzone = \"{zone}\"\nupstreams = [\"{}\"]\n", self.address)
     }
 
     /// Scripts `name TYPE`, or `name *` for every type that has no script of its own.
@@ -428,8 +414,7 @@ impl FakeAzureDns {
             .iter()
             .filter(|seen| {
                 let asked = seen.question();
-                asked.name.eq_ignore_ascii_case(&name)
-                    && (kind == "*" || asked.qtype == dns::rtype(kind))
+                asked.name.eq_ignore_ascii_case(&name) && (kind == "*" || asked.qtype == dns::rtype(kind))
             })
             .cloned()
             .collect()
@@ -450,20 +435,12 @@ impl FakeAzureDns {
                 seen.len()
             );
             let step = left.min(Duration::from_millis(50));
-            drop(
-                self.shared
-                    .arrived
-                    .wait_timeout(self.state(), step)
-                    .unwrap(),
-            );
+            drop(self.shared.arrived.wait_timeout(self.state(), step).unwrap());
         }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.shared
-            .state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -495,15 +472,8 @@ pub(crate) fn dead_address() -> SocketAddr {
 
 impl Shared {
     /// Writes the query down and finds what happens to it.
-    fn heard(
-        &self,
-        bytes: &[u8],
-        source: SocketAddr,
-        transport: Transport,
-    ) -> Option<(Seen, Play)> {
-        let message = Message::parse(bytes)
-            .ok()
-            .filter(|m| m.questions.len() == 1)?;
+    fn heard(&self, bytes: &[u8], source: SocketAddr, transport: Transport) -> Option<(Seen, Play)> {
+        let message = Message::parse(bytes).ok().filter(|m| m.questions.len() == 1)?;
         let seen = Seen {
             at: Instant::now(),
             transport,
@@ -524,12 +494,7 @@ impl Shared {
             .get(&(name.clone(), Some(question.qtype)))
             .or_else(|| state.scripts.get(&(name.clone(), None)));
         let play = script.map_or_else(
-            || {
-                Play::of(Answer::negative(
-                    if name == [0] { "NOERROR" } else { "NXDOMAIN" },
-                    ".",
-                ))
-            },
+            || Play::of(Answer::negative(if name == [0] { "NOERROR" } else { "NXDOMAIN" }, ".")),
             |script| script.play(transport, index),
         );
         state.seen.push(seen.clone());
@@ -560,11 +525,7 @@ fn serve_udp(shared: &Arc<Shared>) {
 fn play_udp(shared: &Shared, seen: &Seen, play: &Play) {
     for step in &play.steps {
         thread::sleep(step.after);
-        let socket = if step.elsewhere {
-            &shared.elsewhere
-        } else {
-            &shared.udp
-        };
+        let socket = if step.elsewhere { &shared.elsewhere } else { &shared.udp };
         let _ = socket.send_to(&step.answer.bytes(seen), seen.source);
     }
 }
@@ -613,10 +574,7 @@ fn play_tcp(writer: &Mutex<TcpStream>, seen: &Seen, play: &Play) {
             Delivery::ClosedInTheMiddle => stream.write_all(&framed[..framed.len() / 2]),
         };
     }
-    if matches!(
-        play.delivery,
-        Delivery::Closed | Delivery::ClosedInTheMiddle
-    ) {
+    if matches!(play.delivery, Delivery::Closed | Delivery::ClosedInTheMiddle) {
         let _ = writer.lock().unwrap().shutdown(std::net::Shutdown::Both);
     }
 }
@@ -631,25 +589,16 @@ mod tests {
         let fake = FakeAzureDns::start();
         fake.answer(
             "acct.example A",
-            &[
-                "acct.example 300 IN CNAME b.example",
-                "b.example 60 IN A 192.0.2.1",
-            ],
+            &["acct.example 300 IN CNAME b.example", "b.example 60 IN A 192.0.2.1"],
         );
-        let got = Query::new("Acct.example A")
-            .option(10, &[1; 8])
-            .ask_at(fake.address());
-        got.rcode("NOERROR").answers(&[
-            "acct.example 300 IN CNAME b.example",
-            "b.example 60 IN A 192.0.2.1",
-        ]);
+        let got = Query::new("Acct.example A").option(10, &[1; 8]).ask_at(fake.address());
+        got.rcode("NOERROR")
+            .answers(&["acct.example 300 IN CNAME b.example", "b.example 60 IN A 192.0.2.1"]);
         assert_eq!(got.opt().size, 1224);
         assert_eq!(got.opt().options, [(10, vec![1; 8])]);
         let seen = fake.wait_for("acct.example A", 1);
         assert_eq!(seen[0].transport, Transport::Udp);
-        Query::new("nobody.example A")
-            .ask_at(fake.address())
-            .rcode("NXDOMAIN");
+        Query::new("nobody.example A").ask_at(fake.address()).rcode("NXDOMAIN");
     }
 
     #[test]
@@ -660,20 +609,11 @@ mod tests {
             .tcp([Play::answers(&truth).byte_by_byte(), Play::closed()]);
         fake.on("x.example *", script);
         let udp = Query::new("x.example A").patience(Duration::from_millis(200));
-        assert!(
-            udp.try_ask_at(fake.address()).is_none(),
-            "the first play is silence"
-        );
+        assert!(udp.try_ask_at(fake.address()).is_none(), "the first play is silence");
         udp.ask_at(fake.address()).answers(&truth);
-        Query::new("x.example A")
-            .tcp()
-            .ask_at(fake.address())
-            .answers(&truth);
+        Query::new("x.example A").tcp().ask_at(fake.address()).answers(&truth);
         assert!(
-            Query::new("x.example A")
-                .tcp()
-                .try_ask_at(fake.address())
-                .is_none(),
+            Query::new("x.example A").tcp().try_ask_at(fake.address()).is_none(),
             "closed"
         );
     }
@@ -691,10 +631,7 @@ mod tests {
         ] {
             fake.gives("x.example A", lie);
             let bytes = query.send_at(fake.address()).expect("some answer");
-            assert!(
-                query.check(&bytes).is_err(),
-                "not seen to be a lie: {bytes:02x?}"
-            );
+            assert!(query.check(&bytes).is_err(), "not seen to be a lie: {bytes:02x?}");
         }
     }
 }

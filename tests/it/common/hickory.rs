@@ -22,8 +22,7 @@ pub(crate) fn ask(server: SocketAddr, question: &str) -> [Message; 2] {
         let (mut client, background) = Client::<TokioRuntimeProvider>::from_sender(udp);
         tokio::spawn(background);
         let over_udp = query(&mut client, name.clone(), kind).await;
-        let (connect, sender) =
-            TcpClientStream::new(server, None, None, TokioRuntimeProvider::default());
+        let (connect, sender) = TcpClientStream::new(server, None, None, TokioRuntimeProvider::default());
         let stream = connect.await.expect("a connection");
         let (mut client, background) = Client::<TokioRuntimeProvider>::new(stream, sender);
         tokio::spawn(background);

@@ -63,11 +63,7 @@ impl Log {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn wait<'a>(
-        &self,
-        lines: MutexGuard<'a, Vec<String>>,
-        limit: Duration,
-    ) -> MutexGuard<'a, Vec<String>> {
+    fn wait<'a>(&self, lines: MutexGuard<'a, Vec<String>>, limit: Duration) -> MutexGuard<'a, Vec<String>> {
         self.grown
             .wait_timeout(lines, limit)
             .unwrap_or_else(PoisonError::into_inner)
@@ -235,10 +231,7 @@ impl Pldns {
             if let Ok(Some(status)) = self.child.try_wait() {
                 // Its last lines may still be on their way.
                 lines = log.wait(lines, Duration::from_millis(200));
-                assert!(
-                    lines.len() > self.read,
-                    "ended ({status}) without saying {message:?}"
-                );
+                assert!(lines.len() > self.read, "ended ({status}) without saying {message:?}");
                 continue;
             }
             lines = log.wait(lines, left.min(Duration::from_millis(100)));
@@ -286,11 +279,7 @@ impl Pldns {
         let status = self.wait_exit();
         self.ended = true;
         assert_eq!(status.code(), Some(0), "exit code after SIGTERM");
-        let number = |key: &str| {
-            event[key]
-                .as_u64()
-                .unwrap_or_else(|| panic!("no {key} in {event}"))
-        };
+        let number = |key: &str| event[key].as_u64().unwrap_or_else(|| panic!("no {key} in {event}"));
         let stopped = Stopped {
             received: number("received"),
             answered: number("answered"),
@@ -317,10 +306,7 @@ impl Pldns {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
             }
-            assert!(
-                Instant::now() < deadline,
-                "the server does not end after SIGTERM"
-            );
+            assert!(Instant::now() < deadline, "the server does not end after SIGTERM");
             thread::sleep(Duration::from_millis(5));
         }
     }

@@ -8,10 +8,7 @@ fn server(fake: &FakeAzureDns) -> Pldns {
 #[test]
 fn s_2_3_3_letters_compare_without_case_and_the_original_case_is_kept() {
     let fake = FakeAzureDns::start();
-    let server = Pldns::start(
-        &fake.rule("."),
-        &record("Target.Example", "A", &["10.0.0.1"]),
-    );
+    let server = Pldns::start(&fake.rule("."), &record("Target.Example", "A", &["10.0.0.1"]));
     let got = server.ask("tARGET.eXAMPLE A");
     got.aa().answers(&["target.example 10 IN A 10.0.0.1"]);
     assert_eq!(got.message.questions[0].name, dns::name("tARGET.eXAMPLE"));
@@ -79,9 +76,7 @@ fn s_4_2_1_udp_without_edns_is_512_octets_at_most() {
         &addresses.iter().map(String::as_str).collect::<Vec<_>>(),
     );
     let server = Pldns::start(&fake.rule("."), &records);
-    let got = Query::new("big.example A")
-        .no_edns()
-        .ask_at(server.address());
+    let got = Query::new("big.example A").no_edns().ask_at(server.address());
     got.tc();
     assert!(got.bytes.len() <= 512);
 }
@@ -90,12 +85,8 @@ fn s_4_2_1_udp_without_edns_is_512_octets_at_most() {
 fn s_4_2_2_tcp_messages_have_their_length_in_front() {
     let fake = FakeAzureDns::start();
     let server = server(&fake);
-    let got = Query::new(&format!("{API} A"))
-        .tcp()
-        .ask_at(server.address());
-    got.rcode("NOERROR")
-        .aa()
-        .answers(&[format!("{API} 10 IN A 10.1.0.5")]);
+    let got = Query::new(&format!("{API} A")).tcp().ask_at(server.address());
+    got.rcode("NOERROR").aa().answers(&[format!("{API} 10 IN A 10.1.0.5")]);
 }
 
 #[test]
@@ -106,7 +97,5 @@ fn s_7_3_answers_that_do_not_match_the_question_are_discarded() {
     let play = Play::of(right.clone().wrong_question()).then(20, right);
     fake.on("a.example A", Script::udp([play]));
     let server = server(&fake);
-    server
-        .ask("a.example A")
-        .answers(&["a.example 60 IN A 192.0.2.1"]);
+    server.ask("a.example A").answers(&["a.example 60 IN A 192.0.2.1"]);
 }

@@ -21,10 +21,7 @@ fn s_2_2_nodata_carries_an_soa_and_no_referral() {
     let got = server.ask(&format!("{API} AAAA"));
     got.nodata(API);
     assert!(
-        got.message
-            .authorities
-            .iter()
-            .all(|record| record.rtype != 2),
+        got.message.authorities.iter().all(|record| record.rtype != 2),
         "{}",
         got.message
     );
@@ -33,10 +30,7 @@ fn s_2_2_nodata_carries_an_soa_and_no_referral() {
 #[test]
 fn s_3_the_soas_ttl_is_not_above_its_minimum() {
     let fake = FakeAzureDns::start();
-    let server = Pldns::start(
-        &(zone("corp.example", "nxdomain") + &fake.rule(".")),
-        RECORDS,
-    );
+    let server = Pldns::start(&(zone("corp.example", "nxdomain") + &fake.rule(".")), RECORDS);
     for question in [
         format!("{API} AAAA"),
         "none.corp.example A".to_owned(),
@@ -52,23 +46,17 @@ fn s_3_the_soas_ttl_is_not_above_its_minimum() {
 #[test]
 fn s_5_negative_answers_are_cached_for_the_lesser_of_ttl_and_minimum() {
     let fake = FakeAzureDns::start();
-    let soa = |ttl: u32, minimum: u32| {
-        format!("example {ttl} IN SOA ns.example host.example 1 3600 300 2419200 {minimum}")
-    };
+    let soa =
+        |ttl: u32, minimum: u32| format!("example {ttl} IN SOA ns.example host.example 1 3600 300 2419200 {minimum}");
     for (name, ttl, minimum) in [("ttl.example", 1, 3600), ("minimum.example", 3600, 1)] {
-        let answer = Answer::of(&[])
-            .rcode("NXDOMAIN")
-            .authority(&[&soa(ttl, minimum)]);
+        let answer = Answer::of(&[]).rcode("NXDOMAIN").authority(&[&soa(ttl, minimum)]);
         fake.gives(&format!("{name} A"), answer);
     }
     fake.gives(
         "kept.example A",
         Answer::of(&[]).rcode("NXDOMAIN").authority(&[&soa(30, 30)]),
     );
-    fake.gives(
-        "kept.example AAAA",
-        Answer::of(&[]).authority(&[&soa(30, 30)]),
-    );
+    fake.gives("kept.example AAAA", Answer::of(&[]).authority(&[&soa(30, 30)]));
     let server = Pldns::start(&fake.rule("."), "");
     let all = [
         "ttl.example A",
@@ -102,23 +90,13 @@ fn s_5_negative_answers_without_an_soa_are_not_cached() {
 fn s_6_the_soa_of_a_cached_negative_answer_goes_with_it_and_counts_down() {
     let fake = FakeAzureDns::start();
     let soa = "example 50 IN SOA ns.example host.example 1 3600 300 2419200 50";
-    fake.gives(
-        "none.example A",
-        Answer::of(&[]).rcode("NXDOMAIN").authority(&[soa]),
-    );
+    fake.gives("none.example A", Answer::of(&[]).rcode("NXDOMAIN").authority(&[soa]));
     let server = Pldns::start(&fake.rule("."), "");
-    server
-        .ask("none.example A")
-        .rcode("NXDOMAIN")
-        .authority(&[soa]);
+    server.ask("none.example A").rcode("NXDOMAIN").authority(&[soa]);
     thread::sleep(Duration::from_millis(1200));
     let got = server.ask("none.example A");
     got.rcode("NXDOMAIN");
-    assert!(
-        (40..50).contains(&got.message.authorities[0].ttl),
-        "{}",
-        got.message
-    );
+    assert!((40..50).contains(&got.message.authorities[0].ttl), "{}", got.message);
     assert_eq!(fake.seen("none.example A").len(), 1);
 }
 

@@ -39,9 +39,7 @@ fn s_5_generic_text_form_is_read_for_any_type() {
         + &record("b.example", "TYPE62347", &[r"\# 4 0A 00 00 01"])
         + &record("c.example", "TYPE62347", &[r"\# 0"]);
     let server = Pldns::start(&fake.rule("."), &records);
-    server
-        .ask("a.example A")
-        .answers(&["a.example 10 IN A 10.0.0.1"]);
+    server.ask("a.example A").answers(&["a.example 10 IN A 10.0.0.1"]);
     server
         .ask("b.example TYPE62347")
         .answers(&[r"b.example 10 IN TYPE62347 \# 4 0a000001"]);
@@ -54,8 +52,8 @@ fn s_5_generic_text_form_is_read_for_any_type() {
 #[test]
 fn s_6_unknown_types_of_one_name_are_sets_of_their_own() {
     let fake = FakeAzureDns::start();
-    let records = record("a.example", "TYPE62347", &[r"\# 1 01", r"\# 1 02"])
-        + &record("a.example", "TYPE62348", &[r"\# 1 03"]);
+    let records =
+        record("a.example", "TYPE62347", &[r"\# 1 01", r"\# 1 02"]) + &record("a.example", "TYPE62348", &[r"\# 1 03"]);
     let server = Pldns::start(&fake.rule("."), &records);
     server.ask("a.example TYPE62347").answers_in_any_order(&[
         r"a.example 10 IN TYPE62347 \# 1 01",
@@ -64,12 +62,6 @@ fn s_6_unknown_types_of_one_name_are_sets_of_their_own() {
     server
         .ask("a.example TYPE62348")
         .answers(&[r"a.example 10 IN TYPE62348 \# 1 03"]);
-    fake.gives(
-        "b.example TYPE62347",
-        Answer::negative("NOERROR", "example"),
-    );
-    server
-        .ask("b.example TYPE62347")
-        .rcode("NOERROR")
-        .no_answers();
+    fake.gives("b.example TYPE62347", Answer::negative("NOERROR", "example"));
+    server.ask("b.example TYPE62347").rcode("NOERROR").no_answers();
 }

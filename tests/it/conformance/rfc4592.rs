@@ -39,9 +39,7 @@ fn s_2_2_1_answers_not_synthesized_from_the_wildcard() {
         .ask("sub.*.example TXT")
         .answers(&[r#"sub.*.example 10 IN TXT "this is not a wildcard""#]);
     // Because _tcp.host1.example exists and has no wildcard below it.
-    server
-        .ask("_telnet._tcp.host1.example SRV")
-        .nxdomain("example");
+    server.ask("_telnet._tcp.host1.example SRV").nxdomain("example");
     // Because *.example exists and there is no *.*.example.
     server.ask("ghost.*.example MX").nxdomain("example");
 }
@@ -79,8 +77,8 @@ fn s_3_3_1_the_closest_encloser_is_the_longest_existing_ancestor() {
 #[test]
 fn s_4_4_a_wildcard_alias_is_synthesized_and_followed() {
     let fake = FakeAzureDns::start();
-    let records = record("*.alias.example", "CNAME", &["host1.example."])
-        + &record("host1.example", "A", &["192.0.2.1"]);
+    let records =
+        record("*.alias.example", "CNAME", &["host1.example."]) + &record("host1.example", "A", &["192.0.2.1"]);
     let server = Pldns::start(&(zone("example", "nxdomain") + &fake.rule(".")), &records);
     server.ask("x.alias.example A").answers(&[
         "x.alias.example 10 IN CNAME host1.example",

@@ -11,9 +11,7 @@ fn s_4_3_an_answer_comes_from_where_the_query_went() {
         Script::udp([Play::silence().then_from_elsewhere(0, lie).then(50, truth)]),
     );
     let server = Pldns::start(&fake.rule("."), "");
-    server
-        .ask("a.example A")
-        .answers(&["a.example 60 IN A 192.0.2.1"]);
+    server.ask("a.example A").answers(&["a.example 60 IN A 192.0.2.1"]);
 }
 
 #[test]

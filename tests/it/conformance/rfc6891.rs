@@ -51,8 +51,7 @@ fn s_6_1_1_the_opt_may_stand_anywhere_in_the_additional_section() {
     dns::record("other.example 0 IN A 192.0.2.1").write(&mut message, None);
     let socket = client(None, server.address());
     socket.send(&message).unwrap();
-    let answer =
-        dns::Message::parse(&receive(&socket, Duration::from_secs(5)).expect("an answer")).unwrap();
+    let answer = dns::Message::parse(&receive(&socket, Duration::from_secs(5)).expect("an answer")).unwrap();
     assert_eq!(answer.rcode(), 0, "{answer}");
     assert!(answer.opt.is_some(), "{answer}");
 }
@@ -71,8 +70,7 @@ fn s_6_1_2_unknown_options_are_ignored() {
         let got = Query::new(&format!("{API} A"))
             .option(code, data)
             .ask_at(server.address());
-        got.rcode("NOERROR")
-            .answers(&[format!("{API} 10 IN A 10.1.0.5")]);
+        got.rcode("NOERROR").answers(&[format!("{API} 10 IN A 10.1.0.5")]);
     }
 }
 
@@ -89,28 +87,17 @@ fn s_6_1_3_a_higher_version_gets_badvers_and_our_version() {
         got.rcode("BADVERS").no_answers();
         assert_eq!(got.opt().version, 0, "{}", got.message);
     }
-    assert!(
-        fake.seen("f.example *").is_empty(),
-        "it went upstream all the same"
-    );
+    assert!(fake.seen("f.example *").is_empty(), "it went upstream all the same");
 }
 
 #[test]
 fn s_6_1_4_do_is_copied_and_z_is_zero() {
     let fake = FakeAzureDns::start();
     let server = server(&fake);
-    for question in [
-        format!("{API} A"),
-        format!("{API} TXT"),
-        "x.invalid A".to_owned(),
-    ] {
-        let with = Query::new(&question)
-            .edns_flags(0xffff)
-            .ask_at(server.address());
+    for question in [format!("{API} A"), format!("{API} TXT"), "x.invalid A".to_owned()] {
+        let with = Query::new(&question).edns_flags(0xffff).ask_at(server.address());
         assert_eq!(with.opt().flags, dns::DO, "{}", with.message);
-        let without = Query::new(&question)
-            .edns_flags(0x7fff)
-            .ask_at(server.address());
+        let without = Query::new(&question).edns_flags(0x7fff).ask_at(server.address());
         assert_eq!(without.opt().flags, 0, "{}", without.message);
     }
 }
@@ -141,11 +128,7 @@ fn s_6_2_6_the_opt_is_of_this_hop_only() {
     let seen = fake.wait_for("f.example A", 1);
     let opt = seen[0].message.opt.as_ref().expect("EDNS of our own");
     assert_eq!(opt.size, 1232);
-    assert!(
-        opt.options.iter().all(|(code, _)| *code != 65_001),
-        "{:?}",
-        opt.options
-    );
+    assert!(opt.options.iter().all(|(code, _)| *code != 65_001), "{:?}", opt.options);
 }
 
 #[test]

@@ -21,11 +21,7 @@ fn s_5_everything_that_udp_answers_tcp_answers() {
         let tcp = Query::new(question).tcp().ask_at(server.address());
         assert_eq!(tcp.message.rcode(), udp.message.rcode(), "{question}");
         assert_eq!(tcp.message.flags, udp.message.flags, "{question}");
-        assert_eq!(
-            tcp.message.answers.len(),
-            udp.message.answers.len(),
-            "{question}"
-        );
+        assert_eq!(tcp.message.answers.len(), udp.message.answers.len(), "{question}");
     }
 }
 
@@ -34,15 +30,11 @@ fn s_6_2_1_connections_are_reused() {
     let fake = FakeAzureDns::start();
     let server = Pldns::start(&fake.rule("."), RECORDS);
     let mut stream = connect(None, server.address());
-    stream
-        .set_read_timeout(Some(Duration::from_secs(5)))
-        .unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     for _ in 0..10 {
         let query = Query::new(&format!("{API} A")).tcp();
         write_frame(&mut stream, &query.bytes());
-        query
-            .check(&read_frame(&mut stream).expect("an answer"))
-            .unwrap();
+        query.check(&read_frame(&mut stream).expect("an answer")).unwrap();
     }
 }
 
@@ -53,9 +45,7 @@ fn s_6_2_1_1_pipelined_queries_do_not_wait_for_each_other() {
     fake.on("slow.example A", Script::udp([slow]));
     let server = Pldns::start(&fake.rule("."), RECORDS);
     let mut stream = connect(None, server.address());
-    stream
-        .set_read_timeout(Some(Duration::from_secs(5)))
-        .unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     let (slow, quick) = (
         Query::new("slow.example A").tcp(),
         Query::new(&format!("{API} A")).tcp(),
@@ -74,9 +64,7 @@ fn s_8_length_and_message_may_come_apart() {
     let fake = FakeAzureDns::start();
     let server = Pldns::start(&fake.rule("."), RECORDS);
     let mut stream = connect(None, server.address());
-    stream
-        .set_read_timeout(Some(Duration::from_secs(5)))
-        .unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     stream.set_nodelay(true).unwrap();
     let query = Query::new(&format!("{API} A")).tcp();
     let bytes = query.bytes();

@@ -4,8 +4,7 @@ use crate::common::{FakeAzureDns, Pldns, Query};
 #[test]
 fn s_4_2_any_is_answered_with_a_synthesized_hinfo() {
     let fake = FakeAzureDns::start();
-    let records = record("a.example", "A", &["10.0.0.1", "10.0.0.2"])
-        + &record("a.example", "TXT", &[r#""text""#]);
+    let records = record("a.example", "A", &["10.0.0.1", "10.0.0.2"]) + &record("a.example", "TXT", &[r#""text""#]);
     let server = Pldns::start(&fake.rule("."), &records);
     for query in [
         Query::new("a.example ANY"),

@@ -33,10 +33,7 @@ fn s_4_23_no_reachable_authority_is_said_where_no_upstream_answers() {
 #[test]
 fn s_2_every_refusal_and_failure_of_our_own_says_why_and_texts_are_utf_8() {
     let fake = FakeAzureDns::start();
-    let server = Pldns::start(
-        &fake.rule("."),
-        &record("loop.test", "CNAME", &["loop.test."]),
-    );
+    let server = Pldns::start(&fake.rule("."), &record("loop.test", "CNAME", &["loop.test."]));
     for query in [
         Query::new("loop.test A"),
         Query::new("f.example A").class(3),
