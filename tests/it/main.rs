@@ -15,6 +15,8 @@ mod access;
 mod answers;
 /// What Azure DNS was seen to do.
 mod azure_oddities;
+/// Cached answers and questions in flight.
+mod cache;
 /// CNAME chains in, out of and into the table.
 mod chains;
 /// `pldns check` as a user runs it.
@@ -25,7 +27,7 @@ mod common;
 mod conformance;
 /// EDNS towards clients.
 mod edns;
-/// Rules, patience, cache, coalescing.
+/// Rules, and what passes through.
 mod forwarding;
 /// Metadata to records to answers.
 mod generate;
@@ -33,6 +35,8 @@ mod generate;
 mod house;
 /// What is no query.
 mod malformed;
+/// How long, how often, and who next.
+mod patience;
 /// SIGHUP.
 mod reload;
 /// PTR of the table's addresses.

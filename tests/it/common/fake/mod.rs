@@ -4,7 +4,14 @@
 //! echoed, owner names compressed against the question. A [`Play`] is what happens to one query: any number of
 //! messages, each with its delay, so that lies can come before the truth. Names that no script knows get NXDOMAIN.
 
-use super::dns::{self, Message, Opt, Question, Record};
+mod answer;
+mod script;
+
+pub(crate) use answer::Answer;
+pub(crate) use script::{Play, Script};
+
+use super::dns::{self, Message, Question};
+use script::Delivery;
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -12,9 +19,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
-
-/// The SOA data that Azure's private zones carry.
-pub(crate) const AZURE_SOA: &str = "azureprivatedns.net azureprivatedns-host.microsoft.com 1 3600 300 2419200 10";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Transport {
@@ -43,279 +47,6 @@ impl Seen {
     /// The EDNS options, none where there is no OPT record.
     pub(crate) fn options(&self) -> &[(u16, Vec<u8>)] {
         self.message.opt.as_ref().map_or(&[], |opt| &opt.options)
-    }
-}
-
-/// Whether the answer carries an OPT record.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum WithOpt {
-    IfAsked,
-    Never,
-}
-
-type Edit = Arc<dyn Fn(&mut Vec<u8>) + Send + Sync>;
-
-/// One message to be sent, built for the query it answers.
-#[derive(Clone)]
-pub(crate) struct Answer {
-    flags: u16,
-    rcode: u16,
-    answers: Vec<Record>,
-    authorities: Vec<Record>,
-    additionals: Vec<Record>,
-    with_opt: WithOpt,
-    options: Vec<(u16, Vec<u8>)>,
-    edits: Vec<Edit>,
-}
-
-/// Presentation form to records.
-fn records(lines: &[&str]) -> Vec<Record> {
-    lines.iter().map(|line| dns::record(line)).collect()
-}
-
-impl Answer {
-    pub(crate) fn of(lines: &[&str]) -> Self {
-        Self {
-            flags: dns::QR | dns::RA,
-            rcode: 0,
-            answers: records(lines),
-            authorities: Vec::new(),
-            additionals: Vec::new(),
-            with_opt: WithOpt::IfAsked,
-            options: Vec::new(),
-            edits: Vec::new(),
-        }
-    }
-
-    pub(crate) fn rcode(mut self, rcode: &str) -> Self {
-        self.rcode = dns::rcode(rcode);
-        self
-    }
-
-    /// NXDOMAIN or NODATA as a private zone says it.
-    pub(crate) fn negative(rcode: &str, zone: &str) -> Self {
-        Self::of(&[])
-            .rcode(rcode)
-            .authority(&[&format!("{zone} 3600 IN SOA {AZURE_SOA}")])
-    }
-
-    pub(crate) fn authority(mut self, lines: &[&str]) -> Self {
-        self.authorities = records(lines);
-        self
-    }
-
-    pub(crate) fn additional(mut self, lines: &[&str]) -> Self {
-        self.additionals = records(lines);
-        self
-    }
-
-    pub(crate) fn flag(mut self, flag: u16) -> Self {
-        self.flags |= flag;
-        self
-    }
-
-    pub(crate) fn without_opt(mut self) -> Self {
-        self.with_opt = WithOpt::Never;
-        self
-    }
-
-    pub(crate) fn option(mut self, code: u16, data: &[u8]) -> Self {
-        self.options.push((code, data.to_vec()));
-        self
-    }
-
-    pub(crate) fn edit(mut self, edit: impl Fn(&mut Vec<u8>) + Send + Sync + 'static) -> Self {
-        self.edits.push(Arc::new(edit));
-        self
-    }
-
-    pub(crate) fn wrong_id(self) -> Self {
-        self.edit(|bytes| bytes[1] ^= 0x55)
-    }
-
-    /// The question with the case of its letters turned round.
-    pub(crate) fn wrong_case(self) -> Self {
-        self.edit(|bytes| {
-            let mut at = 12;
-            while bytes[at] != 0 {
-                let end = at + 1 + bytes[at] as usize;
-                for byte in &mut bytes[at + 1..end] {
-                    if byte.is_ascii_alphabetic() {
-                        *byte ^= 0x20;
-                    }
-                }
-                at = end;
-            }
-        })
-    }
-
-    /// Another question of the same length: the first letter differs.
-    pub(crate) fn wrong_question(self) -> Self {
-        self.edit(|bytes| {
-            bytes[13] = if bytes[13].eq_ignore_ascii_case(&b'q') {
-                b'z'
-            } else {
-                b'q'
-            }
-        })
-    }
-
-    /// The last `octets` are missing, counts stay as they were.
-    pub(crate) fn cut(self, octets: usize) -> Self {
-        self.edit(move |bytes| bytes.truncate(bytes.len() - octets))
-    }
-
-    pub(crate) fn bytes(&self, query: &Seen) -> Vec<u8> {
-        let asked = &query.message;
-        let question = query.question();
-        let mut out = asked.id.to_be_bytes().to_vec();
-        let copied = asked.flags & (dns::RD | dns::CD | 0x7800);
-        out.extend((self.flags | copied | self.rcode & 0xf).to_be_bytes());
-        let opt = match self.with_opt {
-            WithOpt::IfAsked => asked.opt.as_ref(),
-            WithOpt::Never => None,
-        };
-        let additional_count = self.additionals.len() + usize::from(opt.is_some());
-        for count in [1, self.answers.len(), self.authorities.len(), additional_count] {
-            out.extend((count as u16).to_be_bytes());
-        }
-        out.extend(&question.name);
-        out.extend(question.qtype.to_be_bytes());
-        out.extend(question.class.to_be_bytes());
-        for record in self.answers.iter().chain(&self.authorities).chain(&self.additionals) {
-            record.write(&mut out, Some(&question.name));
-        }
-        if let Some(opt) = opt {
-            let cookie = opt.options.iter().filter(|(code, _)| *code == 10).cloned();
-            Opt {
-                size: 1224,
-                rcode_high: (self.rcode >> 4) as u8,
-                version: 0,
-                flags: opt.flags & dns::DO,
-                options: cookie.chain(self.options.clone()).collect(),
-            }
-            .write(&mut out);
-        }
-        for edit in &self.edits {
-            edit(&mut out);
-        }
-        out
-    }
-}
-
-#[derive(Clone)]
-struct Step {
-    after: Duration,
-    answer: Answer,
-    /// Sent from another port than the one asked (UDP).
-    elsewhere: bool,
-}
-
-/// How an answer travels over TCP.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Delivery {
-    Whole,
-    ByteByByte,
-    /// Closed after the first half of the message.
-    ClosedInTheMiddle,
-    /// Closed instead of an answer.
-    Closed,
-}
-
-/// What happens to one query.
-#[derive(Clone)]
-pub(crate) struct Play {
-    steps: Vec<Step>,
-    delivery: Delivery,
-}
-
-impl Play {
-    pub(crate) fn silence() -> Self {
-        Self {
-            steps: Vec::new(),
-            delivery: Delivery::Whole,
-        }
-    }
-
-    pub(crate) fn of(answer: Answer) -> Self {
-        Self::silence().then(0, answer)
-    }
-
-    pub(crate) fn answers(lines: &[&str]) -> Self {
-        Self::of(Answer::of(lines))
-    }
-
-    /// One more message, `milliseconds` after the one before.
-    pub(crate) fn then(mut self, milliseconds: u64, answer: Answer) -> Self {
-        self.steps.push(Step {
-            after: Duration::from_millis(milliseconds),
-            answer,
-            elsewhere: false,
-        });
-        self
-    }
-
-    /// One more message, from another port.
-    pub(crate) fn then_from_elsewhere(mut self, milliseconds: u64, answer: Answer) -> Self {
-        self.steps.push(Step {
-            after: Duration::from_millis(milliseconds),
-            answer,
-            elsewhere: true,
-        });
-        self
-    }
-
-    pub(crate) fn byte_by_byte(mut self) -> Self {
-        self.delivery = Delivery::ByteByByte;
-        self
-    }
-
-    pub(crate) fn closed_in_the_middle(mut self) -> Self {
-        self.delivery = Delivery::ClosedInTheMiddle;
-        self
-    }
-
-    pub(crate) fn closed() -> Self {
-        Self {
-            steps: Vec::new(),
-            delivery: Delivery::Closed,
-        }
-    }
-}
-
-/// Plays by transport: the first query gets the first, the last one repeats. TCP without plays of its own does
-/// as the last of UDP.
-#[derive(Clone, Default)]
-pub(crate) struct Script {
-    udp: Vec<Play>,
-    tcp: Vec<Play>,
-}
-
-impl Script {
-    pub(crate) fn udp(plays: impl IntoIterator<Item = Play>) -> Self {
-        Self {
-            udp: plays.into_iter().collect(),
-            tcp: Vec::new(),
-        }
-    }
-
-    pub(crate) fn tcp(mut self, plays: impl IntoIterator<Item = Play>) -> Self {
-        self.tcp = plays.into_iter().collect();
-        self
-    }
-
-    fn play(&self, transport: Transport, index: usize) -> Play {
-        let own = match transport {
-            Transport::Udp => &self.udp,
-            Transport::Tcp if self.tcp.is_empty() => {
-                return self.udp.last().cloned().unwrap_or_else(Play::silence);
-            }
-            Transport::Tcp => &self.tcp,
-        };
-        own.get(index)
-            .or_else(|| own.last())
-            .cloned()
-            .unwrap_or_else(Play::silence)
     }
 }
 
@@ -579,6 +310,7 @@ fn play_tcp(writer: &Mutex<TcpStream>, seen: &Seen, play: &Play) {
     }
 }
 
+#[cfg(test)]
 mod tests {
     use super::super::ask::Query;
     use super::{Answer, FakeAzureDns, Play, Script, Transport};
