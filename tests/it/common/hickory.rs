@@ -37,3 +37,23 @@ async fn query(client: &mut Client<TokioRuntimeProvider>, name: Name, kind: Reco
         .expect("an answer that hickory takes");
     Message::parse(&response.into_buffer()).expect("an answer that we read as well")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::ask;
+    use crate::common::{Answer, FakeAzureDns};
+
+    #[test]
+    fn hickory_speaks_to_the_fake_over_both_transports() {
+        let fake = FakeAzureDns::start();
+        fake.answer("a.example A", &["a.example 60 IN A 192.0.2.1"]);
+        fake.gives("none.example A", Answer::negative("NXDOMAIN", "example"));
+        for message in ask(fake.address(), "a.example A") {
+            assert_eq!((message.rcode(), message.answers.len()), (0, 1), "{message}");
+        }
+        for message in ask(fake.address(), "none.example A") {
+            assert_eq!((message.rcode(), message.authorities.len()), (3, 1), "{message}");
+        }
+        assert_eq!(fake.seen("a.example A").len(), 2);
+    }
+}
