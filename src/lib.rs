@@ -21,9 +21,13 @@
 
 pub mod cache;
 pub mod cli;
+pub mod config;
 pub mod document;
 pub mod engine;
 pub mod forward;
 pub mod records;
+pub mod reload;
+pub mod server;
 pub mod sys;
+pub mod upstream;
 pub mod wire;

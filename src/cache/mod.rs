@@ -55,6 +55,16 @@ impl CacheKey {
         }
     }
 
+    /// A key whose octets are known; nothing when they are too many.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let mut octets = [0; 255 + KEY_TAIL];
+        octets.get_mut(..bytes.len())?.copy_from_slice(bytes);
+        Some(Self {
+            octets,
+            len: bytes.len() as u16,
+        })
+    }
+
     /// The octets that tell it from others.
     pub fn as_bytes(&self) -> &[u8] {
         self.octets.get(..self.len as usize).unwrap_or_default()

@@ -27,6 +27,8 @@ pub struct Batch {
     replies: Vec<Vec<u8>>,
     reply_parts: Box<[libc::iovec]>,
     to_send: Vec<libc::mmsghdr>,
+    /// Which datagram each header of `to_send` replies to.
+    sent_for: Vec<usize>,
     /// Whether replies must say which address they leave from: the socket is bound to all.
     with_local_address: bool,
 }
@@ -56,6 +58,7 @@ impl Batch {
             replies: (0..BATCH).map(|_| Vec::with_capacity(REPLY_CAPACITY)).collect(),
             reply_parts: vec![part; BATCH].into_boxed_slice(),
             to_send: Vec::with_capacity(BATCH),
+            sent_for: Vec::with_capacity(BATCH),
             with_local_address,
         }
     }
@@ -121,17 +124,18 @@ impl Batch {
         self.replies.get_mut(index)
     }
 
-    /// Sends the replies to the first `count` datagrams that have one (a buffer that is not empty); gives how many could
-    /// not be sent.
-    pub fn send(&mut self, socket: BorrowedFd<'_>, count: usize) -> usize {
+    /// Sends the replies to the first `count` datagrams that have one (a buffer that is not empty); calls `unsent` with
+    /// the index of each that could not be sent.
+    pub fn send(&mut self, socket: BorrowedFd<'_>, count: usize, mut unsent: impl FnMut(usize)) {
         self.to_send.clear();
+        self.sent_for.clear();
         let pieces = self
             .received
             .iter()
             .zip(&self.replies)
             .zip(self.reply_parts.iter_mut())
             .zip(self.controls.iter_mut());
-        for (((header, reply), part), control) in pieces.take(count) {
+        for (index, (((header, reply), part), control)) in pieces.take(count).enumerate() {
             if reply.is_empty() {
                 continue;
             }
@@ -149,8 +153,8 @@ impl Batch {
                 }
             }
             self.to_send.push(header);
+            self.sent_for.push(index);
         }
-        let mut unsent = 0;
         let mut from = 0;
         while let Some(left) = self.to_send.get_mut(from..).filter(|left| !left.is_empty()) {
             // SAFETY: the headers' pointers lead to peers, controls and replies owned by `self`, which is borrowed through
@@ -167,12 +171,13 @@ impl Batch {
                 Ok(sent) if sent > 0 => from += sent,
                 // The first of them cannot be sent: no route, no buffer space, a firewall. The others are tried.
                 _ => {
+                    if let Some(&index) = self.sent_for.get(from) {
+                        unsent(index);
+                    }
                     from += 1;
-                    unsent += 1;
                 }
             }
         }
-        unsent
     }
 }
 
@@ -203,7 +208,7 @@ mod tests {
                 reply.extend_from_slice(&[datagram.bytes[0] + 100]);
             }
         }
-        assert_eq!(batch.send(server.as_fd(), count), 0);
+        batch.send(server.as_fd(), count, |index| panic!("reply {index} was not sent"));
         let mut got = Vec::new();
         for _ in 0..4 {
             let mut buffer = [0; 10];

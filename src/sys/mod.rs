@@ -10,8 +10,10 @@
 
 mod batch;
 mod control;
+mod readable;
 mod socket;
 
 pub use batch::{BATCH, Batch, Datagram};
 pub use control::{LocalAddress, send_datagram};
+pub use readable::readable;
 pub use socket::{Bound, bind_datagram, bind_stream, connect_fresh};
