@@ -139,17 +139,37 @@ fn damaged_answers_never_end_the_wait() {
     }
     let server = Pldns::start(&fake.rule("."), "");
     let address = server.address();
-    thread::scope(|scope| {
-        for start in 0..4 {
-            scope.spawn(move || {
-                for n in (start..count).step_by(4) {
-                    let got = Query::new(&format!("{} A", numbered(n))).ask_at(address);
-                    got.rcode("NOERROR").within(Duration::from_secs(3));
-                    got.answers(&[format!("{} 60 IN A 192.0.2.1", numbered(n))]);
-                }
-            });
-        }
+    let ask = |n: usize| {
+        let query = Query::new(&format!("{} A", numbered(n)));
+        let bytes = query.send_at(address).ok_or("no answer")?;
+        let shown = dns::show(&bytes);
+        let message = query.check(&bytes).map_err(|why| format!("{why}\n{shown}"))?;
+        let right = dns::record(&format!("{} 60 IN A 192.0.2.1", numbered(n)));
+        let good = message.answers.len() == 1 && message.answers[0].is(&right);
+        if good { Ok(()) } else { Err(shown) }
+    };
+    let problems: Vec<String> = thread::scope(|scope| {
+        let ask = &ask;
+        let part = |start| {
+            move || {
+                (start..count)
+                    .step_by(4)
+                    .filter_map(move |n| Some((n, ask(n).err()?)))
+                    .collect()
+            }
+        };
+        let parts: Vec<_> = (0..4).map(|start| scope.spawn(part(start))).collect();
+        let found = parts
+            .into_iter()
+            .flat_map(|part| -> Vec<(usize, String)> { part.join().unwrap() });
+        found.map(|(n, why)| format!("form {n}: {why}")).collect()
     });
+    assert!(
+        problems.is_empty(),
+        "{} of {count}:\n{}",
+        problems.len(),
+        problems.join("\n")
+    );
 }
 
 #[test]

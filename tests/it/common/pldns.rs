@@ -213,7 +213,7 @@ impl Pldns {
         assert_eq!(result, 0, "sending signal {signal}");
     }
 
-    /// The next log event with this message.
+    /// The next log event whose message is or begins with this.
     pub(crate) fn wait_for(&mut self, message: &str, patience: Duration) -> Value {
         let deadline = Instant::now() + patience;
         let log = Arc::clone(&self.log);
@@ -222,7 +222,7 @@ impl Pldns {
             while let Some(line) = lines.get(self.read) {
                 self.read += 1;
                 let event: Value = serde_json::from_str(line).unwrap_or(Value::Null);
-                if event["message"] == message {
+                if event["message"].as_str().is_some_and(|text| text.starts_with(message)) {
                     return event;
                 }
             }
