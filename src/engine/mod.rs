@@ -220,14 +220,14 @@ impl Engine {
         let key = self.key(context, &query.qname, rule);
         let cached = self.cache.with(&key, context.now, |answer, age| {
             if self.leads_into_table(context, answer) {
-                Err((answer.clone(), age))
-            } else {
-                Ok(write::from_answer(context, answer, age, reply))
+                return Some((answer.clone(), age));
             }
+            write::from_answer(context, answer, age, reply);
+            None
         });
         match cached {
-            Some(Ok(())) => Action::Answered(AnswerSource::Cache),
-            Some(Err((answer, age))) => self.use_answer(context, None, &answer, age, AnswerSource::Cache, reply),
+            Some(None) => Action::Answered(AnswerSource::Cache),
+            Some(Some((answer, age))) => self.use_answer(context, None, &answer, age, AnswerSource::Cache, reply),
             None => Action::Forward(Box::new(Forward {
                 key,
                 question: query.question().to_vec(),

@@ -22,6 +22,8 @@ mod machine;
 mod outstanding;
 mod queue;
 mod rule;
+#[cfg(test)]
+mod tests;
 
 pub use budget::Limits;
 pub use machine::{Ask, Failure, ForwardCounts, Forwarding, Heard, Outbox, Settled, Transmit, TryId, Via};

@@ -114,7 +114,11 @@ pub(super) struct StreamReply {
 impl ReplyPath {
     /// Sends a reply; `outcome` comes of it, unless it cannot be sent.
     pub(super) fn deliver(self, message: &[u8], outcome: Outcome) -> Outcome {
-        if self.send(message) { outcome } else { Outcome::Not(Reason::Unsent) }
+        if self.send(message) {
+            outcome
+        } else {
+            Outcome::Not(Reason::Unsent)
+        }
     }
 
     fn send(self, message: &[u8]) -> bool {

@@ -112,7 +112,7 @@ impl Batch {
             .get(start..start + (header.msg_len as usize).min(DATAGRAM_MAX))?;
         let peer = peer_of(self.peers.get(index)?)?;
         let local = if self.with_local_address {
-            LocalAddress::read(self.controls.get(index)?, header.msg_hdr.msg_controllen as usize)
+            LocalAddress::read(self.controls.get(index)?, header.msg_hdr.msg_controllen as _)
         } else {
             None
         };
@@ -144,7 +144,7 @@ impl Batch {
             let mut header = *header;
             header.msg_hdr.msg_iov = part;
             header.msg_hdr.msg_flags = 0;
-            let control_len = header.msg_hdr.msg_controllen as usize;
+            let control_len = header.msg_hdr.msg_controllen as _;
             match LocalAddress::read(control, control_len).filter(|_| self.with_local_address) {
                 Some(local) => header.msg_hdr.msg_controllen = local.write(control) as _,
                 None => {

@@ -80,7 +80,7 @@ impl<'a> Query<'a> {
             return Err(form_error(None));
         }
         let question = bytes.get(HEADER_LEN..).unwrap_or_default();
-        let qname = LowerName::read(question).ok_or(form_error(None))?;
+        let qname = LowerName::read(question).ok_or_else(|| form_error(None))?;
         let Some((&[t0, t1, c0, c1], _)) = question
             .get(qname.len()..)
             .and_then(|rest| rest.split_first_chunk::<4>())
@@ -96,7 +96,7 @@ impl<'a> Query<'a> {
         } else {
             parse_additional(bytes, question_end, header.arcount)
         };
-        let edns = edns.ok_or(form_error(Some(question_end)))?;
+        let edns = edns.ok_or_else(|| form_error(Some(question_end)))?;
         if edns.is_some_and(|edns| edns.version != 0) {
             return Err(refusal(Rcode::BADVERS, None, Some(question_end), edns));
         }

@@ -1,0 +1,394 @@
+//! The state machine with a hand-moved clock: hours in milliseconds.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{Ask, Failure, ForwardRule, Forwarding, Heard, Limits, Outbox, Protocol, Settled, Target, Transmit, Via};
+use crate::wire::header::{self, HEADER_LEN, Header};
+use crate::wire::{Message, Name, Rcode, Rtype};
+
+/// The machine, its clock, and what it has said so far.
+struct World {
+    machine: Forwarding<u32>,
+    now: Instant,
+    out: Outbox<u32>,
+    rule: Arc<ForwardRule>,
+}
+
+impl World {
+    fn new(upstreams: u8) -> Self {
+        Self::with_limits(upstreams, Limits::default())
+    }
+
+    fn with_limits(upstreams: u8, limits: Limits) -> Self {
+        let targets: Vec<Target> = (1..=upstreams).map(target).collect();
+        let mut machine = Forwarding::new([7; 32]);
+        machine.set_limits(targets.iter().map(|target| (target.address, limits)).collect());
+        let rule = Arc::new(ForwardRule {
+            zone: Name::root(),
+            upstreams: targets.into(),
+            upstream_set: 0,
+        });
+        #[expect(clippy::disallowed_methods, reason = "a start for the hand-moved clock")]
+        let now = Instant::now();
+        Self {
+            machine,
+            now,
+            out: Outbox::default(),
+            rule,
+        }
+    }
+
+    fn ask(&mut self, name: &str, waiter: u32) {
+        self.ask_from(name, waiter, [10, 0, 0, 1].into());
+    }
+
+    fn ask_from(&mut self, name: &str, waiter: u32, client: IpAddr) {
+        let question = question(name);
+        let ask = Ask {
+            key: &question,
+            question: &question,
+            dnssec_ok: false,
+            checking_disabled: false,
+            rule: &self.rule,
+            deadline: self.now + Duration::from_millis(4500),
+            client,
+            waiter,
+        };
+        self.machine.ask(self.now, ask, &mut self.out);
+    }
+
+    /// Moves the clock, doing what is due on the way.
+    fn pass(&mut self, milliseconds: u64) {
+        let end = self.now + Duration::from_millis(milliseconds);
+        while let Some(next) = self.machine.next_timeout(self.now).filter(|&next| next <= end) {
+            self.now = next.max(self.now);
+            self.machine.handle_timeout(self.now, &mut self.out);
+        }
+        self.now = end;
+    }
+
+    fn sent(&mut self) -> Vec<Transmit> {
+        std::mem::take(&mut self.out.transmits)
+    }
+
+    fn settled(&mut self) -> Vec<Settled<u32>> {
+        std::mem::take(&mut self.out.settled)
+    }
+
+    fn hear(&mut self, transmit: &Transmit, bytes: Vec<u8>) -> Heard {
+        self.machine.heard(self.now, transmit.id, bytes, &mut self.out)
+    }
+
+    fn fail(&mut self, transmit: &Transmit) {
+        self.machine.failed(self.now, transmit.id, &mut self.out);
+    }
+}
+
+fn target(number: u8) -> Target {
+    Target {
+        address: SocketAddr::from(([10, 0, 1, number], 53)),
+        protocol: Protocol::Datagram,
+    }
+}
+
+fn question(name: &str) -> Vec<u8> {
+    let mut question = Name::parse(name).unwrap().as_wire().to_vec();
+    question.extend_from_slice(&[0, 1, 0, 1]);
+    question
+}
+
+/// An answer to a query that was sent.
+fn answer(transmit: &Transmit, flags: u16) -> Vec<u8> {
+    let mut bytes = transmit.message.clone();
+    let asked = Header::read(&bytes).unwrap();
+    let head = Header {
+        flags: header::QR | header::RD | header::RA | flags,
+        arcount: 0,
+        ..asked
+    };
+    bytes[..HEADER_LEN].copy_from_slice(&head.to_bytes());
+    let question_end = Message::parse(&transmit.message).unwrap().question_end;
+    bytes.truncate(question_end);
+    bytes
+}
+
+fn outcomes(settled: &[Settled<u32>]) -> Vec<(Result<Rcode, Failure>, &[u32])> {
+    let rcode = |bytes: &Vec<u8>| Header::read(bytes).unwrap().rcode();
+    settled
+        .iter()
+        .map(|settled| (settled.outcome.as_ref().map(rcode).map_err(|e| *e), &*settled.waiters))
+        .collect()
+}
+
+#[test]
+fn identical_questions_are_asked_once() {
+    let mut world = World::new(1);
+    for waiter in 0..1000 {
+        world.ask("a.example", waiter);
+    }
+    let sent = world.sent();
+    assert_eq!(sent.len(), 1);
+    assert_eq!(world.hear(&sent[0], answer(&sent[0], 0)), Heard::Done);
+    let settled = world.settled();
+    assert_eq!(settled.len(), 1);
+    assert_eq!(settled[0].waiters, (0..1000).collect::<Vec<_>>());
+    assert!(world.machine.is_empty());
+}
+
+#[test]
+fn a_single_upstream_is_asked_again_each_second_and_given_four_tries() {
+    let mut world = World::new(1);
+    world.ask("a.example", 1);
+    let mut ids = Vec::new();
+    for expected in [1, 0, 1, 0, 1, 0, 1, 0] {
+        let sent = world.sent();
+        assert_eq!(sent.len(), expected);
+        ids.extend(sent.iter().map(|transmit| Header::read(&transmit.message).unwrap().id));
+        world.pass(500);
+    }
+    assert!(world.settled().is_empty());
+    world.pass(500);
+    assert_eq!(outcomes(&world.settled()), [(Err(Failure::Silence), &[1][..])]);
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), 4, "each try has an ID of its own");
+    assert!(world.sent().is_empty());
+}
+
+#[test]
+fn an_answer_to_the_first_try_counts_after_the_second_was_sent() {
+    let mut world = World::new(1);
+    world.ask("slow.example", 1);
+    let first = world.sent();
+    world.pass(4000);
+    assert_eq!(world.sent().len(), 3);
+    world.hear(&first[0], answer(&first[0], 0));
+    assert_eq!(outcomes(&world.settled()), [(Ok(Rcode::NOERROR), &[1][..])]);
+}
+
+#[test]
+fn the_next_of_several_is_asked_soon() {
+    let mut world = World::new(2);
+    world.ask("a.example", 1);
+    assert_eq!(world.sent()[0].to, target(1).address);
+    world.pass(299);
+    assert!(world.sent().is_empty());
+    world.pass(1);
+    let second = world.sent();
+    assert_eq!(second[0].to, target(2).address);
+    world.hear(&second[0], answer(&second[0], 0));
+    assert_eq!(world.settled().len(), 1);
+}
+
+#[test]
+fn a_dead_upstream_is_passed_over_and_comes_back() {
+    let mut world = World::new(2);
+    for n in 0..3 {
+        world.ask(&format!("a{n}.example"), n);
+        world.pass(300);
+        let sent = world.sent();
+        let second = sent.last().unwrap();
+        world.hear(second, answer(second, 0));
+    }
+    world.ask("b.example", 10);
+    let sent = world.sent();
+    assert_eq!(
+        sent.iter().map(|t| t.to).collect::<Vec<_>>(),
+        [target(2).address],
+        "the first is taken for down"
+    );
+    world.hear(&sent[0], answer(&sent[0], 0));
+    world.pass(500);
+    world.ask("c.example", 11);
+    let sent = world.sent();
+    assert_eq!(
+        sent.iter().map(|t| t.to).collect::<Vec<_>>(),
+        [target(2).address, target(1).address],
+        "it is tried as well"
+    );
+    world.hear(&sent[1], answer(&sent[1], 0));
+    world.ask("d.example", 12);
+    assert_eq!(world.sent()[0].to, target(1).address, "its first answer brings it back");
+}
+
+#[test]
+fn failures_go_on_to_the_next_and_are_passed_on_when_all_fail() {
+    let mut world = World::new(2);
+    world.ask("a.example", 1);
+    let first = world.sent();
+    world.hear(&first[0], answer(&first[0], Rcode::REFUSED.0));
+    let second = world.sent();
+    assert_eq!(second[0].to, target(2).address, "at once");
+    world.hear(&second[0], answer(&second[0], Rcode::SERVFAIL.0));
+    assert_eq!(outcomes(&world.settled()), [(Ok(Rcode::SERVFAIL), &[1][..])]);
+    let mut alone = World::new(1);
+    alone.ask("a.example", 1);
+    let sent = alone.sent();
+    alone.hear(&sent[0], answer(&sent[0], Rcode::REFUSED.0));
+    assert_eq!(outcomes(&alone.settled()), [(Ok(Rcode::REFUSED), &[1][..])]);
+}
+
+#[test]
+fn a_guess_makes_tcp_decide() {
+    let mut world = World::new(1);
+    world.ask("A.example", 1);
+    let sent = world.sent();
+    for n in 0..100u16 {
+        let mut guess = answer(&sent[0], 0);
+        let wrong = Header::read(&guess).unwrap().id.wrapping_add(1 + n);
+        guess[..2].copy_from_slice(&wrong.to_be_bytes());
+        assert_eq!(world.hear(&sent[0], guess), Heard::Listen);
+    }
+    let by_stream = world.sent();
+    assert_eq!(
+        by_stream.iter().map(|t| t.via).collect::<Vec<_>>(),
+        [Via::Stream],
+        "once"
+    );
+    assert_eq!(world.hear(&sent[0], answer(&sent[0], 0)), Heard::Done);
+    assert!(world.settled().is_empty(), "the datagram is held back");
+    let mut by_tcp = answer(&by_stream[0], Rcode::NXDOMAIN.0);
+    by_tcp[13] = b'a'; // case is forgiven by TCP
+    world.hear(&by_stream[0], by_tcp);
+    assert_eq!(outcomes(&world.settled()), [(Ok(Rcode::NXDOMAIN), &[1][..])]);
+}
+
+#[test]
+fn a_datagram_after_a_guess_serves_where_tcp_does_not() {
+    let mut world = World::new(1);
+    world.ask("A.example", 1);
+    let sent = world.sent();
+    let mut lower_case = answer(&sent[0], 0);
+    lower_case[13] = b'a';
+    assert_eq!(world.hear(&sent[0], lower_case), Heard::Listen);
+    let by_stream = world.sent();
+    world.hear(&sent[0], answer(&sent[0], 0));
+    world.fail(&by_stream[0]);
+    assert_eq!(outcomes(&world.settled()), [(Ok(Rcode::NOERROR), &[1][..])]);
+}
+
+#[test]
+fn what_is_no_answer_never_ends_the_wait() {
+    let mut world = World::new(1);
+    world.ask("a.example", 1);
+    let sent = world.sent();
+    let good = answer(&sent[0], 0);
+    let mut other_question = good.clone();
+    other_question[13] = b'b';
+    let mut a_query = good.clone();
+    a_query[2] &= 0x7f;
+    for bad in [vec![], vec![0; 3], good[..11].to_vec(), other_question, a_query] {
+        assert_eq!(world.hear(&sent[0], bad), Heard::Listen);
+    }
+    assert!(world.sent().is_empty());
+    world.hear(&sent[0], good);
+    assert_eq!(world.settled().len(), 1);
+}
+
+#[test]
+fn cut_answers_are_asked_for_by_tcp() {
+    for cut_how in ["tc", "silently"] {
+        let mut world = World::new(1);
+        world.ask("a.example", 1);
+        let sent = world.sent();
+        let mut cut = answer(&sent[0], if cut_how == "tc" { header::TC } else { 0 });
+        cut[7] = 1; // an answer record is promised, and the message ends here
+        world.hear(&sent[0], cut);
+        let by_stream = world.sent();
+        assert_eq!((by_stream.len(), by_stream[0].via), (1, Via::Stream), "{cut_how}");
+        world.hear(&by_stream[0], answer(&by_stream[0], 0));
+        assert_eq!(world.settled().len(), 1);
+    }
+}
+
+#[test]
+fn an_upstream_without_edns_is_asked_without() {
+    let mut world = World::new(1);
+    world.ask("a.example", 1);
+    let sent = world.sent();
+    let has_opt = |t: &Transmit| {
+        Message::parse(&t.message)
+            .unwrap()
+            .records
+            .iter()
+            .any(|r| r.rtype == Rtype::OPT)
+    };
+    assert!(has_opt(&sent[0]));
+    world.hear(&sent[0], answer(&sent[0], Rcode::FORMERR.0));
+    let again = world.sent();
+    assert!(!has_opt(&again[0]));
+    world.hear(&again[0], answer(&again[0], Rcode::FORMERR.0));
+    assert_eq!(outcomes(&world.settled()), [(Ok(Rcode::FORMERR), &[1][..])]);
+}
+
+#[test]
+fn a_closed_port_is_tried_again_in_its_time() {
+    let mut world = World::new(1);
+    world.ask("a.example", 1);
+    for _ in 0..4 {
+        let sent = world.sent();
+        assert_eq!(sent.len(), 1);
+        world.fail(&sent[0]);
+        assert!(world.sent().is_empty(), "not at once");
+        world.pass(1000);
+    }
+    assert_eq!(outcomes(&world.settled()), [(Err(Failure::Unreachable), &[1][..])]);
+}
+
+#[test]
+fn a_budget_is_never_exceeded_and_clients_take_turns() {
+    let limits = Limits {
+        queries_per_second: 100,
+        pending: 50,
+    };
+    let mut world = World::with_limits(1, limits);
+    for n in 0..400 {
+        world.ask_from(&format!("noisy{n}.example"), n, [10, 0, 0, 1].into());
+    }
+    world.ask_from("quiet.example", 1000, [10, 0, 0, 2].into());
+    let mut pending: Vec<Transmit> = world.sent();
+    assert_eq!(pending.len(), 10, "the burst");
+    let mut order = Vec::new();
+    let mut sent_in_all = pending.len();
+    for _ in 0..1000 {
+        for transmit in std::mem::take(&mut pending) {
+            world.hear(&transmit, answer(&transmit, 0));
+        }
+        order.extend(
+            world
+                .settled()
+                .into_iter()
+                .filter(|s| s.outcome.is_ok())
+                .flat_map(|settled| settled.waiters),
+        );
+        world.pass(1);
+        pending = world.sent();
+        sent_in_all += pending.len();
+    }
+    assert!((105..=111).contains(&sent_in_all), "{sent_in_all} in a second");
+    let place = order.iter().position(|&waiter| waiter == 1000).unwrap();
+    assert!(place < 15, "the quiet client waited for {place} others");
+}
+
+#[test]
+fn pending_queries_are_bounded() {
+    let mut world = World::with_limits(
+        1,
+        Limits {
+            queries_per_second: 0,
+            pending: 5,
+        },
+    );
+    for n in 0..20 {
+        world.ask(&format!("slow{n}.example"), n);
+    }
+    let sent = world.sent();
+    assert_eq!(sent.len(), 5);
+    world.hear(&sent[0], answer(&sent[0], 0));
+    assert_eq!(world.sent().len(), 1, "a place is free");
+    world.pass(5000);
+    assert_eq!(world.settled().len(), 20, "everybody is told in the end");
+    assert!(world.machine.is_empty());
+}
