@@ -104,7 +104,7 @@ fn ipv6_clients_are_served_and_judged_like_others() {
 }
 
 #[test]
-fn an_ipv4_client_on_a_dual_stack_socket_is_an_ipv4_client() {
+fn wildcard_binds_of_both_families_stand_beside_each_other() {
     let fake = FakeAzureDns::start();
     if std::net::UdpSocket::bind("[::]:0").is_err() {
         eprintln!("this machine has no IPv6: nothing is shown");
@@ -115,10 +115,14 @@ fn an_ipv4_client_on_a_dual_stack_socket_is_an_ipv4_client() {
         .listen("0.0.0.0:0")
         .start();
     for address in server.addresses() {
-        if address.is_ipv4() {
-            let at = (std::net::Ipv4Addr::LOCALHOST, address.port()).into();
-            Query::new(&format!("{API} A")).ask_at(at).rcode("NOERROR");
-        }
+        let loopback: std::net::IpAddr = if address.is_ipv4() {
+            std::net::Ipv4Addr::LOCALHOST.into()
+        } else {
+            std::net::Ipv6Addr::LOCALHOST.into()
+        };
+        let at = (loopback, address.port()).into();
+        Query::new(&format!("{API} A")).ask_at(at).rcode("NOERROR");
+        Query::new(&format!("{API} A")).tcp().ask_at(at).rcode("NOERROR");
     }
 }
 

@@ -372,3 +372,57 @@ fn cached_chains_follow_the_table_when_it_changes() {
     server.ask(&question).answers(&chain.each_ref().map(any_ttl));
     assert_eq!(fake.seen(&question).len(), 1, "all but the first come from the cache");
 }
+
+#[test]
+fn an_alias_into_a_zone_of_our_own_without_a_record_ends_there() {
+    let fake = FakeAzureDns::start();
+    let settings = zone("corp.example", "nxdomain") + &fake.rule(".");
+    let server = Pldns::start(&settings, &record("a.test", "CNAME", &["none.corp.example."]));
+    let got = server.ask("a.test A");
+    got.rcode("NXDOMAIN")
+        .aa()
+        .answers(&["a.test 10 IN CNAME none.corp.example"])
+        .soa("corp.example", 10);
+    assert!(fake.seen("none.corp.example *").is_empty());
+}
+
+#[test]
+fn without_recursion_desired_the_cache_adds_nothing_to_an_alias() {
+    let fake = FakeAzureDns::start();
+    fake.answer("www.example A", &["www.example 60 IN A 192.0.2.1"]);
+    let server = Pldns::start(&fake.rule("."), &record("out.test", "CNAME", &["www.example."]));
+    server.ask("out.test A").answer("www.example 60 IN A 192.0.2.1");
+    let got = Query::new("out.test A").no_rd().ask_at(server.address());
+    got.rcode("NOERROR").aa().answers(&["out.test 10 IN CNAME www.example"]);
+}
+
+#[test]
+fn a_chain_that_the_upstream_leaves_open_is_led_into_the_table_all_the_same() {
+    let fake = FakeAzureDns::start();
+    fake.answer(&format!("{PUBLIC} A"), &[&public_chain()[0]]);
+    let server = Pldns::start(&fake.rule("."), &record(PRIVATE, "A", &["10.1.0.9"]));
+    server
+        .ask(&format!("{PUBLIC} A"))
+        .rcode("NOERROR")
+        .answers(&[public_chain()[0].clone(), format!("{PRIVATE} 10 IN A 10.1.0.9")]);
+}
+
+#[test]
+fn a_long_chain_of_an_upstream_is_led_into_the_table_or_fails() {
+    let fake = FakeAzureDns::start();
+    let mut lines: Vec<String> = (0..17)
+        .map(|n| format!("n{n}.example 60 IN CNAME n{}.example", n + 1))
+        .collect();
+    lines.push("n17.example 60 IN CNAME p.test".to_owned());
+    lines.push("p.test 60 IN A 192.0.2.1".to_owned());
+    fake.answer("n0.example A", &lines.iter().map(String::as_str).collect::<Vec<_>>());
+    let server = Pldns::start(&fake.rule("."), &record("p.test", "A", &["10.0.0.1"]));
+    // However long a chain may be: what never comes out is the public address behind the table's name.
+    let got = server.ask("n0.example A");
+    assert!(!got.message.to_string().contains("192.0.2.1"), "{}", got.message);
+    if got.message.rcode() == 0 {
+        got.answer("p.test 10 IN A 10.0.0.1");
+    } else {
+        got.rcode("SERVFAIL").some_ede();
+    }
+}

@@ -388,3 +388,16 @@ fn a_port_that_is_taken_ends_serve_with_1() {
         .code(1)
         .err_has(&address);
 }
+
+#[test]
+fn what_is_printed_is_escaped() {
+    let text = "[[record]]\nname = \"a\\u001b[31m\\u0007.example\"\ntype = \"A\"\ndata = \"10.0.0.1\"\n\n\
+        [[record]]\nname = \"b.example\"\ntype = \"A\\u001b[31m\"\ndata = \"10.0.0.1\"\n";
+    let checked = check("", text);
+    let said = format!("{}{}", checked.ran.out, checked.ran.err);
+    assert!(
+        !said.contains(['\u{1b}', '\u{7}']),
+        "control characters are printed: {said:?}"
+    );
+    checked.bad();
+}

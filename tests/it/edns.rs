@@ -158,3 +158,53 @@ fn extended_errors_stay_out_of_good_answers() {
     server.ask("f.example A").no_ede();
     server.ask("f.example A").no_ede();
 }
+
+#[test]
+fn an_upstreams_answer_above_what_it_was_told_is_still_an_answer() {
+    let fake = FakeAzureDns::start();
+    let lines: Vec<String> = (1..=85).map(|n| format!("big.example 60 IN A 192.0.2.{n}")).collect();
+    fake.answer("big.example A", &lines.iter().map(String::as_str).collect::<Vec<_>>());
+    let server = Pldns::start(&fake.rule("."), "");
+    let got = Query::new("big.example A").tcp().ask_at(server.address());
+    got.rcode("NOERROR").no_tc();
+    assert_eq!(got.message.answers.len(), 85, "{}", got.message);
+    let cut = server.ask("big.example A");
+    cut.tc();
+    assert!(
+        cut.message.answers.is_empty(),
+        "a part of a record set: {}",
+        cut.message
+    );
+}
+
+#[test]
+fn forwarded_answers_are_cut_between_record_sets() {
+    let fake = FakeAzureDns::start();
+    let alias = "a.example 60 IN CNAME big.example".to_owned();
+    let addresses = (1..=60).map(|n| format!("big.example 60 IN A 192.0.2.{n}"));
+    let lines: Vec<String> = std::iter::once(alias).chain(addresses).collect();
+    fake.answer("a.example A", &lines.iter().map(String::as_str).collect::<Vec<_>>());
+    let server = Pldns::start(&fake.rule("."), "");
+    let whole = server.ask("a.example A");
+    assert_eq!(whole.message.answers.len(), 61, "{}", whole.message);
+    let cut = Query::new("a.example A").no_edns().ask_at(server.address());
+    cut.tc();
+    assert!(
+        cut.message.answers.iter().all(|record| record.rtype == 5),
+        "a part of a record set: {}",
+        cut.message
+    );
+}
+
+#[test]
+fn large_queries_are_queries() {
+    let fake = FakeAzureDns::start();
+    let server = Pldns::start(&fake.rule("."), RECORDS);
+    let query = |octets: usize| Query::new(&format!("{API} A")).option(65_001, &vec![7; octets]);
+    for octets in [500, 1100] {
+        query(octets).ask_at(server.address()).rcode("NOERROR").aa();
+    }
+    for octets in [1100, 5000, 60_000] {
+        query(octets).tcp().ask_at(server.address()).rcode("NOERROR").aa();
+    }
+}

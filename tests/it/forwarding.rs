@@ -1,6 +1,7 @@
 //! Forwarding: which upstream is asked, what goes there, what comes back.
 
-use crate::common::{Answer, FakeAzureDns, Pldns, Query, Transport, dns};
+use crate::common::ask::{client, receive};
+use crate::common::{Answer, FakeAzureDns, Play, Pldns, Query, Script, Transport, dns};
 use std::time::Duration;
 
 #[test]
@@ -169,4 +170,62 @@ fn an_upstream_over_tcp_alone_can_be_named() {
     server.ask("a.example A").answers(&["a.example 60 IN A 192.0.2.1"]);
     let seen = fake.seen("a.example A");
     assert!(seen.iter().all(|one| one.transport == Transport::Tcp), "not over TCP");
+}
+
+#[test]
+fn an_upstream_may_have_an_ipv6_address() {
+    let Some(fake) = FakeAzureDns::start_on_ipv6() else {
+        eprintln!("this machine has no IPv6 loopback: nothing is shown");
+        return;
+    };
+    fake.answer("a.example A", &["a.example 60 IN A 192.0.2.1"]);
+    let server = Pldns::start(&fake.rule("."), "");
+    server.ask("a.example A").answers(&["a.example 60 IN A 192.0.2.1"]);
+}
+
+#[test]
+fn the_root_is_a_name_like_others() {
+    let fake = FakeAzureDns::start();
+    fake.answer(". NS", &[". 600 IN NS a.root.example"]);
+    let server = Pldns::start(&fake.rule("."), "");
+    server
+        .ask(". NS")
+        .rcode("NOERROR")
+        .no_aa()
+        .answers(&[". 600 IN NS a.root.example"]);
+}
+
+#[test]
+fn hundreds_of_names_in_flight_are_all_answered() {
+    let fake = FakeAzureDns::start();
+    let count = 400;
+    for n in 0..count {
+        let answer = Answer::of(&[&format!("n{n}.example 60 IN A 192.0.2.1")]);
+        fake.on(
+            &format!("n{n}.example A"),
+            Script::udp([Play::silence().then(400, answer)]),
+        );
+    }
+    let server = Pldns::start(&fake.rule("."), "");
+    // Several sockets, so that no kernel queue overflows on our side.
+    let sockets: Vec<_> = (0..10).map(|_| client(None, server.address())).collect();
+    let queries: Vec<Query> = (0..count).map(|n| Query::new(&format!("n{n}.example A"))).collect();
+    for (n, query) in queries.iter().enumerate() {
+        if n % 50 == 49 {
+            std::thread::sleep(Duration::from_millis(8));
+        }
+        sockets[n % 10].send(&query.bytes()).unwrap();
+    }
+    for (start, socket) in sockets.iter().enumerate() {
+        let mut left: Vec<&Query> = queries.iter().skip(start).step_by(10).collect();
+        while !left.is_empty() {
+            let bytes =
+                receive(socket, Duration::from_secs(5)).unwrap_or_else(|| panic!("{} without answer", left.len()));
+            let fits = |query: &&Query| query.check(&bytes).is_ok_and(|message| message.answers.len() == 1);
+            let place = left.iter().position(fits);
+            left.swap_remove(place.unwrap_or_else(|| panic!("an answer to nobody\n{}", dns::show(&bytes))));
+        }
+    }
+    let stopped = server.stop();
+    assert_eq!((stopped.received, stopped.answered), (count, count));
 }

@@ -250,3 +250,68 @@ fn a_lie_over_tcp_is_no_better() {
     let got = server.ask(QUESTION);
     assert!(!got.message.to_string().contains("203.0.113.66"), "{}", got.message);
 }
+
+#[test]
+fn noise_from_the_upstream_never_reaches_a_client_unread() {
+    let fake = FakeAzureDns::start();
+    let count = 600;
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let mut random = move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as usize
+    };
+    let name = |n: usize| format!("n{n:03}.test");
+    for n in 0..count {
+        let right = Answer::of(&[
+            &format!("{} 60 IN CNAME b.{}", name(n), name(n)),
+            &format!("b.{} 60 IN A 192.0.2.1", name(n)),
+        ]);
+        let changes: Vec<(usize, u8)> = (0..=random() % 5).map(|_| (random(), random() as u8)).collect();
+        let noise = right.clone().edit(move |bytes| {
+            for (at, value) in &changes {
+                // The header and the question stay: what is damaged is behind what every forwarder checks.
+                let at = 12 + 10 + 4 + at % (bytes.len() - 26);
+                bytes[at] = *value;
+            }
+        });
+        let script = Script::udp([Play::of(noise).then(2, right.clone())]).tcp([Play::of(right)]);
+        fake.on(&format!("{} A", name(n)), script);
+    }
+    let server = Pldns::start(&fake.rule("."), "");
+    let mut problems = Vec::new();
+    for n in 0..count {
+        let query = Query::new(&format!("{} A", name(n)));
+        let bytes = query
+            .send_at(server.address())
+            .unwrap_or_else(|| panic!("{}: no answer", name(n)));
+        if let Err(why) = dns::Message::parse(&bytes) {
+            problems.push(format!("{}: {why}\n{}", name(n), dns::show(&bytes)));
+        }
+    }
+    assert!(
+        problems.is_empty(),
+        "{} of {count}:\n{}",
+        problems.len(),
+        problems.join("\n")
+    );
+}
+
+#[test]
+fn an_upstream_that_only_talks_nonsense_fails_in_time_and_with_a_reason() {
+    let fake = FakeAzureDns::start();
+    let nonsense = Play::of(truth().cut(5));
+    fake.on(QUESTION, Script::udp([nonsense.clone()]).tcp([nonsense]));
+    let server = Pldns::start(&fake.rule("."), "");
+    server
+        .ask(QUESTION)
+        .rcode("SERVFAIL")
+        .some_ede()
+        .within(Duration::from_millis(4900));
+    assert!(
+        fake.seen(QUESTION).len() <= 8,
+        "asked {} times",
+        fake.seen(QUESTION).len()
+    );
+}

@@ -14,7 +14,7 @@ use super::dns::{self, Message, Question};
 use script::Delivery;
 use std::collections::HashMap;
 use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -74,6 +74,14 @@ impl FakeAzureDns {
     pub(crate) fn start() -> Self {
         let (udp, tcp) = one_port(Ipv4Addr::LOCALHOST.into());
         Self::run(udp, Some(tcp))
+    }
+
+    /// On ::1, where the machine has it.
+    pub(crate) fn start_on_ipv6() -> Option<Self> {
+        let ip = IpAddr::V6(Ipv6Addr::LOCALHOST);
+        UdpSocket::bind((ip, 0)).ok()?;
+        let (udp, tcp) = one_port(ip);
+        Some(Self::run(udp, Some(tcp)))
     }
 
     /// Nobody listens on TCP: connections are refused.
