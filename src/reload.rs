@@ -12,6 +12,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::azure::zones;
 use crate::cache::TtlLimits;
 use crate::config::{Facts, MAX_NEGATIVE_TTL_PRIVATE, Settings, read_settings};
 use crate::document::{Diagnostic, Problems, Severity, SourceText};
@@ -38,8 +39,9 @@ pub fn load(path: &Path) -> Loaded {
     let mut problems = Problems::default();
     let settings = match read_text(path) {
         Ok(source) => {
+            let public_zones: Vec<&str> = zones().flat_map(|zone| zone.public).copied().collect();
             let facts = Facts {
-                public_zones: &["blob.core.windows.net"],
+                public_zones: &public_zones,
                 is_local: &is_local,
             };
             let settings = read_settings(&source, &facts, &mut problems);

@@ -1,6 +1,7 @@
 //! The command line. One file a command; exit codes: 0 well, 1 the input or the check failed, 2 wrong usage.
 
 mod check;
+mod generate;
 mod serve;
 
 use std::path::PathBuf;
@@ -22,6 +23,8 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Read settings and records as `serve` would, and report every problem
     Check(check::CheckArgs),
+    /// Turn workspace and endpoint metadata into records
+    Generate(generate::GenerateArgs),
 }
 
 /// Where the settings are.
@@ -37,5 +40,6 @@ pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Serve(args) => serve::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Generate(args) => generate::run(&args),
     }
 }

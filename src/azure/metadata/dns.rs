@@ -1,0 +1,194 @@
+//! Record sets of private DNS zones (Microsoft.Network/privateDnsZones).
+
+use super::{Located, Node, Problem};
+use crate::azure::ResourceId;
+
+/// A record set of a private DNS zone.
+#[derive(Debug)]
+pub struct RecordSet {
+    /// The zone, where the set's id says it.
+    pub zone: Option<String>,
+    /// The owner name, absolute.
+    pub name: Located<String>,
+    /// The type, in capitals.
+    pub record_type: &'static str,
+    /// The data of each record, in presentation form, names with their final dot; never empty.
+    pub data: Vec<Located<String>>,
+    /// The time to live in seconds, where stated.
+    pub ttl: Option<u32>,
+}
+
+/// Reads a set of this type; nothing for one that has no record, for the SOA, and for what is no record set.
+pub(super) fn record_set(node: &Node<'_>, record_type: &str, problems: &mut Vec<Problem>) -> Option<RecordSet> {
+    let (record_type, data) = data(node, record_type)?;
+    if data.is_empty() {
+        return None;
+    }
+    let id = node.get("id").and_then(|id| ResourceId::parse(id.text()?));
+    let zone = id.and_then(|id| id.parent()).map(|zone| zone.name().to_owned());
+    let Some(name) = node.located("fqdn") else {
+        problems.push(Problem {
+            path: node.path().to_owned(),
+            fatal: true,
+            text: "this record set has no fqdn".to_owned(),
+            hint: "list the sets again without a query: `az network private-dns record-set list -g GROUP -z ZONE`"
+                .to_owned(),
+        });
+        return None;
+    };
+    Some(RecordSet {
+        zone,
+        name,
+        record_type,
+        data,
+        ttl: node.seconds("ttl"),
+    })
+}
+
+fn data(node: &Node<'_>, record_type: &str) -> Option<(&'static str, Vec<Located<String>>)> {
+    Some(match record_type {
+        "a" => (
+            "A",
+            each(node, "aRecords", |record| {
+                record.text_of("ipv4Address").map(str::to_owned)
+            }),
+        ),
+        "aaaa" => (
+            "AAAA",
+            each(node, "aaaaRecords", |record| {
+                record.text_of("ipv6Address").map(str::to_owned)
+            }),
+        ),
+        "cname" => {
+            let target = node.lifted("cnameRecord").and_then(|record| record.located("cname"));
+            (
+                "CNAME",
+                target
+                    .into_iter()
+                    .map(|target| Located {
+                        value: absolute(&target.value),
+                        path: target.path,
+                    })
+                    .collect(),
+            )
+        }
+        "mx" => (
+            "MX",
+            each(node, "mxRecords", |record| {
+                Some(format!(
+                    "{} {}",
+                    record.number("preference")?,
+                    absolute(record.text_of("exchange")?)
+                ))
+            }),
+        ),
+        "ptr" => (
+            "PTR",
+            each(node, "ptrRecords", |record| record.text_of("ptrdname").map(absolute)),
+        ),
+        "srv" => (
+            "SRV",
+            each(node, "srvRecords", |record| {
+                let number = |key| record.number(key);
+                Some(format!(
+                    "{} {} {} {}",
+                    number("priority")?,
+                    number("weight")?,
+                    number("port")?,
+                    absolute(record.text_of("target")?)
+                ))
+            }),
+        ),
+        "txt" => (
+            "TXT",
+            each(node, "txtRecords", |record| {
+                Some(
+                    record
+                        .texts("value")
+                        .iter()
+                        .map(|text| quoted(&text.value))
+                        .collect::<Vec<_>>()
+                        .join(" "),
+                )
+            }),
+        ),
+        _ => return None,
+    })
+}
+
+fn each(node: &Node<'_>, key: &str, one: impl Fn(&Node<'_>) -> Option<String>) -> Vec<Located<String>> {
+    node.list(key)
+        .iter()
+        .filter_map(|record| {
+            Some(Located {
+                value: one(record)?,
+                path: record.path().to_owned(),
+            })
+        })
+        .collect()
+}
+
+fn absolute(name: &str) -> String {
+    if name.ends_with('.') {
+        name.to_owned()
+    } else {
+        format!("{name}.")
+    }
+}
+
+fn quoted(text: &str) -> String {
+    quoted_octets(text.as_bytes())
+}
+
+/// A character string in presentation form (RFC 1035 §5.1).
+pub(super) fn quoted_octets(octets: &[u8]) -> String {
+    let mut out = String::from("\"");
+    for octet in octets {
+        match octet {
+            b'"' | b'\\' => out.extend(['\\', *octet as char]),
+            b' '..=b'~' => out.push(*octet as char),
+            _ => out.push_str(&format!("\\{octet:03}")),
+        }
+    }
+    out.push('"');
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn data_is_in_presentation_form() {
+        let set = |record_type: &str, properties: serde_json::Value| {
+            let value = json!({"properties": properties});
+            data(&Node::root(&value), record_type)
+                .unwrap()
+                .1
+                .into_iter()
+                .map(|it| it.value)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(set("cname", json!({"cnameRecord": {"cname": "a.b"}})), ["a.b."]);
+        assert_eq!(
+            set(
+                "mx",
+                json!({"mxRecords": [{"preference": 1, "exchange": "ex.chan.ge"}]})
+            ),
+            ["1 ex.chan.ge."]
+        );
+        assert_eq!(
+            set(
+                "srv",
+                json!({"srvRecords": [{"priority": 1, "weight": 5, "port": 120, "target": "targ.et"}]})
+            ),
+            ["1 5 120 targ.et."]
+        );
+        assert_eq!(
+            set("txt", json!({"txtRecords": [{"value": ["a \"b\"\n", "c"]}]})),
+            [r#""a \"b\"\010" "c""#]
+        );
+        assert_eq!(set("a", json!({"aRecords": []})), <[&str; 0]>::default());
+    }
+}

@@ -1,0 +1,87 @@
+//! Matching names against the suffixes of the zone table, placeholders included.
+
+use super::HostName;
+
+/// A suffix of the table, perhaps with placeholders.
+#[derive(Clone, Copy)]
+pub(super) struct Suffix<'a>(&'a str);
+
+impl<'s> Suffix<'s> {
+    /// Takes a suffix as the table writes it.
+    pub(super) fn new(text: &'s str) -> Self {
+        Self(text)
+    }
+
+    /// How a name lies under it; nothing when it does not, or when nobody could own the name.
+    pub(super) fn find<'n>(self, name: &'n HostName) -> Option<Found<'n>> {
+        let mut front: Vec<&str> = name.labels().collect();
+        let mut matched = Vec::new();
+        let mut score = Score { labels: 0, literal: 0 };
+        for want in self.0.rsplit('.') {
+            let label = front.pop()?;
+            let literal = !want.starts_with('{');
+            let fits = match want {
+                "{partitionId}" => label.bytes().all(|octet| octet.is_ascii_digit()),
+                _ if literal => label == want,
+                _ => label != "*" && !label.starts_with("privatelink"),
+            };
+            if !fits {
+                return None;
+            }
+            score.labels += 1;
+            score.literal += usize::from(literal);
+            matched.push(label);
+        }
+        if !self.is_owned(&front) {
+            return None;
+        }
+        matched.reverse();
+        Some(Found { front, matched, score })
+    }
+
+    /// Whether the labels in front of the suffix make a name that one owner has: a wildcard right under it would take
+    /// the names of everybody's resources.
+    fn is_owned(self, front: &[&str]) -> bool {
+        let mut own = front.iter().filter(|label| !label.starts_with("privatelink"));
+        match own.next() {
+            None => front.is_empty() && self.0 == RESOURCE_MANAGER,
+            Some(&"*") => own.next().is_some(),
+            Some(_) => true,
+        }
+    }
+}
+
+/// How a name lies under a suffix.
+pub(super) struct Found<'n> {
+    /// The labels in front.
+    pub(super) front: Vec<&'n str>,
+    /// The name's labels in the places of the suffix's.
+    matched: Vec<&'n str>,
+    pub(super) score: Score,
+}
+
+impl<'n> Found<'n> {
+    /// What a label of the zone stands for in this name; nothing for a placeholder that the suffix does not have.
+    pub(super) fn bound<'a>(&self, suffix: &[&str], label: &'a str) -> Option<&'a str>
+    where
+        'n: 'a,
+    {
+        if !label.starts_with('{') {
+            return Some(label);
+        }
+        suffix
+            .iter()
+            .zip(&self.matched)
+            .find_map(|(want, got)| (*want == label).then_some(*got))
+    }
+}
+
+/// Which suffix is the closer one: more labels, then more of them written out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Score {
+    labels: usize,
+    literal: usize,
+}
+
+/// The one public suffix that is a host itself.
+const RESOURCE_MANAGER: &str = "management.azure.com";

@@ -1,0 +1,380 @@
+//! From a public name to the name in the private DNS zone, and back.
+//!
+//! A service's public DNS answers a public name with a CNAME into its private DNS zone as soon as it has a private
+//! endpoint. For nearly all services that target is the public name with one more label, `privatelink`, in the place
+//! where the zone has it; key vaults change their suffix as well. The longest public suffix that a name lies under
+//! decides. Workspace inference names follow another rule: see [`workspace`](super::workspace).
+//!
+//! What an endpoint lists beats what is derived here, always.
+
+use super::suffix::{Found, Score, Suffix};
+use super::{Cloud, HostName, zone_table};
+
+/// One row of the table of private DNS zones.
+#[derive(Debug)]
+pub struct PrivateDnsZone {
+    /// The cloud that the row belongs to.
+    pub cloud: Cloud,
+    /// The type of the resource behind the endpoint, as in `Microsoft.Storage/storageAccounts`.
+    pub resource_type: &'static str,
+    /// The endpoint's group id, as in `blob`.
+    pub group: &'static str,
+    /// The private DNS zone, perhaps with placeholders, as in `privatelink.{regionName}.azmk8s.io`.
+    pub zone: &'static str,
+    /// The public suffixes that clients ask for, with the same placeholders.
+    pub public: &'static [&'static str],
+}
+
+/// What an endpoint leads to, as far as it is known: narrows the table's rows where one suffix serves several.
+#[derive(Debug, Clone, Copy)]
+pub struct Service<'a> {
+    /// The type of the resource, in any case of letters.
+    pub resource_type: &'a str,
+    /// The group ids of the connection, in any case of letters.
+    pub groups: &'a [String],
+}
+
+/// The whole table.
+pub fn zones() -> impl Iterator<Item = &'static PrivateDnsZone> {
+    zone_table::rows()
+}
+
+/// The cloud whose services own this name, public or privatelink; nothing for a name that no service of Azure has.
+///
+/// Where several clouds share a suffix, the first of [`Cloud::ALL`].
+pub fn cloud_of(name: &HostName) -> Option<Cloud> {
+    let scores = Cloud::ALL
+        .into_iter()
+        .filter_map(|cloud| Some((closest(name, cloud)?, cloud)));
+    // `max_by_key` gives the last of equals; the first cloud shall have it.
+    scores
+        .max_by_key(|(score, cloud)| (*score, std::cmp::Reverse(*cloud)))
+        .map(|(_, cloud)| cloud)
+}
+
+/// Whether a service of this cloud may have this name.
+pub fn belongs_to(name: &HostName, cloud: Cloud) -> bool {
+    closest(name, cloud).is_some()
+}
+
+fn closest(name: &HostName, cloud: Cloud) -> Option<Score> {
+    let rows = zones()
+        .filter(|row| row.cloud == cloud)
+        .flat_map(|row| row.public.iter().copied().chain([row.zone]));
+    let listed = LISTED_ONLY
+        .iter()
+        .filter(|(owner, _)| *owner == cloud)
+        .map(|(_, suffix)| *suffix);
+    rows.chain(listed)
+        .filter_map(|suffix| Some(Suffix::new(suffix).find(name)?.score))
+        .max()
+}
+
+/// The names that a public name has in private DNS zones: mostly one, none where no rule is known.
+pub fn private_names(name: &HostName, service: Option<Service<'_>>) -> Vec<HostName> {
+    if name.is_privatelink() || is_cluster_public_name(name) {
+        return Vec::new();
+    }
+    let mut found: Vec<(Score, &PrivateDnsZone, &str, Found<'_>)> = Vec::new();
+    for row in zones() {
+        for suffix in row.public {
+            if let Some(hit) = Suffix::new(suffix).find(name) {
+                found.push((hit.score, row, suffix, hit));
+            }
+        }
+    }
+    let Some(best) = found.iter().map(|(score, ..)| *score).max() else {
+        return Vec::new();
+    };
+    found.retain(|(score, ..)| *score == best);
+    if found.iter().any(|(_, row, ..)| row.serves(service)) {
+        found.retain(|(_, row, ..)| row.serves(service));
+    } else {
+        found.retain(|(_, row, ..)| row.resource_type != ELASTIC_SAN);
+    }
+    let mut names: Vec<HostName> = found
+        .iter()
+        .filter_map(|(_, row, suffix, hit)| row.private_name(suffix, hit))
+        .collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// The public names behind a name in a private DNS zone: what clients ask for. Empty where it cannot be told.
+pub fn public_names(name: &HostName) -> Vec<HostName> {
+    if !name.is_privatelink() || name.in_front_of("azmk8s.io").is_some() {
+        return Vec::new();
+    }
+    let plain = HostName::from_labels(name.labels().filter(|label| !label.starts_with("privatelink")));
+    plain.map(|plain| with_vault_names(&plain)).unwrap_or_default()
+}
+
+/// A public name and, for a key vault, its other spelling: older endpoints list the one that clients never ask for.
+pub fn with_vault_names(name: &HostName) -> Vec<HostName> {
+    for cloud in Cloud::ALL {
+        let (asked, core) = cloud.key_vault();
+        for suffix in [asked, core] {
+            if let Some([vault]) = name.in_front_of(suffix).as_deref() {
+                return [asked, core]
+                    .iter()
+                    .filter_map(|suffix| HostName::under([*vault], suffix))
+                    .collect();
+            }
+        }
+    }
+    vec![name.clone()]
+}
+
+impl PrivateDnsZone {
+    fn serves(&self, service: Option<Service<'_>>) -> bool {
+        service.is_some_and(|service| {
+            self.resource_type.eq_ignore_ascii_case(service.resource_type)
+                && (self.resource_type == ELASTIC_SAN
+                    || service
+                        .groups
+                        .iter()
+                        .any(|group| group.eq_ignore_ascii_case(self.group)))
+        })
+    }
+
+    /// The private name of the public one that was found under `suffix`.
+    fn private_name(&self, suffix: &str, hit: &Found<'_>) -> Option<HostName> {
+        let zone: Vec<&str> = self.zone.split('.').collect();
+        let base: Vec<&str> = zone
+            .iter()
+            .copied()
+            .filter(|label| !label.starts_with("privatelink"))
+            .collect();
+        let suffix: Vec<&str> = suffix.split('.').collect();
+        let kept = match suffix.len().checked_sub(base.len()) {
+            Some(kept) if suffix[kept..] == base[..] => kept,
+            _ if matches!(self.resource_type, KEY_VAULT | ELASTIC_SAN) => 0,
+            _ => return None,
+        };
+        let kept = suffix[..kept]
+            .iter()
+            .map(|label| hit.bound(&suffix, label))
+            .collect::<Option<Vec<_>>>()?;
+        let zone = zone
+            .iter()
+            .map(|label| hit.bound(&suffix, label))
+            .collect::<Option<Vec<_>>>()?;
+        HostName::from_labels(hit.front.iter().copied().chain(kept).chain(zone))
+    }
+}
+
+/// The public name of a private Kubernetes cluster has another hash than the private one: nothing follows from it.
+fn is_cluster_public_name(name: &HostName) -> bool {
+    matches!(name.in_front_of("azmk8s.io").as_deref(), Some([.., "hcp", _region]))
+}
+
+const KEY_VAULT: &str = "Microsoft.KeyVault/vaults";
+/// Its group ids are names that users choose.
+const ELASTIC_SAN: &str = "Microsoft.ElasticSan/elasticSans";
+
+/// Names that endpoints were seen to list and that no row covers, or that no private DNS zone stands behind.
+const LISTED_ONLY: &[(Cloud, &str)] = &[
+    (Cloud::Public, "botplinks.botframework.com"),
+    (Cloud::Public, "blob.storage.azure.net"),
+    (Cloud::Public, "file.storage.azure.net"),
+    (Cloud::Public, "queue.storage.azure.net"),
+    (Cloud::Public, "table.storage.azure.net"),
+    (Cloud::Public, "dfs.storage.azure.net"),
+    (Cloud::Public, "web.storage.azure.net"),
+    (Cloud::Public, "models.ai.azure.com"),
+    (Cloud::China, "azurecr.cn"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> HostName {
+        HostName::parse(text).unwrap()
+    }
+
+    fn private(text: &str) -> Vec<String> {
+        private_names(&name(text), None)
+            .iter()
+            .map(HostName::to_string)
+            .collect()
+    }
+
+    #[test]
+    fn the_private_name_of_a_public_one() {
+        for (public, expected) in [
+            ("acct.blob.core.windows.net", "acct.privatelink.blob.core.windows.net"),
+            (
+                "acct-secondary.dfs.core.windows.net",
+                "acct-secondary.privatelink.dfs.core.windows.net",
+            ),
+            ("kv.vault.azure.net", "kv.privatelink.vaultcore.azure.net"),
+            ("kv.vaultcore.azure.net", "kv.privatelink.vaultcore.azure.net"),
+            ("kv.vault.azure.cn", "kv.privatelink.vaultcore.azure.cn"),
+            (
+                "kv.vault.usgovcloudapi.net",
+                "kv.privatelink.vaultcore.usgovcloudapi.net",
+            ),
+            ("acr.azurecr.io", "acr.privatelink.azurecr.io"),
+            ("acr.eastus.data.azurecr.io", "acr.eastus.data.privatelink.azurecr.io"),
+            (
+                "acr.usgovvirginia.data.azurecr.us",
+                "acr.usgovvirginia.data.privatelink.azurecr.us",
+            ),
+            ("app.scm.azurewebsites.net", "app.scm.privatelink.azurewebsites.net"),
+            ("acct.eastus.batch.azure.com", "acct.eastus.privatelink.batch.azure.com"),
+            (
+                "id.eastus.service.batch.azure.com",
+                "id.eastus.service.privatelink.batch.azure.com",
+            ),
+            (
+                "c.westeurope.kusto.windows.net",
+                "c.privatelink.westeurope.kusto.windows.net",
+            ),
+            (
+                "*.env.eastus.azurecontainerapps.io",
+                "*.env.privatelink.eastus.azurecontainerapps.io",
+            ),
+            (
+                "mi.abc123.database.windows.net",
+                "mi.privatelink.abc123.database.windows.net",
+            ),
+            ("srv.database.windows.net", "srv.privatelink.database.windows.net"),
+            (
+                "red-sea.2.azurestaticapps.net",
+                "red-sea.privatelink.2.azurestaticapps.net",
+            ),
+            (
+                "red-sea.eastus2.azurestaticapps.net",
+                "red-sea.eastus2.privatelink.azurestaticapps.net",
+            ),
+            ("red-sea.azurestaticapps.net", "red-sea.privatelink.azurestaticapps.net"),
+            (
+                "c.eastus.redisenterprise.cache.azure.net",
+                "c.eastus.privatelink.redisenterprise.cache.azure.net",
+            ),
+            (
+                "id.agentsvc.azure-automation.net",
+                "id.privatelink.agentsvc.azure-automation.net",
+            ),
+            (
+                "ws.eastus.prometheus.monitor.azure.com",
+                "ws.privatelink.eastus.prometheus.monitor.azure.com",
+            ),
+            (
+                "x-pbi.tip2.powerquery.microsoft.com",
+                "x-pbi.privatelink.tip2.powerquery.microsoft.com",
+            ),
+            (
+                "hub.servicebus.usgovcloudapi.net",
+                "hub.privatelink.servicebus.usgovcloudapi.net",
+            ),
+            ("management.azure.com", "management.privatelink.azure.com"),
+            ("edge.management.azure.com", "edge.management.privatelink.azure.com"),
+            (
+                "id.workspace.eastus.cert.api.azureml.ms",
+                "id.workspace.eastus.cert.privatelink.api.azureml.ms",
+            ),
+            (
+                "ml-w-eastus-id.eastus.notebooks.azure.net",
+                "ml-w-eastus-id.eastus.privatelink.notebooks.azure.net",
+            ),
+        ] {
+            assert_eq!(private(public), [expected], "{public}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_derived_where_no_rule_is_known() {
+        for public in [
+            "acct.privatelink.blob.core.windows.net",
+            "ci.eastus.instances.azureml.ms",
+            "ep.eastus.inference.ml.azure.com",
+            "md-impexp-x.z8.blob.storage.azure.net",
+            "dns-hash.hcp.eastus.azmk8s.io",
+            "bot.botplinks.botframework.com",
+            "login.microsoftonline.com",
+            "x.aznbcontent.net",
+        ] {
+            assert_eq!(private(public), <[&str; 0]>::default(), "{public}");
+        }
+    }
+
+    #[test]
+    fn the_service_decides_between_zones_of_one_suffix() {
+        let groups = ["GLOBAL".to_owned()];
+        let service = Some(Service {
+            resource_type: "microsoft.desktopvirtualization/workspaces",
+            groups: &groups,
+        });
+        assert_eq!(
+            private_names(&name("rdweb.wvd.microsoft.com"), service),
+            [name("rdweb.privatelink-global.wvd.microsoft.com")]
+        );
+        let groups = ["my-volumes".to_owned()];
+        let service = Some(Service {
+            resource_type: "Microsoft.ElasticSan/elasticSans",
+            groups: &groups,
+        });
+        assert_eq!(
+            private_names(&name("san.z1.blob.storage.azure.net"), service),
+            [name("san.z1.privatelink.blob.core.windows.net")]
+        );
+    }
+
+    #[test]
+    fn and_back() {
+        for (private, expected) in [
+            (
+                "acct.privatelink.blob.core.windows.net",
+                vec!["acct.blob.core.windows.net"],
+            ),
+            (
+                "kv.privatelink.vaultcore.azure.net",
+                vec!["kv.vault.azure.net", "kv.vaultcore.azure.net"],
+            ),
+            (
+                "acr.eastus.data.privatelink.azurecr.io",
+                vec!["acr.eastus.data.azurecr.io"],
+            ),
+            ("acct.blob.core.windows.net", vec![]),
+            ("x.guid.privatelink.eastus.azmk8s.io", vec![]),
+        ] {
+            let names: Vec<_> = public_names(&name(private)).iter().map(HostName::to_string).collect();
+            assert_eq!(names, expected, "{private}");
+        }
+    }
+
+    #[test]
+    fn every_row_derives_or_is_known_not_to() {
+        // Every zone can be recognised, and a name under it belongs to the row's cloud.
+        for row in zones() {
+            let filled: String = row.zone.replace("{partitionId}", "2");
+            let filled = filled
+                .split('.')
+                .map(|label| if label.starts_with('{') { "abc" } else { label });
+            let owner = HostName::from_labels(["host"].into_iter().chain(filled)).unwrap();
+            assert_eq!(cloud_of(&owner), Some(row.cloud), "{owner}");
+        }
+        assert_eq!(zones().count(), 255);
+    }
+
+    #[test]
+    fn foreign_names_belong_to_no_cloud() {
+        for text in [
+            "login.microsoftonline.com",
+            "example.com",
+            "azure.com",
+            "portal.azure.com",
+            "blob.core.windows.net",
+            "*.blob.core.windows.net",
+            "*.management.azure.com",
+            "*.privatelink.blob.core.windows.net",
+            "xblob.core.windows.net",
+            "graph.microsoft.com",
+        ] {
+            assert_eq!(cloud_of(&name(text)), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! From what is known of workspaces to claims: the names that no source lists.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use super::{Facts, Word, Workspaces};
+use crate::azure::workspace::WorkspaceId;
+use crate::azure::{HostName, private_names, public_names};
+use crate::generate::gather::Gathered;
+use crate::generate::group::{Group, Part};
+use crate::generate::message::{Messages, printable};
+use crate::generate::records::{Claims, Origin};
+use crate::generate::units::claim_addresses;
+use crate::generate::{Options, check};
+
+impl Workspaces {
+    /// Claims every name of every workspace that its sources do not list.
+    pub(in crate::generate) fn claim(&self, options: &Options, claims: &mut Claims, messages: &mut Messages) {
+        for (id, facts) in &self.facts {
+            if let Some(word) = &facts.api {
+                word.claim(id.api().into_iter().chain(id.cert()), None, claims);
+            }
+            claim_notebooks(id, facts, claims, messages);
+            if let Some(word) = &facts.inference {
+                word.claim(id.workspace_inference(), None, claims);
+            }
+        }
+        self.claim_regions(claims, messages);
+        for instance in &options.compute_instances {
+            self.claim_instance(instance, claims, messages);
+        }
+    }
+
+    /// The region's wildcard, where it is one workspace's alone.
+    fn claim_regions(&self, claims: &mut Claims, messages: &mut Messages) {
+        let mut regions: BTreeMap<HostName, Vec<(Option<&WorkspaceId>, &Word)>> = BTreeMap::new();
+        for (id, facts) in &self.facts {
+            if let (Some(word), Some(name)) = (&facts.inference, id.region_inference()) {
+                regions.entry(name).or_default().push((Some(id), word));
+            }
+        }
+        for (name, word) in &self.lone_inference {
+            regions.entry(name.clone()).or_default().push((None, word));
+        }
+        for (name, words) in regions {
+            let addresses: BTreeSet<&[IpAddr]> = words.iter().map(|(_, word)| word.addresses.as_slice()).collect();
+            let strangers = self.strangers(&name);
+            if addresses.len() + strangers > 1 {
+                let text = format!(
+                    "{name} was left out: the input has several workspaces of this region, and it would send the endpoints of one to another"
+                );
+                let hint = "each workspace's own wildcard below privatelink serves its endpoints: their public names are aliases of it";
+                messages.warning(words.first().map(|(_, word)| &word.source), text, hint);
+                continue;
+            }
+            for (id, word) in words {
+                let group = id.map(|id| Group::Workspace(id.clone(), Part::Inference));
+                word.claim([name.clone()], group, claims);
+            }
+        }
+    }
+
+    /// Workspaces of a region whose endpoints' address is not known.
+    fn strangers(&self, region: &HostName) -> usize {
+        let silent = self
+            .facts
+            .iter()
+            .filter(|(id, facts)| facts.inference.is_none() && id.region_inference().as_ref() == Some(region));
+        let unreached = self.unreached.iter().filter(|(cloud, location)| {
+            HostName::under(["*", location.as_str()], cloud.inference()).as_ref() == Some(region)
+        });
+        silent.count() + unreached.count()
+    }
+
+    fn claim_instance(&self, instance: &str, claims: &mut Claims, messages: &mut Messages) {
+        let (workspace, name) = match instance.rsplit_once('/') {
+            Some((workspace, name)) => (Some(workspace), name),
+            None => (None, instance),
+        };
+        let is_meant = |id: &WorkspaceId, facts: &Facts| {
+            workspace.is_none_or(|text| {
+                text.eq_ignore_ascii_case(&id.guid)
+                    || facts
+                        .name
+                        .as_deref()
+                        .is_some_and(|name| text.eq_ignore_ascii_case(name))
+            })
+        };
+        let found: Vec<_> = self
+            .facts
+            .iter()
+            .filter(|(id, facts)| facts.api.is_some() && is_meant(id, facts))
+            .collect();
+        let instance = printable(instance);
+        match found.as_slice() {
+            [(id, facts)] => {
+                let group = Group::Workspace((*id).clone(), Part::ComputeInstances);
+                if let Some(word) = &facts.api {
+                    word.claim(id.compute_instance(name), Some(group), claims);
+                }
+            }
+            [] => messages.error(
+                None,
+                format!("no workspace for the compute instance {instance}: the input has no API address of it"),
+                "give the network interface of the workspace's private endpoint: `az network nic show --ids INTERFACE_ID`",
+            ),
+            [(id, _), ..] => messages.error(
+                None,
+                format!("the input has {} workspaces: the compute instance {instance} may belong to any of them", found.len()),
+                format!("say which, by id or name: --compute-instance {}/{}", id.guid, printable(name)),
+            ),
+        }
+    }
+
+    /// Claims the public names of online endpoints that the input lists.
+    pub(in crate::generate) fn claim_online_endpoints(
+        &self,
+        gathered: &Gathered,
+        options: &Options,
+        claims: &mut Claims,
+        messages: &mut Messages,
+    ) {
+        for (place, endpoint) in &gathered.online_endpoints {
+            let Some(host) = &endpoint.host else { continue };
+            let Some(name) = check::host_name(host, place, None, options, messages) else {
+                continue;
+            };
+            let owner = self
+                .facts
+                .iter()
+                .find(|(_, facts)| facts.resource.is_some() && facts.resource == endpoint.workspace);
+            match owner.and_then(|(id, facts)| Some((id, facts.inference.as_ref()?))) {
+                Some((id, word)) => word.claim([name], Some(Group::Workspace(id.clone(), Part::Inference)), claims),
+                None => {
+                    let workspace = endpoint
+                        .workspace
+                        .as_ref()
+                        .map(|id| printable(id.name()))
+                        .unwrap_or_default();
+                    let text =
+                        format!("{name} was left out: the input has no inference address of its workspace {workspace}");
+                    messages.warning(
+                        Some(place),
+                        text,
+                        "give the network interface of the workspace's private endpoint and the workspace itself",
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// Warns of storage accounts, vaults and registries of a workspace that no record leads to.
+pub(in crate::generate) fn warn_of_missing(gathered: &Gathered, claims: &Claims, messages: &mut Messages) {
+    let labels: BTreeSet<&str> = claims.names().filter_map(|name| name.labels().next()).collect();
+    for (place, workspace) in &gathered.workspaces {
+        let missing = workspace
+            .resources
+            .iter()
+            .filter(|id| !labels.contains(id.name().to_ascii_lowercase().as_str()));
+        let missing: Vec<String> = missing.map(|id| printable(id.name())).collect();
+        if !labels.is_empty() && !missing.is_empty() {
+            let text = format!(
+                "workspace {} uses {}, and the input has no endpoint of it: its names stay public",
+                printable(&workspace.name),
+                missing.join(", ")
+            );
+            messages.warning(
+                Some(place),
+                text,
+                "give the network interfaces of their private endpoints too, if they have any",
+            );
+        }
+    }
+}
+
+impl Word {
+    /// Claims names at these addresses, each with its privatelink name.
+    fn claim(&self, names: impl IntoIterator<Item = HostName>, group: Option<Group>, claims: &mut Claims) {
+        for name in names {
+            for name in private_names(&name, None).into_iter().chain([name]) {
+                let group = group.clone().unwrap_or_else(|| Group::of(&name));
+                claim_addresses(
+                    claims,
+                    &name,
+                    &self.addresses,
+                    None,
+                    Origin::Derived,
+                    group,
+                    &self.source,
+                    &self.what,
+                );
+            }
+        }
+    }
+}
+
+fn claim_notebooks(id: &WorkspaceId, facts: &Facts, claims: &mut Claims, messages: &mut Messages) {
+    let Some(word) = &facts.notebook else {
+        let source = facts.api.as_ref().map(|word| &word.source);
+        let text = format!(
+            "no source lists a notebook name of workspace {}: it was left out",
+            id.guid
+        );
+        messages.warning(
+            source,
+            text,
+            "give the network interface of its private endpoint: `az network nic show --ids INTERFACE_ID`",
+        );
+        return;
+    };
+    let group = Some(Group::Workspace(id.clone(), Part::Notebooks));
+    let mut names: Vec<HostName> = facts
+        .notebook_names
+        .iter()
+        .flat_map(|name| public_names(name).into_iter().chain([name.clone()]))
+        .collect();
+    let regions: Vec<&str> = if facts.service_regions.is_empty() {
+        id.notebook_regions()
+    } else {
+        facts.service_regions.iter().map(String::as_str).collect()
+    };
+    if names.is_empty() {
+        let workspace = facts.name.as_deref().unwrap_or_default();
+        names = regions
+            .iter()
+            .flat_map(|region| id.notebook_candidates(workspace, region))
+            .collect();
+        let text = format!(
+            "no source states the notebook name of workspace {}: it was put together, in every reading of how its label is cut",
+            id.guid
+        );
+        messages.warning(Some(&word.source), text, "the record by label end serves it in any case, unless its notebooks are another region's; `az resource show --ids WORKSPACE_ID` states it as notebookInfo.fqdn");
+    }
+    names.extend(regions.iter().filter_map(|region| id.notebook_label_end(region)));
+    word.claim(names, group, claims);
+}

@@ -1,0 +1,319 @@
+//! All names of the workspaces that the endpoints lead to.
+//!
+//! First everything is collected that any source says of a workspace ([`Facts`]): three addresses, found by the names
+//! that lead to them and never by their order. Then the names are claimed that no source lists: label ends, compute
+//! instances, the exact inference wildcard, a project's names at its hub's addresses.
+//!
+//! The wildcard that an interface lists for online endpoints is the region's, other workspaces included. It is right
+//! only as long as one workspace of the region is at hand.
+
+mod claim;
+
+pub(super) use claim::warn_of_missing;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use super::gather::Gathered;
+use super::group::Group;
+use super::message::{Messages, Place, printable, shell_word};
+use super::units::Endpoint;
+use super::{Options, check};
+use crate::azure::metadata::{Workspace, WorkspaceKind};
+use crate::azure::workspace::{WorkspaceId, WorkspaceName};
+use crate::azure::{Cloud, HostName, ResourceId, cloud_of, private_names};
+
+/// What is known of a workspace.
+#[derive(Debug, Clone, Default)]
+struct Facts {
+    /// The name, for messages and for labels that must be put together.
+    name: Option<String>,
+    resource: Option<ResourceId>,
+    api: Option<Word>,
+    notebook: Option<Word>,
+    inference: Option<Word>,
+    /// Notebook names that some source states, public or privatelink.
+    notebook_names: BTreeSet<HostName>,
+    /// The regions in front of their suffix.
+    service_regions: BTreeSet<String>,
+}
+
+/// Addresses, and the object that says so.
+#[derive(Debug, Clone)]
+struct Word {
+    addresses: Vec<IpAddr>,
+    source: Place,
+    what: String,
+}
+
+/// The workspaces of a run.
+#[derive(Debug, Default)]
+pub(super) struct Workspaces {
+    facts: BTreeMap<WorkspaceId, Facts>,
+    /// The region wildcard of an endpoint that names no workspace.
+    lone_inference: Vec<(HostName, Word)>,
+    /// Workspaces that no address is known of.
+    unreached: Vec<(Cloud, String)>,
+}
+
+impl Workspaces {
+    /// Whether the names of this endpoint's workspace were put together.
+    pub(super) fn is_served(&self, endpoint: &Endpoint) -> bool {
+        self.facts
+            .values()
+            .any(|facts| facts.resource.is_some() && facts.resource == endpoint.target && facts.api.is_some())
+    }
+
+    /// Collects what endpoints, record sets and workspaces say.
+    pub(super) fn collect(
+        endpoints: &[Endpoint],
+        records: &[(HostName, IpAddr, Place)],
+        gathered: &Gathered,
+        options: &Options,
+        messages: &mut Messages,
+    ) -> Self {
+        let mut all = Self::default();
+        for endpoint in endpoints {
+            all.add_endpoint(endpoint);
+        }
+        for (name, address, place) in records {
+            all.add_name(
+                name,
+                &Word {
+                    addresses: vec![*address],
+                    source: place.clone(),
+                    what: "a record set".to_owned(),
+                },
+            );
+        }
+        // Projects last: they borrow what is known of their hub.
+        let (projects, others): (Vec<_>, Vec<_>) = gathered
+            .workspaces
+            .iter()
+            .partition(|(_, it)| it.kind == WorkspaceKind::Project);
+        for (place, workspace) in others.into_iter().chain(projects) {
+            all.add_workspace(place, workspace, endpoints, options, messages);
+        }
+        all
+    }
+
+    fn add_endpoint(&mut self, endpoint: &Endpoint) {
+        let mut ids = BTreeSet::new();
+        let mut region_words = Vec::new();
+        for listing in &endpoint.listings {
+            for known in &listing.names {
+                let word = Word {
+                    addresses: known.addresses.clone(),
+                    source: listing.source.clone(),
+                    what: listing.what.clone(),
+                };
+                match self.add_name(&known.name, &word) {
+                    Some(id) => _ = ids.insert(id),
+                    None if matches!(Group::of(&known.name), Group::RegionInference(_)) => {
+                        region_words.push((known.name.clone(), word))
+                    }
+                    None => {}
+                }
+            }
+        }
+        for (name, word) in region_words {
+            let mut owners = ids
+                .iter()
+                .filter(|id| id.region_inference().as_ref() == Some(&name))
+                .peekable();
+            if owners.peek().is_none() {
+                self.lone_inference.push((name.clone(), word.clone()));
+            }
+            for id in owners {
+                self.facts
+                    .entry(id.clone())
+                    .or_default()
+                    .inference
+                    .get_or_insert_with(|| word.clone());
+            }
+        }
+        for id in ids {
+            self.facts.entry(id).or_default().resource = endpoint.target.clone();
+        }
+    }
+
+    /// Notes what a name says, if it is one of a workspace: the first word on an address counts, for the weightiest
+    /// sources come first and disagreements are found where the claims are merged.
+    fn add_name(&mut self, name: &HostName, word: &Word) -> Option<WorkspaceId> {
+        let (id, slot): (WorkspaceId, fn(&mut Facts) -> &mut Option<Word>) = match WorkspaceName::recognise(name)? {
+            WorkspaceName::Api { workspace } | WorkspaceName::Cert { workspace } => (workspace, |facts| &mut facts.api),
+            WorkspaceName::WorkspaceInference { workspace } => (workspace, |facts| &mut facts.inference),
+            WorkspaceName::Notebook {
+                workspace,
+                service_region,
+            } => {
+                let facts = self.facts.entry(workspace.clone()).or_default();
+                facts.notebook_names.insert(name.clone());
+                facts.service_regions.insert(service_region);
+                (workspace, |facts| &mut facts.notebook)
+            }
+            WorkspaceName::RegionInference { .. } => return None,
+        };
+        let facts = self.facts.entry(id.clone()).or_default();
+        slot(facts).get_or_insert_with(|| word.clone());
+        Some(id)
+    }
+
+    fn add_workspace(
+        &mut self,
+        place: &Place,
+        workspace: &Workspace,
+        endpoints: &[Endpoint],
+        options: &Options,
+        messages: &mut Messages,
+    ) {
+        let notebook = workspace
+            .notebook
+            .as_ref()
+            .and_then(|name| check::host_name(name, place, None, options, messages));
+        let id = self.identify(workspace, notebook.as_ref(), options);
+        if let Some(id) = id.as_ref().filter(|id| !self.facts.contains_key(id))
+            && let Some(facts) = self
+                .of_hub(workspace)
+                .or_else(|| fixed_facts(workspace, endpoints, messages))
+        {
+            self.facts.insert(id.clone(), facts);
+        }
+        let Some((id, facts)) = id.and_then(|id| self.facts.get_mut(&id).map(|facts| (id, facts))) else {
+            self.unreached
+                .push((cloud_of_workspace(workspace, options), workspace.location.clone()));
+            warn_unreached(place, workspace, messages);
+            return;
+        };
+        facts.name = Some(workspace.name.clone());
+        // The endpoint's target may be the hub of this one.
+        facts.resource = workspace.id.clone().or_else(|| facts.resource.take());
+        if let Some(WorkspaceName::Notebook {
+            service_region,
+            workspace,
+        }) = notebook.as_ref().and_then(WorkspaceName::recognise)
+            && workspace == id
+        {
+            facts.service_regions.insert(service_region);
+            facts.notebook_names.extend(notebook);
+        }
+    }
+
+    /// Which workspace an object describes: by its exact names, by its id, by the endpoint that leads to it, or by a
+    /// notebook label that has its name.
+    fn identify(&self, workspace: &Workspace, notebook: Option<&HostName>, options: &Options) -> Option<WorkspaceId> {
+        let discovery = workspace
+            .discovery_host
+            .as_deref()
+            .and_then(|host| HostName::parse(host).ok());
+        for name in notebook.into_iter().chain(&discovery) {
+            if let Some(WorkspaceName::Notebook { workspace: id, .. } | WorkspaceName::Api { workspace: id }) =
+                WorkspaceName::recognise(name)
+            {
+                return Some(id);
+            }
+        }
+        if let Some(guid) = &workspace.guid {
+            return WorkspaceId::new(cloud_of_workspace(workspace, options), &workspace.location, guid);
+        }
+        let by_target = |facts: &Facts| facts.resource.is_some() && facts.resource == workspace.id;
+        let by_label = |id: &WorkspaceId, facts: &Facts| {
+            let regions = facts.service_regions.iter();
+            let mut names = regions.flat_map(|region| id.notebook_candidates(&workspace.name, region));
+            names.any(|name| {
+                let stated = &facts.notebook_names;
+                stated.contains(&name) || private_names(&name, None).iter().any(|name| stated.contains(name))
+            })
+        };
+        let mut found = self
+            .facts
+            .iter()
+            .filter(|(id, facts)| by_target(facts) || by_label(id, facts));
+        let (id, _) = found.next()?;
+        found.next().is_none().then(|| id.clone())
+    }
+
+    /// A project's names lead to its hub's addresses.
+    fn of_hub(&self, project: &Workspace) -> Option<Facts> {
+        let hub = project
+            .hub
+            .as_ref()
+            .filter(|_| project.kind == WorkspaceKind::Project)?;
+        let facts = self.facts.values().find(|facts| facts.resource.as_ref() == Some(hub))?;
+        Some(Facts {
+            notebook_names: BTreeSet::new(),
+            resource: project.id.clone(),
+            ..facts.clone()
+        })
+    }
+}
+
+/// A workspace whose endpoint lists no name, but has fixed addresses: by member where the member says what it is, else
+/// by the order in which the documentation has them.
+fn fixed_facts(workspace: &Workspace, endpoints: &[Endpoint], messages: &mut Messages) -> Option<Facts> {
+    let endpoint = endpoints
+        .iter()
+        .find(|it| it.listings.is_empty() && it.target.is_some() && it.target == workspace.id)?;
+    let fixed: Vec<_> = endpoint
+        .fixed
+        .iter()
+        .filter(|fixed| fixed.group == "amlworkspace")
+        .collect();
+    let by_member = |part: &str| fixed.iter().find(|fixed| fixed.member.contains(part));
+    let at = |part: &str, index: usize| {
+        let fixed = by_member(part).or_else(|| {
+            if fixed.iter().any(|it| it.member.contains("notebook")) {
+                None
+            } else {
+                fixed.get(index)
+            }
+        })?;
+        Some(Word {
+            addresses: vec![fixed.address],
+            source: endpoint.place.clone(),
+            what: endpoint.what.clone(),
+        })
+    };
+    let facts = Facts {
+        resource: workspace.id.clone(),
+        api: at("default", 0),
+        notebook: at("notebook", 1),
+        inference: at("inference", 2),
+        ..Facts::default()
+    };
+    facts.api.as_ref()?;
+    let text = format!(
+        "{} lists no name: those of workspace {} were put together from its fixed addresses, in their order",
+        endpoint.what,
+        printable(&workspace.name)
+    );
+    messages.warning(
+        Some(&endpoint.place),
+        text,
+        "give its network interface to be sure: `az network nic show --ids INTERFACE_ID`",
+    );
+    Some(facts)
+}
+
+fn cloud_of_workspace(workspace: &Workspace, options: &Options) -> Cloud {
+    let host = workspace
+        .discovery_host
+        .as_deref()
+        .and_then(|host| HostName::parse(host).ok());
+    options.cloud.or_else(|| cloud_of(&host?)).unwrap_or(Cloud::Public)
+}
+
+fn warn_unreached(place: &Place, workspace: &Workspace, messages: &mut Messages) {
+    let text = format!(
+        "the input has no address of workspace {}: a workspace states none itself",
+        printable(&workspace.name)
+    );
+    let hint = match workspace.endpoints.first() {
+        Some(endpoint) => {
+            let endpoint = shell_word(Some(endpoint.as_str()), "ENDPOINT_ID");
+            format!("give the interface of its endpoint: `az network nic show --ids $(az network private-endpoint show --ids {endpoint} --query 'networkInterfaces[0].id' -o tsv)`")
+        }
+        None => "give the network interface of its private endpoint: `az network nic show --ids INTERFACE_ID`; `az network private-endpoint list` shows the ids".to_owned(),
+    };
+    messages.warning(Some(place), text, hint);
+}

@@ -1,0 +1,131 @@
+//! The command itself: inputs, encodings, outputs, exit codes.
+
+use serde_json::json;
+
+use super::{Run, TempDir, read_back, text_of};
+
+const INPUT: &str = r#"[{"FQDNs": ["a.blob.core.windows.net"], "IPAddress": "10.0.0.4"}]"#;
+
+#[test]
+fn standard_input_and_files_give_the_same_records() {
+    let dir = TempDir::new();
+    let file = dir.file("in.json", INPUT);
+    let from_file = Run::new(&[&file], b"").records();
+    assert_eq!(from_file.len(), 2);
+    assert_eq!(Run::new(&[], INPUT.as_bytes()).records(), from_file);
+    assert_eq!(Run::new(&["-"], INPUT.as_bytes()).records(), from_file);
+    let more = r#"[{"FQDNs": ["b.blob.core.windows.net"], "IPAddress": "10.0.0.5"}]"#;
+    assert_eq!(Run::new(&[&file, "-"], more.as_bytes()).records().len(), 4);
+}
+
+#[test]
+fn documents_follow_each_other_in_any_encoding() {
+    let text = format!("{INPUT}\n{{\"fqdn\": \"b.blob.core.windows.net\", \"ipAddresses\": [\"10.0.0.5\"]}}{INPUT}");
+    let utf16: Vec<u8> = [0xFEFF]
+        .into_iter()
+        .chain(text.encode_utf16())
+        .flat_map(u16::to_le_bytes)
+        .collect();
+    let marked = format!("\u{FEFF}{text}");
+    for bytes in [text.as_bytes(), &utf16, marked.as_bytes()] {
+        assert_eq!(Run::new(&[], bytes).records().len(), 4);
+    }
+    let broken = format!("{INPUT}\n{INPUT}\n{{\"fqdn\": \n}}");
+    Run::new(&[], broken.as_bytes()).fails_with(&["standard input:4:1", "not JSON"]);
+    let second = format!("{INPUT} [{{\"FQDNs\": [\"x y.z\"], \"IPAddress\": \"10.0.0.4\"}}]");
+    Run::new(&[], second.as_bytes()).fails_with(&["standard input, document 2, $[0].FQDNs[0]"]);
+}
+
+#[test]
+fn the_same_input_gives_the_same_bytes() {
+    let dir = TempDir::new();
+    let other = TempDir::new();
+    let paths = ["x.json", "y.json"].map(|name| (dir.file(name, INPUT), other.file(name, INPUT)));
+    let first = Run::new(&[&paths[0].0, &paths[1].0], b"");
+    let again = Run::new(&[&paths[1].1, &paths[0].1], b"");
+    assert_eq!(first.stdout, again.stdout);
+    assert!(
+        first.stdout.contains("#   x.json: ") && first.stdout.contains("#   y.json: "),
+        "{}",
+        first.stdout
+    );
+    assert!(
+        !first.stdout.contains(&*dir.0.to_string_lossy()),
+        "no path of this machine stands in the file"
+    );
+}
+
+#[test]
+fn an_output_file_is_replaced_as_a_whole_or_not_at_all() {
+    let dir = TempDir::new();
+    let file = dir.path("records.toml");
+    let run = Run::new(&["-o", &file], INPUT.as_bytes());
+    assert_eq!((run.code, run.stdout.as_str(), run.stderr.as_str()), (Some(0), "", ""));
+    let written = text_of(&file);
+    assert_eq!(written, Run::new(&[], INPUT.as_bytes()).stdout);
+
+    Run::new(&["-o", &file], b"{}").fails_with(&["no record"]);
+    assert_eq!(text_of(&file), written, "a failed run leaves the old file");
+    let other = json!([{"FQDNs": ["b.blob.core.windows.net"], "IPAddress": "10.0.0.5"}]).to_string();
+    assert_eq!(Run::new(&["--output", &file], other.as_bytes()).code, Some(0));
+    let names = read_back(&text_of(&file));
+    assert!(names.keys().all(|(name, _)| name.starts_with("b.")), "{names:?}");
+    assert_eq!(
+        dir.names().into_iter().collect::<Vec<_>>(),
+        ["records.toml"],
+        "nothing is left beside it"
+    );
+
+    let nowhere = dir.path("no/such/directory/x.toml");
+    let run = Run::new(&["-o", &nowhere], INPUT.as_bytes());
+    assert_eq!(run.code, Some(1));
+    assert!(run.stderr.contains("cannot be written"), "{}", run.stderr);
+    assert_eq!(Run::new(&["-o", "-"], INPUT.as_bytes()).stdout, written);
+}
+
+#[cfg(unix)]
+#[test]
+fn links_and_permissions_of_the_output_stay() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = TempDir::new();
+    let file = dir.file("real.toml", "old");
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o640)).unwrap();
+    let link = dir.path("link.toml");
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    assert_eq!(Run::new(&["-o", &link], INPUT.as_bytes()).code, Some(0));
+    assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o640);
+    assert_eq!(read_back(&text_of(&file)).len(), 2);
+    assert_eq!(Run::new(&["-o", "/dev/null"], INPUT.as_bytes()).code, Some(0));
+}
+
+#[test]
+fn inputs_that_cannot_be_read_are_all_named() {
+    let dir = TempDir::new();
+    let (one, two) = (dir.path("one.json"), dir.path("two.json"));
+    Run::new(&[&one, &two], b"").fails_with(&["one.json cannot be read", "two.json cannot be read"]);
+    Run::new(&[dir.0.to_str().unwrap()], b"").fails_with(&["cannot be read"]);
+    Run::new(&[], b"").fails_with(&["standard input", "the input is empty"]);
+}
+
+#[test]
+fn wrong_usage_ends_with_2() {
+    for arguments in [
+        &["--format", "bind10"][..],
+        &["--cloud", "mars"],
+        &["--no-such-option"],
+        &["--compute-instance", "a b"],
+        &["--compute-instance", ""],
+        &["--compute-instance", "ci.eastus"],
+        &["--allow", "a b"],
+        &["-o"],
+    ] {
+        let run = Run::new(arguments, INPUT.as_bytes());
+        assert_eq!(
+            (run.code, run.stdout.as_str()),
+            (Some(2), ""),
+            "{arguments:?}: {}",
+            run.stderr
+        );
+    }
+}
