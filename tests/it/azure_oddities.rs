@@ -258,3 +258,71 @@ fn an_upstream_without_edns_is_still_understood() {
         .rcode("NOERROR")
         .answers(&["plain.example 60 IN A 192.0.2.1"]);
 }
+
+#[test]
+fn an_opt_that_is_not_the_last_record_leaves_the_others_whole() {
+    let fake = FakeAzureDns::start();
+    // After the OPT record: a name in full, and one that points at it. Both must mean the same when the OPT is gone.
+    let answer = Answer::of(&["a.example 60 IN SRV 0 0 443 host.far.test"]).edit(|bytes| {
+        let mut opt = Vec::new();
+        if bytes[11] == 1 {
+            opt = bytes.split_off(bytes.len() - 11);
+        }
+        bytes.extend(&opt);
+        let place = bytes.len();
+        bytes.extend(dns::name("host.far.test"));
+        bytes.extend([0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, 1]);
+        bytes.extend([3, b't', b'w', b'o', 0xc0 | (place >> 8) as u8, place as u8]);
+        bytes.extend([0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, 2]);
+        bytes[11] += 2;
+    });
+    fake.gives("a.example SRV", answer);
+    let server = Pldns::start(&fake.rule("."), "");
+    for _ in 0..2 {
+        let got = server.ask("a.example SRV");
+        got.rcode("NOERROR")
+            .answers(&["a.example * IN SRV 0 0 443 host.far.test"]);
+        got.additional(&["host.far.test * IN A 192.0.2.1", "two.host.far.test * IN A 192.0.2.2"]);
+    }
+}
+
+#[test]
+fn an_upstream_that_does_not_know_edns_is_asked_without() {
+    for with_tcp in [true, false] {
+        let fake = if with_tcp {
+            FakeAzureDns::start()
+        } else {
+            FakeAzureDns::start_without_tcp()
+        };
+        let formerr = Play::of(Answer::of(&[]).rcode("FORMERR").without_opt());
+        let truth = Play::of(Answer::of(&["a.example 60 IN A 192.0.2.1"]).without_opt());
+        fake.on("a.example A", Script::udp([formerr, truth]));
+        let server = Pldns::start(&fake.rule("."), "");
+        server
+            .ask("a.example A")
+            .answers(&["a.example 60 IN A 192.0.2.1"])
+            .within(Duration::from_secs(2));
+        let asked = fake.seen("a.example A");
+        assert!(
+            asked.iter().any(|seen| seen.message.opt.is_none()),
+            "never asked without EDNS"
+        );
+    }
+}
+
+#[test]
+fn a_bare_formerr_of_twelve_octets_leads_to_a_query_without_edns() {
+    let fake = FakeAzureDns::start();
+    let bare = Answer::of(&[]).rcode("FORMERR").edit(|bytes| {
+        bytes.truncate(12);
+        bytes[4..12].fill(0);
+    });
+    let truth = Play::of(Answer::of(&["a.example 60 IN A 192.0.2.1"]).without_opt());
+    let script = Script::udp([Play::of(bare.clone()), truth.clone()]).tcp([Play::of(bare), truth]);
+    fake.on("a.example A", script);
+    let server = Pldns::start(&fake.rule("."), "");
+    server
+        .ask("a.example A")
+        .answers(&["a.example 60 IN A 192.0.2.1"])
+        .within(Duration::from_millis(4900));
+}

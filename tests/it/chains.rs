@@ -413,7 +413,7 @@ fn a_long_chain_of_an_upstream_is_led_into_the_table_or_fails() {
     let mut lines: Vec<String> = (0..17)
         .map(|n| format!("n{n}.example 60 IN CNAME n{}.example", n + 1))
         .collect();
-    lines.push("n17.example 60 IN CNAME p.test".to_owned());
+    lines.push("n40.example 60 IN CNAME p.test".to_owned());
     lines.push("p.test 60 IN A 192.0.2.1".to_owned());
     fake.answer("n0.example A", &lines.iter().map(String::as_str).collect::<Vec<_>>());
     let server = Pldns::start(&fake.rule("."), &record("p.test", "A", &["10.0.0.1"]));

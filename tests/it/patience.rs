@@ -1,8 +1,9 @@
 //! How long a query may take, how often an upstream is asked, which one next, and what is said when none answers.
 
+use crate::common::ask::{client, receive};
 use crate::common::cast::{API, RECORDS, record};
 use crate::common::fake::dead_address;
-use crate::common::{Answer, FakeAzureDns, Play, Pldns, Script, Transport};
+use crate::common::{Answer, FakeAzureDns, Play, Pldns, Query, Script, Transport, dns};
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
@@ -202,4 +203,60 @@ fn a_silent_upstream_does_not_delay_the_start() {
         .within(Duration::from_millis(500));
     let took = start.elapsed();
     assert!(took < Duration::from_secs(3), "ready after {took:?}");
+}
+
+#[test]
+fn sockets_of_queries_that_nobody_answered_are_given_back() {
+    let fake = FakeAzureDns::start();
+    let server = Pldns::start(&fake.rule("."), RECORDS);
+    server.ask(&format!("{API} A")).rcode("NOERROR");
+    server.ask("first.example A").rcode("NXDOMAIN");
+    let before = server.descriptors();
+    fake.be_silent(true);
+    let socket = client(None, server.address());
+    let count = 150;
+    for n in 0..count {
+        socket.send(&Query::new(&format!("n{n}.example A")).bytes()).unwrap();
+    }
+    for _ in 0..count {
+        let answer = receive(&socket, Duration::from_secs(8)).expect("a failure is an answer");
+        assert_eq!(answer[3] & 0xf, 2, "{}", dns::show(&answer));
+    }
+    // The upstream is as silent as before: nothing but time may be needed to give sockets back.
+    let deadline = Instant::now() + Duration::from_secs(8);
+    let mut after = server.descriptors();
+    while after > before + 10 && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(100));
+        after = server.descriptors();
+    }
+    assert!(
+        after <= before + 10,
+        "{before} descriptors before, {after} after all was settled"
+    );
+}
+
+#[test]
+fn a_flood_of_names_nobody_answers_leaves_the_table_alone() {
+    let fake = FakeAzureDns::start();
+    fake.be_silent(true);
+    let server = Pldns::start(&fake.rule("."), RECORDS);
+    let socket = client(None, server.address());
+    for n in 0..2000 {
+        socket.send(&Query::new(&format!("n{n}.example A")).bytes()).unwrap();
+        if n % 50 == 49 {
+            server
+                .ask(&format!("{API} A"))
+                .rcode("NOERROR")
+                .within(Duration::from_millis(500));
+            Query::new(&format!("{API} A"))
+                .tcp()
+                .ask_at(server.address())
+                .within(Duration::from_secs(1));
+        }
+    }
+    fake.be_silent(false);
+    server
+        .ask("back.example A")
+        .rcode("NXDOMAIN")
+        .within(Duration::from_millis(1500));
 }

@@ -1,6 +1,6 @@
 //! Reverse names of the table's addresses.
 
-use crate::common::cast::{API, GUID, RECORDS, record};
+use crate::common::cast::{API, GUID, RECORDS, record, zone};
 use crate::common::{FakeAzureDns, Pldns};
 
 #[test]
@@ -79,4 +79,15 @@ fn reverse_names_beside_the_table_are_forwarded() {
         .answers(&["9.0.1.10.in-addr.arpa 60 IN PTR vm.internal.cloudapp.net"]);
     server.ask("0.1.10.in-addr.arpa PTR").rcode("NXDOMAIN").no_aa();
     server.ask("x.5.0.1.10.in-addr.arpa PTR").rcode("NXDOMAIN").no_aa();
+}
+
+#[test]
+fn a_zone_of_reverse_names_holds_them_like_others() {
+    let fake = FakeAzureDns::start();
+    let settings = zone("1.10.in-addr.arpa", "nxdomain") + &fake.rule(".");
+    let server = Pldns::start(&settings, RECORDS);
+    server.ask("5.0.1.10.in-addr.arpa PTR").rcode("NOERROR").aa();
+    server.ask("5.0.1.10.in-addr.arpa TXT").nodata("1.10.in-addr.arpa");
+    server.ask("9.0.1.10.in-addr.arpa PTR").nxdomain("1.10.in-addr.arpa");
+    assert!(fake.seen("9.0.1.10.in-addr.arpa *").is_empty());
 }

@@ -271,3 +271,29 @@ fn sixty_connections_of_one_client_are_all_served() {
         expect(stream, query);
     }
 }
+
+#[test]
+fn more_queries_than_are_served_at_once_wait_their_turn() {
+    let fake = FakeAzureDns::start();
+    for n in 0..300 {
+        let answer = Answer::of(&[&format!("n{n}.example 60 IN A 192.0.2.1")]);
+        fake.on(
+            &format!("n{n}.example A"),
+            Script::udp([Play::silence().then(100, answer)]),
+        );
+    }
+    let server = Pldns::start(&fake.rule("."), RECORDS);
+    let mut stream = open(&server);
+    let mut left: Vec<Query> = (0..300).map(|n| Query::new(&format!("n{n}.example A")).tcp()).collect();
+    let mut all = Vec::new();
+    for query in &left {
+        all.extend((query.bytes().len() as u16).to_be_bytes());
+        all.extend(query.bytes());
+    }
+    stream.write_all(&all).unwrap();
+    while !left.is_empty() {
+        let bytes = read_frame(&mut stream).unwrap_or_else(|| panic!("{} without answer", left.len()));
+        let place = left.iter().position(|query| query.check(&bytes).is_ok());
+        left.swap_remove(place.unwrap_or_else(|| panic!("an answer to nobody\n{}", dns::show(&bytes))));
+    }
+}

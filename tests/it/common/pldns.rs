@@ -213,6 +213,11 @@ impl Pldns {
         assert_eq!(result, 0, "sending signal {signal}");
     }
 
+    /// How many descriptors the server has open.
+    pub(crate) fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
+    }
+
     /// The next log event whose message is or begins with this.
     pub(crate) fn wait_for(&mut self, message: &str, patience: Duration) -> Value {
         let deadline = Instant::now() + patience;
