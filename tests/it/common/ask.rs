@@ -250,10 +250,13 @@ pub(crate) fn client(from: Option<IpAddr>, server: SocketAddr) -> UdpSocket {
 pub(crate) fn receive(socket: &UdpSocket, patience: Duration) -> Option<Vec<u8>> {
     let mut buffer = [0; 65_535];
     socket.set_read_timeout(Some(patience)).unwrap();
-    match socket.recv(&mut buffer) {
-        Ok(length) => Some(buffer[..length].to_vec()),
-        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => None,
-        Err(error) => panic!("receiving: {error}"),
+    loop {
+        match socket.recv(&mut buffer) {
+            Ok(length) => return Some(buffer[..length].to_vec()),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => return None,
+            Err(error) => panic!("receiving: {error}"),
+        }
     }
 }
 

@@ -20,7 +20,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Transport {
     Udp,
     Tcp,
@@ -54,6 +54,8 @@ impl Seen {
 struct State {
     scripts: HashMap<(Vec<u8>, Option<u16>), Script>,
     seen: Vec<Seen>,
+    /// How often each question came by each transport.
+    counts: HashMap<(Vec<u8>, u16, Transport), usize>,
 }
 
 struct Shared {
@@ -222,12 +224,12 @@ impl Shared {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let question = seen.question();
         let name = question.name.to_ascii_lowercase();
-        let before = |other: &&Seen| {
-            other.transport == transport
-                && other.question().qtype == question.qtype
-                && other.question().name.eq_ignore_ascii_case(&name)
-        };
-        let index = state.seen.iter().filter(before).count();
+        let counted = state
+            .counts
+            .entry((name.clone(), question.qtype, transport))
+            .or_insert(0);
+        let index = *counted;
+        *counted += 1;
         let script = state
             .scripts
             .get(&(name.clone(), Some(question.qtype)))
