@@ -1,8 +1,10 @@
 //! Answers from the table: exact names, every type, NODATA, rotation, what is refused.
 
+use crate::common::ask::{client, receive};
 use crate::common::cast::{API, RECORDS, record, record_with, zone};
 use crate::common::{Answer, FakeAzureDns, Pldns, Query, Setup, dns};
 use std::collections::HashSet;
+use std::time::Duration;
 
 #[test]
 fn a_name_of_the_table_is_answered_with_its_address() {
@@ -358,7 +360,7 @@ fn several_files_make_one_table_and_the_same_record_twice_is_fine() {
         );
         server.write("records/none.txt", "not = [\"toml of ours\"]");
         server.signal(libc::SIGHUP);
-        server.wait_for("reloaded", std::time::Duration::from_secs(10));
+        server.wait_for("reloaded", Duration::from_secs(10));
         server
     };
     server.ask("a.example A").answers(&["a.example 10 IN A 10.0.0.1"]);
@@ -385,4 +387,26 @@ fn cd_is_copied_and_ad_is_never_claimed_for_the_table() {
         let query = Query::new(&format!("{API} {kind}"));
         query.flag(dns::AD | dns::CD).ask_at(server.address()).cd().no_ad();
     }
+}
+
+#[test]
+fn addresses_rotate_for_a_client_that_always_asks_for_both_families() {
+    let fake = FakeAzureDns::start();
+    let server = Pldns::start(&fake.rule("."), &record("two.example", "A", &["10.0.0.1", "10.0.0.2"]));
+    // As glibc asks: A and AAAA from one socket, again and again.
+    let socket = client(None, server.address());
+    let ask = |question: &str| {
+        let query = Query::new(question);
+        socket.send(&query.bytes()).unwrap();
+        let bytes = receive(&socket, Duration::from_secs(5)).expect("an answer");
+        query
+            .check(&bytes)
+            .unwrap_or_else(|why| panic!("{why}\n{}", dns::show(&bytes)))
+    };
+    let mut first = HashSet::new();
+    for _ in 0..60 {
+        first.insert(ask("two.example A").answers[0].rdata.clone());
+        ask("two.example AAAA");
+    }
+    assert_eq!(first.len(), 2, "every address stands first at times");
 }

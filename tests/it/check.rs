@@ -302,6 +302,15 @@ fn the_same_record_twice_is_fine_and_different_data_names_both_places() {
     ]);
     checked.bad();
     checked.ran.err_has("records/a.toml:").err_has("records/b.toml:");
+    // The order of data does not make it different.
+    let forth = record("a.example", "A", &["10.0.0.1", "10.0.0.2"]);
+    let back = record("a.example", "A", &["10.0.0.2", "10.0.0.1"]);
+    check_files(&[
+        ("pldns.toml", &head),
+        ("records/a.toml", &forth),
+        ("records/b.toml", &back),
+    ])
+    .good();
     // In other clients' view it is no conflict.
     let view = record_with("a.example", "A", &["10.0.0.2"], "clients = [\"10.2.0.0/16\"]");
     check_files(&[

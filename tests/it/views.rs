@@ -109,3 +109,22 @@ fn one_cached_answer_is_cut_for_each_client_in_its_own_way() {
         "one upstream query serves all views"
     );
 }
+
+#[test]
+fn a_name_that_a_client_does_not_see_does_not_stand_before_a_wildcard() {
+    let fake = FakeAzureDns::start();
+    let limited = r#"clients = ["127.0.1.0/24"]"#;
+    let records = record("*.example", "A", &["10.9.0.1"])
+        + &record_with("own.example", "A", &["10.1.0.1"], limited)
+        + &record_with("deep.below.example", "A", &["10.1.0.2"], limited);
+    let server = Pldns::start(&fake.rule("."), &records);
+    for (client, name, address) in [
+        ("127.0.1.1", "own.example", "10.1.0.1"),
+        ("127.0.0.1", "own.example", "10.9.0.1"),
+        ("127.0.0.1", "x.below.example", "10.9.0.1"),
+        ("127.0.1.1", "deep.below.example", "10.1.0.2"),
+    ] {
+        let got = Query::new(&format!("{name} A")).from(client).ask_at(server.address());
+        got.aa().answers(&[format!("{name} 10 IN A {address}")]);
+    }
+}
