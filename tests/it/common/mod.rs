@@ -6,6 +6,7 @@ pub(crate) mod dns;
 pub(crate) mod fake;
 pub(crate) mod hickory;
 pub(crate) mod pldns;
+mod socket;
 
 pub(crate) use ask::Query;
 pub(crate) use fake::{Answer, FakeAzureDns, Play, Script, Transport};
