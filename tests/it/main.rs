@@ -1,0 +1,57 @@
+//! The server as its users meet it: the built binary, real sockets, a fake Azure DNS behind it.
+//!
+//! A test reads like a dig session: `server.ask("name TYPE").rcode("NOERROR").aa().answer("name 10 IN A 10.1.0.5")`.
+
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::unwrap_used,
+    reason = "tests own sockets, files and a clock, and end where something is not as it must be"
+)]
+
+/// Who may ask.
+mod access;
+/// Answers from the table.
+mod answers;
+/// What Azure DNS was seen to do.
+mod azure_oddities;
+/// Cached answers and questions in flight.
+mod cache;
+/// CNAME chains in, out of and into the table.
+mod chains;
+/// `pldns check` as a user runs it.
+mod check;
+/// What all tests share.
+mod common;
+/// RFCs clause by clause.
+mod conformance;
+/// EDNS towards clients.
+mod edns;
+/// Rules, and what passes through.
+mod forwarding;
+/// Metadata to records to answers.
+mod generate;
+/// The rules of the house.
+mod house;
+/// What is no query.
+mod malformed;
+/// How long, how often, and who next.
+mod patience;
+/// SIGHUP.
+mod reload;
+/// PTR of the table's addresses.
+mod reverse;
+/// hickory's client in place of ours.
+mod second_client;
+/// SIGTERM.
+mod shutdown;
+/// `localhost` and its like.
+mod special_names;
+/// Lies on the way from the upstream.
+mod spoofing;
+/// TCP towards clients.
+mod tcp;
+/// Records that only some clients see.
+mod views;
+/// RFC 4592 wildcards and label ends.
+mod wildcards;
