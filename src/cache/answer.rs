@@ -54,9 +54,6 @@ pub struct Answer {
     is_private: bool,
 }
 
-/// How many CNAMEs of an answer are followed.
-const TARGETS_MAX: usize = 32;
-
 impl Answer {
     /// Takes an answer that was accepted; nothing when it cannot be read to its end.
     pub fn from_message(bytes: &[u8], limits: &TtlLimits) -> Option<Self> {
@@ -168,8 +165,8 @@ impl Answer {
     /// Writes it as the reply to `query`; at most `limit` octets, by whole RRsets. Where it is stale, an extended error
     /// says so beside the upstream's own.
     ///
-    /// All sections, flags and codes go through as the upstream said them; ID, question (its case), RD and CD are the
-    /// client's.
+    /// All sections, codes and AD go through as the upstream said them; ID, question (its case), RD and CD are the
+    /// client's, and AA is never set.
     pub fn write(&self, query: &Query<'_>, age: Age, limit: usize, out: &mut Vec<u8>) {
         let mut options = &*self.errors;
         let joined;
@@ -185,7 +182,7 @@ impl Answer {
         if self.message.len() + opt_len > limit {
             let verdict = Verdict {
                 rcode: self.rcode,
-                authoritative: self.flags() & header::AA != 0,
+                authoritative: false,
                 authentic: self.is_authentic(),
                 options,
             };
@@ -212,7 +209,8 @@ impl Answer {
             push_opt(out, rcode, edns.dnssec_ok, options);
         }
         let Some(stored) = Header::read(out) else { return };
-        let kept = stored.flags & (header::AA | header::AD);
+        // The upstream's AA is not ours: nothing here is authoritative but the table.
+        let kept = stored.flags & header::AD;
         let asked = query.header.flags & (header::RD | header::CD);
         let head = Header {
             id: query.header.id,
@@ -286,7 +284,7 @@ fn targets(message: &Message<'_>) -> Box<[Box<[u8]>]> {
             .iter()
             .position(|(owner, _)| *owner == name)
             .map(|at| aliases.swap_remove(at).1);
-        if let Some(target) = next.as_ref().filter(|_| targets.len() < TARGETS_MAX) {
+        if let Some(target) = &next {
             targets.push(target.to_lowercase().as_wire().into());
         }
         current = next;

@@ -90,7 +90,7 @@ fn serve(args: &ServeArgs) -> Result<(), ServeError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut signals = Signals::new()?;
-        let mut seeds = || random_seed().unwrap_or_default();
+        let mut seeds = random_seed;
         let mut workers = start(&shared, addresses, worker_count(&settings), &mut seeds)?;
         for address in &workers.addresses {
             tracing::info!(transport = "udp", %address, "listening");

@@ -253,6 +253,7 @@ fn read_forwards(document: &Document<'_>, reader: &TableReader<'_>, facts: &Fact
         section.missing(&table.span, "upstreams", "upstreams = [\"168.63.129.16\"]");
         let zone = section.text("zone");
         let upstreams = section.texts("upstreams");
+        let upstreams_span = section.key_span("upstreams").unwrap_or_else(|| table.span.clone());
         section.finish();
         let (Some(zone_text), Some(upstreams)) = (zone, upstreams) else {
             continue;
@@ -262,7 +263,7 @@ fn read_forwards(document: &Document<'_>, reader: &TableReader<'_>, facts: &Fact
         };
         if upstreams.is_empty() {
             document.error(
-                table.span.clone(),
+                upstreams_span,
                 format!("the rule for {zone} has no upstreams"),
                 "upstreams = [\"168.63.129.16\"]",
             );

@@ -18,12 +18,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+pub use crate::cache::Answer;
 pub use access::AccessList;
 pub use chain::Chain;
 pub use outcome::{AnswerSource, Reason};
 pub use snapshot::{Snapshot, StaleLimits};
 
-use crate::cache::{Age, Answer, Cache, CacheKey, State};
+use crate::cache::{Age, Cache, CacheKey, State};
 use crate::forward::{Disposition, Failure, ForwardRule, LoopGuard, Stale};
 use crate::records::Lookup;
 use crate::wire::query::CLASS_IN;
@@ -193,6 +194,16 @@ impl Engine {
             Lookup::Alias(..) => self.follow(&context, Chain::new(&query), reply),
             found => write::from_table(&context, &found, reply),
         }
+    }
+
+    /// Takes an upstream's answer to the question under `key`, and keeps it in the cache as long as its TTL allows;
+    /// nothing when it cannot be read.
+    pub fn keep(&self, snapshot: &Snapshot, key: &[u8], bytes: &[u8], now: Instant) -> Option<Arc<Answer>> {
+        let answer = Arc::new(Answer::from_message(bytes, &snapshot.ttl_limits)?);
+        if let Some(key) = CacheKey::from_bytes(key) {
+            self.cache.insert(&key, &answer, now);
+        }
+        Some(answer)
     }
 
     /// Writes the reply of one client that waited for an upstream, or says what must be asked next.

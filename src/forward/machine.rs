@@ -15,7 +15,7 @@ use super::memory::{FailureMemory, SlowZones};
 use super::outstanding::{Judgement, OutstandingQuery, Stale, Waiting, judge, judge_stream};
 use super::rule::{ForwardRule, Target};
 use super::token::LoopGuard;
-use super::upstream::Upstream;
+use super::upstream::{Ticket, Upstream};
 
 /// How long a client is let wait before it gets the stale answer at hand (RFC 8767 §5).
 const CLIENT_TIMER: Duration = Duration::from_millis(1800);
@@ -100,7 +100,7 @@ pub enum Failure {
     Remembered,
     /// Too many questions, or clients of this one, are waiting already.
     Overload,
-    /// The budget had no turn for it in time, or its client has too many waiting: silence lets the client ask again.
+    /// The budget had no turn for it in time, or its client has too many others waiting: silence lets it ask again.
     NoTurn,
 }
 
@@ -185,6 +185,14 @@ pub struct UpstreamState {
     pub waiting: usize,
 }
 
+/// The places that one client's queries take among those that wait.
+#[derive(Debug, Default)]
+struct ClientPlaces {
+    count: u32,
+    /// The questions that it waits for, oldest in front; those that are done are passed over.
+    tickets: VecDeque<Ticket>,
+}
+
 /// The forwarding state machine; `W` is whatever waits for answers.
 pub struct Forwarding<W> {
     pub(super) outstanding: Slab<OutstandingQuery<W>>,
@@ -194,7 +202,7 @@ pub struct Forwarding<W> {
     limits: HashMap<SocketAddr, Limits>,
     /// (when, slot, generation), the next first. Entries may be out of date: then they do nothing.
     timers: BinaryHeap<Reverse<(Instant, u32, u32)>>,
-    waiting_of: HashMap<IpAddr, u32, foldhash::fast::RandomState>,
+    waiting_of: HashMap<IpAddr, ClientPlaces, foldhash::fast::RandomState>,
     pub(super) failures: FailureMemory,
     pub(super) slow_zones: SlowZones,
     pub(super) guard: LoopGuard,
@@ -260,9 +268,12 @@ impl<W> Forwarding<W> {
             }
             return;
         }
-        let of_client = self.waiting_of.get(&asker.client).copied().unwrap_or(0);
-        if of_client >= PER_CLIENT_MAX {
-            return self.turn_away(now, question, asker, Err(Failure::NoTurn), out);
+        if self
+            .waiting_of
+            .get(&asker.client)
+            .is_some_and(|places| places.count >= PER_CLIENT_MAX)
+        {
+            self.make_place(now, asker.client, out);
         }
         let Some(slot) = known.or_else(|| self.start(now, question)) else {
             return self.turn_away(now, question, asker, Err(Failure::Overload), out);
@@ -279,7 +290,8 @@ impl<W> Forwarding<W> {
         let mut asker = waiting(asker);
         asker.stale_at = asker.stale.map(|_| now + CLIENT_TIMER);
         query.waiters.push_back(asker);
-        *self.waiting_of.entry(client).or_insert(0) += 1;
+        let ticket = (slot, query.generation);
+        self.take_place(client, ticket);
         if known.is_some() {
             self.counts.joined += 1;
             if nobody_waited {
@@ -669,10 +681,53 @@ impl<W> Forwarding<W> {
         }
     }
 
+    fn take_place(&mut self, client: IpAddr, ticket: Ticket) {
+        let outstanding = &self.outstanding;
+        let places = self.waiting_of.entry(client).or_default();
+        places.count += 1;
+        places.tickets.push_back(ticket);
+        if places.tickets.len() > PER_CLIENT_MAX as usize * 4 {
+            places.tickets.retain(|&(slot, generation)| {
+                outstanding
+                    .get(slot as usize)
+                    .is_some_and(|query| query.generation == generation)
+            });
+        }
+    }
+
+    /// The one that waited longest of a client's gives its place to a new one: it has the least patience left.
+    fn make_place(&mut self, now: Instant, client: IpAddr, out: &mut Outbox<W>) {
+        while let Some((slot, generation)) = self
+            .waiting_of
+            .get_mut(&client)
+            .and_then(|places| places.tickets.pop_front())
+        {
+            let Some(query) = self
+                .outstanding
+                .get_mut(slot as usize)
+                .filter(|query| query.generation == generation)
+            else {
+                continue;
+            };
+            let Some(at) = query.waiters.iter().position(|waiting| waiting.client == client) else {
+                continue;
+            };
+            let Some(waiting) = query.waiters.remove(at) else {
+                continue;
+            };
+            let (key, rule) = (query.key.clone(), query.rule.clone());
+            let use_stale = waiting
+                .stale
+                .is_some_and(|stale| stale.may_serve(now, self.is_down(&rule)));
+            self.count_out(client);
+            return Self::release(&key, Err(Failure::NoTurn), vec![waiting], use_stale, out);
+        }
+    }
+
     fn count_out(&mut self, client: IpAddr) {
-        if let Some(count) = self.waiting_of.get_mut(&client) {
-            *count -= 1;
-            if *count == 0 {
+        if let Some(places) = self.waiting_of.get_mut(&client) {
+            places.count -= 1;
+            if places.count == 0 {
                 self.waiting_of.remove(&client);
             }
         }

@@ -217,7 +217,7 @@ fn judge_matching(bytes: &[u8], header: &Header, with_edns: bool) -> Judgement {
     if header.flags & header::TC != 0 {
         return Judgement::Cut;
     }
-    let Some(message) = Message::parse(bytes) else {
+    let Some(message) = Message::parse(bytes).filter(Message::is_sound) else {
         return Judgement::Cut;
     };
     let opt = message.records.iter().find(|record| record.rtype == Rtype::OPT);

@@ -7,7 +7,8 @@ use std::collections::{HashMap, HashSet};
 
 use super::entry::{APEX, EntryParts, RECORD_HEAD_LEN, WILDCARD_BELOW, push_head, push_rrset};
 use super::file::RecordSpec;
-use super::table::{EMPTY, ReverseEntry, Slot, Table, TableStats, ZoneEntry, address_number, hash_name};
+use super::reverse::{ReverseEntry, address_number};
+use super::table::{EMPTY, Slot, Table, TableStats, ZoneEntry, hash_name};
 use super::view::{EVERYBODY, ViewId, Views};
 use super::zone::Zone;
 use crate::document::{Diagnostic, Problems, Severity, SourceText};

@@ -65,11 +65,12 @@ fn read_record(document: &Document<'_>, table: &Placed<&toml::de::DeTable<'_>>, 
     let ttl = read_ttl(document, &reader);
     let clients = read_clients(document, &reader);
     let texts = reader.texts("data");
+    let data_span = reader.key_span("data").unwrap_or_else(|| table.span.clone());
     reader.finish();
     let (name, rtype, ttl, clients, texts) = (name?, rtype?, ttl?, clients?, texts?);
     if texts.is_empty() {
         document.error(
-            table.span.clone(),
+            data_span,
             format!("the record {name} {rtype} has no data"),
             "data = [\"10.1.0.5\"]",
         );

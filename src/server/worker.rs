@@ -15,11 +15,12 @@ use super::counters::{Counters, Outcome};
 use super::listen::{BindError, Listeners, bind};
 use super::shared::{PATIENCE, ReplyPath, Shared, Waiter};
 use super::{stream, udp};
-use crate::cache::{Answer, CacheKey};
-use crate::engine::{Action, Client, Forward, Reason, Settlement, Snapshot};
+use crate::engine::{Action, Answer, Client, Forward, Reason, Settlement, Snapshot};
 use crate::forward::{Asker, Failure, Forwarding, Heard, Outbox, Question, Released, Settled, Transmit, TryId, Via};
 use crate::upstream::{FreshSockets, Received, exchange};
 
+/// How often sockets are looked for whose queries were settled elsewhere, or by nobody in time.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// How many of its own tasks a worker runs before it looks at its sockets again.
 const EVENT_INTERVAL: u32 = 13;
 /// How long after the stop a worker waits for what is in flight: the patience of the last query, and a little.
@@ -65,7 +66,7 @@ pub fn start(
     shared: &Arc<Shared>,
     addresses: &[SocketAddr],
     count: usize,
-    seed: &mut dyn FnMut() -> [u8; 32],
+    seed: &mut dyn FnMut() -> io::Result<[u8; 32]>,
 ) -> Result<Workers, BindError> {
     let (listeners, addresses) = bind(addresses, count)?;
     let mut workers = Workers {
@@ -76,7 +77,12 @@ pub fn start(
     for (number, listeners) in listeners.into_iter().enumerate() {
         let counters = Arc::new(Counters::default());
         workers.counters.push(counters.clone());
-        let (shared, seed) = (shared.clone(), seed());
+        let unspecified = SocketAddr::from(([0; 4], 0));
+        let fail = |error| BindError {
+            address: unspecified,
+            error,
+        };
+        let (shared, seed) = (shared.clone(), seed().map_err(fail)?);
         let spawned = std::thread::Builder::new()
             .name(format!("worker-{number}"))
             .spawn(move || {
@@ -84,10 +90,7 @@ pub fn start(
                     tracing::error!(worker = number, %error, "a worker ended");
                 }
             });
-        let address = SocketAddr::from(([0; 4], 0));
-        workers
-            .threads
-            .push(spawned.map_err(|error| BindError { address, error })?);
+        workers.threads.push(spawned.map_err(fail)?);
     }
     Ok(workers)
 }
@@ -260,13 +263,10 @@ impl Worker {
     fn settle(&self, settled: Settled<Waiter>, now: Instant, out: &mut Outbox<Waiter>) {
         let snapshot = self.shared.snapshot.load();
         let outcome = settled.outcome.and_then(|bytes| {
-            let answer = Answer::from_message(&bytes, &snapshot.ttl_limits)
-                .map(Arc::new)
-                .ok_or(Failure::Silence)?;
-            if let Some(key) = CacheKey::from_bytes(&settled.key) {
-                self.shared.engine.cache().insert(&key, &answer, now);
-            }
-            Ok(answer)
+            self.shared
+                .engine
+                .keep(&snapshot, &settled.key, &bytes, now)
+                .ok_or(Failure::Silence)
         });
         for released in settled.waiters {
             self.settle_waiter(&snapshot, released, &outcome, now, out);
@@ -327,8 +327,13 @@ impl Worker {
         };
         let mut received = Vec::new();
         loop {
-            let Ok(mut guard) = readiness.readable().await else {
-                return;
+            let ready = tokio::time::timeout(SWEEP_INTERVAL, readiness.readable()).await;
+            // Also when nothing comes: sockets whose queries are settled must not stay.
+            self.sockets.borrow_mut().sweep(Instant::now());
+            let mut guard = match ready {
+                Ok(Ok(guard)) => guard,
+                Ok(Err(_)) => return,
+                Err(_) => continue,
             };
             match self.sockets.borrow_mut().receive(&mut received) {
                 Ok(true) => {}

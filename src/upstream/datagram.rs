@@ -102,7 +102,6 @@ impl FreshSockets {
         for key in ready {
             self.read_socket(key, received);
         }
-        self.sweep();
         Ok(more)
     }
 
@@ -133,9 +132,8 @@ impl FreshSockets {
         self.unfinished.push(key);
     }
 
-    /// Closes sockets whose queries were settled by another worker, or by nobody in time.
-    fn sweep(&mut self) {
-        let now = Instant::now();
+    /// Closes sockets whose queries were settled by another worker, or by nobody in time. Looks once a second.
+    pub fn sweep(&mut self, now: Instant) {
         if now.saturating_duration_since(self.swept) >= SWEEP_INTERVAL {
             self.swept = now;
             self.sockets.retain(|_, fresh| fresh.deadline > now);

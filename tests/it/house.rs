@@ -12,11 +12,11 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("forward", &["wire"]),
     ("engine", &["wire", "records", "cache", "forward"]),
     ("sys", &[]),
-    ("server", &["sys", "engine", "wire", "forward"]),
+    ("server", &["sys", "engine", "wire", "forward", "upstream"]),
     ("upstream", &["sys", "engine", "wire", "forward"]),
     ("azure", &["wire"]),
     ("generate", &["azure", "wire"]),
-    ("config", &["document", "records", "wire"]),
+    ("config", &["document", "records", "wire", "forward"]),
 ];
 
 /// Rooms that put the pieces together and may use all.
