@@ -266,10 +266,10 @@ checks_of_names() {
     check "wildcard" '^anything\..*10\.1\.0\.7' -- "${dig[@]}" "anything.$id.inference.eastus.privatelink.api.azureml.ms" A
     check "wildcard, AAAA is NODATA" 'status: NOERROR' 'ANSWER: 0' 'IN[[:space:]]+SOA' -- "${drill[@]}" "anything.$id.inference.eastus.privatelink.api.azureml.ms" AAAA
     check "IPv6 address" 'fd00:10:1::5' -- "${dig[@]}" dual.corp.example AAAA
-    check "PTR, IPv4" "PTR[[:space:]]+myworkspacestorage\\.privatelink" -- "${dig[@]}" -x 10.1.0.8
+    check "PTR, IPv4" "PTR[[:space:]]+myworkspacest\\.privatelink" -- "${dig[@]}" -x 10.1.0.8
     check "PTR, IPv6" 'PTR[[:space:]]+dual\.corp\.example\.' -- "${kdig[@]}" -x fd00:10:1::5
-    check "PTR by drill" "PTR[[:space:]]+myworkspacestorage\\.privatelink" -- "${drill[@]}" -x 10.1.0.8
-    check "PTR by host" 'domain name pointer myworkspacestorage\.privatelink' -- host -p "$port" -W 4 10.1.0.8 127.0.0.1
+    check "PTR by drill" "PTR[[:space:]]+myworkspacest\\.privatelink" -- "${drill[@]}" -x 10.1.0.8
+    check "PTR by host" 'domain name pointer myworkspacest\.privatelink' -- host -p "$port" -W 4 10.1.0.8 127.0.0.1
     check "PTR not in the table is forwarded" 'PTR[[:space:]]+blob\.stamp\.store' -- "${dig[@]}" -x 192.0.2.20
     check "ANY" 'status: NOERROR' 'RFC8482|10\.1\.0\.5' "!$public" -- "${dig[@]}" "$api" ANY
     check "zone with missing = nxdomain" 'status: NXDOMAIN' '^corp\.example\..*SOA' -- "${dig[@]}" nosuch.corp.example A
@@ -282,18 +282,18 @@ checks_of_names() {
 checks_of_chains() {
     check "CNAME within the table" 'CNAME[[:space:]]+fb7e20a0' '10\.1\.0\.5' "!$public" -- "${dig[@]}" studio.corp.example A
     check "CNAME out of the table" 'CNAME[[:space:]]+www\.example\.net' '192\.0\.2\.50' -- "${dig[@]}" partner.corp.example A
-    check "upstream's CNAME leads into the table" 'CNAME[[:space:]]+myworkspacestorage\.privatelink' '10\.1\.0\.8' "!$public" -- "${dig[@]}" myworkspacestorage.blob.core.windows.net A
-    check "the same over TCP" '10\.1\.0\.8' "!$public" -- "${kdig[@]}" +tcp myworkspacestorage.blob.core.windows.net A
-    check "the same once more, from the cache" '10\.1\.0\.8' "!$public" -- "${dig[@]}" myworkspacestorage.blob.core.windows.net A
-    check "AAAA behind the chain is NODATA" 'status: NOERROR' 'CNAME[[:space:]]+myworkspacestorage\.privatelink' "!$public" -- "${dig[@]}" myworkspacestorage.blob.core.windows.net AAAA
+    check "upstream's CNAME leads into the table" 'CNAME[[:space:]]+myworkspacest\.privatelink' '10\.1\.0\.8' "!$public" -- "${dig[@]}" myworkspacest.blob.core.windows.net A
+    check "the same over TCP" '10\.1\.0\.8' "!$public" -- "${kdig[@]}" +tcp myworkspacest.blob.core.windows.net A
+    check "the same once more, from the cache" '10\.1\.0\.8' "!$public" -- "${dig[@]}" myworkspacest.blob.core.windows.net A
+    check "AAAA behind the chain is NODATA" 'status: NOERROR' 'CNAME[[:space:]]+myworkspacest\.privatelink' "!$public" -- "${dig[@]}" myworkspacest.blob.core.windows.net AAAA
     check "HTTPS behind the chain is NODATA" 'status: NOERROR' 'CNAME[[:space:]]+score' "!$public" -- "${dig[@]}" score.eastus.inference.ml.azure.com HTTPS
     check "chain into a wildcard" '10\.1\.0\.7' "!$public" -- "${dig[@]}" score.eastus.inference.ml.azure.com A
-    check "chain with a change of suffix" '10\.1\.0\.9' "!$public" -- "${dig[@]}" myworkspacevault.vault.azure.net A
+    check "chain with a change of suffix" '10\.1\.0\.9' "!$public" -- "${dig[@]}" myworkspace-kv.vault.azure.net A
     check "another workspace's endpoint stays public" '192\.0\.2\.30' '!10\.1\.' -- "${dig[@]}" other.eastus.inference.ml.azure.com A
     check "another account stays public" '192\.0\.2\.20' '!10\.1\.' -- "${dig[@]}" otherstorage.blob.core.windows.net A
-    check "host follows the chain" 'has address 10\.1\.0\.8' "!$public" -- host -p "$port" -W 4 myworkspacestorage.blob.core.windows.net 127.0.0.1
-    check "nslookup follows the chain" '^Address: 10\.1\.0\.8' "!$public" -- nslookup -port="$port" -timeout=4 myworkspacestorage.blob.core.windows.net 127.0.0.1
-    check "delv follows the chain" '10\.1\.0\.8' "!$public" -- "${delv[@]}" myworkspacestorage.blob.core.windows.net A
+    check "host follows the chain" 'has address 10\.1\.0\.8' "!$public" -- host -p "$port" -W 4 myworkspacest.blob.core.windows.net 127.0.0.1
+    check "nslookup follows the chain" '^Address: 10\.1\.0\.8' "!$public" -- nslookup -port="$port" -timeout=4 myworkspacest.blob.core.windows.net 127.0.0.1
+    check "delv follows the chain" '10\.1\.0\.8' "!$public" -- "${delv[@]}" myworkspacest.blob.core.windows.net A
 }
 
 checks_of_messages() {
@@ -317,7 +317,7 @@ checks_of_messages() {
     check "fits into 1232" 'ANSWER: 40' '!TCP mode' -- "${dig[@]}" +bufsize=1232 many.corp.example A
     check "large answer of upstream, UDP" 'flags: qr tc rd ra|flags: qr rd ra tc' -- "${dig[@]}" +ignore long.example.net TXT
     check "large answer of upstream, TCP" 'ANSWER: 5' '"first"' '"last"' -- "${dig[@]}" long.example.net TXT
-    check "several queries on one connection" '10\.1\.0\.5' '10\.1\.0\.8' '192\.0\.2\.50' -- "${kdig[@]}" +tcp +keepopen "$api" myworkspacestorage.blob.core.windows.net www.example.net
+    check "several queries on one connection" '10\.1\.0\.5' '10\.1\.0\.8' '192\.0\.2\.50' -- "${kdig[@]}" +tcp +keepopen "$api" myworkspacest.blob.core.windows.net www.example.net
     check "RD=0, name in the table" 'status: NOERROR' '10\.1\.0\.5' -- "${dig[@]}" +norecurse "$api" A
     check "RD=0, other name is REFUSED" 'status: REFUSED' 'EDE: 20' -- "${dig[@]}" +norecurse www.example.net A
     check "RD=0, other name, kdig" 'status: REFUSED' -- "${kdig[@]}" +norec www.example.net A
@@ -335,19 +335,19 @@ checks_of_onprem() {
         check "Unbound $how: notebook, forwarded over TCP" '10\.1\.0\.6' "!$public" -- "${onprem[@]}" $how "$notebook" A
     done
     check "Unbound: HTTPS is NODATA" 'status: NOERROR' 'ANSWER: 0' "!$public" -- "${onprem[@]}" "$api" HTTPS
-    check "Unbound: compute instance" '10\.1\.0\.5' -- "${onprem[@]}" ci1.eastus.instances.ml.azure.ms A
+    check "Unbound: compute instance" '10\.1\.0\.5' -- "${onprem[@]}" myinstance.eastus.instances.ml.azure.ms A
     check "Unbound: instance not in the table" '192\.0\.2\.40' -- "${onprem[@]}" nobody.eastus.instances.ml.azure.ms A
     check "Unbound: online endpoint, chain across two zones" '10\.1\.0\.7' "!$public" -- "${onprem[@]}" score.eastus.inference.ml.azure.com A
     check "Unbound: another workspace's endpoint" '192\.0\.2\.30' '!10\.1\.' -- "${onprem[@]}" other.eastus.inference.ml.azure.com A
-    check "Unbound: storage, chain" 'CNAME[[:space:]]+myworkspacestorage\.privatelink' '10\.1\.0\.8' "!$public" -- "${onprem[@]}" myworkspacestorage.blob.core.windows.net A
-    check "Unbound: storage, AAAA behind the chain" 'status: NOERROR' 'CNAME' "!$public" -- "${onprem[@]}" myworkspacestorage.blob.core.windows.net AAAA
+    check "Unbound: storage, chain" 'CNAME[[:space:]]+myworkspacest\.privatelink' '10\.1\.0\.8' "!$public" -- "${onprem[@]}" myworkspacest.blob.core.windows.net A
+    check "Unbound: storage, AAAA behind the chain" 'status: NOERROR' 'CNAME' "!$public" -- "${onprem[@]}" myworkspacest.blob.core.windows.net AAAA
     check "Unbound: another account" '192\.0\.2\.20' '!10\.1\.' -- "${onprem[@]}" otherstorage.blob.core.windows.net A
-    check "Unbound: key vault, chain with a change of suffix" '10\.1\.0\.9' "!$public" -- "${onprem[@]}" myworkspacevault.vault.azure.net A
+    check "Unbound: key vault, chain with a change of suffix" '10\.1\.0\.9' "!$public" -- "${onprem[@]}" myworkspace-kv.vault.azure.net A
     check "Unbound: NXDOMAIN" 'status: NXDOMAIN' -- "${onprem[@]}" nosuch.blob.core.windows.net A
     check "Unbound: NXDOMAIN of a zone of ours" 'status: NXDOMAIN' 'corp\.example\..*SOA' -- "${onprem[@]}" nosuch.corp.example A
     check "Unbound: many addresses" 'ANSWER: 40' -- "${onprem[@]}" many.corp.example A
     check "Unbound: CNAME of ours" '10\.1\.0\.5' -- "${onprem[@]}" studio.corp.example A
-    check "Unbound: PTR" 'PTR[[:space:]]+myworkspacestorage\.privatelink' -- "${onprem[@]}" -x 10.1.0.8
+    check "Unbound: PTR" 'PTR[[:space:]]+myworkspacest\.privatelink' -- "${onprem[@]}" -x 10.1.0.8
     check "Unbound: what is not forwarded to pldns" '192\.0\.2\.50' -- "${onprem[@]}" www.example.net A
 }
 
@@ -398,7 +398,7 @@ INNER
     check "getent hosts" "^10\\.1\\.0\\.5[[:space:]]+$api" 'exit status 0' -- "${inside[@]}" getent hosts "$api"
     check "getent ahosts: A alone, no error for AAAA" '^10\.1\.0\.6[[:space:]]+STREAM' 'exit status 0' '!:.*STREAM' -- "${inside[@]}" getent ahosts "$notebook"
     check "getent hosts by CNAME" '^10\.1\.0\.5[[:space:]]+fb7e20a0' 'exit status 0' -- "${inside[@]}" getent hosts studio.corp.example
-    check "getent hosts by address" 'myworkspacestorage\.privatelink' 'exit status 0' -- "${inside[@]}" getent hosts 10.1.0.8
+    check "getent hosts by address" 'myworkspacest\.privatelink' 'exit status 0' -- "${inside[@]}" getent hosts 10.1.0.8
     check "getent ahosts: truncated, then TCP" '^10\.1\.1\.40[[:space:]]' 'exit status 0' -- "${inside[@]}" getent ahosts many.corp.example
     check "getent hosts of a missing name" 'exit status 2' -- "${inside[@]}" getent hosts nosuch.corp.example
 }
