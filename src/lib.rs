@@ -19,5 +19,15 @@
 //! decides nothing. `azure` and `generate` turn metadata into records files and know nothing of the server.
 //! `ARCHITECTURE.md` has the whole map.
 
-pub mod wire;
+pub mod cache;
 pub mod cli;
+pub mod config;
+pub mod document;
+pub mod engine;
+pub mod forward;
+pub mod records;
+pub mod reload;
+pub mod server;
+pub mod sys;
+pub mod upstream;
+pub mod wire;

@@ -1,4 +1,4 @@
-//! Bytes: names, queries, EDNS, messages, prepared replies.
+//! Bytes: names, queries, EDNS, messages, replies.
 //!
 //! Everything that comes from the network is parsed here, once, into borrowed views; everything that goes out is
 //! written here. Nothing in this room knows what a record means, where bytes came from, or what time it is.
@@ -8,8 +8,19 @@
 
 #![deny(clippy::indexing_slicing)]
 
+pub mod compose;
+pub mod edns;
+pub mod header;
+pub mod message;
 pub mod name;
+pub mod query;
+pub mod reply;
 pub mod rtype;
 
+pub use compose::{OwnedRecord, Verdict};
+pub use edns::{Edns, ExtendedError};
+pub use header::{Header, Rcode};
+pub use message::{Message, RecordView, Section};
 pub use name::{Name, NameError};
+pub use query::{Fault, LowerName, Query, Refusal};
 pub use rtype::Rtype;

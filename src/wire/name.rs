@@ -180,7 +180,9 @@ impl fmt::Display for Presented<'_> {
             first = false;
             for &octet in label {
                 match octet {
-                    b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'*' | b'/' => write!(f, "{}", octet as char)?,
+                    b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'*' | b'/' => {
+                        write!(f, "{}", octet as char)?
+                    }
                     b'.' | b'\\' | b'"' | b'@' | b'$' | b'(' | b')' | b';' => write!(f, "\\{}", octet as char)?,
                     _ => write!(f, "\\{octet:03}")?,
                 }
@@ -295,7 +297,11 @@ mod tests {
         ] {
             let name = Name::parse(text).unwrap();
             assert_eq!(name.as_wire(), wire, "{text}");
-            assert_eq!(Name::parse(&name.to_string()).unwrap().as_wire(), wire, "{text} printed and read again");
+            assert_eq!(
+                Name::parse(&name.to_string()).unwrap().as_wire(),
+                wire,
+                "{text} printed and read again"
+            );
         }
     }
 
@@ -325,7 +331,11 @@ mod tests {
     #[test]
     fn a_dot_inside_a_label_is_not_a_label_end() {
         assert_ne!(Name::parse(r"a\.b.com"), Name::parse("a.b.com"));
-        assert!(!Name::parse(r"x\.b.com").unwrap().is_within(&Name::parse("b.com").unwrap()));
+        assert!(
+            !Name::parse(r"x\.b.com")
+                .unwrap()
+                .is_within(&Name::parse("b.com").unwrap())
+        );
     }
 
     #[test]

@@ -1,0 +1,12 @@
+//! The settings: the words of pldns.toml, read into [`Settings`] that are typed and complete.
+//!
+//! [`read_settings`] takes a text and gives settings with every default filled in, and all problems of the text with
+//! their places. Nothing is applied here, and nothing but the text is read.
+
+mod file;
+mod settings;
+
+pub use file::{Facts, read_settings};
+pub use settings::{
+    AZURE_DNS, CacheSettings, DEFAULT_ALLOW, ForwardSpec, Listen, MAX_NEGATIVE_TTL_PRIVATE, RecordFiles, Settings,
+};

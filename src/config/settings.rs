@@ -1,0 +1,158 @@
+//! Settings as the program uses them, and their defaults with the reasons.
+
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::forward::{Limits, Protocol, Target};
+use crate::records::Zone;
+use crate::wire::Name;
+
+/// Azure DNS: the same address in every region and cloud, reachable from inside a virtual network only.
+pub const AZURE_DNS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(168, 63, 129, 16)), 53);
+
+/// All settings.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// `[listen]`
+    pub listen: Listen,
+    /// `[records]`
+    pub records: RecordFiles,
+    /// `[[zone]]`
+    pub zones: Vec<Zone>,
+    /// `[[forward]]`; the rule for `.` is always there.
+    pub forwards: Vec<ForwardSpec>,
+    /// `[[upstream]]`, and Azure DNS where it is not named.
+    pub upstream_limits: Vec<(SocketAddr, Limits)>,
+    /// `[cache]`
+    pub cache: CacheSettings,
+    /// `[process] workers`; 0: one per CPU that the process may use.
+    pub workers: usize,
+    /// `[process] user`: after binding, become this user; empty: stay.
+    pub user: String,
+    /// `[access] allow`
+    pub allow: Vec<IpNet>,
+}
+
+/// Where queries come in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listen {
+    /// Plain DNS, UDP and TCP on each.
+    pub dns: Vec<SocketAddr>,
+    /// HTTP for operators; nothing turns it off.
+    pub admin: Option<SocketAddr>,
+    /// HTTP for the load balancer's probe alone.
+    pub health: Option<SocketAddr>,
+}
+
+/// The records files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordFiles {
+    /// Globs, relative to the settings file, each with its place in it.
+    pub files: Vec<(String, Range<usize>)>,
+    /// Whether the globs are the default, which may match nothing.
+    pub is_default: bool,
+    /// TTL of records that state none, seconds.
+    pub ttl: u32,
+}
+
+/// A `[[forward]]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForwardSpec {
+    /// The zone.
+    pub zone: Name,
+    /// Its upstreams, at least one.
+    pub upstreams: Vec<Target>,
+}
+
+/// `[cache]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CacheSettings {
+    /// Octets, overhead included.
+    pub max_size: u64,
+    /// The longest TTL.
+    pub max_ttl: Duration,
+    /// The longest life of a negative answer.
+    pub max_negative_ttl: Duration,
+    /// How long an expired answer may be served while its upstream is silent.
+    pub serve_stale: Duration,
+}
+
+/// The networks that are answered by default: private, shared and loopback addresses, and the address from which
+/// Azure's load balancer probes.
+pub const DEFAULT_ALLOW: [&str; 9] = [
+    "10.0.0.0/8",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "100.64.0.0/10",
+    "127.0.0.0/8",
+    "fc00::/7",
+    "::1/128",
+    "fe80::/10",
+    "168.63.129.16/32",
+];
+
+/// Negative answers below privatelink zones live this long at most: a new endpoint has to appear at once.
+pub const MAX_NEGATIVE_TTL_PRIVATE: Duration = Duration::from_secs(10);
+
+impl Default for Settings {
+    fn default() -> Self {
+        let allow = DEFAULT_ALLOW
+            .iter()
+            .filter_map(|network| network.parse().ok())
+            .collect();
+        Self {
+            listen: Listen::default(),
+            records: RecordFiles::default(),
+            zones: Vec::new(),
+            forwards: vec![ForwardSpec {
+                zone: Name::root(),
+                upstreams: vec![Target {
+                    address: AZURE_DNS,
+                    protocol: Protocol::Datagram,
+                }],
+            }],
+            upstream_limits: vec![(AZURE_DNS, Limits::AZURE)],
+            cache: CacheSettings::default(),
+            workers: 0,
+            user: String::new(),
+            allow,
+        }
+    }
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        Self {
+            dns: vec![
+                SocketAddr::from((std::net::Ipv4Addr::UNSPECIFIED, 53)),
+                SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, 53)),
+            ],
+            admin: Some(SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, 8053))),
+            health: None,
+        }
+    }
+}
+
+impl Default for RecordFiles {
+    fn default() -> Self {
+        Self {
+            files: vec![("records/*.toml".to_owned(), 0..0)],
+            is_default: true,
+            ttl: 10,
+        }
+    }
+}
+
+impl Default for CacheSettings {
+    fn default() -> Self {
+        Self {
+            max_size: 64 << 20,
+            max_ttl: Duration::from_secs(3600),
+            max_negative_ttl: Duration::from_secs(60),
+            serve_stale: Duration::from_secs(86400),
+        }
+    }
+}

@@ -1,0 +1,340 @@
+//! TOML documents as operators write them: read key by key, every problem noted with its place, none of them fatal.
+//!
+//! [`TableReader`] gives typed values of a table and remembers which keys were asked for; what is left over at the end
+//! is an unknown key, reported with the nearest known one. Problems collect in a [`Problems`] list, so that one run
+//! reports all of them. This room knows TOML and places, not what any key means.
+
+mod diagnostic;
+mod units;
+
+use std::cell::RefCell;
+use std::ops::Range;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+pub use diagnostic::{Diagnostic, Problems, Severity, SourceText};
+pub use units::{parse_duration, parse_size};
+
+/// A document being read: its text and the problems found in it so far.
+pub struct Document<'d> {
+    source: &'d SourceText,
+    problems: RefCell<Problems>,
+}
+
+impl<'d> Document<'d> {
+    /// Starts reading `source`.
+    pub fn new(source: &'d SourceText) -> Self {
+        Self {
+            source,
+            problems: RefCell::default(),
+        }
+    }
+
+    /// The problems found.
+    pub fn into_problems(self) -> Problems {
+        self.problems.into_inner()
+    }
+
+    /// Parses the text; syntax errors are noted and what could be read is returned.
+    pub fn parse(&self) -> DeTable<'d> {
+        let (table, errors) = DeTable::parse_recoverable(self.source.text());
+        for error in errors {
+            let mut message = error.message().lines().next().unwrap_or_default().to_owned();
+            message.insert_str(0, "not TOML: ");
+            self.error(
+                error.span().unwrap_or(0..0),
+                message,
+                "see https://toml.io for the format",
+            );
+        }
+        table.into_inner()
+    }
+
+    /// Notes an error at a place of the text.
+    pub fn error(&self, span: Range<usize>, message: impl Into<String>, hint: impl Into<String>) {
+        self.note(Severity::Error, span, message.into(), hint.into());
+    }
+
+    /// Notes a warning at a place of the text.
+    pub fn warning(&self, span: Range<usize>, message: impl Into<String>, hint: impl Into<String>) {
+        self.note(Severity::Warning, span, message.into(), hint.into());
+    }
+
+    fn note(&self, severity: Severity, span: Range<usize>, message: String, hint: String) {
+        self.problems
+            .borrow_mut()
+            .push(Diagnostic::at(severity, self.source, span, message, hint));
+    }
+
+    /// Reads `table`, which `path` names in messages.
+    pub fn reader<'t>(&'t self, table: &'t DeTable<'t>, path: &'t str) -> TableReader<'t> {
+        TableReader {
+            document: self,
+            table,
+            path,
+            asked: RefCell::default(),
+        }
+    }
+}
+
+/// A table of a document, read key by key.
+pub struct TableReader<'t> {
+    document: &'t Document<'t>,
+    table: &'t DeTable<'t>,
+    path: &'t str,
+    asked: RefCell<Vec<&'static str>>,
+}
+
+/// A value together with its place.
+#[derive(Debug, Clone)]
+pub struct Placed<T> {
+    /// The value.
+    pub value: T,
+    /// Octets of the text that it was read from.
+    pub span: Range<usize>,
+}
+
+impl<'t> TableReader<'t> {
+    /// The value of `key`, whatever it is.
+    pub fn value(&self, key: &'static str) -> Option<&'t Spanned<DeValue<'t>>> {
+        self.asked.borrow_mut().push(key);
+        self.table.get(key)
+    }
+
+    /// Where `key` stands, for messages about it.
+    pub fn key_span(&self, key: &str) -> Option<Range<usize>> {
+        self.table.get_key_value(key).map(|(key, _)| key.span())
+    }
+
+    /// A text.
+    pub fn text(&self, key: &'static str) -> Option<Placed<&'t str>> {
+        let value = self.value(key)?;
+        match value.get_ref().as_str() {
+            Some(text) => Some(Placed {
+                value: text,
+                span: value.span(),
+            }),
+            None => {
+                self.wrong(key, value, "a text in quotes");
+                None
+            }
+        }
+    }
+
+    /// A list of texts, or one text in its place.
+    pub fn texts(&self, key: &'static str) -> Option<Vec<Placed<&'t str>>> {
+        let value = self.value(key)?;
+        if let Some(text) = value.get_ref().as_str() {
+            return Some(vec![Placed {
+                value: text,
+                span: value.span(),
+            }]);
+        }
+        let Some(list) = value.get_ref().as_array() else {
+            self.wrong(key, value, "a text in quotes or a list of them");
+            return None;
+        };
+        let mut texts = Vec::with_capacity(list.len());
+        for item in list {
+            match item.get_ref().as_str() {
+                Some(text) => texts.push(Placed {
+                    value: text,
+                    span: item.span(),
+                }),
+                None => self.wrong(key, item, "a text in quotes"),
+            }
+        }
+        Some(texts)
+    }
+
+    /// A text that `read` understands; `expected` says what it should have been.
+    pub fn parsed<T>(
+        &self,
+        key: &'static str,
+        expected: &str,
+        read: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<Placed<T>> {
+        let Placed { value, span } = self.text(key)?;
+        match read(value) {
+            Some(value) => Some(Placed { value, span }),
+            None => {
+                self.document.error(
+                    span,
+                    format!("`{key}` is not {expected}"),
+                    format!("{key} = {}", example(expected)),
+                );
+                None
+            }
+        }
+    }
+
+    /// A whole number from `range`.
+    pub fn number(&self, key: &'static str, range: std::ops::RangeInclusive<u64>) -> Option<Placed<u64>> {
+        let value = self.value(key)?;
+        let number = value
+            .get_ref()
+            .as_integer()
+            .and_then(|n| u64::from_str_radix(n.as_str(), n.radix()).ok());
+        match number {
+            Some(number) if range.contains(&number) => Some(Placed {
+                value: number,
+                span: value.span(),
+            }),
+            _ => {
+                self.wrong(
+                    key,
+                    value,
+                    &format!("a whole number from {} to {}", range.start(), range.end()),
+                );
+                None
+            }
+        }
+    }
+
+    /// A table, or an empty one where there is none.
+    pub fn table(&self, key: &'static str) -> Option<&'t DeTable<'t>> {
+        let value = self.value(key)?;
+        if value.get_ref().as_table().is_none() {
+            self.wrong(key, value, &format!("a table, written [{key}]"));
+        }
+        value.get_ref().as_table()
+    }
+
+    /// The tables of a list written `[[key]]`, each with its place.
+    pub fn tables(&self, key: &'static str) -> Vec<Placed<&'t DeTable<'t>>> {
+        let Some(value) = self.value(key) else {
+            return Vec::new();
+        };
+        let Some(list) = value.get_ref().as_array() else {
+            self.wrong(key, value, &format!("a list of tables, written [[{key}]]"));
+            return Vec::new();
+        };
+        let mut tables = Vec::with_capacity(list.len());
+        for item in list {
+            match item.get_ref().as_table() {
+                Some(table) => tables.push(Placed {
+                    value: table,
+                    span: item.span(),
+                }),
+                None => self.wrong(key, item, &format!("a table, written [[{key}]]")),
+            }
+        }
+        tables
+    }
+
+    /// Notes that a required key is missing from the table that stands at `span`.
+    pub fn missing(&self, span: &Range<usize>, key: &str, hint: &str) {
+        if !self.table.contains_key(key) {
+            self.document
+                .error(span.clone(), format!("{} has no `{key}`", self.path), hint);
+        }
+    }
+
+    /// Notes every key that nothing asked for.
+    pub fn finish(self) {
+        let asked = self.asked.borrow();
+        for key in self.table.keys() {
+            let name: &str = key.get_ref();
+            if asked.contains(&name) {
+                continue;
+            }
+            let hint = match nearest(name, &asked) {
+                Some(known) => format!("did you mean `{known}`?"),
+                None => format!("known here: {}", asked.join(", ")),
+            };
+            self.document.error(
+                key.span(),
+                format!("unknown key `{}` in {}", name.escape_debug(), self.path),
+                hint,
+            );
+        }
+    }
+
+    fn wrong(&self, key: &str, value: &Spanned<DeValue<'_>>, expected: &str) {
+        let found = value.get_ref().type_str();
+        let message = format!("`{key}` in {} must be {expected}, not {found}", self.path);
+        self.document
+            .error(value.span(), message, format!("{key} = {}", example(expected)));
+    }
+}
+
+/// An example that fits a description of a value.
+fn example(expected: &str) -> &'static str {
+    match expected {
+        e if e.contains("duration") => "\"60s\" (units: ms, s, m, h, d)",
+        e if e.contains("size") => "\"64MiB\" (units: B, KiB, MiB, GiB)",
+        e if e.contains("whole number") => "10",
+        e if e.contains("list") => "[\"...\"]",
+        _ => "\"...\"",
+    }
+}
+
+/// The known word that is one or two changes away from `word`.
+pub fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
+    known
+        .iter()
+        .map(|known| (distance(word, known), *known))
+        .filter(|&(d, known)| d <= 2 && d < known.len())
+        .min()
+        .map(|(_, known)| known)
+}
+
+/// Edit distance (Levenshtein) between two short words.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().take(64).collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, ca) in a.chars().take(64).enumerate() {
+        let mut diagonal = i;
+        let mut left = i + 1;
+        for (cell, cb) in row.iter_mut().skip(1).zip(&b) {
+            let changed = diagonal + usize::from(ca != *cb);
+            diagonal = *cell;
+            *cell = changed.min(left + 1).min(diagonal + 1);
+            left = *cell;
+        }
+        if let Some(first) = row.first_mut() {
+            *first = i + 1;
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_problem_is_noted_with_its_place() {
+        let source = SourceText::new("pldns.toml", "[listen]\ndsn = []\nadmin = 5\n".to_owned());
+        let document = Document::new(&source);
+        let root = document.parse();
+        let reader = document.reader(&root, "the file");
+        let listen = document.reader(reader.table("listen").unwrap(), "[listen]");
+        assert!(listen.texts("dns").is_none());
+        assert!(listen.text("admin").is_none());
+        listen.finish();
+        reader.finish();
+        drop(root);
+        let shown = document.into_problems().to_string();
+        assert!(
+            shown.contains("pldns.toml:3:9: error: `admin` in [listen] must be a text in quotes, not integer"),
+            "{shown}"
+        );
+        assert!(
+            shown.contains("pldns.toml:2:1: error: unknown key `dsn` in [listen]"),
+            "{shown}"
+        );
+        assert!(
+            shown.contains("did you mean `dns`?") && shown.contains("dsn = []\n"),
+            "{shown}"
+        );
+    }
+
+    #[test]
+    fn near_words_are_found() {
+        assert_eq!(nearest("lisen", &["listen", "forward"]), Some("listen"));
+        assert_eq!(nearest("zone", &["listen", "forward"]), None);
+        assert_eq!(distance("kitten", "sitting"), 3);
+    }
+}

@@ -1,0 +1,239 @@
+//! Rules: which upstreams a name is asked of. The longest zone wins.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::wire::Name;
+use crate::wire::name::{labels, parent};
+
+/// An upstream as a rule names it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Target {
+    /// Where it is.
+    pub address: SocketAddr,
+    /// How it is asked.
+    pub protocol: Protocol,
+}
+
+/// How an upstream is asked.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Protocol {
+    /// UDP, and TCP where an answer does not fit or is in doubt.
+    Datagram,
+    /// TCP alone.
+    Tcp,
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.protocol {
+            Protocol::Datagram => write!(f, "{}", self.address),
+            Protocol::Tcp => write!(f, "tcp://{}", self.address),
+        }
+    }
+}
+
+/// A `[[forward]]` of the settings.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ForwardRule {
+    /// The zone whose names it is for.
+    pub zone: Name,
+    /// Whom to ask, in the order written.
+    pub upstreams: Box<[Target]>,
+    /// The same number for every rule with the same upstreams: what tells their answers apart in the cache.
+    pub upstream_set: u32,
+}
+
+/// What becomes of a name that the table does not have.
+#[derive(Debug, Clone)]
+pub enum Disposition {
+    /// It is asked upstream.
+    Forward(Arc<ForwardRule>),
+    /// It is answered here.
+    Here(Here),
+}
+
+/// Names that are answered here unless the settings say otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Here {
+    /// `localhost` and below: the loopback addresses (RFC 6761 §6.3).
+    Localhost,
+    /// They do not exist: `invalid` (RFC 6761 §6.4), the browsers' canary `use-application-dns.net` (so that they keep
+    /// to this server, which knows private endpoints), and `reddog.microsoft.com`, the search suffix that Azure gives
+    /// to networks with custom DNS and that nothing ever resolves below.
+    NxDomain,
+}
+
+/// Zones that are answered here by default.
+const HERE: [(&str, Here); 4] = [
+    ("localhost", Here::Localhost),
+    ("invalid", Here::NxDomain),
+    ("use-application-dns.net", Here::NxDomain),
+    ("reddog.microsoft.com", Here::NxDomain),
+];
+
+/// All rules.
+pub struct Rules {
+    /// By zone, lower case wire form.
+    by_zone: HashMap<Box<[u8]>, (Disposition, u8), foldhash::fast::RandomState>,
+    /// Bit n is set when there is a zone of n labels: others need not be looked for.
+    depths: u128,
+    root: Disposition,
+}
+
+impl Rules {
+    /// The rules of the settings, and the names answered here but for those in `spoken_for`, the zones that the
+    /// settings name. `default` is the rule for the root.
+    pub fn new(
+        rules: impl IntoIterator<Item = Arc<ForwardRule>>,
+        default: Arc<ForwardRule>,
+        spoken_for: &[Name],
+    ) -> Self {
+        let mut all = Self {
+            by_zone: HashMap::default(),
+            depths: 0,
+            root: Disposition::Forward(default),
+        };
+        for (zone, here) in HERE {
+            if let Ok(zone) = Name::parse(zone)
+                && !spoken_for.contains(&zone)
+            {
+                all.insert(&zone, Disposition::Here(here));
+            }
+        }
+        for rule in rules {
+            let zone = rule.zone.clone();
+            all.insert(&zone, Disposition::Forward(rule));
+        }
+        all
+    }
+
+    fn insert(&mut self, zone: &Name, disposition: Disposition) {
+        let depth = zone.labels().count();
+        if depth == 0 {
+            self.root = disposition;
+            return;
+        }
+        self.depths |= 1 << depth;
+        self.by_zone.insert(
+            zone.to_lowercase().as_wire().into(),
+            (disposition, zone.as_wire().len() as u8),
+        );
+    }
+
+    /// What the longest zone that holds `qname` (lower case wire form) says, and how many octets of the name's end
+    /// that zone's name is.
+    pub fn find(&self, qname: &[u8]) -> (&Disposition, usize) {
+        let mut depth = labels(qname).count();
+        let mut name = qname;
+        while depth > 0 {
+            if self.depths & 1 << depth != 0
+                && let Some((disposition, len)) = self.by_zone.get(name)
+            {
+                return (disposition, *len as usize);
+            }
+            depth -= 1;
+            match parent(name) {
+                Some(up) => name = up,
+                None => break,
+            }
+        }
+        (&self.root, 1)
+    }
+
+    /// How many zones have a rule of the settings.
+    pub fn len(&self) -> usize {
+        1 + self
+            .by_zone
+            .values()
+            .filter(|(disposition, _)| matches!(disposition, Disposition::Forward(_)))
+            .count()
+    }
+
+    /// There is always the rule for the root.
+    pub fn is_empty(&self) -> bool {
+        false
+    }
+
+    /// All rules that forward.
+    pub fn forwards(&self) -> impl Iterator<Item = &Arc<ForwardRule>> {
+        std::iter::once(&self.root)
+            .chain(self.by_zone.values().map(|(disposition, _)| disposition))
+            .filter_map(|disposition| match disposition {
+                Disposition::Forward(rule) => Some(rule),
+                Disposition::Here(_) => None,
+            })
+    }
+}
+
+/// Numbers for sets of upstreams, the same for the same set through all reloads of a process.
+#[derive(Debug, Default)]
+pub struct UpstreamSets(HashMap<Vec<Target>, u32>);
+
+impl UpstreamSets {
+    /// The number of a set; order does not matter, for it does not change what answers may be.
+    pub fn number(&mut self, upstreams: &[Target]) -> u32 {
+        let mut set = upstreams.to_vec();
+        set.sort_unstable();
+        set.dedup();
+        let next = self.0.len() as u32;
+        *self.0.entry(set).or_insert(next)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(zone: &str) -> Arc<ForwardRule> {
+        Arc::new(ForwardRule {
+            zone: Name::parse(zone).unwrap(),
+            upstreams: Box::default(),
+            upstream_set: 0,
+        })
+    }
+
+    #[test]
+    fn the_longest_zone_wins() {
+        let rules = [
+            rule("example"),
+            rule("b.example"),
+            rule("sub.reddog.microsoft.com"),
+            rule("invalid"),
+        ];
+        let rules = Rules::new(rules, rule("."), &[Name::parse("invalid").unwrap()]);
+        for (name, expected) in [
+            ("a.example", "example"),
+            ("example", "example"),
+            ("a.b.example", "b.example"),
+            ("ab.example", "example"),
+            ("exampl", "."),
+            (".", "."),
+            ("x.invalid", "invalid"),
+            ("x.localhost", "Localhost"),
+            ("x.reddog.microsoft.com", "NxDomain"),
+            ("x.sub.reddog.microsoft.com", "sub.reddog.microsoft.com"),
+            ("microsoft.com", "."),
+        ] {
+            let found = match rules.find(Name::parse(name).unwrap().as_wire()).0 {
+                Disposition::Forward(rule) => rule.zone.to_string(),
+                Disposition::Here(here) => format!("{here:?}"),
+            };
+            assert_eq!(found, expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_same_upstreams_have_the_same_number() {
+        let target = |port| Target {
+            address: SocketAddr::from(([10, 0, 0, 4], port)),
+            protocol: Protocol::Datagram,
+        };
+        let mut sets = UpstreamSets::default();
+        let first = sets.number(&[target(53), target(54)]);
+        assert_eq!(sets.number(&[target(54), target(53)]), first);
+        assert_ne!(sets.number(&[target(53)]), first);
+    }
+}

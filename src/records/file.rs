@@ -1,0 +1,210 @@
+//! The format of records files: `[[record]]` tables with name, type, data, and where wanted ttl and clients.
+//!
+//! ```toml
+//! [[record]]
+//! name = "*.eastus.inference.ml.azure.com"   # RFC 4592
+//! type = "A"
+//! data = "10.1.0.7"                          # presentation form, one text or a list
+//! ttl  = "10s"
+//! clients = ["10.1.0.0/16"]                  # only these clients see it
+//! ```
+
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::rdata;
+use crate::document::{Document, Placed, Problems, SourceText, TableReader, parse_duration};
+use crate::wire::{Name, Rtype};
+
+/// The largest TTL, seconds (RFC 2181 §8).
+const TTL_MAX: u64 = i32::MAX as u64;
+
+/// One `[[record]]`, read and checked by itself.
+#[derive(Debug, Clone)]
+pub struct RecordSpec {
+    /// The owner name; a wildcard or a label end where its first label says so.
+    pub name: Name,
+    /// The type.
+    pub rtype: Rtype,
+    /// The data of each record, wire form, names uncompressed. At least one.
+    pub data: Vec<Vec<u8>>,
+    /// The TTL, seconds, where one is stated.
+    pub ttl: Option<u32>,
+    /// The clients that see it; empty for everybody.
+    pub clients: Vec<IpNet>,
+    /// The file it stands in, by its number in the list given to the compiler.
+    pub file: u32,
+    /// Where it stands there, octets.
+    pub at: u32,
+}
+
+/// Reads all records of a file; what is wrong is added to `problems` and left out.
+pub fn read_records(source: &SourceText, file: u32, problems: &mut Problems) -> Vec<RecordSpec> {
+    let document = Document::new(source);
+    let root = document.parse();
+    let reader = document.reader(&root, "the file");
+    let records: Vec<_> = reader
+        .tables("record")
+        .iter()
+        .filter_map(|table| read_record(&document, table, file))
+        .collect();
+    reader.finish();
+    drop(root);
+    problems.extend(document.into_problems());
+    records
+}
+
+fn read_record(document: &Document<'_>, table: &Placed<&toml::de::DeTable<'_>>, file: u32) -> Option<RecordSpec> {
+    let reader = document.reader(table.value, "[[record]]");
+    reader.missing(&table.span, "name", "name = \"host.privatelink.blob.core.windows.net\"");
+    reader.missing(&table.span, "type", "type = \"A\"");
+    reader.missing(&table.span, "data", "data = [\"10.1.0.5\"]");
+    let name = read_name(document, &reader);
+    let rtype = read_type(document, &reader);
+    let ttl = read_ttl(document, &reader);
+    let clients = read_clients(document, &reader);
+    let texts = reader.texts("data");
+    reader.finish();
+    let (name, rtype, ttl, clients, texts) = (name?, rtype?, ttl?, clients?, texts?);
+    if texts.is_empty() {
+        document.error(
+            table.span.clone(),
+            format!("the record {name} {rtype} has no data"),
+            "data = [\"10.1.0.5\"]",
+        );
+        return None;
+    }
+    let data = texts
+        .iter()
+        .map(|text| read_data(document, rtype, text))
+        .collect::<Option<Vec<_>>>()?;
+    Some(RecordSpec {
+        name,
+        rtype,
+        data,
+        ttl,
+        clients,
+        file,
+        at: u32::try_from(table.span.start).ok()?,
+    })
+}
+
+fn read_name(document: &Document<'_>, reader: &TableReader<'_>) -> Option<Name> {
+    let text = reader.text("name")?;
+    match Name::parse(text.value) {
+        Ok(name) => Some(name),
+        Err(error) => {
+            document.error(
+                text.span,
+                format!("`name` is no domain name: {error}"),
+                "names are complete, as in \"host.example.com\"",
+            );
+            None
+        }
+    }
+}
+
+fn read_type(document: &Document<'_>, reader: &TableReader<'_>) -> Option<Rtype> {
+    let text = reader.text("type")?;
+    let hint = "a type such as A, AAAA, CNAME, TXT, or TYPE65280 for one without a name (RFC 3597)";
+    match Rtype::parse(text.value) {
+        Some(rtype) if rtype.is_meta() => {
+            document.error(text.span, format!("{rtype} is a type of queries, not of records"), hint);
+            None
+        }
+        Some(rtype) => Some(rtype),
+        None => {
+            document.error(
+                text.span,
+                format!("unknown type \"{}\"", text.value.escape_debug()),
+                hint,
+            );
+            None
+        }
+    }
+}
+
+/// The TTL: outer nothing for a wrong one, inner nothing for none.
+fn read_ttl(document: &Document<'_>, reader: &TableReader<'_>) -> Option<Option<u32>> {
+    if reader.value("ttl").is_none() {
+        return Some(None);
+    }
+    let ttl = reader.parsed("ttl", "a duration", parse_duration)?;
+    match ttl_seconds(ttl.value) {
+        Some(seconds) => Some(Some(seconds)),
+        None => {
+            document.error(
+                ttl.span,
+                "a TTL is a whole number of seconds up to 2147483647",
+                "ttl = \"10s\"",
+            );
+            None
+        }
+    }
+}
+
+/// A TTL in seconds; nothing when it is not whole or too large.
+pub fn ttl_seconds(ttl: Duration) -> Option<u32> {
+    (ttl.subsec_nanos() == 0 && ttl.as_secs() <= TTL_MAX).then_some(ttl.as_secs() as u32)
+}
+
+fn read_clients(document: &Document<'_>, reader: &TableReader<'_>) -> Option<Vec<IpNet>> {
+    let Some(texts) = reader.texts("clients") else {
+        return reader.value("clients").is_none().then(Vec::new);
+    };
+    if texts.is_empty()
+        && let Some(value) = reader.value("clients")
+    {
+        document.error(
+            value.span(),
+            "`clients` is empty: nobody would see the record",
+            "clients = [\"10.1.0.0/16\"], or leave it out",
+        );
+        return None;
+    }
+    texts
+        .iter()
+        .map(|text| read_prefix(document, "clients", text))
+        .collect()
+}
+
+/// Reads a network prefix or a single address; notes what is neither.
+pub fn read_prefix(document: &Document<'_>, key: &str, text: &Placed<&str>) -> Option<IpNet> {
+    let prefix = text
+        .value
+        .parse::<IpNet>()
+        .ok()
+        .or_else(|| text.value.parse::<std::net::IpAddr>().ok().map(IpNet::from));
+    match prefix {
+        Some(prefix) if prefix.trunc() == prefix => Some(prefix),
+        Some(prefix) => {
+            let message = format!("\"{}\" in `{key}` has bits set beyond its prefix", text.value);
+            document.error(
+                text.span.clone(),
+                message,
+                format!("did you mean \"{}\"?", prefix.trunc()),
+            );
+            None
+        }
+        None => {
+            let message = format!("\"{}\" in `{key}` is no network prefix", text.value.escape_debug());
+            document.error(text.span.clone(), message, "10.1.0.0/16, fd00::/8, or one address");
+            None
+        }
+    }
+}
+
+fn read_data(document: &Document<'_>, rtype: Rtype, text: &Placed<&str>) -> Option<Vec<u8>> {
+    match rdata::parse(rtype, text.value) {
+        Ok(data) => Some(data),
+        Err(error) => {
+            document.error(
+                text.span.clone(),
+                format!("`data` is no {rtype} record: {error}"),
+                error.hint(),
+            );
+            None
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! The records table: files in, a compiled [`Table`] out.
+//!
+//! [`file`] reads the TOML format that people and `pldns generate` write. [`compile`] checks records against each other
+//! and lays them out. [`table`] is what a query sees: one probe for an exact name, a walk up the labels for label ends,
+//! wildcards (RFC 4592) and empty non-terminals, and answers whose bytes are ready to be copied.
+//!
+//! Nothing here knows clients' sockets, upstreams or Azure.
+
+#![deny(clippy::indexing_slicing)]
+
+mod compile;
+mod entry;
+pub mod file;
+pub mod rdata;
+mod table;
+mod view;
+mod zone;
+
+pub use compile::{TableSettings, compile};
+pub use entry::{Rrset, push_record};
+pub use file::{RecordSpec, read_records};
+pub use table::{Lookup, Match, Pointers, Soa, Table, TableStats};
+pub use view::Views;
+pub use zone::{Missing, Zone};

@@ -1,0 +1,698 @@
+//! The compiled table: what a query looks a name up in.
+//!
+//! An open-addressing index of hashes leads to entries that lie one behind the other in one run of memory (`entry.rs`).
+//! Every ancestor of an owner name is an entry too, so that the closest encloser (RFC 4592 §3.3.1) is the first name
+//! found on the way up. The order of a lookup:
+//!
+//! 1. the exact name; where it is an empty non-terminal, no wildcard stands for it;
+//! 2. the reverse name of an address in the table;
+//! 3. at the closest encloser: label ends, if it is the parent; then the wildcard;
+//! 4. what the zone says of missing names.
+
+use std::hash::{BuildHasher, Hasher};
+use std::net::IpAddr;
+
+use super::entry::{APEX, Entry, LIMITED, Rrset, WILDCARD_BELOW};
+use super::view::{ViewId, Views};
+use super::zone::{Missing, SOA_MAILBOX, soa_tail};
+use crate::wire::name::{self, LABEL_MAX, NAME_MAX};
+use crate::wire::{Name, OwnedRecord, Rtype, Section};
+
+/// A slot of the index that holds nothing.
+pub(super) const EMPTY: u32 = u32::MAX;
+/// How many names of one address a PTR answer lists at most.
+const REVERSE_NAMES_MAX: usize = 64;
+
+/// The records table, ready to be asked. Immutable.
+pub struct Table {
+    pub(super) hasher: foldhash::fast::RandomState,
+    /// Power of two many; a lookup walks on from its place until it finds the name or an empty slot.
+    pub(super) slots: Box<[Slot]>,
+    pub(super) arena: Box<[u8]>,
+    pub(super) zones: Box<[ZoneEntry]>,
+    pub(super) views: Views,
+    pub(super) reverse: Box<[ReverseEntry]>,
+    /// TTL of negative answers outside a zone with an SOA of its own, seconds.
+    pub(super) negative_ttl: u32,
+    pub(super) stats: TableStats,
+}
+
+/// How much is in a table.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TableStats {
+    /// Records, counting each piece of data.
+    pub records: usize,
+    /// Names that have records.
+    pub names: usize,
+    /// Addresses that have reverse names.
+    pub addresses: usize,
+}
+
+/// A place of the index.
+#[derive(Clone, Copy)]
+pub(super) struct Slot {
+    /// The upper half of the name's hash.
+    pub(super) tag: u32,
+    /// Where the entry begins, or [`EMPTY`].
+    pub(super) entry: u32,
+}
+
+/// A zone of the settings with the SOA of its negative answers.
+pub(super) struct ZoneEntry {
+    pub(super) apex: Name,
+    pub(super) missing: Missing,
+    /// TTL and data of the SOA record that the table has at the apex.
+    pub(super) soa: Option<(u32, Box<[u8]>)>,
+}
+
+/// An address and a name that has it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct ReverseEntry {
+    pub(super) address: u128,
+    /// Wildcards and label ends come behind plain names.
+    pub(super) is_pattern: bool,
+    pub(super) order: u32,
+    pub(super) entry: u32,
+    pub(super) ttl: u32,
+    pub(super) view: ViewId,
+}
+
+/// By which record a name was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Match {
+    /// The name itself.
+    Record,
+    /// A wildcard (RFC 4592).
+    Wildcard,
+    /// A label end.
+    LabelEnd,
+    /// An address of the table, asked by its reverse name.
+    Reverse,
+}
+
+/// What the table says of a name and type.
+pub enum Lookup<'t> {
+    /// Records of the type asked.
+    Answer(Rrset<'t>, Match),
+    /// An alias, and another type was asked.
+    Alias(Rrset<'t>, Match),
+    /// Names of an address.
+    Pointers(Pointers<'t>),
+    /// The name exists and every type of it was asked (RFC 8482).
+    Any(Match),
+    /// The SOA of a zone without one of its own was asked at its apex.
+    ApexSoa(Soa<'t>),
+    /// The name exists, without records of this type.
+    NoData(Soa<'t>, Match),
+    /// The name does not exist, says its zone.
+    NxDomain(Soa<'t>),
+    /// The table does not have it: it is asked upstream.
+    Missing,
+}
+
+impl Table {
+    /// What the table says to `client` of `qname` (lower case wire form) and `qtype`.
+    pub fn lookup(&self, qname: &[u8], qtype: Rtype, client: IpAddr) -> Lookup<'_> {
+        if let Some(entry) = self.find_visible(qname, client) {
+            if !entry.is_empty_non_terminal()
+                && let Some(found) = self.at_entry(&entry, qtype, client, Match::Record, qname.len())
+            {
+                return found;
+            }
+            return self.at_empty_name(&entry, qname, qtype, client);
+        }
+        if let Some(pointers) = self.reverse_names(qname, client) {
+            return match qtype {
+                Rtype::PTR => Lookup::Pointers(pointers),
+                Rtype::ANY => Lookup::Any(Match::Reverse),
+                _ => Lookup::NoData(self.soa_of(None, qname.len()), Match::Reverse),
+            };
+        }
+        self.below_encloser(qname, qtype, client)
+    }
+
+    /// TTL of records that state none and of negative answers, seconds.
+    pub fn ttl(&self) -> u32 {
+        self.negative_ttl
+    }
+
+    /// Who sees what.
+    pub fn views(&self) -> &Views {
+        &self.views
+    }
+
+    /// How much is in it.
+    pub fn stats(&self) -> TableStats {
+        self.stats
+    }
+
+    /// Octets of memory that it takes.
+    pub fn memory(&self) -> usize {
+        size_of_val(&*self.slots) + self.arena.len() + size_of_val(&*self.reverse)
+    }
+
+    /// Every owner name with its RRsets, in the order of the files.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], Rrset<'_>)> {
+        let mut offsets: Vec<u32> = self
+            .slots
+            .iter()
+            .map(|slot| slot.entry)
+            .filter(|&entry| entry != EMPTY)
+            .collect();
+        offsets.sort_unstable();
+        offsets
+            .into_iter()
+            .filter_map(|offset| self.entry_at(offset))
+            .flat_map(|entry| entry.rrsets().map(move |rrset| (entry.name(), rrset)))
+    }
+
+    #[inline]
+    fn find(&self, lower_name: &[u8]) -> Option<Entry<'_>> {
+        let hash = hash_name(&self.hasher, lower_name);
+        let mask = self.slots.len() - 1;
+        let mut place = hash as usize & mask;
+        loop {
+            let slot = self.slots.get(place)?;
+            if slot.entry == EMPTY {
+                return None;
+            }
+            if slot.tag == (hash >> 32) as u32
+                && let Some(entry) = self.entry_at(slot.entry)
+                && entry.name() == lower_name
+            {
+                return Some(entry);
+            }
+            place = (place + 1) & mask;
+        }
+    }
+
+    #[inline]
+    fn entry_at(&self, offset: u32) -> Option<Entry<'_>> {
+        Entry::read(self.arena.get(offset as usize..)?)
+    }
+
+    #[inline]
+    fn find_visible(&self, lower_name: &[u8], client: IpAddr) -> Option<Entry<'_>> {
+        let entry = self.find(lower_name)?;
+        if !entry.has(LIMITED) || entry.views().any(|view| self.views.fit(view, client).is_some()) {
+            return Some(entry);
+        }
+        None
+    }
+
+    /// What the records at `entry` say; nothing when the client sees none of them. `owner_len` is the length of the SOA
+    /// owner's name outside zones.
+    #[inline]
+    fn at_entry<'t>(
+        &'t self,
+        entry: &Entry<'t>,
+        qtype: Rtype,
+        client: IpAddr,
+        how: Match,
+        owner_len: usize,
+    ) -> Option<Lookup<'t>> {
+        let mut best: Option<(u16, Rrset<'_>)> = None;
+        let mut seen = false;
+        for rrset in entry.rrsets() {
+            let Some(fit) = self.views.fit(rrset.view, client) else {
+                continue;
+            };
+            seen = true;
+            let wanted = rrset.rtype == qtype || rrset.rtype == Rtype::CNAME;
+            if wanted && qtype != Rtype::ANY && best.is_none_or(|(best_fit, _)| fit > best_fit) {
+                best = Some((fit, rrset));
+            }
+        }
+        if !seen {
+            return None;
+        }
+        Some(match best {
+            Some((_, rrset)) if rrset.rtype == qtype => Lookup::Answer(rrset, how),
+            Some((_, rrset)) => Lookup::Alias(rrset, how),
+            None if qtype == Rtype::ANY => Lookup::Any(how),
+            None if qtype == Rtype::SOA && entry.has(APEX) && how == Match::Record => {
+                Lookup::ApexSoa(self.soa_of(entry.zone(), owner_len))
+            }
+            None => Lookup::NoData(self.soa_of(entry.zone(), owner_len), how),
+        })
+    }
+
+    /// An empty non-terminal, or an apex without records.
+    fn at_empty_name(&self, entry: &Entry<'_>, qname: &[u8], qtype: Rtype, client: IpAddr) -> Lookup<'_> {
+        if let Some(pointers) = self.reverse_names(qname, client)
+            && qtype == Rtype::PTR
+        {
+            return Lookup::Pointers(pointers);
+        }
+        match self.missing_in(entry) {
+            Missing::Forward => Lookup::Missing,
+            Missing::NxDomain if qtype == Rtype::SOA && entry.has(APEX) => {
+                Lookup::ApexSoa(self.soa_of(entry.zone(), qname.len()))
+            }
+            Missing::NxDomain => Lookup::NoData(self.soa_of(entry.zone(), qname.len()), Match::Record),
+        }
+    }
+
+    /// Label end, wildcard, or nothing at the closest encloser of a name that does not exist.
+    fn below_encloser(&self, qname: &[u8], qtype: Rtype, client: IpAddr) -> Lookup<'_> {
+        let mut encloser_name = qname;
+        let encloser = loop {
+            let Some(up) = name::parent(encloser_name) else {
+                return Lookup::Missing;
+            };
+            encloser_name = up;
+            if let Some(entry) = self.find_visible(encloser_name, client) {
+                break entry;
+            }
+        };
+        let mut key = [0u8; NAME_MAX];
+        if name::parent(qname) == Some(encloser_name)
+            && let Some(label) = name::labels(qname).next()
+        {
+            for &end_len in encloser.label_ends() {
+                let Some(end) = label
+                    .len()
+                    .checked_sub(end_len as usize)
+                    .and_then(|start| label.get(start..))
+                else {
+                    continue;
+                };
+                if let Some(entry) = pattern_name(&mut key, end, encloser_name).and_then(|name| self.find(name))
+                    && let Some(found) = self.at_entry(&entry, qtype, client, Match::LabelEnd, encloser_name.len())
+                {
+                    return found;
+                }
+            }
+        }
+        if encloser.has(WILDCARD_BELOW)
+            && let Some(entry) = pattern_name(&mut key, &[], encloser_name).and_then(|name| self.find(name))
+            && let Some(found) = self.at_entry(&entry, qtype, client, Match::Wildcard, encloser_name.len())
+        {
+            return found;
+        }
+        match self.missing_in(&encloser) {
+            Missing::Forward => Lookup::Missing,
+            Missing::NxDomain => Lookup::NxDomain(self.soa_of(encloser.zone(), encloser_name.len())),
+        }
+    }
+
+    fn missing_in(&self, entry: &Entry<'_>) -> Missing {
+        entry
+            .zone()
+            .and_then(|zone| self.zones.get(zone))
+            .map_or(Missing::Forward, |zone| zone.missing)
+    }
+
+    fn soa_of(&self, zone: Option<usize>, owner_len: usize) -> Soa<'_> {
+        let zone = zone.and_then(|zone| self.zones.get(zone));
+        Soa {
+            owner_len: zone.map_or(owner_len, |zone| zone.apex.as_wire().len()),
+            own: zone
+                .and_then(|zone| zone.soa.as_ref())
+                .map(|(ttl, data)| (*ttl, &**data)),
+            negative_ttl: self.negative_ttl,
+        }
+    }
+
+    fn reverse_names(&self, qname: &[u8], client: IpAddr) -> Option<Pointers<'_>> {
+        if self.reverse.is_empty() {
+            return None;
+        }
+        let address = address_of_reverse_name(qname)?;
+        let start = self.reverse.partition_point(|entry| entry.address < address);
+        let run = self.reverse.get(start..)?;
+        let run = run.get(..run.partition_point(|entry| entry.address == address))?;
+        let visible = |entry: &&ReverseEntry| self.views.fit(entry.view, client).is_some();
+        let plain_only = run.iter().find(visible).map(|first| !first.is_pattern)?;
+        Some(Pointers {
+            table: self,
+            run,
+            client,
+            plain_only,
+        })
+    }
+}
+
+/// The hash of a name in lower case wire form.
+#[inline]
+pub(super) fn hash_name(hasher: &foldhash::fast::RandomState, lower_name: &[u8]) -> u64 {
+    let mut hash = hasher.build_hasher();
+    hash.write(lower_name);
+    hash.finish()
+}
+
+/// Writes the owner name of a label end (a wildcard where `end` is empty) below `parent` into `key`.
+fn pattern_name<'k>(key: &'k mut [u8; NAME_MAX], end: &[u8], parent: &[u8]) -> Option<&'k [u8]> {
+    if end.len() + 1 > LABEL_MAX {
+        return None;
+    }
+    let len = end.len() + 2 + parent.len();
+    let place = key.get_mut(..len)?;
+    let (head, tail) = place.split_at_mut_checked(2)?;
+    head.copy_from_slice(&[end.len() as u8 + 1, b'*']);
+    let (end_place, parent_place) = tail.split_at_mut_checked(end.len())?;
+    end_place.copy_from_slice(end);
+    parent_place.copy_from_slice(parent);
+    Some(place)
+}
+
+/// The names of an address that a client sees.
+pub struct Pointers<'t> {
+    table: &'t Table,
+    run: &'t [ReverseEntry],
+    client: IpAddr,
+    plain_only: bool,
+}
+
+impl<'t> Pointers<'t> {
+    /// TTL in seconds and name (lower case wire form) of each PTR record: plain names, or patterns where there are only
+    /// such; at most 64.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, &'t [u8])> {
+        let shown = |entry: &&ReverseEntry| {
+            !(self.plain_only && entry.is_pattern) && self.table.views.fit(entry.view, self.client).is_some()
+        };
+        let named = |entry: &ReverseEntry| self.table.entry_at(entry.entry).map(|found| (entry.ttl, found.name()));
+        self.run.iter().filter(shown).filter_map(named).take(REVERSE_NAMES_MAX)
+    }
+}
+
+/// The SOA of a negative answer (RFC 2308 §3).
+#[derive(Clone, Copy)]
+pub struct Soa<'t> {
+    /// Octets of the owner's wire form, which is an end of the name asked.
+    owner_len: usize,
+    /// TTL and data of the SOA that the table has at the zone's apex.
+    own: Option<(u32, &'t [u8])>,
+    negative_ttl: u32,
+}
+
+impl Soa<'static> {
+    /// A synthesised one: its owner is the last `owner_len` octets of the name asked.
+    pub fn new(owner_len: usize, negative_ttl: u32) -> Self {
+        Self {
+            owner_len,
+            own: None,
+            negative_ttl,
+        }
+    }
+}
+
+impl Soa<'_> {
+    /// Its TTL, seconds: the smaller of TTL and minimum (RFC 2308 §5) in negative answers.
+    fn negative_ttl(&self) -> u32 {
+        let minimum = self
+            .own
+            .and_then(|(_, data)| data.last_chunk::<4>())
+            .map(|minimum| u32::from_be_bytes(*minimum));
+        match (self.own, minimum) {
+            (Some((ttl, _)), Some(minimum)) => ttl.min(minimum),
+            _ => self.negative_ttl,
+        }
+    }
+
+    /// Appends the record to a reply whose question's name is `qname_len` octets long.
+    pub fn push(&self, out: &mut Vec<u8>, qname_len: usize) {
+        let owner_at = 0xc000 | (crate::wire::header::HEADER_LEN + qname_len.saturating_sub(self.owner_len)) as u16;
+        let [o0, o1] = owner_at.to_be_bytes();
+        out.extend_from_slice(&[o0, o1, 0, 6, 0, 1]);
+        out.extend_from_slice(&self.negative_ttl().to_be_bytes());
+        match self.own {
+            Some((_, data)) => {
+                out.extend_from_slice(&(data.len() as u16).to_be_bytes());
+                out.extend_from_slice(data);
+            }
+            None => {
+                let len = 2 + SOA_MAILBOX.len() + 2 + 20;
+                out.extend_from_slice(&[0, len as u8, o0, o1]);
+                out.extend_from_slice(SOA_MAILBOX);
+                out.extend_from_slice(&[o0, o1]);
+                out.extend_from_slice(&soa_tail(self.negative_ttl));
+            }
+        }
+    }
+
+    /// The record by itself, below the effective qname `qname`.
+    pub fn to_record(&self, qname: &Name, section: Section) -> Option<OwnedRecord> {
+        let wire = qname.as_wire();
+        let owner = Name::from_wire(wire.get(wire.len().checked_sub(self.owner_len)?..)?)?;
+        let data = match self.own {
+            Some((_, data)) => data.to_vec(),
+            None => [
+                owner.as_wire(),
+                SOA_MAILBOX,
+                owner.as_wire(),
+                &soa_tail(self.negative_ttl),
+            ]
+            .concat(),
+        };
+        Some(OwnedRecord {
+            section,
+            owner,
+            rtype: Rtype::SOA,
+            class: 1,
+            ttl: self.negative_ttl(),
+            data,
+        })
+    }
+}
+
+/// The address as one number, IPv4 addresses mapped (RFC 4291 §2.5.5.2).
+pub(super) fn address_number(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),
+        IpAddr::V6(v6) => v6.to_bits(),
+    }
+}
+
+/// The address that a name below in-addr.arpa or ip6.arpa stands for, when it is a whole one (RFC 1035 §3.5, RFC 3596).
+fn address_of_reverse_name(lower_name: &[u8]) -> Option<u128> {
+    const IN_ADDR_ARPA: &[u8] = b"\x07in-addr\x04arpa\0";
+    const IP6_ARPA: &[u8] = b"\x03ip6\x04arpa\0";
+    if let Some(front) = lower_name.strip_suffix(IN_ADDR_ARPA) {
+        let mut octets = [0u8; 4];
+        let mut labels = labels_of(front);
+        for place in octets.iter_mut().rev() {
+            let label = std::str::from_utf8(labels.next()?).ok()?;
+            let plain = label == "0" || !label.starts_with(['0', '+']);
+            *place = label.parse().ok().filter(|_| plain)?;
+        }
+        return labels.next().is_none().then(|| address_number(IpAddr::from(octets)));
+    }
+    let front = lower_name.strip_suffix(IP6_ARPA)?;
+    if front.len() != 64 {
+        return None;
+    }
+    let mut address = 0u128;
+    for (i, &[len, digit]) in front.as_chunks::<2>().0.iter().enumerate() {
+        let nibble = (digit as char).to_digit(16).filter(|_| len == 1)?;
+        address |= u128::from(nibble) << (4 * i);
+    }
+    Some(address)
+}
+
+/// The labels at the front of a name whose end was cut off.
+fn labels_of(front: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = front;
+    std::iter::from_fn(move || {
+        let (&len, after) = rest.split_first()?;
+        let (label, after) = after.split_at_checked(len as usize)?;
+        rest = after;
+        Some(label)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::document::{Problems, SourceText};
+    use crate::records::{TableSettings, Zone, compile, read_records};
+
+    fn table_of(text: &str, zones: &[(&str, Missing)]) -> (Table, Problems) {
+        let source = SourceText::new("records.toml", text);
+        let mut problems = Problems::default();
+        let specs = read_records(&source, 0, &mut problems);
+        let zones: Vec<_> = zones
+            .iter()
+            .map(|&(apex, missing)| Zone {
+                apex: Name::parse(apex).unwrap(),
+                missing,
+            })
+            .collect();
+        let table = compile(&specs, &zones, TableSettings { ttl: 10 }, &[source], &mut problems);
+        (table, problems)
+    }
+
+    fn record(name: &str, rtype: &str, data: &str) -> String {
+        format!("[[record]]\nname = {name:?}\ntype = {rtype:?}\ndata = {data:?}\n")
+    }
+
+    /// What the table says, in a word.
+    fn ask(table: &Table, name: &str, qtype: Rtype, client: &str) -> String {
+        let name = Name::parse(name).unwrap().to_lowercase();
+        let show_soa = |soa: Soa<'_>| soa.to_record(&name, Section::Authority).unwrap().owner.to_string();
+        match table.lookup(name.as_wire(), qtype, client.parse().unwrap()) {
+            Lookup::Answer(rrset, how) => format!(
+                "{how:?} {:?}",
+                rrset.iter().map(|(_, data)| data.to_vec()).collect::<Vec<_>>()
+            ),
+            Lookup::Alias(..) => "alias".to_owned(),
+            Lookup::Pointers(pointers) => pointers
+                .iter()
+                .map(|(_, name)| name::Presented(name).to_string())
+                .collect::<Vec<_>>()
+                .join(" "),
+            Lookup::Any(_) => "any".to_owned(),
+            Lookup::ApexSoa(soa) => format!("soa {}", show_soa(soa)),
+            Lookup::NoData(soa, _) => format!("nodata {}", show_soa(soa)),
+            Lookup::NxDomain(soa) => format!("nxdomain {}", show_soa(soa)),
+            Lookup::Missing => "missing".to_owned(),
+        }
+    }
+
+    const ANYONE: &str = "10.9.9.9";
+
+    #[test]
+    fn exact_label_end_wildcard_in_this_order() {
+        let text = [
+            record("exact-x.n.example", "A", "10.0.0.1"),
+            record("*-x.n.example", "A", "10.0.0.2"),
+            record("*-y-x.n.example", "A", "10.0.0.3"),
+            record("*.n.example", "A", "10.0.0.4"),
+        ];
+        let (table, problems) = table_of(&text.concat(), &[]);
+        assert!(problems.iter().next().is_none(), "{problems}");
+        for (name, expected) in [
+            ("exact-x.n.example", "Record [[10, 0, 0, 1]]"),
+            ("EXACT-X.n.example", "Record [[10, 0, 0, 1]]"),
+            ("ws-x.n.example", "LabelEnd [[10, 0, 0, 2]]"),
+            ("-x.n.example", "LabelEnd [[10, 0, 0, 2]]"),
+            ("ws-y-x.n.example", "LabelEnd [[10, 0, 0, 3]]"),
+            ("other.n.example", "Wildcard [[10, 0, 0, 4]]"),
+            ("a.ws-x.n.example", "Wildcard [[10, 0, 0, 4]]"),
+            ("a.exact-x.n.example", "missing"), // the closest encloser is the exact name
+            ("n.example", "missing"),
+            ("example", "missing"),
+            (".", "missing"),
+            ("else.where", "missing"),
+        ] {
+            assert_eq!(ask(&table, name, Rtype::A, ANYONE), expected, "{name}");
+        }
+        assert_eq!(
+            ask(&table, "exact-x.n.example", Rtype::AAAA, ANYONE),
+            "nodata exact-x.n.example"
+        );
+        assert_eq!(ask(&table, "other.n.example", Rtype::AAAA, ANYONE), "nodata n.example");
+        assert_eq!(ask(&table, "ws-x.n.example", Rtype::TXT, ANYONE), "nodata n.example");
+        assert_eq!(ask(&table, "ws-x.n.example", Rtype::ANY, ANYONE), "any");
+    }
+
+    #[test]
+    fn zones_say_what_missing_names_mean() {
+        let text = [
+            record("a.b.z.example", "A", "10.0.0.1"),
+            record("*.z.example", "A", "10.0.0.2"),
+        ]
+        .concat();
+        let (table, _) = table_of(
+            &text,
+            &[("z.example", Missing::NxDomain), ("f.z.example", Missing::Forward)],
+        );
+        for (name, qtype, expected) in [
+            ("b.z.example", Rtype::A, "nodata z.example"), // an empty non-terminal stops the wildcard
+            ("c.b.z.example", Rtype::A, "nxdomain z.example"),
+            ("z.example", Rtype::A, "nodata z.example"),
+            ("z.example", Rtype::SOA, "soa z.example"),
+            ("any.z.example", Rtype::A, "Wildcard [[10, 0, 0, 2]]"),
+            ("x.f.z.example", Rtype::A, "missing"),
+            ("f.z.example", Rtype::SOA, "missing"),
+        ] {
+            assert_eq!(ask(&table, name, qtype, ANYONE), expected, "{name} {qtype}");
+        }
+    }
+
+    #[test]
+    fn addresses_have_names() {
+        let text = [
+            record("a.example", "A", "10.1.0.5"),
+            record("b.example", "A", "10.1.0.5"),
+            record("*.c.example", "A", "10.1.0.5"),
+            record("*.c.example", "AAAA", "fd00::1"),
+        ];
+        let (table, _) = table_of(&text.concat(), &[]);
+        assert_eq!(
+            ask(&table, "5.0.1.10.in-addr.arpa", Rtype::PTR, ANYONE),
+            "a.example b.example"
+        );
+        assert_eq!(
+            ask(&table, "5.0.1.10.IN-ADDR.arpa", Rtype::A, ANYONE),
+            "nodata 5.0.1.10.in-addr.arpa"
+        );
+        let v6 = "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.d.f.ip6.arpa";
+        assert_eq!(ask(&table, v6, Rtype::PTR, ANYONE), "*.c.example");
+        for name in [
+            "6.0.1.10.in-addr.arpa",
+            "05.0.1.10.in-addr.arpa",
+            "0.1.10.in-addr.arpa",
+            "1.5.0.1.10.in-addr.arpa",
+        ] {
+            assert_eq!(ask(&table, name, Rtype::PTR, ANYONE), "missing", "{name}");
+        }
+    }
+
+    #[test]
+    fn views_hide_what_is_not_meant_for_a_client() {
+        let text = "
+            [[record]]\nname = 'w.z.example'\ntype = 'A'\ndata = '10.1.0.5'\nclients = '10.1.0.0/16'
+            [[record]]\nname = 'w.z.example'\ntype = 'A'\ndata = '10.2.0.5'\nclients = ['10.0.0.0/8']
+            [[record]]\nname = 'x.w.z.example'\ntype = 'A'\ndata = '10.3.0.5'\nclients = '10.3.0.0/16'
+            [[record]]\nname = '*.z.example'\ntype = 'A'\ndata = '10.9.0.5'";
+        let (table, problems) = table_of(text, &[]);
+        assert!(problems.iter().next().is_none(), "{problems}");
+        assert_eq!(
+            ask(&table, "w.z.example", Rtype::A, "10.1.1.1"),
+            "Record [[10, 1, 0, 5]]"
+        );
+        assert_eq!(
+            ask(&table, "w.z.example", Rtype::A, "10.2.1.1"),
+            "Record [[10, 2, 0, 5]]"
+        );
+        assert_eq!(
+            ask(&table, "w.z.example", Rtype::A, "192.168.0.1"),
+            "Wildcard [[10, 9, 0, 5]]"
+        );
+        assert_eq!(
+            ask(&table, "x.w.z.example", Rtype::A, "192.168.0.1"),
+            "Wildcard [[10, 9, 0, 5]]"
+        );
+        assert_eq!(ask(&table, "x.w.z.example", Rtype::A, "10.1.0.1"), "missing");
+        assert_eq!(
+            ask(&table, "5.0.2.10.in-addr.arpa", Rtype::PTR, "192.168.0.1"),
+            "missing"
+        );
+        assert_eq!(
+            ask(&table, "5.0.2.10.in-addr.arpa", Rtype::PTR, "10.2.0.1"),
+            "w.z.example"
+        );
+    }
+
+    #[test]
+    fn conflicts_name_both_places() {
+        let text = [
+            record("a.example", "A", "10.0.0.1"),
+            record("a.example", "A", "10.0.0.1"),
+            record("A.example", "A", "10.0.0.2"),
+            record("a.example", "CNAME", "b.example"),
+        ];
+        let (_, problems) = table_of(&text.concat(), &[]);
+        let shown = problems.to_string();
+        assert!(
+            shown.contains("records.toml:9:1: error: A.example A has other data at records.toml:1:1"),
+            "{shown}"
+        );
+        assert!(
+            shown.contains("records.toml:13:1: error: a.example has a CNAME and other records"),
+            "{shown}"
+        );
+        assert_eq!(problems.iter().count(), 2, "{shown}");
+    }
+}

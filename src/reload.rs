@@ -1,0 +1,206 @@
+//! Files into the next state: settings, records, rules. The one place where the pieces meet.
+//!
+//! Everything is read and checked before anything is used; with an error anywhere, what serves goes on serving.
+
+#![expect(clippy::disallowed_methods, reason = "settings and records are files")]
+#![expect(
+    clippy::disallowed_types,
+    reason = "whether an address is this machine's is asked of a socket"
+)]
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::cache::TtlLimits;
+use crate::config::{Facts, MAX_NEGATIVE_TTL_PRIVATE, Settings, read_settings};
+use crate::document::{Diagnostic, Problems, Severity, SourceText};
+use crate::engine::{AccessList, Snapshot};
+use crate::forward::{ForwardRule, Rules, UpstreamSets};
+use crate::records::file::ttl_seconds;
+use crate::records::{RecordSpec, Table, TableSettings, compile, read_records};
+use crate::wire::Name;
+
+/// What was read.
+pub struct Loaded {
+    /// The settings; not to be used when there are errors among the problems.
+    pub settings: Settings,
+    /// The records, compiled.
+    pub table: Table,
+    /// The files that records came from.
+    pub record_files: Vec<SourceText>,
+    /// All that is wrong or risky.
+    pub problems: Problems,
+}
+
+/// Reads the settings file and every records file that it names.
+pub fn load(path: &Path) -> Loaded {
+    let mut problems = Problems::default();
+    let settings = match read_text(path) {
+        Ok(source) => {
+            let facts = Facts {
+                public_zones: &["blob.core.windows.net"],
+                is_local: &is_local,
+            };
+            let settings = read_settings(&source, &facts, &mut problems);
+            note_unmatched(&settings, path, Some(&source), &mut problems);
+            settings
+        }
+        Err(problem) => {
+            problems.push(problem);
+            Settings::default()
+        }
+    };
+    let (record_files, specs) = read_record_files(&settings, path, &mut problems);
+    let table = compile(
+        &specs,
+        &settings.zones,
+        TableSettings {
+            ttl: settings.records.ttl,
+        },
+        &record_files,
+        &mut problems,
+    );
+    Loaded {
+        settings,
+        table,
+        record_files,
+        problems,
+    }
+}
+
+impl Loaded {
+    /// The state that queries are answered from.
+    pub fn into_snapshot(self, sets: &mut UpstreamSets, generation: u64) -> Snapshot {
+        let settings = self.settings;
+        let mut default = None;
+        let mut rules = Vec::new();
+        for spec in &settings.forwards {
+            let upstream_set = sets.number(&spec.upstreams);
+            let rule = Arc::new(ForwardRule {
+                zone: spec.zone.clone(),
+                upstreams: spec.upstreams.clone().into(),
+                upstream_set,
+            });
+            if spec.zone == Name::root() {
+                default = Some(rule);
+            } else {
+                rules.push(rule);
+            }
+        }
+        let none = || {
+            Arc::new(ForwardRule {
+                zone: Name::root(),
+                upstreams: Box::default(),
+                upstream_set: u32::MAX,
+            })
+        };
+        let spoken_for: Vec<Name> = settings
+            .zones
+            .iter()
+            .map(|zone| zone.apex.clone())
+            .chain(settings.forwards.iter().map(|rule| rule.zone.clone()))
+            .collect();
+        let seconds = |duration| ttl_seconds(duration).unwrap_or(0);
+        Snapshot {
+            generation,
+            access: AccessList::new(&settings.allow),
+            table: self.table,
+            rules: Rules::new(rules, default.unwrap_or_else(none), &spoken_for),
+            ttl_limits: TtlLimits {
+                max: seconds(settings.cache.max_ttl),
+                max_negative: seconds(settings.cache.max_negative_ttl),
+                max_negative_private: seconds(settings.cache.max_negative_ttl.min(MAX_NEGATIVE_TTL_PRIVATE)),
+            },
+        }
+    }
+}
+
+/// The files that a glob of the settings matches, sorted.
+fn matches(glob: &str, settings_file: &Path) -> Result<Vec<PathBuf>, String> {
+    let directory = settings_file.parent().unwrap_or_else(|| Path::new("."));
+    // The directory's own name may hold characters that mean something in a glob.
+    let pattern = Path::new(&glob::Pattern::escape(&directory.to_string_lossy())).join(glob);
+    let paths = glob::glob(&pattern.to_string_lossy()).map_err(|error| error.msg.to_owned())?;
+    let mut files: Vec<PathBuf> = paths.filter_map(Result::ok).filter(|path| path.is_file()).collect();
+    files.sort();
+    Ok(files)
+}
+
+fn note_unmatched(settings: &Settings, path: &Path, source: Option<&SourceText>, problems: &mut Problems) {
+    let Some(source) = source.filter(|_| !settings.records.is_default) else {
+        return;
+    };
+    for (glob, span) in &settings.records.files {
+        match matches(glob, path) {
+            Err(message) => {
+                let message = format!("\"{}\" is no file pattern: {message}", glob.escape_debug());
+                problems.push(Diagnostic::at(
+                    Severity::Error,
+                    source,
+                    span.clone(),
+                    message,
+                    "files = [\"records/*.toml\"]",
+                ));
+            }
+            Ok(files) if files.is_empty() => {
+                let is_plain = !glob.contains(['*', '?', '[']);
+                let severity = if is_plain { Severity::Error } else { Severity::Warning };
+                let message = format!("no file matches \"{}\"", glob.escape_debug());
+                let hint = "patterns are relative to the directory of this file";
+                problems.push(Diagnostic::at(severity, source, span.clone(), message, hint));
+            }
+            Ok(_) => {}
+        }
+    }
+}
+
+fn read_record_files(settings: &Settings, path: &Path, problems: &mut Problems) -> (Vec<SourceText>, Vec<RecordSpec>) {
+    let globs = settings.records.files.iter();
+    let mut files: Vec<PathBuf> = globs
+        .filter_map(|(glob, _)| matches(glob, path).ok())
+        .flatten()
+        .collect();
+    let mut seen = std::collections::HashSet::new();
+    files.retain(|file| seen.insert(file.clone()));
+    let mut sources = Vec::with_capacity(files.len());
+    let mut specs = Vec::new();
+    for file in files {
+        match read_text(&file) {
+            Ok(source) => {
+                specs.append(&mut read_records(&source, sources.len() as u32, problems));
+                sources.push(source);
+            }
+            Err(problem) => problems.push(problem),
+        }
+    }
+    (sources, specs)
+}
+
+fn read_text(path: &Path) -> Result<SourceText, Diagnostic> {
+    let name = path.display().to_string();
+    let fail = |message: String, hint: &str| Diagnostic::of_file(Severity::Error, name.clone(), message, hint);
+    let bytes = std::fs::read(path).map_err(|error| {
+        fail(
+            format!("cannot be read: {error}"),
+            "does it exist, and may this user read it?",
+        )
+    })?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        let line = error
+            .as_bytes()
+            .iter()
+            .take(at)
+            .filter(|&&octet| octet == b'\n')
+            .count()
+            + 1;
+        fail(format!("line {line} is not UTF-8"), "save the file as UTF-8")
+    })?;
+    Ok(SourceText::new(name, text))
+}
+
+/// Whether an address is one of this machine's: only then can a socket be bound to it.
+fn is_local(address: IpAddr) -> bool {
+    std::net::UdpSocket::bind((address, 0)).is_ok()
+}

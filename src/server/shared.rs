@@ -1,0 +1,132 @@
+//! What all workers share, and what waits for an upstream.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, watch};
+
+use super::connections::Connections;
+use super::counters::Outcome;
+use crate::engine::{Chain, Client, Engine, Reason, Snapshot};
+use crate::forward::Forwarding;
+use crate::sys::{LocalAddress, send_datagram};
+
+/// How long an answer is of use to a client: Azure asks forwarders for more than 4 s of patience, glibc gives up after 5.
+pub(super) const PATIENCE: Duration = Duration::from_millis(4500);
+
+/// The state that all workers share.
+pub struct Shared {
+    /// The engine with its cache.
+    pub engine: Engine,
+    /// What a query may read, swapped whole by a reload.
+    pub snapshot: ArcSwap<Snapshot>,
+    /// What is asked upstream.
+    forwarding: Mutex<Forwarding<Waiter>>,
+    /// Stream connections.
+    pub connections: Arc<Connections>,
+    /// Wakes the one who watches the state machine's timers, when there is an earlier one than it knows.
+    pub(super) timers_changed: Notify,
+    /// When it will wake by itself, nanoseconds after `start`.
+    timer_armed: AtomicU64,
+    start: Instant,
+    /// Turns true when the server is to end.
+    pub(super) stopping: watch::Sender<bool>,
+}
+
+impl Shared {
+    /// The state at start; `seed` is from the operating system's source of randomness.
+    pub fn new(engine: Engine, snapshot: Snapshot, seed: [u8; 32]) -> Self {
+        Self {
+            engine,
+            snapshot: ArcSwap::from_pointee(snapshot),
+            forwarding: Mutex::new(Forwarding::new(seed)),
+            connections: Arc::default(),
+            timers_changed: Notify::new(),
+            timer_armed: AtomicU64::new(u64::MAX),
+            start: Instant::now(),
+            stopping: watch::Sender::new(false),
+        }
+    }
+
+    /// The forwarding state machine. Held for one call of it, never while anything is sent or written.
+    pub fn forwarding(&self) -> MutexGuard<'_, Forwarding<Waiter>> {
+        self.forwarding.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// To be called after a call of the state machine: sees to it that its next timer is watched.
+    pub(super) fn watch_timer(&self, next: Option<Instant>) {
+        let Some(next) = next else { return };
+        if self.nanoseconds(next) < self.timer_armed.load(Ordering::Relaxed) {
+            self.timers_changed.notify_one();
+        }
+    }
+
+    /// Says until when the watcher sleeps.
+    pub(super) fn arm_timer(&self, next: Option<Instant>) {
+        self.timer_armed
+            .store(next.map_or(u64::MAX, |next| self.nanoseconds(next)), Ordering::Relaxed);
+    }
+
+    /// Tells all workers to end.
+    pub fn stop(&self) {
+        self.stopping.send_replace(true);
+    }
+
+    fn nanoseconds(&self, at: Instant) -> u64 {
+        u64::try_from(at.saturating_duration_since(self.start).as_nanos()).unwrap_or(u64::MAX)
+    }
+}
+
+/// A client that waits for an upstream's answer.
+pub struct Waiter {
+    pub(super) query: Box<[u8]>,
+    pub(super) client: Client,
+    pub(super) chain: Option<Chain>,
+    pub(super) deadline: Instant,
+    pub(super) path: ReplyPath,
+}
+
+/// The way back to a client.
+pub(super) enum ReplyPath {
+    /// A datagram from the socket that the query came to.
+    Datagram {
+        socket: Arc<std::net::UdpSocket>,
+        peer: SocketAddr,
+        local: Option<LocalAddress>,
+    },
+    /// The connection that the query came by.
+    Stream {
+        replies: mpsc::UnboundedSender<StreamReply>,
+        permit: OwnedSemaphorePermit,
+    },
+}
+
+/// A reply on its way into a connection, with the place that its query took.
+pub(super) struct StreamReply {
+    pub(super) message: Vec<u8>,
+    /// Given back when the reply is written, so that a slow reader stops being read from.
+    pub(super) _permit: OwnedSemaphorePermit,
+}
+
+impl ReplyPath {
+    /// Sends a reply; `outcome` comes of it, unless it cannot be sent.
+    pub(super) fn deliver(self, message: &[u8], outcome: Outcome) -> Outcome {
+        if self.send(message) { outcome } else { Outcome::Not(Reason::Unsent) }
+    }
+
+    fn send(self, message: &[u8]) -> bool {
+        use std::os::fd::AsFd;
+        match self {
+            Self::Datagram { socket, peer, local } => send_datagram(socket.as_fd(), message, peer, local).is_ok(),
+            Self::Stream { replies, permit } => replies
+                .send(StreamReply {
+                    message: message.to_vec(),
+                    _permit: permit,
+                })
+                .is_ok(),
+        }
+    }
+}

@@ -1,0 +1,410 @@
+//! A worker: one thread, one runtime, everything that happens on its core.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tokio::task::LocalSet;
+
+use super::counters::{Counters, Outcome};
+use super::listen::{BindError, Listeners, bind};
+use super::shared::{PATIENCE, ReplyPath, Shared, Waiter};
+use super::{stream, udp};
+use crate::cache::{Answer, CacheKey};
+use crate::engine::{Action, Client, Forward, Reason};
+use crate::forward::{Ask, Failure, Heard, Outbox, Settled, Transmit, TryId, Via};
+use crate::upstream::{FreshSockets, Received, exchange};
+
+/// How many of its own tasks a worker runs before it looks at its sockets again.
+const EVENT_INTERVAL: u32 = 13;
+/// How long after the stop a worker waits for what is in flight: the patience of the last query, and a little.
+const DRAIN_MAX: Duration = PATIENCE.saturating_add(Duration::from_millis(500));
+
+/// All workers, running.
+pub struct Workers {
+    /// The addresses that are listened on, with their real ports.
+    pub addresses: Vec<SocketAddr>,
+    counters: Vec<Arc<Counters>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Workers {
+    /// Each worker's counters.
+    pub fn counters(&self) -> impl Iterator<Item = &Counters> {
+        self.counters.iter().map(|counters| &**counters)
+    }
+
+    /// The threads, to be waited for.
+    pub fn take_threads(&mut self) -> Threads {
+        Threads(std::mem::take(&mut self.threads))
+    }
+}
+
+/// The threads of all workers.
+pub struct Threads(Vec<JoinHandle<()>>);
+
+impl Threads {
+    /// Waits until all have ended. A worker that ended by a panic has said so itself.
+    pub fn join(&mut self) {
+        for thread in self.0.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Binds the addresses and starts `count` workers. `seed` gives each worker's source of randomness.
+///
+/// # Errors
+/// An address that cannot be listened on; or the system's refusal to start a thread.
+pub fn start(
+    shared: &Arc<Shared>,
+    addresses: &[SocketAddr],
+    count: usize,
+    seed: &mut dyn FnMut() -> [u8; 32],
+) -> Result<Workers, BindError> {
+    let (listeners, addresses) = bind(addresses, count)?;
+    let mut workers = Workers {
+        addresses,
+        counters: Vec::new(),
+        threads: Vec::new(),
+    };
+    for (number, listeners) in listeners.into_iter().enumerate() {
+        let counters = Arc::new(Counters::default());
+        workers.counters.push(counters.clone());
+        let (shared, seed) = (shared.clone(), seed());
+        let spawned = std::thread::Builder::new()
+            .name(format!("worker-{number}"))
+            .spawn(move || {
+                if let Err(error) = run(number, &shared, counters, listeners, seed) {
+                    tracing::error!(worker = number, %error, "a worker ended");
+                }
+            });
+        let address = SocketAddr::from(([0; 4], 0));
+        workers
+            .threads
+            .push(spawned.map_err(|error| BindError { address, error })?);
+    }
+    Ok(workers)
+}
+
+fn run(
+    number: usize,
+    shared: &Arc<Shared>,
+    counters: Arc<Counters>,
+    listeners: Listeners,
+    seed: [u8; 32],
+) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .event_interval(EVENT_INTERVAL)
+        .build()?;
+    let local = LocalSet::new();
+    let worker = Rc::new(Worker {
+        shared: shared.clone(),
+        counters,
+        sockets: RefCell::new(FreshSockets::new(seed)?),
+        turn: Cell::new(number as u32),
+        reply: RefCell::new(Vec::with_capacity(4096)),
+    });
+    runtime.block_on(local.run_until(async {
+        let mut listening = tokio::task::JoinSet::new();
+        for bound in listeners.datagram {
+            listening.spawn_local(udp::serve(worker.clone(), bound));
+        }
+        for listener in listeners.stream {
+            listening.spawn_local(stream::serve(worker.clone(), listener));
+        }
+        let hearing = tokio::task::spawn_local(worker.clone().hear());
+        // One worker watches the timers of all.
+        let watching = (number == 0).then(|| tokio::task::spawn_local(worker.clone().watch_timers()));
+        listening.join_all().await;
+        worker.drain().await;
+        hearing.abort();
+        if let Some(watching) = watching {
+            watching.abort();
+        }
+    }));
+    Ok(())
+}
+
+/// What the tasks of one worker share.
+pub(super) struct Worker {
+    pub(super) shared: Arc<Shared>,
+    pub(super) counters: Arc<Counters>,
+    sockets: RefCell<FreshSockets>,
+    turn: Cell<u32>,
+    /// For replies to those who waited.
+    reply: RefCell<Vec<u8>>,
+}
+
+impl Worker {
+    /// A number that is another one for each query.
+    pub(super) fn next_turn(&self) -> u32 {
+        let turn = self.turn.get().wrapping_add(1);
+        self.turn.set(turn);
+        turn
+    }
+
+    /// Asks the engine. A panic in there costs this one query.
+    pub(super) fn answer(
+        &self,
+        snapshot: &crate::engine::Snapshot,
+        bytes: &[u8],
+        client: Client,
+        now: Instant,
+        reply: &mut Vec<u8>,
+    ) -> Action {
+        let turn = self.next_turn();
+        let answered = catch_unwind(AssertUnwindSafe(|| {
+            self.shared.engine.answer(snapshot, bytes, client, now, turn, reply)
+        }));
+        answered.unwrap_or_else(|_| {
+            reply.clear();
+            Action::Dropped(Reason::Fault)
+        })
+    }
+
+    /// Sends a query's question upstream; the reply goes `path` when its answer is there.
+    pub(super) fn forward(
+        self: &Rc<Self>,
+        query: &[u8],
+        client: Client,
+        forward: Box<Forward>,
+        path: ReplyPath,
+        now: Instant,
+    ) {
+        let Forward {
+            key,
+            question,
+            dnssec_ok,
+            checking_disabled,
+            rule,
+            chain,
+        } = *forward;
+        let waiter = Waiter {
+            query: query.into(),
+            client,
+            chain,
+            deadline: now + PATIENCE,
+            path,
+        };
+        let ask = Ask {
+            key: key.as_bytes(),
+            question: &question,
+            dnssec_ok,
+            checking_disabled,
+            rule: &rule,
+            deadline: waiter.deadline,
+            client: client.address,
+            waiter,
+        };
+        self.with_forwarding(now, |forwarding, out| forwarding.ask(now, ask, out));
+    }
+
+    /// Calls the state machine and carries out what it says.
+    fn with_forwarding<R>(
+        self: &Rc<Self>,
+        now: Instant,
+        call: impl FnOnce(&mut crate::forward::Forwarding<Waiter>, &mut Outbox<Waiter>) -> R,
+    ) -> R {
+        let mut out = Outbox::default();
+        let (result, next) = {
+            let mut forwarding = self.shared.forwarding();
+            let result = call(&mut forwarding, &mut out);
+            (result, forwarding.next_timeout(now))
+        };
+        self.shared.watch_timer(next);
+        if self.carry_out(out, now) {
+            let next = self.shared.forwarding().next_timeout(now);
+            self.shared.watch_timer(next);
+        }
+        result
+    }
+
+    /// Sends and replies; whether that changed the state machine again.
+    fn carry_out(self: &Rc<Self>, mut out: Outbox<Waiter>, now: Instant) -> bool {
+        let mut changed = false;
+        while !(out.transmits.is_empty() && out.settled.is_empty()) {
+            changed |= !out.settled.is_empty();
+            let mut next = Outbox::default();
+            for transmit in out.transmits {
+                self.transmit(transmit, now, &mut next);
+            }
+            for settled in out.settled {
+                self.settle(settled, now, &mut next);
+            }
+            out = next;
+        }
+        changed
+    }
+
+    fn transmit(self: &Rc<Self>, transmit: Transmit, now: Instant, out: &mut Outbox<Waiter>) {
+        match transmit.via {
+            Via::Datagram => {
+                let sent = self.sockets.borrow_mut().send(&transmit);
+                if sent.is_err() {
+                    self.shared.forwarding().failed(now, transmit.id, out);
+                }
+            }
+            Via::Stream => {
+                tokio::task::spawn_local(self.clone().ask_by_stream(transmit));
+            }
+        }
+    }
+
+    async fn ask_by_stream(self: Rc<Self>, transmit: Transmit) {
+        let outcome = exchange(transmit.to, &transmit.message, transmit.deadline).await;
+        let now = Instant::now();
+        self.with_forwarding(now, |forwarding, out| take(forwarding, now, transmit.id, outcome, out));
+    }
+
+    /// Replies to all who waited for a question.
+    fn settle(&self, settled: Settled<Waiter>, now: Instant, out: &mut Outbox<Waiter>) {
+        let snapshot = self.shared.snapshot.load();
+        let outcome = settled.outcome.and_then(|bytes| {
+            let answer = Answer::from_message(&bytes, &snapshot.ttl_limits)
+                .map(Arc::new)
+                .ok_or(Failure::Silence)?;
+            if let Some(key) = CacheKey::from_bytes(&settled.key) {
+                self.shared.engine.cache().insert(&key, &answer, now);
+            }
+            Ok(answer)
+        });
+        for waiter in settled.waiters {
+            self.settle_waiter(
+                &snapshot,
+                waiter,
+                outcome.as_ref().map_err(|failure| *failure),
+                now,
+                out,
+            );
+        }
+    }
+
+    fn settle_waiter(
+        &self,
+        snapshot: &crate::engine::Snapshot,
+        mut waiter: Waiter,
+        outcome: Result<&Arc<Answer>, Failure>,
+        now: Instant,
+        out: &mut Outbox<Waiter>,
+    ) {
+        let mut reply = self.reply.borrow_mut();
+        let (chain, turn) = (waiter.chain.take(), self.next_turn());
+        let settled = catch_unwind(AssertUnwindSafe(|| {
+            self.shared.engine.settle(
+                snapshot,
+                &waiter.query,
+                waiter.client,
+                chain,
+                outcome,
+                now,
+                turn,
+                &mut reply,
+            )
+        }));
+        let outcome = match settled.unwrap_or(Action::Dropped(Reason::Fault)) {
+            Action::Forward(forward) => {
+                let Forward {
+                    key,
+                    question,
+                    dnssec_ok,
+                    checking_disabled,
+                    rule,
+                    chain,
+                } = *forward;
+                let client = waiter.client.address;
+                let deadline = waiter.deadline;
+                waiter.chain = chain;
+                let ask = Ask {
+                    key: key.as_bytes(),
+                    question: &question,
+                    dnssec_ok,
+                    checking_disabled,
+                    rule: &rule,
+                    deadline,
+                    client,
+                    waiter,
+                };
+                return self.shared.forwarding().ask(now, ask, out);
+            }
+            Action::Dropped(reason) => Outcome::Not(reason),
+            Action::Answered(source) => waiter.path.deliver(&reply, Outcome::Answered(source)),
+            Action::Refused(reason) => waiter.path.deliver(&reply, Outcome::Not(reason)),
+        };
+        self.counters.count(outcome);
+    }
+
+    /// Reads what upstreams send to this worker's sockets.
+    async fn hear(self: Rc<Self>) {
+        let readiness = self.sockets.borrow().readiness();
+        let readiness = match readiness {
+            Ok(readiness) => readiness,
+            Err(error) => return tracing::error!(%error, "upstreams cannot be heard"),
+        };
+        let mut received = Vec::new();
+        loop {
+            let Ok(mut guard) = readiness.readable().await else {
+                return;
+            };
+            match self.sockets.borrow_mut().receive(&mut received) {
+                Ok(true) => {}
+                Ok(false) => guard.clear_ready(),
+                Err(error) => {
+                    tracing::error!(%error, "upstreams' sockets cannot be read");
+                    guard.clear_ready();
+                }
+            }
+            let now = Instant::now();
+            for Received { socket, id, outcome } in received.drain(..) {
+                let heard = self.with_forwarding(now, |forwarding, out| take(forwarding, now, id, outcome, out));
+                if heard == Heard::Done {
+                    self.sockets.borrow_mut().close(socket);
+                }
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Does what is due when it is due.
+    async fn watch_timers(self: Rc<Self>) {
+        loop {
+            let next = self.shared.forwarding().next_timeout(Instant::now());
+            self.shared.arm_timer(next);
+            let far = Instant::now() + Duration::from_secs(3600);
+            tokio::select! {
+                () = tokio::time::sleep_until(next.unwrap_or(far).into()) => {}
+                () = self.shared.timers_changed.notified() => continue,
+            }
+            let now = Instant::now();
+            self.with_forwarding(now, |forwarding, out| forwarding.handle_timeout(now, out));
+        }
+    }
+
+    /// Waits until nothing is in flight any more.
+    async fn drain(&self) {
+        let deadline = Instant::now() + DRAIN_MAX;
+        while Instant::now() < deadline && !(self.shared.forwarding().is_empty() && self.shared.connections.is_empty())
+        {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+fn take(
+    forwarding: &mut crate::forward::Forwarding<Waiter>,
+    now: Instant,
+    id: TryId,
+    outcome: io::Result<Vec<u8>>,
+    out: &mut Outbox<Waiter>,
+) -> Heard {
+    match outcome {
+        Ok(bytes) => forwarding.heard(now, id, bytes, out),
+        Err(_) => forwarding.failed(now, id, out),
+    }
+}

@@ -1,0 +1,222 @@
+//! Many datagrams a system call: `recvmmsg` in, `sendmmsg` out.
+//!
+//! A [`Batch`] is laid out once. The peer's address and the packet info that came with a datagram are used in place for
+//! its reply; per batch only lengths are set anew.
+
+use std::io;
+use std::mem;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use super::control::{CONTROL_LEN, Control, LocalAddress, peer_of};
+
+/// Datagrams that are received at once.
+pub const BATCH: usize = 64;
+/// Octets of a datagram that are received; no query that can be answered is longer.
+const DATAGRAM_MAX: usize = 4096;
+/// Octets of a reply that fit without growing its buffer.
+const REPLY_CAPACITY: usize = 1280;
+
+/// Buffers for a batch of datagrams and their replies.
+pub struct Batch {
+    octets: Box<[u8]>,
+    peers: Box<[libc::sockaddr_storage]>,
+    controls: Box<[Control]>,
+    parts: Box<[libc::iovec]>,
+    received: Box<[libc::mmsghdr]>,
+    replies: Vec<Vec<u8>>,
+    reply_parts: Box<[libc::iovec]>,
+    to_send: Vec<libc::mmsghdr>,
+    /// Which datagram each header of `to_send` replies to.
+    sent_for: Vec<usize>,
+    /// Whether replies must say which address they leave from: the socket is bound to all.
+    with_local_address: bool,
+}
+
+/// A datagram that was received.
+#[derive(Debug, Clone, Copy)]
+pub struct Datagram<'b> {
+    /// Its octets.
+    pub bytes: &'b [u8],
+    /// Who sent it.
+    pub peer: SocketAddr,
+    /// The address it was sent to, where the socket is bound to all.
+    pub local: Option<LocalAddress>,
+}
+
+impl Batch {
+    /// A batch for a socket; `with_local_address` where it is bound to all addresses and reports packet info.
+    pub fn new(with_local_address: bool) -> Self {
+        // SAFETY: all-zero sockaddr_storage, iovec and mmsghdr are valid: no family, null pointers, zero lengths.
+        let (peer, part, header): (libc::sockaddr_storage, libc::iovec, libc::mmsghdr) = unsafe { mem::zeroed() };
+        Self {
+            octets: vec![0; BATCH * DATAGRAM_MAX].into_boxed_slice(),
+            peers: vec![peer; BATCH].into_boxed_slice(),
+            controls: vec![Control([0; CONTROL_LEN]); BATCH].into_boxed_slice(),
+            parts: vec![part; BATCH].into_boxed_slice(),
+            received: vec![header; BATCH].into_boxed_slice(),
+            replies: (0..BATCH).map(|_| Vec::with_capacity(REPLY_CAPACITY)).collect(),
+            reply_parts: vec![part; BATCH].into_boxed_slice(),
+            to_send: Vec::with_capacity(BATCH),
+            sent_for: Vec::with_capacity(BATCH),
+            with_local_address,
+        }
+    }
+
+    /// Receives what is there, at most [`BATCH`] datagrams, without waiting; gives how many.
+    pub fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
+        let buffers = self.octets.chunks_exact_mut(DATAGRAM_MAX);
+        let places = self
+            .peers
+            .iter_mut()
+            .zip(self.controls.iter_mut())
+            .zip(buffers)
+            .zip(self.parts.iter_mut());
+        for ((((peer, control), buffer), part), header) in places.zip(self.received.iter_mut()) {
+            part.iov_base = buffer.as_mut_ptr().cast();
+            part.iov_len = buffer.len();
+            let message = &mut header.msg_hdr;
+            message.msg_name = (&raw mut *peer).cast();
+            message.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+            message.msg_iov = part;
+            message.msg_iovlen = 1;
+            message.msg_control = if self.with_local_address {
+                control.0.as_mut_ptr().cast()
+            } else {
+                std::ptr::null_mut()
+            };
+            message.msg_controllen = if self.with_local_address { CONTROL_LEN as _ } else { 0 };
+            message.msg_flags = 0;
+        }
+        // SAFETY: every header's pointers lead into buffers owned by `self` and have their lengths; they live through the
+        // call, and nothing else uses them meanwhile, for `self` is borrowed mutably.
+        let count = unsafe {
+            libc::recvmmsg(
+                socket.as_raw_fd(),
+                self.received.as_mut_ptr(),
+                BATCH as libc::c_uint,
+                libc::MSG_DONTWAIT as _,
+                std::ptr::null_mut(),
+            )
+        };
+        usize::try_from(count).map_err(|_| io::Error::last_os_error())
+    }
+
+    /// The datagram at `index` of the last receive together with its reply's buffer; nothing when its sender cannot be
+    /// answered.
+    pub fn at(&mut self, index: usize) -> Option<(Datagram<'_>, &mut Vec<u8>)> {
+        let header = self.received.get(index)?;
+        let start = index * DATAGRAM_MAX;
+        let bytes = self
+            .octets
+            .get(start..start + (header.msg_len as usize).min(DATAGRAM_MAX))?;
+        let peer = peer_of(self.peers.get(index)?)?;
+        let local = if self.with_local_address {
+            LocalAddress::read(self.controls.get(index)?, header.msg_hdr.msg_controllen as usize)
+        } else {
+            None
+        };
+        Some((Datagram { bytes, peer, local }, self.replies.get_mut(index)?))
+    }
+
+    /// The reply's buffer of the datagram at `index`.
+    pub fn reply(&mut self, index: usize) -> Option<&mut Vec<u8>> {
+        self.replies.get_mut(index)
+    }
+
+    /// Sends the replies to the first `count` datagrams that have one (a buffer that is not empty); calls `unsent` with
+    /// the index of each that could not be sent.
+    pub fn send(&mut self, socket: BorrowedFd<'_>, count: usize, mut unsent: impl FnMut(usize)) {
+        self.to_send.clear();
+        self.sent_for.clear();
+        let pieces = self
+            .received
+            .iter()
+            .zip(&self.replies)
+            .zip(self.reply_parts.iter_mut())
+            .zip(self.controls.iter_mut());
+        for (index, (((header, reply), part), control)) in pieces.take(count).enumerate() {
+            if reply.is_empty() {
+                continue;
+            }
+            part.iov_base = reply.as_ptr().cast_mut().cast();
+            part.iov_len = reply.len();
+            let mut header = *header;
+            header.msg_hdr.msg_iov = part;
+            header.msg_hdr.msg_flags = 0;
+            let control_len = header.msg_hdr.msg_controllen as usize;
+            match LocalAddress::read(control, control_len).filter(|_| self.with_local_address) {
+                Some(local) => header.msg_hdr.msg_controllen = local.write(control) as _,
+                None => {
+                    header.msg_hdr.msg_control = std::ptr::null_mut();
+                    header.msg_hdr.msg_controllen = 0;
+                }
+            }
+            self.to_send.push(header);
+            self.sent_for.push(index);
+        }
+        let mut from = 0;
+        while let Some(left) = self.to_send.get_mut(from..).filter(|left| !left.is_empty()) {
+            // SAFETY: the headers' pointers lead to peers, controls and replies owned by `self`, which is borrowed through
+            // the call; sendmmsg writes only the lengths in the headers.
+            let sent = unsafe {
+                libc::sendmmsg(
+                    socket.as_raw_fd(),
+                    left.as_mut_ptr(),
+                    left.len() as libc::c_uint,
+                    (libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) as _,
+                )
+            };
+            match usize::try_from(sent) {
+                Ok(sent) if sent > 0 => from += sent,
+                // The first of them cannot be sent: no route, no buffer space, a firewall. The others are tried.
+                _ => {
+                    if let Some(&index) = self.sent_for.get(from) {
+                        unsent(index);
+                    }
+                    from += 1;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_types, reason = "the tests of the shell use sockets")]
+mod tests {
+    use std::net::UdpSocket;
+    use std::os::fd::AsFd;
+
+    use super::*;
+
+    #[test]
+    fn a_batch_is_received_and_answered() {
+        let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+        client.connect(server.local_addr().unwrap()).unwrap();
+        for n in 0..5u8 {
+            client.send(&[n; 20]).unwrap();
+        }
+        let mut batch = Batch::new(false);
+        let count = batch.receive(server.as_fd()).unwrap();
+        assert_eq!(count, 5);
+        for index in 0..count {
+            let (datagram, reply) = batch.at(index).unwrap();
+            assert_eq!(datagram.peer, client.local_addr().unwrap());
+            reply.clear();
+            if index != 2 {
+                reply.extend_from_slice(&[datagram.bytes[0] + 100]);
+            }
+        }
+        batch.send(server.as_fd(), count, |index| panic!("reply {index} was not sent"));
+        let mut got = Vec::new();
+        for _ in 0..4 {
+            let mut buffer = [0; 10];
+            assert_eq!(client.recv(&mut buffer).unwrap(), 1);
+            got.push(buffer[0]);
+        }
+        assert_eq!(got, [100, 101, 103, 104]);
+        let nothing = batch.receive(server.as_fd()).unwrap_err();
+        assert_eq!(nothing.kind(), io::ErrorKind::WouldBlock);
+    }
+}

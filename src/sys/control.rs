@@ -1,0 +1,173 @@
+//! The address that a datagram was sent to, in and out (`IP_PKTINFO`, `IPV6_PKTINFO`), and a single send that uses it.
+
+use std::io;
+use std::mem;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use socket2::SockAddr;
+
+/// Octets of control data that hold either kind of packet info.
+pub(super) const CONTROL_LEN: usize = 64;
+
+/// Control data, aligned as the kernel's headers want it.
+#[repr(C, align(8))]
+#[derive(Clone, Copy)]
+pub(super) struct Control(pub(super) [u8; CONTROL_LEN]);
+
+/// The local address that a datagram came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LocalAddress {
+    /// An IPv4 address.
+    V4(Ipv4Addr),
+    /// An IPv6 address, and the interface where the address is of that link alone.
+    V6(Ipv6Addr, u32),
+}
+
+impl LocalAddress {
+    /// Reads the packet info out of control data that a receive filled in.
+    pub(super) fn read(control: &Control, len: usize) -> Option<Self> {
+        let data = control.0.get(..len)?;
+        let header_len = size_of::<libc::cmsghdr>();
+        let header = data.get(..header_len)?;
+        // SAFETY: cmsghdr is plain integers, valid for any bytes, and `header` holds exactly its size; the read does not
+        // require alignment.
+        let header: libc::cmsghdr = unsafe { std::ptr::read_unaligned(header.as_ptr().cast()) };
+        let payload = data.get(header_len..)?;
+        match (header.cmsg_level, header.cmsg_type) {
+            (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
+                // in_pktinfo: interface index, local address to reply from, destination address; 4 octets each.
+                let address: [u8; 4] = payload.get(4..8)?.try_into().ok()?;
+                Some(Self::V4(Ipv4Addr::from(address)))
+            }
+            (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
+                // in6_pktinfo: address, interface index.
+                let address: [u8; 16] = payload.get(..16)?.try_into().ok()?;
+                let interface: [u8; 4] = payload.get(16..20)?.try_into().ok()?;
+                let address = Ipv6Addr::from(address);
+                let of_link = address.is_unicast_link_local();
+                Some(Self::V6(
+                    address,
+                    if of_link { u32::from_ne_bytes(interface) } else { 0 },
+                ))
+            }
+            _ => None,
+        }
+    }
+
+    /// Writes control data that makes a datagram leave from this address; gives its length.
+    ///
+    /// The interface is left to the routing table (but for addresses of a link): a reply may take another way than its
+    /// query did.
+    pub(super) fn write(self, control: &mut Control) -> usize {
+        let header_len = size_of::<libc::cmsghdr>();
+        let (level, kind, payload_len) = match self {
+            Self::V4(_) => (libc::IPPROTO_IP, libc::IP_PKTINFO, 12),
+            Self::V6(..) => (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, 20),
+        };
+        control.0 = [0; CONTROL_LEN];
+        let mut header = [0u8; size_of::<libc::cmsghdr>()];
+        // SAFETY: an all-zero cmsghdr is a valid value of plain integers.
+        let mut head: libc::cmsghdr = unsafe { mem::zeroed() };
+        head.cmsg_len = (header_len + payload_len) as _;
+        head.cmsg_level = level;
+        head.cmsg_type = kind;
+        // SAFETY: `header` has exactly the size of a cmsghdr, and the write does not require alignment.
+        unsafe { std::ptr::write_unaligned(header.as_mut_ptr().cast(), head) };
+        control.0[..header_len].copy_from_slice(&header);
+        let payload = &mut control.0[header_len..];
+        match self {
+            Self::V4(address) => payload[4..8].copy_from_slice(&address.octets()),
+            Self::V6(address, interface) => {
+                payload[..16].copy_from_slice(&address.octets());
+                payload[16..20].copy_from_slice(&interface.to_ne_bytes());
+            }
+        }
+        (header_len + payload_len).next_multiple_of(size_of::<usize>())
+    }
+}
+
+/// Sends one datagram to `peer`, from `local` where that is given. Does not wait.
+pub fn send_datagram(
+    socket: BorrowedFd<'_>,
+    bytes: &[u8],
+    peer: SocketAddr,
+    local: Option<LocalAddress>,
+) -> io::Result<()> {
+    let peer = SockAddr::from(peer);
+    let mut control = Control([0; CONTROL_LEN]);
+    let control_len = local.map_or(0, |local| local.write(&mut control));
+    let mut part = libc::iovec {
+        iov_base: bytes.as_ptr().cast_mut().cast(),
+        iov_len: bytes.len(),
+    };
+    // SAFETY: an all-zero msghdr is valid: null pointers with zero lengths.
+    let mut message: libc::msghdr = unsafe { mem::zeroed() };
+    message.msg_name = peer.as_ptr().cast_mut().cast();
+    message.msg_namelen = peer.len();
+    message.msg_iov = &raw mut part;
+    message.msg_iovlen = 1;
+    if control_len > 0 {
+        message.msg_control = control.0.as_mut_ptr().cast();
+        message.msg_controllen = control_len as _;
+    }
+    // SAFETY: every pointer in `message` leads to a live local of the stated length, and sendmsg only reads them.
+    let sent = unsafe {
+        libc::sendmsg(
+            socket.as_raw_fd(),
+            &raw const message,
+            libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL,
+        )
+    };
+    if sent < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
+}
+
+/// The peer of a received datagram.
+pub(super) fn peer_of(storage: &libc::sockaddr_storage) -> Option<SocketAddr> {
+    match i32::from(storage.ss_family) {
+        libc::AF_INET => {
+            // SAFETY: the family says that the storage holds a sockaddr_in, which is smaller than the storage.
+            let v4: libc::sockaddr_in = unsafe { std::ptr::read((&raw const *storage).cast()) };
+            Some(SocketAddr::new(
+                IpAddr::from(v4.sin_addr.s_addr.to_ne_bytes()),
+                u16::from_be(v4.sin_port),
+            ))
+        }
+        libc::AF_INET6 => {
+            // SAFETY: the family says that the storage holds a sockaddr_in6, which is smaller than the storage.
+            let v6: libc::sockaddr_in6 = unsafe { std::ptr::read((&raw const *storage).cast()) };
+            let address = std::net::SocketAddrV6::new(
+                v6.sin6_addr.s6_addr.into(),
+                u16::from_be(v6.sin6_port),
+                v6.sin6_flowinfo,
+                v6.sin6_scope_id,
+            );
+            Some(SocketAddr::V6(address))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn local_addresses_go_in_and_out() {
+        for local in [
+            LocalAddress::V4(Ipv4Addr::new(127, 0, 0, 2)),
+            LocalAddress::V6("fd00::1".parse().unwrap(), 0),
+            LocalAddress::V6("fe80::1".parse().unwrap(), 3),
+        ] {
+            let mut control = Control([0xff; CONTROL_LEN]);
+            let len = local.write(&mut control);
+            assert!(len <= CONTROL_LEN);
+            assert_eq!(LocalAddress::read(&control, len), Some(local));
+            assert_eq!(LocalAddress::read(&control, 8), None);
+        }
+    }
+}

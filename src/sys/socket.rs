@@ -1,0 +1,111 @@
+//! Sockets with the options that this server needs.
+
+#![expect(clippy::disallowed_types, reason = "the shell opens sockets")]
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
+use std::os::fd::AsRawFd;
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// Octets of receive buffer asked for: room for a burst while a worker is busy.
+const RECEIVE_BUFFER: usize = 4 << 20;
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 1024;
+/// Ports that are tried before the kernel chooses one.
+const PORT_TRIES: usize = 10;
+/// The first port that a query leaves from.
+const FIRST_PORT: u16 = 1024;
+
+/// A bound datagram socket.
+pub struct Bound {
+    /// The socket, not blocking.
+    pub socket: UdpSocket,
+    /// Whether it is bound to all addresses and reports which one a datagram came to.
+    pub with_local_address: bool,
+}
+
+/// Binds a datagram socket that shares its address with others of this process (`SO_REUSEPORT`).
+pub fn bind_datagram(address: SocketAddr) -> io::Result<Bound> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    prepare(&socket, address)?;
+    socket.set_reuse_port(true)?;
+    // The kernel gives what its limit allows; less is no reason not to serve.
+    let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
+    let with_local_address = address.ip().is_unspecified();
+    if with_local_address {
+        report_local_address(&socket, address.ip())?;
+    }
+    socket.bind(&address.into())?;
+    Ok(Bound {
+        socket: socket.into(),
+        with_local_address,
+    })
+}
+
+/// Binds a listening stream socket; where `shared`, it shares its address with others of this process.
+pub fn bind_stream(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    prepare(&socket, address)?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Opens a datagram socket connected to `upstream` from one of `ports` (random numbers of the caller's CSPRNG), so that
+/// the kernel gives it nothing but that peer's datagrams.
+pub fn connect_fresh(upstream: SocketAddr, ports: impl Iterator<Item = u16>) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(upstream), Type::DGRAM, Some(Protocol::UDP))?;
+    socket.set_nonblocking(true)?;
+    let any: IpAddr = if upstream.is_ipv4() {
+        Ipv4Addr::UNSPECIFIED.into()
+    } else {
+        Ipv6Addr::UNSPECIFIED.into()
+    };
+    let usable = ports.filter(|&port| port >= FIRST_PORT).take(PORT_TRIES);
+    let mut bound = false;
+    for port in usable {
+        if socket.bind(&SocketAddr::new(any, port).into()).is_ok() {
+            bound = true;
+            break;
+        }
+    }
+    if !bound {
+        socket.bind(&SocketAddr::new(any, 0).into())?;
+    }
+    socket.connect(&upstream.into())?;
+    Ok(socket.into())
+}
+
+fn prepare(socket: &Socket, address: SocketAddr) -> io::Result<()> {
+    socket.set_nonblocking(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    Ok(())
+}
+
+fn report_local_address(socket: &Socket, address: IpAddr) -> io::Result<()> {
+    let (level, option) = match address {
+        IpAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_PKTINFO),
+        IpAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO),
+    };
+    let on: libc::c_int = 1;
+    // SAFETY: the option takes an int, of which pointer and size are given; setsockopt only reads it.
+    let set = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            level,
+            option,
+            (&raw const on).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    if set < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
+}

@@ -1,0 +1,303 @@
+//! Messages from upstream: walked record by record, every offset checked.
+//!
+//! Compression pointers only lead backwards, names end within 255 octets and data within its message (RFC 9267 lists
+//! what happens to those who trust them).
+
+use std::ops::Range;
+
+use super::header::{HEADER_LEN, Header};
+use super::name::{LABEL_MAX, NAME_MAX};
+use super::{Name, Rtype};
+
+/// One record of a message, by its places.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordView {
+    /// The section it stands in.
+    pub section: Section,
+    /// Where its owner name begins.
+    pub start: usize,
+    /// Its type.
+    pub rtype: Rtype,
+    /// Its class, or the payload size of an OPT record.
+    pub class: u16,
+    /// Its TTL, seconds, as it stands (RFC 2181 §8: the top bit set means 0).
+    pub ttl: u32,
+    /// Where the TTL stands.
+    pub ttl_at: usize,
+    /// Its data.
+    pub data: Range<usize>,
+}
+
+/// The sections behind the question (RFC 1035 §4.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Section {
+    /// Records that answer the question.
+    Answer,
+    /// Records that point to an authority.
+    Authority,
+    /// Records that help.
+    Additional,
+}
+
+/// A message that was read to its end: one question, all records in their places.
+#[derive(Debug)]
+pub struct Message<'a> {
+    /// The bytes.
+    pub bytes: &'a [u8],
+    /// The header.
+    pub header: Header,
+    /// Where the question section ends.
+    pub question_end: usize,
+    /// All records in order.
+    pub records: Vec<RecordView>,
+}
+
+impl<'a> Message<'a> {
+    /// Reads a message with at most one question; nothing when a record is cut, malformed, or missing.
+    ///
+    /// Octets behind the last record are ignored: the records themselves are whole.
+    pub fn parse(bytes: &'a [u8]) -> Option<Self> {
+        let header = Header::read(bytes)?;
+        let question_end = match header.qdcount {
+            0 => HEADER_LEN,
+            1 => skip_name(bytes, HEADER_LEN)? + 4,
+            _ => return None,
+        };
+        if question_end > bytes.len() {
+            return None;
+        }
+        let counts = [
+            (Section::Answer, header.ancount),
+            (Section::Authority, header.nscount),
+            (Section::Additional, header.arcount),
+        ];
+        // A record has eleven octets at least: counts that promise more than that are not believed.
+        let total: usize = counts.iter().map(|&(_, count)| count as usize).sum();
+        if total > bytes.len() / 11 {
+            return None;
+        }
+        let mut records = Vec::with_capacity(total);
+        let mut at = question_end;
+        for (section, count) in counts {
+            for _ in 0..count {
+                let record = read_record(bytes, at, section)?;
+                at = record.data.end;
+                records.push(record);
+            }
+        }
+        Some(Self {
+            bytes,
+            header,
+            question_end,
+            records,
+        })
+    }
+
+    /// The records of one section.
+    pub fn section(&self, section: Section) -> impl Iterator<Item = &RecordView> {
+        self.records.iter().filter(move |record| record.section == section)
+    }
+
+    /// The owner name of a record, uncompressed.
+    pub fn owner(&self, record: &RecordView) -> Option<Name> {
+        read_name(self.bytes, record.start).map(|(name, _)| name)
+    }
+
+    /// The name that the data of a CNAME (or another record of one name) holds, uncompressed.
+    pub fn target(&self, record: &RecordView) -> Option<Name> {
+        let (name, end) = read_name(self.bytes, record.data.start)?;
+        (end == record.data.end).then_some(name)
+    }
+
+    /// The data of a record with every name in it uncompressed, fit for another message.
+    ///
+    /// Names are expanded for the types whose data may hold compressed names: those of RFC 1035 and the ones that
+    /// RFC 3597 §4 lists for receivers.
+    pub fn expanded_data(&self, record: &RecordView) -> Option<Vec<u8>> {
+        let data = self.bytes.get(record.data.clone())?;
+        let Some((before, names)) = names_in(record.rtype) else {
+            return Some(data.to_vec());
+        };
+        let mut out = data.get(..before)?.to_vec();
+        let mut at = record.data.start + before;
+        for _ in 0..names {
+            let (name, end) = read_name(self.bytes, at)?;
+            out.extend_from_slice(name.as_wire());
+            at = end;
+        }
+        out.extend_from_slice(self.bytes.get(at..record.data.end)?);
+        Some(out)
+    }
+}
+
+/// Where names stand in the data of a type that may hold compressed ones: octets before the first, how many follow.
+fn names_in(rtype: Rtype) -> Option<(usize, usize)> {
+    Some(match rtype.0 {
+        // NS MD MF CNAME MB MG MR PTR NSAP-PTR DNAME
+        2 | 3 | 4 | 5 | 7 | 8 | 9 | 12 | 23 | 39 => (0, 1),
+        // SOA MINFO RP
+        6 | 14 | 17 => (0, 2),
+        // MX AFSDB RT KX
+        15 | 18 | 21 | 36 => (2, 1),
+        // PX
+        26 => (2, 2),
+        // SRV
+        33 => (6, 1),
+        // SIG RRSIG NXT: the signer's name behind the fixed fields; NXT begins with it
+        24 | 46 => (18, 1),
+        30 => (0, 1),
+        _ => return None,
+    })
+}
+
+fn read_record(bytes: &[u8], start: usize, section: Section) -> Option<RecordView> {
+    let fields = skip_name(bytes, start)?;
+    let (&[t0, t1, c0, c1, x0, x1, x2, x3, l0, l1], _) = bytes.get(fields..)?.split_first_chunk::<10>()?;
+    let data_start = fields + 10;
+    let data = data_start..data_start + u16::from_be_bytes([l0, l1]) as usize;
+    if data.end > bytes.len() {
+        return None;
+    }
+    Some(RecordView {
+        section,
+        start,
+        rtype: Rtype(u16::from_be_bytes([t0, t1])),
+        class: u16::from_be_bytes([c0, c1]),
+        ttl: u32::from_be_bytes([x0, x1, x2, x3]),
+        ttl_at: fields + 4,
+        data,
+    })
+}
+
+/// The place behind the name at `at`, which may end in a pointer that is not followed.
+pub fn skip_name(bytes: &[u8], at: usize) -> Option<usize> {
+    let mut here = at;
+    loop {
+        let len = *bytes.get(here)? as usize;
+        match len {
+            0 => return Some(here + 1),
+            1..=LABEL_MAX => here += 1 + len,
+            0xc0.. => {
+                bytes.get(here + 1)?;
+                return Some(here + 2);
+            }
+            _ => return None,
+        }
+        if here - at > NAME_MAX {
+            return None;
+        }
+    }
+}
+
+/// The name at `at`, uncompressed, and the place behind it.
+///
+/// A pointer must lead before the place where the labels that it continues began, so that reading ends.
+pub fn read_name(bytes: &[u8], at: usize) -> Option<(Name, usize)> {
+    let mut wire = Vec::with_capacity(64);
+    let mut here = at;
+    let mut run_start = at;
+    let mut end = None;
+    loop {
+        let len = *bytes.get(here)? as usize;
+        match len {
+            0 => {
+                wire.push(0);
+                break;
+            }
+            1..=LABEL_MAX => {
+                wire.extend_from_slice(bytes.get(here..here + 1 + len)?);
+                here += 1 + len;
+            }
+            0xc0.. => {
+                let target = (len & 0x3f) << 8 | *bytes.get(here + 1)? as usize;
+                if target >= run_start {
+                    return None;
+                }
+                end.get_or_insert(here + 2);
+                here = target;
+                run_start = target;
+            }
+            _ => return None,
+        }
+        if wire.len() >= NAME_MAX {
+            return None;
+        }
+    }
+    Some((Name::from_wire(&wire)?, end.unwrap_or(here + 1)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(qdcount: u16, ancount: u16) -> Vec<u8> {
+        Header {
+            id: 1,
+            flags: 0x8180,
+            qdcount,
+            ancount,
+            nscount: 0,
+            arcount: 0,
+        }
+        .to_bytes()
+        .to_vec()
+    }
+
+    #[test]
+    fn pointers_lead_backwards_only() {
+        let mut bytes = header(0, 0);
+        bytes.extend_from_slice(b"\x01a\xc0\x0c"); // points at itself through a label
+        assert_eq!(read_name(&bytes, 12), None);
+        let mut bytes = header(0, 0);
+        bytes.extend_from_slice(b"\xc0\x0e\xc0\x0c"); // two pointers at each other
+        assert_eq!(read_name(&bytes, 12), None);
+        assert_eq!(read_name(&bytes, 14), None);
+    }
+
+    #[test]
+    fn names_are_read_across_pointers() {
+        let mut bytes = header(0, 0);
+        bytes.extend_from_slice(b"\x02ms\0\x03api\xc0\x0c\x01w\xc0\x10");
+        let (name, end) = read_name(&bytes, 22).unwrap();
+        assert_eq!(name, Name::parse("w.api.ms").unwrap());
+        assert_eq!(end, 26);
+    }
+
+    #[test]
+    fn a_name_of_256_octets_through_pointers_is_none() {
+        let mut bytes = header(0, 0);
+        let label = [&[63u8][..], &[b'a'; 63]].concat();
+        let start = bytes.len();
+        bytes.extend_from_slice(&label);
+        bytes.push(0);
+        for _ in 0..3 {
+            let at = bytes.len();
+            let previous = if at == start + 65 { start } else { at - 66 };
+            bytes.extend_from_slice(&label);
+            bytes.extend_from_slice(&(0xc000 | previous as u16).to_be_bytes());
+        }
+        assert!(read_name(&bytes, bytes.len() - 66 - 66).is_some());
+        assert_eq!(read_name(&bytes, bytes.len() - 66), None);
+    }
+
+    #[test]
+    fn counts_are_not_believed() {
+        let mut bytes = header(0, 60_000);
+        bytes.extend_from_slice(&[0; 11]);
+        assert!(Message::parse(&bytes).is_none());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..300)) {
+            if let Some(message) = Message::parse(&bytes) {
+                for record in &message.records {
+                    let _ = (message.owner(record), message.target(record), message.expanded_data(record));
+                }
+            }
+            for at in 0..bytes.len() {
+                let _ = (read_name(&bytes, at), skip_name(&bytes, at));
+            }
+        }
+    }
+}

@@ -1,0 +1,358 @@
+//! A query: the bytes that a client sent, parsed once into a borrowed view.
+//!
+//! What is no good query is told from what deserves no word at all: a response is never answered (two servers would
+//! talk to each other without end), nor are octets too few for a header.
+
+use super::edns::{self, Edns};
+use super::header::{self, HEADER_LEN, Header};
+use super::message::skip_name;
+use super::name;
+use super::{ExtendedError, Rcode, Rtype};
+
+/// The class IN (RFC 1035 §3.2.4).
+pub const CLASS_IN: u16 = 1;
+
+/// A query, borrowed from the bytes that came.
+#[derive(Clone)]
+pub struct Query<'a> {
+    /// The whole message.
+    bytes: &'a [u8],
+    /// Its header.
+    pub header: Header,
+    /// Where the question ends, octets from the start of the message.
+    question_end: usize,
+    /// The type asked for.
+    pub qtype: Rtype,
+    /// The class asked for.
+    pub qclass: u16,
+    /// What the OPT record said, if there was one.
+    pub edns: Option<Edns>,
+    /// The qname in lower case, the form in which names are looked up.
+    pub qname: LowerName,
+}
+
+/// Why bytes are no query that can be answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Fewer octets than a header has: no answer.
+    Short,
+    /// A response (QR set): no answer.
+    Response,
+    /// An answer without data is due.
+    Refused(Refusal),
+}
+
+/// What a refusing answer says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refusal {
+    /// The response code.
+    pub rcode: Rcode,
+    /// The extended error, for clients that speak EDNS.
+    pub error: Option<ExtendedError>,
+    /// Where the question ends, where one could be read.
+    pub question_end: Option<usize>,
+    /// The client's OPT record, where one could be read.
+    pub edns: Option<Edns>,
+}
+
+impl<'a> Query<'a> {
+    /// Reads a query: one question, at most one OPT record, nothing behind its last record.
+    ///
+    /// Queries of every class and type are read; opcodes other than QUERY, more or fewer questions than one
+    /// (RFC 9619), records where a query has none, a second OPT record (RFC 6891 §6.1.1) and a version of EDNS other
+    /// than 0 are faults.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, Fault> {
+        let header = Header::read(bytes).ok_or(Fault::Short)?;
+        if header.flags & header::QR != 0 {
+            return Err(Fault::Response);
+        }
+        if header.opcode() != 0 {
+            let question_end = (header.qdcount == 1).then(|| read_question_end(bytes)).flatten();
+            return Err(refusal(
+                Rcode::NOTIMP,
+                Some(ExtendedError::NOT_SUPPORTED),
+                question_end,
+                read_edns(bytes, &header),
+            ));
+        }
+        let form_error = |question_end| refusal(Rcode::FORMERR, None, question_end, None);
+        if header.qdcount != 1 {
+            return Err(form_error(None));
+        }
+        let question = bytes.get(HEADER_LEN..).unwrap_or_default();
+        let qname = LowerName::read(question).ok_or(form_error(None))?;
+        let Some((&[t0, t1, c0, c1], _)) = question
+            .get(qname.len()..)
+            .and_then(|rest| rest.split_first_chunk::<4>())
+        else {
+            return Err(form_error(None));
+        };
+        let question_end = HEADER_LEN + qname.len() + 4;
+        if header.ancount != 0 || header.nscount != 0 {
+            return Err(form_error(Some(question_end)));
+        }
+        let edns = if header.arcount == 0 {
+            (bytes.len() == question_end).then_some(None)
+        } else {
+            parse_additional(bytes, question_end, header.arcount)
+        };
+        let edns = edns.ok_or(form_error(Some(question_end)))?;
+        if edns.is_some_and(|edns| edns.version != 0) {
+            return Err(refusal(Rcode::BADVERS, None, Some(question_end), edns));
+        }
+        let qtype = Rtype(u16::from_be_bytes([t0, t1]));
+        let qclass = u16::from_be_bytes([c0, c1]);
+        Ok(Self {
+            bytes,
+            header,
+            question_end,
+            qtype,
+            qclass,
+            edns,
+            qname,
+        })
+    }
+
+    /// The whole message as it came.
+    pub fn as_bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// The question section as it came: name (case kept), type, class.
+    pub fn question(&self) -> &'a [u8] {
+        self.bytes.get(HEADER_LEN..self.question_end).unwrap_or_default()
+    }
+
+    /// Whether recursion is desired.
+    pub fn recursion_desired(&self) -> bool {
+        self.header.flags & header::RD != 0
+    }
+
+    /// Whether DNSSEC records are wanted.
+    pub fn dnssec_ok(&self) -> bool {
+        self.edns.is_some_and(|edns| edns.dnssec_ok)
+    }
+
+    /// Whether the client wants no validation upstream.
+    pub fn checking_disabled(&self) -> bool {
+        self.header.flags & header::CD != 0
+    }
+
+    /// A refusing answer to this query.
+    pub fn refusal(&self, rcode: Rcode, error: Option<ExtendedError>) -> Refusal {
+        Refusal {
+            rcode,
+            error,
+            question_end: Some(self.question_end),
+            edns: self.edns,
+        }
+    }
+}
+
+fn refusal(rcode: Rcode, error: Option<ExtendedError>, question_end: Option<usize>, edns: Option<Edns>) -> Fault {
+    Fault::Refused(Refusal {
+        rcode,
+        error,
+        question_end,
+        edns,
+    })
+}
+
+fn read_question_end(bytes: &[u8]) -> Option<usize> {
+    let end = HEADER_LEN + name::wire_len(bytes.get(HEADER_LEN..)?)? + 4;
+    (end <= bytes.len()).then_some(end)
+}
+
+/// The OPT record of a message whose opcode is not ours to understand, where it can be found.
+fn read_edns(bytes: &[u8], header: &Header) -> Option<Edns> {
+    if header.qdcount > 1 || header.ancount != 0 || header.nscount != 0 {
+        return None;
+    }
+    let start = if header.qdcount == 0 {
+        HEADER_LEN
+    } else {
+        read_question_end(bytes)?
+    };
+    parse_additional(bytes, start, header.arcount).flatten()
+}
+
+/// Reads `count` records from `at` to the end of the message; nothing when they do not end there or are malformed.
+fn parse_additional(bytes: &[u8], at: usize, count: u16) -> Option<Option<Edns>> {
+    let mut edns = None;
+    let mut at = at;
+    for _ in 0..count {
+        let fields = skip_name(bytes, at)?;
+        let (&[t0, t1, c0, c1, x0, x1, x2, x3, l0, l1], rest) = bytes.get(fields..)?.split_first_chunk::<10>()?;
+        let len = u16::from_be_bytes([l0, l1]) as usize;
+        let data = rest.get(..len)?;
+        if u16::from_be_bytes([t0, t1]) == Rtype::OPT.0 {
+            let is_root = fields == at + 1;
+            if edns.is_some() || !is_root || !edns::options_are_sound(data) {
+                return None;
+            }
+            edns = Some(Edns::from_fields(
+                u16::from_be_bytes([c0, c1]),
+                u32::from_be_bytes([x0, x1, x2, x3]),
+            ));
+        }
+        at = fields + 10 + len;
+    }
+    (at == bytes.len()).then_some(edns)
+}
+
+/// A name in lower case wire form on the stack.
+#[derive(Clone, Copy)]
+pub struct LowerName {
+    octets: [u8; name::NAME_MAX],
+    len: u8,
+}
+
+impl LowerName {
+    /// Reads the uncompressed name at the start of `wire`.
+    #[inline]
+    pub fn read(wire: &[u8]) -> Option<Self> {
+        Self::copy(wire.get(..name::wire_len(wire)?)?)
+    }
+
+    /// Takes a name that is in wire form already.
+    pub fn from_name(name: &name::Name) -> Self {
+        Self::copy(name.as_wire()).unwrap_or(Self {
+            octets: [0; name::NAME_MAX],
+            len: 1,
+        })
+    }
+
+    #[inline]
+    fn copy(wire: &[u8]) -> Option<Self> {
+        let mut octets = [0; name::NAME_MAX];
+        let place = octets.get_mut(..wire.len())?;
+        place.copy_from_slice(wire);
+        // Length octets are at most 63, below every upper case letter, so the whole name can be lowered at once.
+        place.make_ascii_lowercase();
+        Some(Self {
+            octets,
+            len: wire.len() as u8,
+        })
+    }
+
+    /// The wire form.
+    #[inline]
+    pub fn as_wire(&self) -> &[u8] {
+        self.octets.get(..self.len as usize).unwrap_or_default()
+    }
+
+    /// Octets of the wire form.
+    #[expect(clippy::len_without_is_empty, reason = "a name has at least the root label")]
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.len as usize
+    }
+}
+
+impl std::fmt::Debug for LowerName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        name::Presented(self.as_wire()).fmt(f)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::wire::Name;
+
+    /// A query in wire form, for tests of every room.
+    pub(crate) fn query_bytes(name: &str, qtype: Rtype, flags: u16, opt: Option<(u16, u32)>) -> Vec<u8> {
+        let arcount = u16::from(opt.is_some());
+        let header = Header {
+            id: 0x1234,
+            flags,
+            qdcount: 1,
+            ancount: 0,
+            nscount: 0,
+            arcount,
+        };
+        let mut bytes = header.to_bytes().to_vec();
+        bytes.extend_from_slice(Name::parse(name).unwrap().as_wire());
+        bytes.extend_from_slice(&qtype.0.to_be_bytes());
+        bytes.extend_from_slice(&CLASS_IN.to_be_bytes());
+        if let Some((payload, ttl)) = opt {
+            bytes.extend_from_slice(&[0, 0, 41]);
+            bytes.extend_from_slice(&payload.to_be_bytes());
+            bytes.extend_from_slice(&ttl.to_be_bytes());
+            bytes.extend_from_slice(&[0, 0]);
+        }
+        bytes
+    }
+
+    fn rcode_of(bytes: &[u8]) -> Result<(), Fault> {
+        Query::parse(bytes).map(|_| ())
+    }
+
+    #[test]
+    fn a_query_is_read() {
+        let bytes = query_bytes("Ws.Eastus.api.azureml.ms", Rtype::A, header::RD, Some((4096, 0x8000)));
+        let query = Query::parse(&bytes).unwrap();
+        assert_eq!(query.qtype, Rtype::A);
+        assert_eq!(
+            query.qname.as_wire(),
+            Name::parse("ws.eastus.api.azureml.ms").unwrap().as_wire()
+        );
+        assert_eq!(query.question().get(1..3), Some(&b"Ws"[..]));
+        assert!(query.recursion_desired() && query.dnssec_ok());
+        assert_eq!(query.edns.unwrap().payload, 4096);
+    }
+
+    #[test]
+    fn silence_for_what_is_no_query() {
+        let bytes = query_bytes("a", Rtype::A, 0, None);
+        assert_eq!(rcode_of(&bytes[..11]), Err(Fault::Short));
+        assert_eq!(
+            rcode_of(&query_bytes("a", Rtype::A, header::QR, None)),
+            Err(Fault::Response)
+        );
+    }
+
+    #[test]
+    fn malformed_queries_are_form_errors() {
+        let good = query_bytes("a.b", Rtype::A, 0, Some((1232, 0)));
+        let mut cases: Vec<Vec<u8>> = (12..good.len()).map(|end| good[..end].to_vec()).collect();
+        cases.push([&good[..], &[0]].concat()); // an octet too many
+        let mut two_questions = good.clone();
+        two_questions[5] = 2;
+        cases.push(two_questions);
+        let mut answer_counted = good.clone();
+        answer_counted[7] = 1;
+        cases.push(answer_counted);
+        let mut two_opts = [&good[..], &good[good.len() - 11..]].concat();
+        two_opts[11] = 2;
+        cases.push(two_opts);
+        let mut pointer = good.clone();
+        pointer[12] = 0xc0;
+        cases.push(pointer);
+        for case in cases {
+            match Query::parse(&case).map(|_| ()) {
+                Err(Fault::Refused(refusal)) => assert_eq!(refusal.rcode, Rcode::FORMERR, "{case:x?}"),
+                other => panic!("{other:?} for {case:x?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn version_and_opcode_are_named() {
+        let version_1 = query_bytes("a", Rtype::A, 0, Some((1232, 0x0001_0000)));
+        let notify = query_bytes("a", Rtype::A, 4 << 11, None);
+        for (bytes, rcode) in [(version_1, Rcode::BADVERS), (notify, Rcode::NOTIMP)] {
+            match Query::parse(&bytes).map(|_| ()) {
+                Err(Fault::Refused(refusal)) => assert_eq!(refusal.rcode, rcode),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..600)) {
+            let _ = Query::parse(&bytes);
+        }
+    }
+}
