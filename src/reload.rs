@@ -82,6 +82,8 @@ impl Loaded {
             let rule = Arc::new(ForwardRule {
                 zone: spec.zone.clone(),
                 upstreams: spec.upstreams.clone().into(),
+                max_ttl: spec.max_ttl,
+                max_negative_ttl: spec.max_negative_ttl,
                 upstream_set,
             });
             if spec.zone == Name::root() {
@@ -94,6 +96,8 @@ impl Loaded {
             Arc::new(ForwardRule {
                 zone: Name::root(),
                 upstreams: Box::default(),
+                max_ttl: None,
+                max_negative_ttl: None,
                 upstream_set: u32::MAX,
             })
         };

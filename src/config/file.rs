@@ -112,15 +112,8 @@ fn read_records(document: &Document<'_>, section: &TableReader<'_>, settings: &m
             .collect();
         settings.records.is_default = false;
     }
-    if let Some(ttl) = section.parsed("ttl", "a duration", parse_duration) {
-        match ttl_seconds(ttl.value) {
-            Some(seconds) => settings.records.ttl = seconds,
-            None => document.error(
-                ttl.span,
-                "a TTL is a whole number of seconds up to 2147483647",
-                "ttl = \"10s\"",
-            ),
-        }
+    if let Some(seconds) = read_seconds(document, section, "ttl") {
+        settings.records.ttl = seconds;
     }
 }
 
@@ -129,21 +122,29 @@ fn read_cache(document: &Document<'_>, section: &TableReader<'_>, settings: &mut
         settings.cache.max_size = size.value;
     }
     let cache = &mut settings.cache;
-    let read = |key, place: &mut Duration| {
-        if let Some(duration) = section.parsed(key, "a duration", parse_duration) {
-            match ttl_seconds(duration.value) {
-                Some(_) => *place = duration.value,
-                None => document.error(
-                    duration.span,
-                    format!("`{key}` is a whole number of seconds"),
-                    format!("{key} = \"60s\""),
-                ),
-            }
+    for (key, place) in [
+        ("max_ttl", &mut cache.max_ttl),
+        ("max_negative_ttl", &mut cache.max_negative_ttl),
+        ("serve_stale", &mut cache.serve_stale),
+    ] {
+        if let Some(seconds) = read_seconds(document, section, key) {
+            *place = Duration::from_secs(seconds.into());
         }
-    };
-    read("max_ttl", &mut cache.max_ttl);
-    read("max_negative_ttl", &mut cache.max_negative_ttl);
-    read("serve_stale", &mut cache.serve_stale);
+    }
+}
+
+/// A duration of whole seconds.
+fn read_seconds(document: &Document<'_>, section: &TableReader<'_>, key: &'static str) -> Option<u32> {
+    let duration = section.parsed(key, "a duration", parse_duration)?;
+    let seconds = ttl_seconds(duration.value);
+    if seconds.is_none() {
+        document.error(
+            duration.span,
+            format!("`{key}` is a whole number of seconds up to 2147483647"),
+            format!("{key} = \"60s\""),
+        );
+    }
+    seconds
 }
 
 fn read_process(_: &Document<'_>, section: &TableReader<'_>, settings: &mut Settings) {
@@ -253,6 +254,8 @@ fn read_forwards(document: &Document<'_>, reader: &TableReader<'_>, facts: &Fact
         section.missing(&table.span, "upstreams", "upstreams = [\"168.63.129.16\"]");
         let zone = section.text("zone");
         let upstreams = section.texts("upstreams");
+        let max_ttl = read_seconds(document, &section, "max_ttl");
+        let max_negative_ttl = read_seconds(document, &section, "max_negative_ttl");
         let upstreams_span = section.key_span("upstreams").unwrap_or_else(|| table.span.clone());
         section.finish();
         let (Some(zone_text), Some(upstreams)) = (zone, upstreams) else {
@@ -282,6 +285,8 @@ fn read_forwards(document: &Document<'_>, reader: &TableReader<'_>, facts: &Fact
             settings.forwards.push(ForwardSpec {
                 zone,
                 upstreams: targets,
+                max_ttl,
+                max_negative_ttl,
             });
         }
     }

@@ -62,6 +62,10 @@ pub struct ForwardSpec {
     pub zone: Name,
     /// Its upstreams, at least one.
     pub upstreams: Vec<Target>,
+    /// The longest TTL of its answers, seconds, where it has its own.
+    pub max_ttl: Option<u32>,
+    /// The longest life of its negative answers, seconds, where it has its own.
+    pub max_negative_ttl: Option<u32>,
 }
 
 /// `[cache]`.
@@ -110,6 +114,8 @@ impl Default for Settings {
                     address: AZURE_DNS,
                     protocol: Protocol::Datagram,
                 }],
+                max_ttl: None,
+                max_negative_ttl: None,
             }],
             upstream_limits: vec![(AZURE_DNS, Limits::AZURE)],
             cache: CacheSettings::default(),

@@ -24,7 +24,7 @@ pub use chain::Chain;
 pub use outcome::{AnswerSource, Reason};
 pub use snapshot::{Snapshot, StaleLimits};
 
-use crate::cache::{Age, Cache, CacheKey, State};
+use crate::cache::{Age, Cache, CacheKey, State, TtlLimits};
 use crate::forward::{Disposition, Failure, ForwardRule, LoopGuard, Stale};
 use crate::records::Lookup;
 use crate::wire::query::CLASS_IN;
@@ -196,10 +196,23 @@ impl Engine {
         }
     }
 
-    /// Takes an upstream's answer to the question under `key`, and keeps it in the cache as long as its TTL allows;
-    /// nothing when it cannot be read.
-    pub fn keep(&self, snapshot: &Snapshot, key: &[u8], bytes: &[u8], now: Instant) -> Option<Arc<Answer>> {
-        let answer = Arc::new(Answer::from_message(bytes, &snapshot.ttl_limits)?);
+    /// Takes an upstream's answer to the question under `key`, which was asked by `rule`, and keeps it in the cache as
+    /// long as its TTL and the limits allow; nothing when it cannot be read.
+    pub fn keep(
+        &self,
+        snapshot: &Snapshot,
+        rule: &ForwardRule,
+        key: &[u8],
+        bytes: &[u8],
+        now: Instant,
+    ) -> Option<Arc<Answer>> {
+        let usual = snapshot.ttl_limits;
+        let limits = TtlLimits {
+            max: rule.max_ttl.unwrap_or(usual.max),
+            max_negative: rule.max_negative_ttl.unwrap_or(usual.max_negative),
+            max_negative_private: rule.max_negative_ttl.unwrap_or(usual.max_negative_private),
+        };
+        let answer = Arc::new(Answer::from_message(bytes, &limits)?);
         if let Some(key) = CacheKey::from_bytes(key) {
             self.cache.insert(&key, &answer, now);
         }

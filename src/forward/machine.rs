@@ -109,6 +109,8 @@ pub enum Failure {
 pub struct Settled<W> {
     /// The question's key.
     pub key: Box<[u8]>,
+    /// The rule that it was asked by.
+    pub rule: Arc<ForwardRule>,
     /// The upstream's answer, accepted and whole, or why there is none.
     pub outcome: Result<Vec<u8>, Failure>,
     /// All whom it concerns.
@@ -262,7 +264,14 @@ impl<W> Forwarding<W> {
                 .is_some_and(|stale| stale.may_serve(now, self.is_down(question.rule)))
         {
             let stale = asker.stale;
-            Self::release(question.key, Err(Failure::NoTurn), vec![waiting(asker)], true, out);
+            Self::release(
+                question.key,
+                question.rule,
+                Err(Failure::NoTurn),
+                vec![waiting(asker)],
+                true,
+                out,
+            );
             if known.is_none() {
                 self.refresh(now, question, stale, out);
             }
@@ -534,11 +543,19 @@ impl<W> Forwarding<W> {
         let use_stale = asker
             .stale
             .is_some_and(|stale| stale.may_serve(now, self.is_down(question.rule)));
-        Self::release(question.key, outcome, vec![waiting(asker)], use_stale, out);
+        Self::release(
+            question.key,
+            question.rule,
+            outcome,
+            vec![waiting(asker)],
+            use_stale,
+            out,
+        );
     }
 
     fn release(
         key: &[u8],
+        rule: &Arc<ForwardRule>,
         outcome: Result<Vec<u8>, Failure>,
         waiters: Vec<Waiting<W>>,
         use_stale: bool,
@@ -553,6 +570,7 @@ impl<W> Forwarding<W> {
             .collect();
         out.settled.push(Settled {
             key: key.into(),
+            rule: rule.clone(),
             outcome,
             waiters,
         });
@@ -647,7 +665,12 @@ impl<W> Forwarding<W> {
                 use_stale,
             })
             .collect();
-        out.settled.push(Settled { key, outcome, waiters });
+        out.settled.push(Settled {
+            key,
+            rule,
+            outcome,
+            waiters,
+        });
     }
 
     /// A question is done.
@@ -675,6 +698,7 @@ impl<W> Forwarding<W> {
         if outcome.is_ok() || !waiters.is_empty() {
             out.settled.push(Settled {
                 key: query.key,
+                rule: query.rule,
                 outcome,
                 waiters,
             });
@@ -720,7 +744,7 @@ impl<W> Forwarding<W> {
                 .stale
                 .is_some_and(|stale| stale.may_serve(now, self.is_down(&rule)));
             self.count_out(client);
-            return Self::release(&key, Err(Failure::NoTurn), vec![waiting], use_stale, out);
+            return Self::release(&key, &rule, Err(Failure::NoTurn), vec![waiting], use_stale, out);
         }
     }
 

@@ -52,6 +52,10 @@ pub struct ForwardRule {
     pub zone: Name,
     /// Whom to ask, in the order written.
     pub upstreams: Box<[Target]>,
+    /// The longest TTL of its answers, seconds, where the rule has its own.
+    pub max_ttl: Option<u32>,
+    /// The longest life of its negative answers, seconds, where the rule has its own.
+    pub max_negative_ttl: Option<u32>,
     /// The same number for every rule with the same upstreams: what tells their answers apart in the cache.
     pub upstream_set: u32,
 }
@@ -201,6 +205,8 @@ mod tests {
         Arc::new(ForwardRule {
             zone: Name::parse(zone).unwrap(),
             upstreams: Box::default(),
+            max_ttl: None,
+            max_negative_ttl: None,
             upstream_set: 0,
         })
     }

@@ -31,6 +31,8 @@ impl World {
         let rule = Arc::new(ForwardRule {
             zone: Name::root(),
             upstreams: targets.into(),
+            max_ttl: None,
+            max_negative_ttl: None,
             upstream_set: 0,
         });
         #[expect(clippy::disallowed_methods, reason = "a start for the hand-moved clock")]

@@ -265,7 +265,7 @@ impl Worker {
         let outcome = settled.outcome.and_then(|bytes| {
             self.shared
                 .engine
-                .keep(&snapshot, &settled.key, &bytes, now)
+                .keep(&snapshot, &settled.rule, &settled.key, &bytes, now)
                 .ok_or(Failure::Silence)
         });
         for released in settled.waiters {
