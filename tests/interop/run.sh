@@ -191,20 +191,13 @@ CONF
 
 # ── checks ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-# check TITLE PATTERN... -- COMMAND...: each PATTERN is an extended regular expression that some line of the output
-# must match; with ! in front, none may. The first must be a positive one, so that silence never passes.
-check() {
-    local title=$1 output pattern wrong=""
-    local patterns=()
-    shift
-    while [ "$1" != -- ]; do
-        patterns+=("$1")
-        shift
-    done
-    shift
-    [[ ${patterns[0]} != '!'* ]] || die "check without a positive pattern: $title"
-    output=$(timeout 10 "$@" 2>&1) || true
-    for pattern in "${patterns[@]}"; do
+# judge TITLE OUTPUT PATTERN...: each PATTERN is an extended regular expression that some line of the output must
+# match; with ! in front, none may. The first must be a positive one, so that silence never passes. Status 1: it failed.
+judge() {
+    local title=$1 output=$2 pattern wrong=""
+    shift 2
+    [[ $1 != '!'* ]] || die "check without a positive pattern: $title"
+    for pattern in "$@"; do
         if [[ $pattern == '!'* ]]; then
             ! grep -Eq -- "${pattern#!}" <<<"$output" || wrong+="    there: ${pattern#!}"$'\n'
         else
@@ -214,11 +207,26 @@ check() {
     if [ -z "$wrong" ]; then
         passed=$((passed + 1))
         echo "ok    $title"
-    else
-        failed=$((failed + 1))
-        printf 'FAIL  %s\n    %s\n%s' "$title" "$*" "$wrong"
-        sed 's/^/    | /' <<<"$output"
+        return
     fi
+    failed=$((failed + 1))
+    printf 'FAIL  %s\n%s' "$title" "$wrong"
+    sed 's/^/    | /' <<<"$output"
+    return 1
+}
+
+# check TITLE PATTERN... -- COMMAND...: judges what the command prints, on both streams and within 10 s.
+check() {
+    local title=$1 output
+    local patterns=()
+    shift
+    while [ "$1" != -- ]; do
+        patterns+=("$1")
+        shift
+    done
+    shift
+    output=$(timeout 10 "$@" 2>&1) || true
+    judge "$title" "$output" "${patterns[@]}" || echo "    by: $*"
 }
 
 # Each client asks the same: the private address, NODATA for AAAA, NXDOMAIN as it came, over UDP and TCP.
@@ -252,7 +260,7 @@ checks_by_every_client() {
 }
 
 checks_of_names() {
-    local upper=${api^^} cut_name="ml-a-name-that-was-cut-eastus-$id.eastus.notebooks.azure.net"
+    local upper=${api^^} cut_name="ml-another-name-eastus-$id.eastus.notebooks.azure.net"
     check "mixed case: answered, echoed as asked" "^;$upper\\." '10\.1\.0\.5' -- "${dig[@]}" "$upper" A
     check "TTL of a record that states none" '[[:space:]]10[[:space:]]+IN[[:space:]]+A[[:space:]]' -- "${dig[@]}" "$api" A
     check "HTTPS is NODATA" 'status: NOERROR' 'ANSWER: 0' 'IN[[:space:]]+SOA' "!$public" -- "${dig[@]}" "$api" HTTPS
@@ -264,7 +272,7 @@ checks_of_names() {
     check "label end, any name before it" '10\.1\.0\.6' -- "${kdig[@]}" "$cut_name" A
     check "label end, AAAA is NODATA" 'status: NOERROR' 'ANSWER: 0' "!$public" -- "${dig[@]}" "$notebook" AAAA
     check "wildcard" '^anything\..*10\.1\.0\.7' -- "${dig[@]}" "anything.$id.inference.eastus.privatelink.api.azureml.ms" A
-    check "wildcard, AAAA is NODATA" 'status: NOERROR' 'ANSWER: 0' 'IN[[:space:]]+SOA' -- "${drill[@]}" "anything.$id.inference.eastus.privatelink.api.azureml.ms" AAAA
+    check "wildcard, AAAA is NODATA" 'rcode: NOERROR' 'ANSWER: 0' 'IN[[:space:]]+SOA' -- "${drill[@]}" "anything.$id.inference.eastus.privatelink.api.azureml.ms" AAAA
     check "IPv6 address" 'fd00:10:1::5' -- "${dig[@]}" dual.corp.example AAAA
     check "PTR, IPv4" "PTR[[:space:]]+myworkspacest\\.privatelink" -- "${dig[@]}" -x 10.1.0.8
     check "PTR, IPv6" 'PTR[[:space:]]+dual\.corp\.example\.' -- "${kdig[@]}" -x fd00:10:1::5
@@ -374,6 +382,10 @@ admin = ""
 
 [records]
 files = ["$here/records.toml"]
+
+[[zone]]
+name = "corp.example"
+missing = "nxdomain"
 CONF
     cat >"$scratch/getent.sh" <<'INNER'
 set -u
@@ -403,6 +415,24 @@ INNER
     check "getent hosts of a missing name" 'exit status 2' -- "${inside[@]}" getent hosts nosuch.corp.example
 }
 
+# The end: what was in flight is answered, every query is accounted for, the exit status is 0.
+check_of_the_end() {
+    local status=0 stopped
+    kill -TERM "$pldns_pid"
+    wait "$pldns_pid" || status=$?
+    stopped=$(grep '"message":"stopped"' "$scratch/pldns.log" || true)
+    number() {
+        sed -n "s/.*\"$1\":\([0-9]*\).*/\1/p" <<<"$stopped"
+    }
+    local received answered refused dropped
+    received=$(number received) answered=$(number answered) refused=$(number refused) dropped=$(number dropped)
+    judge "SIGTERM: the server ends well" "exit status $status" '^exit status 0$' || true
+    judge "received = answered + refused + dropped" \
+        "received ${received:-none}, accounted for $((${answered:-0} + ${refused:-0} + ${dropped:-0})): $stopped" \
+        "^received ([1-9][0-9]*), accounted for \\1:" || true
+    judge "nothing worse than a warning in the log" "$(cat "$scratch/pldns.log")" '"message":"ready"' '!"level":"ERROR"' '!panicked' || true
+}
+
 # ── the run ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 [ -x "$pldns" ] || die "no binary at $pldns: cargo build --release, or set PLDNS"
@@ -421,6 +451,7 @@ serve azure start_azure
 azure_port=$port
 serve pldns start_pldns
 pldns_port=$port
+pldns_pid=${started[-1]}
 serve onprem start_onprem
 onprem=(dig -r +time=4 +tries=1 -p "$port" @127.0.0.1)
 port=$pldns_port
@@ -435,6 +466,7 @@ checks_of_chains
 checks_of_messages
 checks_of_onprem
 checks_of_getent
+check_of_the_end
 
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]
