@@ -16,6 +16,8 @@ use super::outstanding::{Judgement, OutstandingQuery, Stale, Waiting, judge, jud
 use super::rule::{ForwardRule, Target};
 use super::token::LoopGuard;
 use super::upstream::{Ticket, Upstream};
+use crate::wire::Header;
+use crate::wire::header::QR;
 
 /// How long a client is let wait before it gets the stale answer at hand (RFC 8767 §5).
 const CLIENT_TIMER: Duration = Duration::from_millis(1800);
@@ -25,6 +27,10 @@ pub(super) const KEEP: Duration = Duration::from_secs(6);
 const OUTSTANDING_MAX: usize = 16_384;
 /// Clients waiting for one question.
 const WAITERS_MAX: usize = 4096;
+/// Tries after which a question is forgotten and begun anew.
+const TRIES_KEPT: usize = 64;
+/// Tries to upstreams that are down whose answers are still news when their question is settled.
+const ORPHANS_MAX: usize = 256;
 /// Queries of one client that wait at once.
 const PER_CLIENT_MAX: u32 = 1000;
 
@@ -137,10 +143,7 @@ pub struct Outbox<W> {
 
 impl<W> Default for Outbox<W> {
     fn default() -> Self {
-        Self {
-            transmits: Vec::new(),
-            settled: Vec::new(),
-        }
+        Self { transmits: Vec::new(), settled: Vec::new() }
     }
 }
 
@@ -195,6 +198,15 @@ struct ClientPlaces {
     tickets: VecDeque<Ticket>,
 }
 
+/// A try to an upstream that is down, whose question was settled by another.
+#[derive(Debug)]
+struct Orphan {
+    id: TryId,
+    upstream: usize,
+    query_id: u16,
+    sent: Instant,
+}
+
 /// The forwarding state machine; `W` is whatever waits for answers.
 pub struct Forwarding<W> {
     pub(super) outstanding: Slab<OutstandingQuery<W>>,
@@ -205,6 +217,7 @@ pub struct Forwarding<W> {
     /// (when, slot, generation), the next first. Entries may be out of date: then they do nothing.
     timers: BinaryHeap<Reverse<(Instant, u32, u32)>>,
     waiting_of: HashMap<IpAddr, ClientPlaces, foldhash::fast::RandomState>,
+    orphans: VecDeque<Orphan>,
     pub(super) failures: FailureMemory,
     pub(super) slow_zones: SlowZones,
     pub(super) guard: LoopGuard,
@@ -225,6 +238,7 @@ impl<W> Forwarding<W> {
             limits: HashMap::new(),
             timers: BinaryHeap::new(),
             waiting_of: HashMap::default(),
+            orphans: VecDeque::new(),
             failures: FailureMemory::default(),
             slow_zones: SlowZones::default(),
             guard,
@@ -247,41 +261,18 @@ impl<W> Forwarding<W> {
     pub fn ask(&mut self, now: Instant, question: Question<'_>, asker: Asker<W>, out: &mut Outbox<W>) {
         let known = self.by_key.get(question.key).copied();
         if let Some(failed) = self.failures.recall(question.key, now).filter(|_| known.is_none()) {
-            let outcome = failed
-                .answer
-                .as_ref()
-                .map(|answer| answer.to_vec())
-                .ok_or(Failure::Remembered);
+            let outcome = failed.answer.as_ref().map(|answer| answer.to_vec()).ok_or(Failure::Remembered);
             return self.turn_away(now, question, asker, outcome, out);
         }
+        let is_down = self.is_down(question.rule);
         let would_wait = match known.and_then(|slot| self.outstanding.get(slot as usize)) {
-            Some(query) => query.line.is_some(),
+            Some(query) => query.line.is_some() || is_down,
             None => !self.could_send(now, question),
         };
-        if would_wait
-            && asker
-                .stale
-                .is_some_and(|stale| stale.may_serve(now, self.is_down(question.rule)))
-        {
-            let stale = asker.stale;
-            Self::release(
-                question.key,
-                question.rule,
-                Err(Failure::NoTurn),
-                vec![waiting(asker)],
-                true,
-                out,
-            );
-            if known.is_none() {
-                self.refresh(now, question, stale, out);
-            }
-            return;
+        if would_wait && asker.stale.is_some_and(|stale| stale.may_serve(now, is_down)) {
+            return self.serve_stale(now, question, known, asker, out);
         }
-        if self
-            .waiting_of
-            .get(&asker.client)
-            .is_some_and(|places| places.count >= PER_CLIENT_MAX)
-        {
+        if self.waiting_of.get(&asker.client).is_some_and(|places| places.count >= PER_CLIENT_MAX) {
             self.make_place(now, asker.client, out);
         }
         let Some(slot) = known.or_else(|| self.start(now, question)) else {
@@ -320,11 +311,7 @@ impl<W> Forwarding<W> {
         }
         let numbers = self.upstream_numbers(question.rule);
         if stale.is_none()
-            && !numbers.iter().any(|&number| {
-                self.upstreams
-                    .get(number)
-                    .is_some_and(|upstream| upstream.has_room(now))
-            })
+            && !numbers.iter().any(|&number| self.upstreams.get(number).is_some_and(|upstream| upstream.has_room(now)))
         {
             return;
         }
@@ -339,10 +326,9 @@ impl<W> Forwarding<W> {
         {
             self.send_usual(now, slot, upstream, out);
             self.plan(now, slot);
-        } else if let (Some(query), Some(known)) = (
-            self.outstanding.get_mut(slot as usize),
-            self.upstreams.get_mut(upstream),
-        ) {
+        } else if let (Some(query), Some(known)) =
+            (self.outstanding.get_mut(slot as usize), self.upstreams.get_mut(upstream))
+        {
             query.line = Some(upstream);
             let end = stale.map_or(now + KEEP, |stale| stale.until);
             known.refreshes.push(Reverse((end, (slot, query.generation))));
@@ -354,11 +340,9 @@ impl<W> Forwarding<W> {
 
     /// Takes what came back for a try.
     pub fn heard(&mut self, now: Instant, id: TryId, bytes: Vec<u8>, out: &mut Outbox<W>) -> Heard {
-        let Some(query) = self
-            .outstanding
-            .get(id.slot as usize)
-            .filter(|query| query.generation == id.generation)
+        let Some(query) = self.outstanding.get(id.slot as usize).filter(|query| query.generation == id.generation)
         else {
+            self.hear_orphan(now, id, &bytes);
             return Heard::Done;
         };
         let Some(tried) = query.tries.get(id.number as usize).filter(|tried| tried.is_open) else {
@@ -415,10 +399,7 @@ impl<W> Forwarding<W> {
 
     /// Takes that a try could not be carried out: refused, no route, or the connection broke.
     pub fn failed(&mut self, now: Instant, id: TryId, out: &mut Outbox<W>) -> Heard {
-        let Some(query) = self
-            .outstanding
-            .get_mut(id.slot as usize)
-            .filter(|query| query.generation == id.generation)
+        let Some(query) = self.outstanding.get_mut(id.slot as usize).filter(|query| query.generation == id.generation)
         else {
             return Heard::Done;
         };
@@ -462,11 +443,7 @@ impl<W> Forwarding<W> {
     /// When to call [`Self::handle_timeout`] next.
     pub fn next_timeout(&self, now: Instant) -> Option<Instant> {
         let timer = self.timers.peek().map(|Reverse((at, _, _))| *at);
-        let turn = self
-            .upstreams
-            .iter()
-            .filter_map(|upstream| upstream.next_turn(now))
-            .min();
+        let turn = self.upstreams.iter().filter_map(|upstream| upstream.next_turn(now)).min();
         [timer, turn].into_iter().flatten().min()
     }
 
@@ -531,6 +508,31 @@ impl<W> Forwarding<W> {
         Some(slot)
     }
 
+    /// Gives an asker the stale answer at hand, and sees to it that the question is asked.
+    fn serve_stale(
+        &mut self,
+        now: Instant,
+        question: Question<'_>,
+        known: Option<u32>,
+        asker: Asker<W>,
+        out: &mut Outbox<W>,
+    ) {
+        let (client, stale) = (asker.client, asker.stale);
+        Self::release(question.key, question.rule, Err(Failure::NoTurn), vec![waiting(asker)], true, out);
+        match known {
+            // Its tries may be lost: whoever asks keeps the question alive, so that the upstream's return is seen.
+            Some(slot) if self.outstanding.get(slot as usize).is_some_and(|query| query.tries.len() < TRIES_KEPT) => {
+                self.new_round(now, slot, client, out);
+                self.arm(slot);
+            }
+            Some(slot) => {
+                self.end(now, slot, Err(Failure::Silence), out);
+                self.refresh(now, question, stale, out);
+            }
+            None => self.refresh(now, question, stale, out),
+        }
+    }
+
     /// Answers an asker at once.
     fn turn_away(
         &mut self,
@@ -540,17 +542,8 @@ impl<W> Forwarding<W> {
         outcome: Result<Vec<u8>, Failure>,
         out: &mut Outbox<W>,
     ) {
-        let use_stale = asker
-            .stale
-            .is_some_and(|stale| stale.may_serve(now, self.is_down(question.rule)));
-        Self::release(
-            question.key,
-            question.rule,
-            outcome,
-            vec![waiting(asker)],
-            use_stale,
-            out,
-        );
+        let use_stale = asker.stale.is_some_and(|stale| stale.may_serve(now, self.is_down(question.rule)));
+        Self::release(question.key, question.rule, outcome, vec![waiting(asker)], use_stale, out);
     }
 
     fn release(
@@ -561,19 +554,8 @@ impl<W> Forwarding<W> {
         use_stale: bool,
         out: &mut Outbox<W>,
     ) {
-        let waiters = waiters
-            .into_iter()
-            .map(|waiting| Released {
-                waiter: waiting.waiter,
-                use_stale,
-            })
-            .collect();
-        out.settled.push(Settled {
-            key: key.into(),
-            rule: rule.clone(),
-            outcome,
-            waiters,
-        });
+        let waiters = waiters.into_iter().map(|waiting| Released { waiter: waiting.waiter, use_stale }).collect();
+        out.settled.push(Settled { key: key.into(), rule: rule.clone(), outcome, waiters });
     }
 
     fn do_what_is_due(&mut self, now: Instant, slot: u32, out: &mut Outbox<W>) {
@@ -610,11 +592,7 @@ impl<W> Forwarding<W> {
         let Some(query) = self.outstanding.get_mut(slot as usize) else {
             return;
         };
-        let out_of_patience = query
-            .waiters
-            .iter()
-            .take_while(|waiting| waiting.deadline <= now)
-            .count();
+        let out_of_patience = query.waiters.iter().take_while(|waiting| waiting.deadline <= now).count();
         let mut released = Vec::new();
         for waiting in query.waiters.drain(..out_of_patience) {
             let use_stale = waiting.stale.is_some_and(|stale| stale.may_serve(now, is_down));
@@ -642,11 +620,7 @@ impl<W> Forwarding<W> {
             () if query.was_unreachable => Failure::Unreachable,
             () => Failure::Silence,
         };
-        let outcome = if query.waiters.is_empty() {
-            query.held.take().or_else(|| query.failure.take())
-        } else {
-            None
-        };
+        let outcome = if query.waiters.is_empty() { query.held.take().or_else(|| query.failure.take()) } else { None };
         let outcome = outcome.ok_or(failure);
         let key = query.key.clone();
         if failure == Failure::Silence && out_of_patience > 0 && !is_down {
@@ -658,23 +632,42 @@ impl<W> Forwarding<W> {
         for (waiting, _) in &released {
             self.count_out(waiting.client);
         }
-        let waiters = released
-            .into_iter()
-            .map(|(waiting, use_stale)| Released {
-                waiter: waiting.waiter,
-                use_stale,
-            })
-            .collect();
-        out.settled.push(Settled {
-            key,
-            rule,
-            outcome,
-            waiters,
-        });
+        let waiters =
+            released.into_iter().map(|(waiting, use_stale)| Released { waiter: waiting.waiter, use_stale }).collect();
+        out.settled.push(Settled { key, rule, outcome, waiters });
+    }
+
+    /// An answer that came after its question was settled: from an upstream that was down, it is the news that it is back.
+    fn hear_orphan(&mut self, now: Instant, id: TryId, bytes: &[u8]) {
+        let Some(at) = self.orphans.iter().position(|orphan| orphan.id == id) else { return };
+        let Some(orphan) = self.orphans.get(at) else { return };
+        let is_answer =
+            Header::read(bytes).is_some_and(|header| header.id == orphan.query_id && header.flags & QR != 0);
+        if !is_answer {
+            return;
+        }
+        if let Some(upstream) = self.upstreams.get_mut(orphan.upstream) {
+            upstream.health.heard(now.saturating_duration_since(orphan.sent), now);
+        }
+        self.orphans.remove(at);
+    }
+
+    fn keep_orphans(&mut self, slot: u32) {
+        let Some(query) = self.outstanding.get(slot as usize) else { return };
+        for (number, tried) in query.tries.iter().enumerate().filter(|(_, tried)| tried.is_open) {
+            let is_down = self.upstreams.get(tried.upstream).is_some_and(|upstream| upstream.health.is_down());
+            let Some(number) = u8::try_from(number).ok().filter(|_| is_down) else { continue };
+            let id = TryId { slot, generation: query.generation, number };
+            self.orphans.push_back(Orphan { id, upstream: tried.upstream, query_id: tried.id, sent: tried.sent });
+        }
+        while self.orphans.len() > ORPHANS_MAX {
+            self.orphans.pop_front();
+        }
     }
 
     /// A question is done.
     pub(super) fn end(&mut self, now: Instant, slot: u32, outcome: Result<Vec<u8>, Failure>, out: &mut Outbox<W>) {
+        self.keep_orphans(slot);
         let Some(query) = self.outstanding.get(slot as usize) else {
             return;
         };
@@ -696,12 +689,7 @@ impl<W> Forwarding<W> {
         let waiters: Vec<_> = waiters.collect();
         // An answer is news for the cache even when nobody waits.
         if outcome.is_ok() || !waiters.is_empty() {
-            out.settled.push(Settled {
-                key: query.key,
-                rule: query.rule,
-                outcome,
-                waiters,
-            });
+            out.settled.push(Settled { key: query.key, rule: query.rule, outcome, waiters });
         }
     }
 
@@ -712,24 +700,17 @@ impl<W> Forwarding<W> {
         places.tickets.push_back(ticket);
         if places.tickets.len() > PER_CLIENT_MAX as usize * 4 {
             places.tickets.retain(|&(slot, generation)| {
-                outstanding
-                    .get(slot as usize)
-                    .is_some_and(|query| query.generation == generation)
+                outstanding.get(slot as usize).is_some_and(|query| query.generation == generation)
             });
         }
     }
 
     /// The one that waited longest of a client's gives its place to a new one: it has the least patience left.
     fn make_place(&mut self, now: Instant, client: IpAddr, out: &mut Outbox<W>) {
-        while let Some((slot, generation)) = self
-            .waiting_of
-            .get_mut(&client)
-            .and_then(|places| places.tickets.pop_front())
+        while let Some((slot, generation)) =
+            self.waiting_of.get_mut(&client).and_then(|places| places.tickets.pop_front())
         {
-            let Some(query) = self
-                .outstanding
-                .get_mut(slot as usize)
-                .filter(|query| query.generation == generation)
+            let Some(query) = self.outstanding.get_mut(slot as usize).filter(|query| query.generation == generation)
             else {
                 continue;
             };
@@ -740,9 +721,7 @@ impl<W> Forwarding<W> {
                 continue;
             };
             let (key, rule) = (query.key.clone(), query.rule.clone());
-            let use_stale = waiting
-                .stale
-                .is_some_and(|stale| stale.may_serve(now, self.is_down(&rule)));
+            let use_stale = waiting.stale.is_some_and(|stale| stale.may_serve(now, self.is_down(&rule)));
             self.count_out(client);
             return Self::release(&key, &rule, Err(Failure::NoTurn), vec![waiting], use_stale, out);
         }
@@ -768,9 +747,7 @@ impl<W> Forwarding<W> {
     fn is_down(&self, rule: &ForwardRule) -> bool {
         rule.upstreams.iter().all(|target| {
             let number = self.upstream_by_target.get(target);
-            number
-                .and_then(|&number| self.upstreams.get(number))
-                .is_some_and(|upstream| upstream.health.is_down())
+            number.and_then(|&number| self.upstreams.get(number)).is_some_and(|upstream| upstream.health.is_down())
         })
     }
 
@@ -783,9 +760,7 @@ impl<W> Forwarding<W> {
         if upstream.waiting() > OUTSTANDING_MAX * 2 {
             let outstanding = &self.outstanding;
             upstream.purge(|&(slot, generation)| {
-                outstanding
-                    .get(slot as usize)
-                    .is_some_and(|query| query.generation == generation)
+                outstanding.get(slot as usize).is_some_and(|query| query.generation == generation)
             });
         }
     }
@@ -793,18 +768,11 @@ impl<W> Forwarding<W> {
     fn could_send(&mut self, now: Instant, question: Question<'_>) -> bool {
         let is_slow = self.slow_zones.holds(question.question, now);
         let numbers = self.upstream_numbers(question.rule);
-        numbers.iter().any(|&number| {
-            self.upstreams
-                .get(number)
-                .is_some_and(|upstream| upstream.is_free(now, is_slow))
-        })
+        numbers.iter().any(|&number| self.upstreams.get(number).is_some_and(|upstream| upstream.is_free(now, is_slow)))
     }
 
     pub(super) fn upstream_numbers(&mut self, rule: &ForwardRule) -> Vec<usize> {
-        rule.upstreams
-            .iter()
-            .map(|target| self.upstream_number(target))
-            .collect()
+        rule.upstreams.iter().map(|target| self.upstream_number(target)).collect()
     }
 
     fn upstream_number(&mut self, target: &Target) -> usize {
@@ -820,11 +788,5 @@ impl<W> Forwarding<W> {
 }
 
 fn waiting<W>(asker: Asker<W>) -> Waiting<W> {
-    Waiting {
-        waiter: asker.waiter,
-        client: asker.client,
-        deadline: asker.deadline,
-        stale: asker.stale,
-        stale_at: None,
-    }
+    Waiting { waiter: asker.waiter, client: asker.client, deadline: asker.deadline, stale: asker.stale, stale_at: None }
 }

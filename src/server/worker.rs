@@ -69,27 +69,18 @@ pub fn start(
     seed: &mut dyn FnMut() -> io::Result<[u8; 32]>,
 ) -> Result<Workers, BindError> {
     let (listeners, addresses) = bind(addresses, count)?;
-    let mut workers = Workers {
-        addresses,
-        counters: Vec::new(),
-        threads: Vec::new(),
-    };
+    let mut workers = Workers { addresses, counters: Vec::new(), threads: Vec::new() };
     for (number, listeners) in listeners.into_iter().enumerate() {
         let counters = Arc::new(Counters::default());
         workers.counters.push(counters.clone());
         let unspecified = SocketAddr::from(([0; 4], 0));
-        let fail = |error| BindError {
-            address: unspecified,
-            error,
-        };
+        let fail = |error| BindError { address: unspecified, error };
         let (shared, seed) = (shared.clone(), seed().map_err(fail)?);
-        let spawned = std::thread::Builder::new()
-            .name(format!("worker-{number}"))
-            .spawn(move || {
-                if let Err(error) = run(number, &shared, counters, listeners, seed) {
-                    tracing::error!(worker = number, %error, "a worker ended");
-                }
-            });
+        let spawned = std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
+            if let Err(error) = run(number, &shared, counters, listeners, seed) {
+                tracing::error!(worker = number, %error, "a worker ended");
+            }
+        });
         workers.threads.push(spawned.map_err(fail)?);
     }
     Ok(workers)
@@ -102,10 +93,7 @@ fn run(
     listeners: Listeners,
     seed: [u8; 32],
 ) -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .event_interval(EVENT_INTERVAL)
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().event_interval(EVENT_INTERVAL).build()?;
     let local = LocalSet::new();
     let worker = Rc::new(Worker {
         shared: shared.clone(),
@@ -163,9 +151,11 @@ impl Worker {
         reply: &mut Vec<u8>,
     ) -> Action {
         let turn = self.next_turn();
-        let answered = catch_unwind(AssertUnwindSafe(|| {
-            self.shared.engine.answer(snapshot, bytes, client, now, turn, reply)
-        }));
+        let answered =
+            catch_unwind(AssertUnwindSafe(|| self.shared.engine.answer(snapshot, bytes, client, now, turn, reply)));
+        if matches!(answered, Ok(Action::Refused(Reason::Loop))) {
+            self.shared.say_loop(client.address, now);
+        }
         answered.unwrap_or_else(|_| {
             reply.clear();
             Action::Dropped(Reason::Fault)
@@ -182,24 +172,13 @@ impl Worker {
         now: Instant,
     ) {
         let (chain, stale) = (forward.chain.take(), forward.stale.take());
-        let waiter = Waiter {
-            query: query.into(),
-            client,
-            chain,
-            stale,
-            deadline: now + PATIENCE,
-            path,
-        };
-        self.with_forwarding(now, |forwarding, out| {
-            forwarding.ask(now, question(&forward), asker(waiter), out)
-        });
+        let waiter = Waiter { query: query.into(), client, chain, stale, deadline: now + PATIENCE, path };
+        self.with_forwarding(now, |forwarding, out| forwarding.ask(now, question(&forward), asker(waiter), out));
     }
 
     /// Asks a question again before its answer in the cache expires.
     pub(super) fn refresh(self: &Rc<Self>, forward: &Forward, now: Instant) {
-        self.with_forwarding(now, |forwarding, out| {
-            forwarding.refresh(now, question(forward), None, out)
-        });
+        self.with_forwarding(now, |forwarding, out| forwarding.refresh(now, question(forward), None, out));
     }
 
     /// Calls the state machine and carries out what it says.
@@ -263,10 +242,7 @@ impl Worker {
     fn settle(&self, settled: Settled<Waiter>, now: Instant, out: &mut Outbox<Waiter>) {
         let snapshot = self.shared.snapshot.load();
         let outcome = settled.outcome.and_then(|bytes| {
-            self.shared
-                .engine
-                .keep(&snapshot, &settled.rule, &settled.key, &bytes, now)
-                .ok_or(Failure::Silence)
+            self.shared.engine.keep(&snapshot, &settled.rule, &settled.key, &bytes, now).ok_or(Failure::Silence)
         });
         for released in settled.waiters {
             self.settle_waiter(&snapshot, released, &outcome, now, out);
@@ -290,24 +266,12 @@ impl Worker {
         };
         let mut reply = self.reply.borrow_mut();
         let settled = catch_unwind(AssertUnwindSafe(|| {
-            self.shared.engine.settle(
-                snapshot,
-                &waiter.query,
-                waiter.client,
-                chain,
-                settlement,
-                now,
-                turn,
-                &mut reply,
-            )
+            self.shared.engine.settle(snapshot, &waiter.query, waiter.client, chain, settlement, now, turn, &mut reply)
         }));
         let outcome = match settled.unwrap_or(Action::Dropped(Reason::Fault)) {
             Action::Forward(mut forward) => {
                 (waiter.chain, waiter.stale) = (forward.chain.take(), forward.stale.take());
-                return self
-                    .shared
-                    .forwarding()
-                    .ask(now, question(&forward), asker(waiter), out);
+                return self.shared.forwarding().ask(now, question(&forward), asker(waiter), out);
             }
             Action::Dropped(reason) => Outcome::Not(reason),
             Action::Answered(source) | Action::AnsweredAndRefresh(source, _) => {
