@@ -147,6 +147,7 @@ async fn end(shared: &Arc<Shared>, workers: &mut Workers, signals: &mut Signals)
         _ = signals.interrupt.recv() => tracing::warn!("stopped by a second signal"),
     }
     let totals = Totals::of(workers.counters());
+    let asked = shared.forwarding().counts();
     let by_name: Vec<String> = totals.named().map(|(name, count)| format!("{name}={count}")).collect();
     tracing::info!(
         received = totals.received,
@@ -154,6 +155,11 @@ async fn end(shared: &Arc<Shared>, workers: &mut Workers, signals: &mut Signals)
         refused = totals.refused(),
         dropped = totals.dropped(),
         by_name = by_name.join(" "),
+        upstream_queries = asked.sent,
+        joined = asked.joined,
+        queued = asked.queued,
+        refreshes = asked.refreshes,
+        suspicious = asked.suspicious,
         "stopped"
     );
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::machine::Via;
+use super::question::Via;
 use super::rule::ForwardRule;
 use crate::wire::edns::{OPT_LEN, push_opt};
 use crate::wire::header::{self, HEADER_LEN, Header};

@@ -554,3 +554,19 @@ fn one_client_has_a_thousand_places() {
     world.ask_from("other.example", 9999, [10, 0, 0, 2].into());
     assert!(world.settled().is_empty(), "others have theirs");
 }
+
+#[test]
+fn who_joins_a_question_that_nobody_waited_for_has_it_asked_again() {
+    let mut world = World::new(1);
+    world.ask_stale("a.example", 1, 5);
+    world.pass(1800);
+    assert_eq!(outcomes(&world.settled()), [(Err(None), vec![1])]);
+    assert_eq!(world.sent().len(), 2);
+    world.pass(100);
+    world.ask_stale("a.example", 2, 7);
+    world.pass(1000);
+    let sent = world.sent();
+    assert_eq!(sent.len(), 1, "the second try is repeated a second after it was made");
+    world.hear(&sent[0], answer(&sent[0], 0));
+    assert_eq!(outcomes(&world.settled()), [(Ok(Rcode::NOERROR), vec![2])]);
+}

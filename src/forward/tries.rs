@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use rand::Rng;
 
 use super::health::PROBE_INTERVAL;
-use super::machine::{Failure, Forwarding, Outbox, Transmit, TryId, Via};
+use super::machine::Forwarding;
 use super::outstanding::{Try, write_query};
+use super::question::{Failure, Outbox, Transmit, TryId, Via};
 use super::rule::Protocol;
 
 /// Tries per round.
@@ -78,8 +79,13 @@ impl<W> Forwarding<W> {
             .last()
             .is_some_and(|tried| tried.is_open && now.saturating_duration_since(tried.sent) < patience);
         let is_slow_try = query.tries.iter().any(|tried| tried.is_open && tried.is_slow);
-        if query.line.is_some() || is_fresh || is_slow_try {
+        if query.line.is_some() || is_slow_try {
             return;
+        }
+        if is_fresh {
+            // The last try is the first of the new round: it is repeated in its time.
+            query.round_start = query.tries.len() - 1;
+            return self.plan(now, slot);
         }
         query.round_start = query.tries.len();
         self.try_next(now, slot, client, out);

@@ -151,15 +151,14 @@ impl Worker {
         reply: &mut Vec<u8>,
     ) -> Action {
         let turn = self.next_turn();
-        let answered =
-            catch_unwind(AssertUnwindSafe(|| self.shared.engine.answer(snapshot, bytes, client, now, turn, reply)));
-        if matches!(answered, Ok(Action::Refused(Reason::Loop))) {
-            self.shared.say_loop(client.address, now);
+        let action = guarded(|| self.shared.engine.answer(snapshot, bytes, client, now, turn, reply));
+        match action {
+            Action::Refused(Reason::Loop) => self.shared.say_loop(client.address, now),
+            // What a panic left in the buffer is no reply.
+            Action::Dropped(Reason::Fault) => reply.clear(),
+            _ => {}
         }
-        answered.unwrap_or_else(|_| {
-            reply.clear();
-            Action::Dropped(Reason::Fault)
-        })
+        action
     }
 
     /// Sends a query's question upstream; the reply goes `path` when its answer is there.
@@ -265,10 +264,10 @@ impl Worker {
             (_, Err(failure)) => Settlement::Failed(*failure),
         };
         let mut reply = self.reply.borrow_mut();
-        let settled = catch_unwind(AssertUnwindSafe(|| {
+        let action = guarded(|| {
             self.shared.engine.settle(snapshot, &waiter.query, waiter.client, chain, settlement, now, turn, &mut reply)
-        }));
-        let outcome = match settled.unwrap_or(Action::Dropped(Reason::Fault)) {
+        });
+        let outcome = match action {
             Action::Forward(mut forward) => {
                 (waiter.chain, waiter.stale) = (forward.chain.take(), forward.stale.take());
                 return self.shared.forwarding().ask(now, question(&forward), asker(waiter), out);
@@ -357,6 +356,11 @@ fn take(
     }
 }
 
+/// Calls the engine. A panic in there costs the one query that met it; the worker and its sockets stay.
+fn guarded(call: impl FnOnce() -> Action) -> Action {
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or(Action::Dropped(Reason::Fault))
+}
+
 /// The question of a forward, borrowed from it.
 fn question(forward: &Forward) -> Question<'_> {
     Question {
@@ -375,5 +379,18 @@ fn asker(waiter: Waiter) -> Asker<Waiter> {
         deadline: waiter.deadline,
         stale: waiter.stale.as_ref().map(|stale| stale.limits),
         waiter,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_costs_one_query() {
+        let action = guarded(|| panic!("a defect, on purpose"));
+        assert!(matches!(action, Action::Dropped(Reason::Fault)));
+        let action = guarded(|| Action::Refused(Reason::Access));
+        assert!(matches!(action, Action::Refused(Reason::Access)));
     }
 }
