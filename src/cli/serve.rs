@@ -44,9 +44,7 @@ pub(super) fn run(args: &ServeArgs) -> ExitCode {
 
 /// Text for people on a terminal, JSON for whatever reads a pipe.
 fn start_log() {
-    let log = tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_target(false);
+    let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false);
     if std::io::stderr().is_terminal() {
         log.init();
     } else {
@@ -79,18 +77,12 @@ fn serve(args: &ServeArgs) -> Result<(), ServeError> {
     let forwarding = Forwarding::new(random_seed()?, guard.clone());
     let snapshot = loaded.into_snapshot(&mut sets, 0);
     let shared = Arc::new(Shared::new(Engine::new(cache, guard), snapshot, forwarding));
-    shared
-        .forwarding()
-        .set_limits(settings.upstream_limits.iter().copied().collect());
-    let addresses = if args.listen.is_empty() {
-        &settings.listen.dns
-    } else {
-        &args.listen
-    };
+    shared.forwarding().set_limits(settings.upstream_limits.iter().copied().collect());
+    let addresses = if args.listen.is_empty() { &settings.listen.dns } else { &args.listen };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut signals = Signals::new()?;
-        let mut seeds = || random_seed().unwrap_or_default();
+        let mut seeds = random_seed;
         let mut workers = start(&shared, addresses, worker_count(&settings), &mut seeds)?;
         for address in &workers.addresses {
             tracing::info!(transport = "udp", %address, "listening");
@@ -101,11 +93,7 @@ fn serve(args: &ServeArgs) -> Result<(), ServeError> {
             rules = shared.snapshot.load().rules.len(),
             "ready"
         );
-        let upstreams: Vec<Target> = settings
-            .forwards
-            .iter()
-            .flat_map(|rule| rule.upstreams.clone())
-            .collect();
+        let upstreams: Vec<Target> = settings.forwards.iter().flat_map(|rule| rule.upstreams.clone()).collect();
         let local = tokio::task::LocalSet::new();
         local.spawn_local(look_at_upstreams(upstreams));
         local.run_until(control(&shared, path, &mut sets, &mut signals)).await;
@@ -131,10 +119,7 @@ fn reload(shared: &Arc<Shared>, path: &Path, sets: &mut UpstreamSets) {
     log_problems(&loaded.problems);
     if loaded.problems.has_errors() {
         let errors = loaded.problems.count(Severity::Error);
-        tracing::error!(
-            errors,
-            "reload refused: the settings and records before it go on serving"
-        );
+        tracing::error!(errors, "reload refused: the settings and records before it go on serving");
         return;
     }
     let limits = loaded.settings.upstream_limits.iter().copied().collect();
@@ -162,6 +147,7 @@ async fn end(shared: &Arc<Shared>, workers: &mut Workers, signals: &mut Signals)
         _ = signals.interrupt.recv() => tracing::warn!("stopped by a second signal"),
     }
     let totals = Totals::of(workers.counters());
+    let asked = shared.forwarding().counts();
     let by_name: Vec<String> = totals.named().map(|(name, count)| format!("{name}={count}")).collect();
     tracing::info!(
         received = totals.received,
@@ -169,6 +155,11 @@ async fn end(shared: &Arc<Shared>, workers: &mut Workers, signals: &mut Signals)
         refused = totals.refused(),
         dropped = totals.dropped(),
         by_name = by_name.join(" "),
+        upstream_queries = asked.sent,
+        joined = asked.joined,
+        queued = asked.queued,
+        refreshes = asked.refreshes,
+        suspicious = asked.suspicious,
         "stopped"
     );
 }

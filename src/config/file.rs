@@ -62,10 +62,7 @@ const SECTIONS: [(&str, ReadSection); 6] = [
 
 fn read_listen(document: &Document<'_>, section: &TableReader<'_>, settings: &mut Settings) {
     if let Some(texts) = section.texts("dns") {
-        settings.listen.dns = texts
-            .iter()
-            .filter_map(|text| read_address(document, "dns", text))
-            .collect();
+        settings.listen.dns = texts.iter().filter_map(|text| read_address(document, "dns", text)).collect();
     }
     for key in ["tls", "https", "quic"] {
         for text in section.texts(key).unwrap_or_default() {
@@ -106,21 +103,11 @@ fn read_tls(_: &Document<'_>, section: &TableReader<'_>, _: &mut Settings) {
 
 fn read_records(document: &Document<'_>, section: &TableReader<'_>, settings: &mut Settings) {
     if let Some(texts) = section.texts("files") {
-        settings.records.files = texts
-            .into_iter()
-            .map(|text| (text.value.to_owned(), text.span))
-            .collect();
+        settings.records.files = texts.into_iter().map(|text| (text.value.to_owned(), text.span)).collect();
         settings.records.is_default = false;
     }
-    if let Some(ttl) = section.parsed("ttl", "a duration", parse_duration) {
-        match ttl_seconds(ttl.value) {
-            Some(seconds) => settings.records.ttl = seconds,
-            None => document.error(
-                ttl.span,
-                "a TTL is a whole number of seconds up to 2147483647",
-                "ttl = \"10s\"",
-            ),
-        }
+    if let Some(seconds) = read_seconds(document, section, "ttl") {
+        settings.records.ttl = seconds;
     }
 }
 
@@ -129,21 +116,29 @@ fn read_cache(document: &Document<'_>, section: &TableReader<'_>, settings: &mut
         settings.cache.max_size = size.value;
     }
     let cache = &mut settings.cache;
-    let read = |key, place: &mut Duration| {
-        if let Some(duration) = section.parsed(key, "a duration", parse_duration) {
-            match ttl_seconds(duration.value) {
-                Some(_) => *place = duration.value,
-                None => document.error(
-                    duration.span,
-                    format!("`{key}` is a whole number of seconds"),
-                    format!("{key} = \"60s\""),
-                ),
-            }
+    for (key, place) in [
+        ("max_ttl", &mut cache.max_ttl),
+        ("max_negative_ttl", &mut cache.max_negative_ttl),
+        ("serve_stale", &mut cache.serve_stale),
+    ] {
+        if let Some(seconds) = read_seconds(document, section, key) {
+            *place = Duration::from_secs(seconds.into());
         }
-    };
-    read("max_ttl", &mut cache.max_ttl);
-    read("max_negative_ttl", &mut cache.max_negative_ttl);
-    read("serve_stale", &mut cache.serve_stale);
+    }
+}
+
+/// A duration of whole seconds.
+fn read_seconds(document: &Document<'_>, section: &TableReader<'_>, key: &'static str) -> Option<u32> {
+    let duration = section.parsed(key, "a duration", parse_duration)?;
+    let seconds = ttl_seconds(duration.value);
+    if seconds.is_none() {
+        document.error(
+            duration.span,
+            format!("`{key}` is a whole number of seconds up to 2147483647"),
+            format!("{key} = \"60s\""),
+        );
+    }
+    seconds
 }
 
 fn read_process(_: &Document<'_>, section: &TableReader<'_>, settings: &mut Settings) {
@@ -157,10 +152,7 @@ fn read_process(_: &Document<'_>, section: &TableReader<'_>, settings: &mut Sett
 
 fn read_access(document: &Document<'_>, section: &TableReader<'_>, settings: &mut Settings) {
     if let Some(texts) = section.texts("allow") {
-        settings.allow = texts
-            .iter()
-            .filter_map(|text| read_prefix(document, "allow", text))
-            .collect();
+        settings.allow = texts.iter().filter_map(|text| read_prefix(document, "allow", text)).collect();
     }
 }
 
@@ -209,11 +201,7 @@ fn read_zones(document: &Document<'_>, reader: &TableReader<'_>, facts: &Facts<'
             "forward" => Some(Missing::Forward),
             "nxdomain" => Some(Missing::NxDomain),
             _ => {
-                document.error(
-                    text.span,
-                    "`missing` is neither \"forward\" nor \"nxdomain\"",
-                    "missing = \"forward\"",
-                );
+                document.error(text.span, "`missing` is neither \"forward\" nor \"nxdomain\"", "missing = \"forward\"");
                 None
             }
         });
@@ -237,11 +225,7 @@ fn warn_of_public_zone(document: &Document<'_>, apex: &Name, span: Range<usize>,
     if let Some(zone) = zones.find(|zone| zone.is_within(apex)) {
         let message =
             format!("{apex} claims a whole public zone: every other name in {zone} stops to exist for your clients");
-        document.warning(
-            span,
-            message,
-            "missing = \"forward\", or name the privatelink zone instead",
-        );
+        document.warning(span, message, "missing = \"forward\", or name the privatelink zone instead");
     }
 }
 
@@ -253,6 +237,9 @@ fn read_forwards(document: &Document<'_>, reader: &TableReader<'_>, facts: &Fact
         section.missing(&table.span, "upstreams", "upstreams = [\"168.63.129.16\"]");
         let zone = section.text("zone");
         let upstreams = section.texts("upstreams");
+        let max_ttl = read_seconds(document, &section, "max_ttl");
+        let max_negative_ttl = read_seconds(document, &section, "max_negative_ttl");
+        let upstreams_span = section.key_span("upstreams").unwrap_or_else(|| table.span.clone());
         section.finish();
         let (Some(zone_text), Some(upstreams)) = (zone, upstreams) else {
             continue;
@@ -262,7 +249,7 @@ fn read_forwards(document: &Document<'_>, reader: &TableReader<'_>, facts: &Fact
         };
         if upstreams.is_empty() {
             document.error(
-                table.span.clone(),
+                upstreams_span,
                 format!("the rule for {zone} has no upstreams"),
                 "upstreams = [\"168.63.129.16\"]",
             );
@@ -278,10 +265,7 @@ fn read_forwards(document: &Document<'_>, reader: &TableReader<'_>, facts: &Fact
         }
         if is_new(document, &mut seen, &zone, zone_text.span) && !targets.is_empty() {
             settings.forwards.retain(|known| known.zone != zone);
-            settings.forwards.push(ForwardSpec {
-                zone,
-                upstreams: targets,
-            });
+            settings.forwards.push(ForwardSpec { zone, upstreams: targets, max_ttl, max_negative_ttl });
         }
     }
 }
@@ -310,22 +294,13 @@ fn read_upstream(document: &Document<'_>, text: &Placed<&str>) -> Option<Target>
         }
     };
     let address = place.parse::<SocketAddr>().ok().or_else(|| {
-        let bare = place
-            .strip_prefix('[')
-            .and_then(|place| place.strip_suffix(']'))
-            .unwrap_or(place);
-        bare.parse::<IpAddr>()
-            .ok()
-            .map(|address| SocketAddr::new(address, PORT))
+        let bare = place.strip_prefix('[').and_then(|place| place.strip_suffix(']')).unwrap_or(place);
+        bare.parse::<IpAddr>().ok().map(|address| SocketAddr::new(address, PORT))
     });
     match address {
         Some(address) if address.port() != 0 && !address.ip().is_unspecified() => Some(Target { address, protocol }),
         _ => {
-            document.error(
-                text.span.clone(),
-                format!("\"{}\" is no upstream", text.value.escape_debug()),
-                hint,
-            );
+            document.error(text.span.clone(), format!("\"{}\" is no upstream", text.value.escape_debug()), hint);
             None
         }
     }
@@ -364,11 +339,8 @@ fn read_upstreams(document: &Document<'_>, reader: &TableReader<'_>, settings: &
             Some(target) if target.address == AZURE_DNS => Limits::AZURE,
             _ => Limits::default(),
         };
-        let figure = |key, default: u32| {
-            section
-                .number(key, 0..=1_000_000)
-                .map_or(default, |number| number.value as u32)
-        };
+        let figure =
+            |key, default: u32| section.number(key, 0..=1_000_000).map_or(default, |number| number.value as u32);
         let limits = Limits {
             queries_per_second: figure("queries_per_second", default.queries_per_second),
             pending: figure("pending", default.pending),
@@ -376,23 +348,13 @@ fn read_upstreams(document: &Document<'_>, reader: &TableReader<'_>, settings: &
         if let Some(ports) = section.text("ports") {
             match ports.value {
                 "fresh" => {}
-                "pool" => document.error(
-                    ports.span,
-                    "this version has no `ports = \"pool\"`",
-                    "ports = \"fresh\"",
-                ),
-                _ => document.error(
-                    ports.span,
-                    "`ports` is neither \"fresh\" nor \"pool\"",
-                    "ports = \"fresh\"",
-                ),
+                "pool" => document.error(ports.span, "this version has no `ports = \"pool\"`", "ports = \"fresh\""),
+                _ => document.error(ports.span, "`ports` is neither \"fresh\" nor \"pool\"", "ports = \"fresh\""),
             }
         }
         section.finish();
         if let Some(target) = target {
-            settings
-                .upstream_limits
-                .retain(|(address, _)| *address != target.address);
+            settings.upstream_limits.retain(|(address, _)| *address != target.address);
             settings.upstream_limits.push((target.address, limits));
         }
     }
@@ -405,10 +367,7 @@ mod tests {
     fn read(text: &str) -> (Settings, String) {
         let source = SourceText::new("pldns.toml", text);
         let mut problems = Problems::default();
-        let facts = Facts {
-            public_zones: &["blob.core.windows.net"],
-            is_local: &|address| address.is_loopback(),
-        };
+        let facts = Facts { public_zones: &["blob.core.windows.net"], is_local: &|address| address.is_loopback() };
         let settings = read_settings(&source, &facts, &mut problems);
         (settings, problems.to_string())
     }
@@ -475,18 +434,9 @@ mod tests {
             "#,
         );
         assert_eq!(problems.matches("warning:").count(), 3, "{problems}");
-        assert!(
-            problems.contains(":5:20: warning: core.windows.net claims a whole public zone"),
-            "{problems}"
-        );
-        assert!(
-            problems.contains(":11:20: warning: a rule for privatelink.api.azureml.ms"),
-            "{problems}"
-        );
-        assert!(
-            problems.contains(":12:26: warning: the upstream 127.0.0.1:53 is this server itself"),
-            "{problems}"
-        );
+        assert!(problems.contains(":5:20: warning: core.windows.net claims a whole public zone"), "{problems}");
+        assert!(problems.contains(":11:20: warning: a rule for privatelink.api.azureml.ms"), "{problems}");
+        assert!(problems.contains(":12:26: warning: the upstream 127.0.0.1:53 is this server itself"), "{problems}");
         assert_eq!(settings.forwards.len(), 2, "the rule for the root stays");
     }
 
@@ -503,34 +453,11 @@ mod tests {
             "#,
         );
         assert_eq!(problems, "");
-        let shown: Vec<_> = settings
-            .forwards
-            .last()
-            .unwrap()
-            .upstreams
-            .iter()
-            .map(ToString::to_string)
-            .collect();
+        let shown: Vec<_> = settings.forwards.last().unwrap().upstreams.iter().map(ToString::to_string).collect();
         assert_eq!(
             shown,
-            [
-                "10.0.0.4:53",
-                "10.0.0.4:5353",
-                "[fd00::4]:53",
-                "[fd00::4]:53",
-                "[fd00::4]:5353",
-                "tcp://10.0.0.4:53"
-            ]
+            ["10.0.0.4:53", "10.0.0.4:5353", "[fd00::4]:53", "[fd00::4]:53", "[fd00::4]:5353", "tcp://10.0.0.4:53"]
         );
-        assert_eq!(
-            settings.upstream_limits,
-            [(
-                AZURE_DNS,
-                Limits {
-                    queries_per_second: 950,
-                    pending: 100
-                }
-            )]
-        );
+        assert_eq!(settings.upstream_limits, [(AZURE_DNS, Limits { queries_per_second: 950, pending: 100 })]);
     }
 }

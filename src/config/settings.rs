@@ -62,6 +62,10 @@ pub struct ForwardSpec {
     pub zone: Name,
     /// Its upstreams, at least one.
     pub upstreams: Vec<Target>,
+    /// The longest TTL of its answers, seconds, where it has its own.
+    pub max_ttl: Option<u32>,
+    /// The longest life of its negative answers, seconds, where it has its own.
+    pub max_negative_ttl: Option<u32>,
 }
 
 /// `[cache]`.
@@ -96,20 +100,16 @@ pub const MAX_NEGATIVE_TTL_PRIVATE: Duration = Duration::from_secs(10);
 
 impl Default for Settings {
     fn default() -> Self {
-        let allow = DEFAULT_ALLOW
-            .iter()
-            .filter_map(|network| network.parse().ok())
-            .collect();
+        let allow = DEFAULT_ALLOW.iter().filter_map(|network| network.parse().ok()).collect();
         Self {
             listen: Listen::default(),
             records: RecordFiles::default(),
             zones: Vec::new(),
             forwards: vec![ForwardSpec {
                 zone: Name::root(),
-                upstreams: vec![Target {
-                    address: AZURE_DNS,
-                    protocol: Protocol::Datagram,
-                }],
+                upstreams: vec![Target { address: AZURE_DNS, protocol: Protocol::Datagram }],
+                max_ttl: None,
+                max_negative_ttl: None,
             }],
             upstream_limits: vec![(AZURE_DNS, Limits::AZURE)],
             cache: CacheSettings::default(),
@@ -135,11 +135,7 @@ impl Default for Listen {
 
 impl Default for RecordFiles {
     fn default() -> Self {
-        Self {
-            files: vec![("records/*.toml".to_owned(), 0..0)],
-            is_default: true,
-            ttl: 10,
-        }
+        Self { files: vec![("records/*.toml".to_owned(), 0..0)], is_default: true, ttl: 10 }
     }
 }
 

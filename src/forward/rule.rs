@@ -52,6 +52,10 @@ pub struct ForwardRule {
     pub zone: Name,
     /// Whom to ask, in the order written.
     pub upstreams: Box<[Target]>,
+    /// The longest TTL of its answers, seconds, where the rule has its own.
+    pub max_ttl: Option<u32>,
+    /// The longest life of its negative answers, seconds, where the rule has its own.
+    pub max_negative_ttl: Option<u32>,
     /// The same number for every rule with the same upstreams: what tells their answers apart in the cache.
     pub upstream_set: u32,
 }
@@ -101,11 +105,7 @@ impl Rules {
         default: Arc<ForwardRule>,
         spoken_for: &[Name],
     ) -> Self {
-        let mut all = Self {
-            by_zone: HashMap::default(),
-            depths: 0,
-            root: Disposition::Forward(default),
-        };
+        let mut all = Self { by_zone: HashMap::default(), depths: 0, root: Disposition::Forward(default) };
         for (zone, here) in HERE {
             if let Ok(zone) = Name::parse(zone)
                 && !spoken_for.contains(&zone)
@@ -127,10 +127,7 @@ impl Rules {
             return;
         }
         self.depths |= 1 << depth;
-        self.by_zone.insert(
-            zone.to_lowercase().as_wire().into(),
-            (disposition, zone.as_wire().len() as u8),
-        );
+        self.by_zone.insert(zone.to_lowercase().as_wire().into(), (disposition, zone.as_wire().len() as u8));
     }
 
     /// What the longest zone that holds `qname` (lower case wire form) says, and how many octets of the name's end
@@ -155,11 +152,7 @@ impl Rules {
 
     /// How many zones have a rule of the settings.
     pub fn len(&self) -> usize {
-        1 + self
-            .by_zone
-            .values()
-            .filter(|(disposition, _)| matches!(disposition, Disposition::Forward(_)))
-            .count()
+        1 + self.by_zone.values().filter(|(disposition, _)| matches!(disposition, Disposition::Forward(_))).count()
     }
 
     /// There is always the rule for the root.
@@ -169,12 +162,12 @@ impl Rules {
 
     /// All rules that forward.
     pub fn forwards(&self) -> impl Iterator<Item = &Arc<ForwardRule>> {
-        std::iter::once(&self.root)
-            .chain(self.by_zone.values().map(|(disposition, _)| disposition))
-            .filter_map(|disposition| match disposition {
+        std::iter::once(&self.root).chain(self.by_zone.values().map(|(disposition, _)| disposition)).filter_map(
+            |disposition| match disposition {
                 Disposition::Forward(rule) => Some(rule),
                 Disposition::Here(_) => None,
-            })
+            },
+        )
     }
 }
 
@@ -201,18 +194,15 @@ mod tests {
         Arc::new(ForwardRule {
             zone: Name::parse(zone).unwrap(),
             upstreams: Box::default(),
+            max_ttl: None,
+            max_negative_ttl: None,
             upstream_set: 0,
         })
     }
 
     #[test]
     fn the_longest_zone_wins() {
-        let rules = [
-            rule("example"),
-            rule("b.example"),
-            rule("sub.reddog.microsoft.com"),
-            rule("invalid"),
-        ];
+        let rules = [rule("example"), rule("b.example"), rule("sub.reddog.microsoft.com"), rule("invalid")];
         let rules = Rules::new(rules, rule("."), &[Name::parse("invalid").unwrap()]);
         for (name, expected) in [
             ("a.example", "example"),
@@ -237,10 +227,7 @@ mod tests {
 
     #[test]
     fn the_same_upstreams_have_the_same_number() {
-        let target = |port| Target {
-            address: SocketAddr::from(([10, 0, 0, 4], port)),
-            protocol: Protocol::Datagram,
-        };
+        let target = |port| Target { address: SocketAddr::from(([10, 0, 0, 4], port)), protocol: Protocol::Datagram };
         let mut sets = UpstreamSets::default();
         let first = sets.number(&[target(53), target(54)]);
         assert_eq!(sets.number(&[target(54), target(53)]), first);

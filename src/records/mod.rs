@@ -1,7 +1,7 @@
 //! The records table: files in, a compiled [`Table`] out.
 //!
-//! [`file`] reads the TOML format that people and `pldns generate` write. [`compile`] checks records against each other
-//! and lays them out. [`table`] is what a query sees: one probe for an exact name, a walk up the labels for label ends,
+//! [`file`](mod@file) reads the TOML format that people and `pldns generate` write. [`compile()`] checks records against each other
+//! and lays them out. [`Table`] is what a query sees: one probe for an exact name, a walk up the labels for label ends,
 //! wildcards (RFC 4592) and empty non-terminals, and answers whose bytes are ready to be copied.
 //!
 //! Nothing here knows clients' sockets, upstreams or Azure.
@@ -12,6 +12,8 @@ mod compile;
 mod entry;
 pub mod file;
 pub mod rdata;
+mod reverse;
+mod soa;
 mod table;
 mod view;
 mod zone;
@@ -19,6 +21,8 @@ mod zone;
 pub use compile::{TableSettings, compile};
 pub use entry::{Rrset, push_record};
 pub use file::{RecordSpec, read_records};
-pub use table::{Lookup, Match, Pointers, Soa, Table, TableStats};
+pub use reverse::Pointers;
+pub use soa::Soa;
+pub use table::{Lookup, Match, Table, TableStats};
 pub use view::Views;
 pub use zone::{Missing, Zone};

@@ -15,11 +15,12 @@ use super::counters::{Counters, Outcome};
 use super::listen::{BindError, Listeners, bind};
 use super::shared::{PATIENCE, ReplyPath, Shared, Waiter};
 use super::{stream, udp};
-use crate::cache::{Answer, CacheKey};
-use crate::engine::{Action, Client, Forward, Reason, Settlement, Snapshot};
+use crate::engine::{Action, Answer, Client, Forward, Reason, Settlement, Snapshot};
 use crate::forward::{Asker, Failure, Forwarding, Heard, Outbox, Question, Released, Settled, Transmit, TryId, Via};
 use crate::upstream::{FreshSockets, Received, exchange};
 
+/// How often sockets are looked for whose queries were settled elsewhere, or by nobody in time.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// How many of its own tasks a worker runs before it looks at its sockets again.
 const EVENT_INTERVAL: u32 = 13;
 /// How long after the stop a worker waits for what is in flight: the patience of the last query, and a little.
@@ -65,29 +66,22 @@ pub fn start(
     shared: &Arc<Shared>,
     addresses: &[SocketAddr],
     count: usize,
-    seed: &mut dyn FnMut() -> [u8; 32],
+    seed: &mut dyn FnMut() -> io::Result<[u8; 32]>,
 ) -> Result<Workers, BindError> {
     let (listeners, addresses) = bind(addresses, count)?;
-    let mut workers = Workers {
-        addresses,
-        counters: Vec::new(),
-        threads: Vec::new(),
-    };
+    let mut workers = Workers { addresses, counters: Vec::new(), threads: Vec::new() };
     for (number, listeners) in listeners.into_iter().enumerate() {
         let counters = Arc::new(Counters::default());
         workers.counters.push(counters.clone());
-        let (shared, seed) = (shared.clone(), seed());
-        let spawned = std::thread::Builder::new()
-            .name(format!("worker-{number}"))
-            .spawn(move || {
-                if let Err(error) = run(number, &shared, counters, listeners, seed) {
-                    tracing::error!(worker = number, %error, "a worker ended");
-                }
-            });
-        let address = SocketAddr::from(([0; 4], 0));
-        workers
-            .threads
-            .push(spawned.map_err(|error| BindError { address, error })?);
+        let unspecified = SocketAddr::from(([0; 4], 0));
+        let fail = |error| BindError { address: unspecified, error };
+        let (shared, seed) = (shared.clone(), seed().map_err(fail)?);
+        let spawned = std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
+            if let Err(error) = run(number, &shared, counters, listeners, seed) {
+                tracing::error!(worker = number, %error, "a worker ended");
+            }
+        });
+        workers.threads.push(spawned.map_err(fail)?);
     }
     Ok(workers)
 }
@@ -99,10 +93,7 @@ fn run(
     listeners: Listeners,
     seed: [u8; 32],
 ) -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .event_interval(EVENT_INTERVAL)
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().event_interval(EVENT_INTERVAL).build()?;
     let local = LocalSet::new();
     let worker = Rc::new(Worker {
         shared: shared.clone(),
@@ -160,13 +151,14 @@ impl Worker {
         reply: &mut Vec<u8>,
     ) -> Action {
         let turn = self.next_turn();
-        let answered = catch_unwind(AssertUnwindSafe(|| {
-            self.shared.engine.answer(snapshot, bytes, client, now, turn, reply)
-        }));
-        answered.unwrap_or_else(|_| {
-            reply.clear();
-            Action::Dropped(Reason::Fault)
-        })
+        let action = guarded(|| self.shared.engine.answer(snapshot, bytes, client, now, turn, reply));
+        match action {
+            Action::Refused(Reason::Loop) => self.shared.say_loop(client.address, now),
+            // What a panic left in the buffer is no reply.
+            Action::Dropped(Reason::Fault) => reply.clear(),
+            _ => {}
+        }
+        action
     }
 
     /// Sends a query's question upstream; the reply goes `path` when its answer is there.
@@ -179,24 +171,13 @@ impl Worker {
         now: Instant,
     ) {
         let (chain, stale) = (forward.chain.take(), forward.stale.take());
-        let waiter = Waiter {
-            query: query.into(),
-            client,
-            chain,
-            stale,
-            deadline: now + PATIENCE,
-            path,
-        };
-        self.with_forwarding(now, |forwarding, out| {
-            forwarding.ask(now, question(&forward), asker(waiter), out)
-        });
+        let waiter = Waiter { query: query.into(), client, chain, stale, deadline: now + PATIENCE, path };
+        self.with_forwarding(now, |forwarding, out| forwarding.ask(now, question(&forward), asker(waiter), out));
     }
 
     /// Asks a question again before its answer in the cache expires.
     pub(super) fn refresh(self: &Rc<Self>, forward: &Forward, now: Instant) {
-        self.with_forwarding(now, |forwarding, out| {
-            forwarding.refresh(now, question(forward), None, out)
-        });
+        self.with_forwarding(now, |forwarding, out| forwarding.refresh(now, question(forward), None, out));
     }
 
     /// Calls the state machine and carries out what it says.
@@ -260,13 +241,7 @@ impl Worker {
     fn settle(&self, settled: Settled<Waiter>, now: Instant, out: &mut Outbox<Waiter>) {
         let snapshot = self.shared.snapshot.load();
         let outcome = settled.outcome.and_then(|bytes| {
-            let answer = Answer::from_message(&bytes, &snapshot.ttl_limits)
-                .map(Arc::new)
-                .ok_or(Failure::Silence)?;
-            if let Some(key) = CacheKey::from_bytes(&settled.key) {
-                self.shared.engine.cache().insert(&key, &answer, now);
-            }
-            Ok(answer)
+            self.shared.engine.keep(&snapshot, &settled.rule, &settled.key, &bytes, now).ok_or(Failure::Silence)
         });
         for released in settled.waiters {
             self.settle_waiter(&snapshot, released, &outcome, now, out);
@@ -289,25 +264,13 @@ impl Worker {
             (_, Err(failure)) => Settlement::Failed(*failure),
         };
         let mut reply = self.reply.borrow_mut();
-        let settled = catch_unwind(AssertUnwindSafe(|| {
-            self.shared.engine.settle(
-                snapshot,
-                &waiter.query,
-                waiter.client,
-                chain,
-                settlement,
-                now,
-                turn,
-                &mut reply,
-            )
-        }));
-        let outcome = match settled.unwrap_or(Action::Dropped(Reason::Fault)) {
+        let action = guarded(|| {
+            self.shared.engine.settle(snapshot, &waiter.query, waiter.client, chain, settlement, now, turn, &mut reply)
+        });
+        let outcome = match action {
             Action::Forward(mut forward) => {
                 (waiter.chain, waiter.stale) = (forward.chain.take(), forward.stale.take());
-                return self
-                    .shared
-                    .forwarding()
-                    .ask(now, question(&forward), asker(waiter), out);
+                return self.shared.forwarding().ask(now, question(&forward), asker(waiter), out);
             }
             Action::Dropped(reason) => Outcome::Not(reason),
             Action::Answered(source) | Action::AnsweredAndRefresh(source, _) => {
@@ -327,8 +290,13 @@ impl Worker {
         };
         let mut received = Vec::new();
         loop {
-            let Ok(mut guard) = readiness.readable().await else {
-                return;
+            let ready = tokio::time::timeout(SWEEP_INTERVAL, readiness.readable()).await;
+            // Also when nothing comes: sockets whose queries are settled must not stay.
+            self.sockets.borrow_mut().sweep(Instant::now());
+            let mut guard = match ready {
+                Ok(Ok(guard)) => guard,
+                Ok(Err(_)) => return,
+                Err(_) => continue,
             };
             match self.sockets.borrow_mut().receive(&mut received) {
                 Ok(true) => {}
@@ -388,6 +356,11 @@ fn take(
     }
 }
 
+/// Calls the engine. A panic in there costs the one query that met it; the worker and its sockets stay.
+fn guarded(call: impl FnOnce() -> Action) -> Action {
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or(Action::Dropped(Reason::Fault))
+}
+
 /// The question of a forward, borrowed from it.
 fn question(forward: &Forward) -> Question<'_> {
     Question {
@@ -406,5 +379,18 @@ fn asker(waiter: Waiter) -> Asker<Waiter> {
         deadline: waiter.deadline,
         stale: waiter.stale.as_ref().map(|stale| stale.limits),
         waiter,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_costs_one_query() {
+        let action = guarded(|| panic!("a defect, on purpose"));
+        assert!(matches!(action, Action::Dropped(Reason::Fault)));
+        let action = guarded(|| Action::Refused(Reason::Access));
+        assert!(matches!(action, Action::Refused(Reason::Access)));
     }
 }

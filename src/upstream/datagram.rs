@@ -79,15 +79,9 @@ impl FreshSockets {
         let socket: UdpSocket = connect_fresh(transmit.to, ports)?;
         let mut socket = mio::net::UdpSocket::from_std(socket);
         let entry = self.sockets.vacant_entry();
-        self.poll
-            .registry()
-            .register(&mut socket, Token(entry.key()), Interest::READABLE)?;
+        self.poll.registry().register(&mut socket, Token(entry.key()), Interest::READABLE)?;
         socket.send(&transmit.message)?;
-        entry.insert(FreshSocket {
-            socket,
-            id: transmit.id,
-            deadline: transmit.deadline,
-        });
+        entry.insert(FreshSocket { socket, id: transmit.id, deadline: transmit.deadline });
         Ok(())
     }
 
@@ -102,7 +96,6 @@ impl FreshSockets {
         for key in ready {
             self.read_socket(key, received);
         }
-        self.sweep();
         Ok(more)
     }
 
@@ -121,11 +114,7 @@ impl FreshSockets {
                 Err(error) => Err(error),
             };
             let failed = outcome.is_err();
-            received.push(Received {
-                socket: key,
-                id: fresh.id,
-                outcome,
-            });
+            received.push(Received { socket: key, id: fresh.id, outcome });
             if failed {
                 return;
             }
@@ -133,9 +122,8 @@ impl FreshSockets {
         self.unfinished.push(key);
     }
 
-    /// Closes sockets whose queries were settled by another worker, or by nobody in time.
-    fn sweep(&mut self) {
-        let now = Instant::now();
+    /// Closes sockets whose queries were settled by another worker, or by nobody in time. Looks once a second.
+    pub fn sweep(&mut self, now: Instant) {
         if now.saturating_duration_since(self.swept) >= SWEEP_INTERVAL {
             self.swept = now;
             self.sockets.retain(|_, fresh| fresh.deadline > now);

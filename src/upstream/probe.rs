@@ -23,22 +23,13 @@ pub struct Finding {
 
 /// Asks `upstream` the given query by both ways at once. What it answers does not matter.
 pub async fn probe(upstream: SocketAddr, query: &[u8]) -> Finding {
-    let (datagram, stream) = tokio::join!(
-        by_datagram(upstream, query),
-        exchange(upstream, query, Instant::now() + PATIENCE)
-    );
-    Finding {
-        datagram,
-        stream: stream.map(|_| ()),
-    }
+    let (datagram, stream) =
+        tokio::join!(by_datagram(upstream, query), exchange(upstream, query, Instant::now() + PATIENCE));
+    Finding { datagram, stream: stream.map(|_| ()) }
 }
 
 async fn by_datagram(upstream: SocketAddr, query: &[u8]) -> io::Result<()> {
-    let any: SocketAddr = if upstream.is_ipv4() {
-        ([0; 4], 0).into()
-    } else {
-        ([0u16; 8], 0).into()
-    };
+    let any: SocketAddr = if upstream.is_ipv4() { ([0; 4], 0).into() } else { ([0u16; 8], 0).into() };
     let socket = UdpSocket::bind(any).await?;
     socket.connect(upstream).await?;
     socket.send(query).await?;

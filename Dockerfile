@@ -1,0 +1,43 @@
+# Two stages: the first compiles, the second holds one static binary and its settings.
+#
+#     docker build -t pldns .
+#     docker run -p 53:53/udp -p 53:53/tcp -v ./pldns:/etc/pldns:ro pldns
+
+# Alpine, because its Rust targets musl by nature: the binary links nothing at run time, on whatever processor the
+# image is built for. The version is the oldest one that Cargo.toml allows, so that the image proves it.
+FROM rust:1.95-alpine AS build
+
+# The linker and the start files of musl.
+RUN apk add --no-cache musl-dev
+
+WORKDIR /src
+COPY . .
+
+# --locked: what was tested is what is built. The binary must start here, with the settings of the image, or there is
+# no image; and it must not ask for a loader, which the second stage does not have.
+RUN cargo build --release --locked --bin pldns \
+    && target/release/pldns check --config config/quickstart.toml \
+    && if ldd target/release/pldns 2>&1 | grep -q '=>'; then echo 'pldns is not static'; exit 1; fi \
+    && mkdir -p /image/etc/pldns/records \
+    && cp target/release/pldns /image/pldns \
+    && cp config/pldns.toml /image/etc/pldns/pldns.toml
+
+# Nothing but our own files: no shell, no package that could need an update.
+FROM scratch
+COPY --from=build /image/ /
+
+# A number, not a name, for there is no /etc/passwd, and because Kubernetes checks runAsNonRoot by number.
+USER 65532:65532
+
+# DNS needs both. Port 53 without root works where the container's net.ipv4.ip_unprivileged_port_start is 53 or less.
+# Where it is not, add that setting, or listen higher up and let the service map the port:
+#     pldns serve --listen 0.0.0.0:5353
+EXPOSE 53/udp
+EXPOSE 53/tcp
+
+# The settings are mounted over /etc/pldns: pldns.toml and records/. What is in the image are the defaults and an empty
+# table, that is, a caching forwarder to Azure DNS.
+ENTRYPOINT ["/pldns", "serve"]
+
+# The server answers what is in flight and ends.
+STOPSIGNAL SIGTERM
