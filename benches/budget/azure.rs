@@ -44,11 +44,7 @@ pub(crate) struct Limiter {
 impl Limiter {
     /// A query comes; what exceeds a limit costs nothing but itself.
     pub(crate) fn query(&mut self, now: Instant) -> Verdict {
-        while self
-            .taken
-            .front()
-            .is_some_and(|&at| now.saturating_duration_since(at) >= Duration::from_secs(1))
-        {
+        while self.taken.front().is_some_and(|&at| now.saturating_duration_since(at) >= Duration::from_secs(1)) {
             self.taken.pop_front();
         }
         if self.taken.len() >= QUERIES_PER_SECOND {
@@ -119,11 +115,7 @@ impl Azure {
                 eprintln!("the simulated Azure DNS ended: {error}");
             }
         })?;
-        Ok(Self {
-            address,
-            shared,
-            thread: Some(thread),
-        })
+        Ok(Self { address, shared, thread: Some(thread) })
     }
 
     /// From now on the limits hold.
@@ -195,10 +187,7 @@ impl Desk {
         let mut more = false;
         while !self.shared.stop.load(Ordering::Relaxed) {
             if !more {
-                let next = self
-                    .due
-                    .peek()
-                    .map(|Reverse(due)| due.at.saturating_duration_since(Instant::now()));
+                let next = self.due.peek().map(|Reverse(due)| due.at.saturating_duration_since(Instant::now()));
                 let wait = next.map_or(Duration::from_millis(50), |next| next.min(Duration::from_millis(50)));
                 match self.poll.poll(&mut events, Some(wait)) {
                     Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
@@ -283,9 +272,6 @@ impl Desk {
 
 /// Two runs that differ in nothing but chance must not differ by the same chance: used where a seed is wanted.
 pub(crate) fn seed(text: &str) -> u64 {
-    let mut rng = StdRng::seed_from_u64(
-        text.bytes()
-            .fold(7, |seed, octet| seed * 31 % 1_000_003 + u64::from(octet)),
-    );
+    let mut rng = StdRng::seed_from_u64(text.bytes().fold(7, |seed, octet| seed * 31 % 1_000_003 + u64::from(octet)));
     rng.next_u64()
 }

@@ -117,8 +117,7 @@ impl Clients {
             for _ in 0..sockets_per_host {
                 let mut socket = UdpSocket::bind(SocketAddr::from((address, 0)))?;
                 socket.connect(server)?;
-                poll.registry()
-                    .register(&mut socket, Token(sockets.len()), Interest::READABLE)?;
+                poll.registry().register(&mut socket, Token(sockets.len()), Interest::READABLE)?;
                 sockets.push(socket);
             }
         }
@@ -151,11 +150,7 @@ impl Clients {
             }
             self.turn(&mut events, Duration::from_millis(2));
         }
-        let failed = self
-            .experience
-            .lookups
-            .iter()
-            .filter(|lookup| lookup.outcome != Outcome::Right);
+        let failed = self.experience.lookups.iter().filter(|lookup| lookup.outcome != Outcome::Right);
         let unanswered = failed.count() + left.len() + self.open.len();
         self.open.clear();
         self.by_id.clear();

@@ -2,11 +2,7 @@
 //!
 //! `cargo bench --bench budget -- --help`. What the figures mean stands in benches/README.md.
 
-#![expect(
-    clippy::disallowed_methods,
-    clippy::disallowed_types,
-    reason = "a measurement owns a clock and sockets"
-)]
+#![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "a measurement owns a clock and sockets")]
 
 mod azure;
 mod clients;
@@ -66,16 +62,8 @@ fn main() {
     if args.self_test {
         return self_test::run();
     }
-    let scenarios = if args.scenario.is_empty() {
-        Scenario::ALL.to_vec()
-    } else {
-        args.scenario.clone()
-    };
-    let servers = if args.server.is_empty() {
-        Server::ALL.to_vec()
-    } else {
-        args.server.clone()
-    };
+    let scenarios = if args.scenario.is_empty() { Scenario::ALL.to_vec() } else { args.scenario.clone() };
+    let servers = if args.server.is_empty() { Server::ALL.to_vec() } else { args.server.clone() };
     let mut runs = Vec::new();
     for &scenario in &scenarios {
         for &server in &servers {
@@ -101,12 +89,7 @@ fn main() {
 /// One server in one scenario, both started anew.
 fn run(scenario: Scenario, server: Server, seconds: Option<u64>) -> Result<Run, String> {
     let mut plan = scenario.plan(seconds);
-    eprintln!(
-        "{} {}: about {} s",
-        scenario.name(),
-        server.name(),
-        report::about(&plan).as_secs()
-    );
+    eprintln!("{} {}: about {} s", scenario.name(), server.name(), report::about(&plan).as_secs());
     let said = |error: std::io::Error| error.to_string();
     let scratch = Scratch::new("budget");
     let azure = Azure::start().map_err(said)?;
@@ -114,27 +97,13 @@ fn run(scenario: Scenario, server: Server, seconds: Option<u64>) -> Result<Run, 
     let command = server.command(&scratch, port, azure.address).ok_or("not installed")?;
     let log = scratch.path().join("log");
     let running = Running::start(command, port, "probe.contoso.example", &log)?;
-    eprintln!(
-        "  process {}, first answer after {} ms",
-        running.pid(),
-        running.started_in.as_millis()
-    );
+    eprintln!("  process {}, first answer after {} ms", running.pid(), running.started_in.as_millis());
     let seed = azure::seed(scenario.name());
     let mut clients = Clients::new(plan.hosts, plan.sockets_per_host, running.address, seed).map_err(said)?;
-    let known: Vec<BenchName> = plan
-        .warm
-        .clone()
-        .map(|number| BenchName {
-            kind: Kind::Known,
-            number,
-        })
-        .collect();
+    let known: Vec<BenchName> = plan.warm.clone().map(|number| BenchName { kind: Kind::Known, number }).collect();
     let unanswered = clients.warm(&known, WARMING, Duration::from_secs(90));
     if unanswered > 0 {
-        eprintln!(
-            "  {unanswered} of {} names stayed unanswered while warming",
-            known.len()
-        );
+        eprintln!("  {unanswered} of {} names stayed unanswered while warming", known.len());
     }
     std::thread::sleep(Duration::from_millis(200));
     let begin = Instant::now();
@@ -145,9 +114,5 @@ fn run(scenario: Scenario, server: Server, seconds: Option<u64>) -> Result<Run, 
         azure.set_dead(outage.as_ref().is_some_and(|outage| outage.contains(&since)));
     });
     let figures = report::figures(scenario, &plan, &experience, &azure.read());
-    Ok(Run {
-        scenario,
-        server: server.name(),
-        figures,
-    })
+    Ok(Run { scenario, server: server.name(), figures })
 }

@@ -84,10 +84,7 @@ pub(crate) fn facts(name: &str) -> Facts {
     let ttl = if is_private || is_alias { TTL_PRIVATE } else { TTL };
     Facts {
         is_slow: name.ends_with(SLOW_ZONE),
-        aliases: is_alias
-            .then(|| (format!("{label}{PRIVATE_ZONE}"), TTL))
-            .into_iter()
-            .collect(),
+        aliases: is_alias.then(|| (format!("{label}{PRIVATE_ZONE}"), TTL)).into_iter().collect(),
         address: is_ours.then(|| (address_of(label), ttl)),
     }
 }

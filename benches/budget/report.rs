@@ -31,12 +31,7 @@ pub(crate) struct Figure {
 
 impl Figure {
     fn new(name: &'static str, value: f64, decimals: usize, goal: Goal) -> Self {
-        Self {
-            name,
-            value,
-            decimals,
-            goal,
-        }
+        Self { name, value, decimals, goal }
     }
 
     pub(crate) fn is_met(&self) -> bool {
@@ -73,11 +68,7 @@ impl Share {
         let right = lookups.iter().filter(|lookup| lookup.outcome == Outcome::Right);
         let mut took: Vec<u32> = right.map(|lookup| lookup.took).collect();
         took.sort_unstable();
-        let success = if lookups.is_empty() {
-            100.0
-        } else {
-            took.len() as f64 * 100.0 / lookups.len() as f64
-        };
+        let success = if lookups.is_empty() { 100.0 } else { took.len() as f64 * 100.0 / lookups.len() as f64 };
         Self { success, took }
     }
 
@@ -124,12 +115,7 @@ pub(crate) fn figures(scenario: Scenario, plan: &Plan, experience: &Experience, 
             figures.push(Figure::new("quiet %", quiet.success, 3, AtLeast(99.99)));
             figures.extend(latency(&quiet, AtMost(20.0), None));
             figures.push(Figure::new("noisy %", noisy.success, 2, AtLeast(50.0)));
-            figures.push(Figure::new(
-                "noisy answered/s",
-                answered_rate(plan, experience),
-                0,
-                AtLeast(930.0),
-            ));
+            figures.push(Figure::new("noisy answered/s", answered_rate(plan, experience), 0, AtLeast(930.0)));
         }
         Scenario::Outage => {
             let seen = Share::of(experience, |lookup| !lookup.is_new);
@@ -144,11 +130,7 @@ pub(crate) fn figures(scenario: Scenario, plan: &Plan, experience: &Experience, 
         _ => None,
     };
     let refusal_goal = if scenario == Scenario::Cold { AtMost(0.0) } else { None };
-    let wrong = experience
-        .lookups
-        .iter()
-        .filter(|lookup| lookup.outcome == Outcome::Wrong)
-        .count();
+    let wrong = experience.lookups.iter().filter(|lookup| lookup.outcome == Outcome::Wrong).count();
     figures.extend([
         Figure::new("up mean/s", mean, 0, None),
         Figure::new("up max/s", most, 0, rate_goal),
@@ -177,40 +159,20 @@ fn answered_rate(plan: &Plan, experience: &Experience) -> f64 {
 fn outage_figures(plan: &Plan, experience: &Experience, upstream: &Tally) -> Vec<Figure> {
     let Some(outage) = &plan.outage else { return Vec::new() };
     let (from, until) = (outage.start.as_micros() as u32, outage.end.as_micros() as u32);
-    let meanwhile = Share::of(experience, |lookup| {
-        !lookup.is_new && (from..until).contains(&lookup.begin)
-    });
+    let meanwhile = Share::of(experience, |lookup| !lookup.is_new && (from..until).contains(&lookup.begin));
     // The second in which the outage begins still has answers on their way.
     let quiet = outage.start.as_secs() as usize + 2..outage.end.as_secs() as usize;
     let asked: u32 = upstream.seconds.get(quiet.clone()).unwrap_or_default().iter().sum();
     let after = |lookup: &&Lookup| lookup.begin >= until;
-    let late = experience
-        .lookups
-        .iter()
-        .filter(after)
-        .filter(|lookup| lookup.outcome != Outcome::Right || lookup.took > BACK);
+    let late =
+        experience.lookups.iter().filter(after).filter(|lookup| lookup.outcome != Outcome::Right || lookup.took > BACK);
     let back = late.map(|lookup| lookup.begin - until).max().unwrap_or(0);
-    let first_new = experience
-        .lookups
-        .iter()
-        .filter(|lookup| lookup.is_new && lookup.outcome == Outcome::Right);
-    let first_new = first_new
-        .filter_map(|lookup| (lookup.begin + lookup.took).checked_sub(until))
-        .min();
+    let first_new = experience.lookups.iter().filter(|lookup| lookup.is_new && lookup.outcome == Outcome::Right);
+    let first_new = first_new.filter_map(|lookup| (lookup.begin + lookup.took).checked_sub(until)).min();
     vec![
         Figure::new("seen in outage %", meanwhile.success, 3, Goal::AtLeast(99.99)),
-        Figure::new(
-            "up in outage/s",
-            f64::from(asked) / quiet.len().max(1) as f64,
-            1,
-            Goal::AtMost(20.0),
-        ),
-        Figure::new(
-            "first new ms",
-            first_new.map_or(f64::NAN, |micros| f64::from(micros) / 1000.0),
-            0,
-            Goal::None,
-        ),
+        Figure::new("up in outage/s", f64::from(asked) / quiet.len().max(1) as f64, 1, Goal::AtMost(20.0)),
+        Figure::new("first new ms", first_new.map_or(f64::NAN, |micros| f64::from(micros) / 1000.0), 0, Goal::None),
         Figure::new("back after ms", f64::from(back) / 1000.0, 0, Goal::AtMost(1000.0)),
     ]
 }
@@ -250,11 +212,8 @@ pub(crate) fn show(scenario: Scenario, runs: &[Run]) -> String {
 /// The runs as JSON, one object each.
 pub(crate) fn to_json(runs: &[Run]) -> Value {
     let run = |run: &Run| {
-        let figures: serde_json::Map<String, Value> = run
-            .figures
-            .iter()
-            .map(|figure| (figure.name.to_owned(), json!(figure.value)))
-            .collect();
+        let figures: serde_json::Map<String, Value> =
+            run.figures.iter().map(|figure| (figure.name.to_owned(), json!(figure.value))).collect();
         json!({ "scenario": run.scenario.name(), "server": run.server, "figures": figures })
     };
     Value::Array(runs.iter().map(run).collect())

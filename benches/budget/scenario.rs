@@ -57,12 +57,7 @@ impl Scenario {
     /// The plan, for a run of `seconds` where that is not the usual length.
     pub(crate) fn plan(self, seconds: Option<u64>) -> Plan {
         let length = |usual| Duration::from_secs(seconds.unwrap_or(usual));
-        let plain = |group, rate, hosts, picker| Stream {
-            group,
-            rate,
-            hosts,
-            picker,
-        };
+        let plain = |group, rate, hosts, picker| Stream { group, rate, hosts, picker };
         match self {
             Self::Steady => Plan {
                 hosts: 100,
@@ -120,11 +115,7 @@ impl Scenario {
 /// Chooses names.
 pub(crate) enum Picker {
     /// Known names by Zipf's law (exponent 1), and a share of names never asked before.
-    Known {
-        cumulated: Vec<f64>,
-        new_share: f64,
-        next_new: u32,
-    },
+    Known { cumulated: Vec<f64>, new_share: f64, next_new: u32 },
     /// Names never asked before; the number of the next.
     New(u32),
     /// So many slow names, each as likely as the others.
@@ -141,46 +132,26 @@ impl Picker {
                 sum
             })
             .collect();
-        Self::Known {
-            cumulated,
-            new_share,
-            next_new: 0,
-        }
+        Self::Known { cumulated, new_share, next_new: 0 }
     }
 
     pub(crate) fn pick(&mut self, rng: &mut StdRng) -> BenchName {
         match self {
-            Self::Known {
-                cumulated,
-                new_share,
-                next_new,
-            } => {
+            Self::Known { cumulated, new_share, next_new } => {
                 if rng.random::<f64>() < *new_share {
                     *next_new += 1;
-                    return BenchName {
-                        kind: Kind::New,
-                        number: *next_new,
-                    };
+                    return BenchName { kind: Kind::New, number: *next_new };
                 }
                 let sum = cumulated.last().copied().unwrap_or(1.0);
                 let at = rng.random::<f64>() * sum;
                 let number = cumulated.partition_point(|&below| below < at) as u32;
-                BenchName {
-                    kind: Kind::Known,
-                    number,
-                }
+                BenchName { kind: Kind::Known, number }
             }
             Self::New(next) => {
                 *next += 1;
-                BenchName {
-                    kind: Kind::New,
-                    number: *next,
-                }
+                BenchName { kind: Kind::New, number: *next }
             }
-            Self::Slow(count) => BenchName {
-                kind: Kind::Slow,
-                number: rng.random_range(0..*count),
-            },
+            Self::Slow(count) => BenchName { kind: Kind::Slow, number: rng.random_range(0..*count) },
         }
     }
 }

@@ -54,44 +54,21 @@ fn pending_limit() {
 }
 
 fn names() {
-    let private = BenchName {
-        kind: Kind::Known,
-        number: 13,
-    };
+    let private = BenchName { kind: Kind::Known, number: 13 };
     let text = private.text();
     let known = facts(&text);
-    let [(target, 300)] = &known.aliases[..] else {
-        panic!("{text} is one alias: {known:?}")
-    };
+    let [(target, 300)] = &known.aliases[..] else { panic!("{text} is one alias: {known:?}") };
     assert_eq!(known.address, Some((private.address(), 10)));
-    assert_eq!(
-        facts(target),
-        crate::names::Facts {
-            is_slow: false,
-            aliases: Vec::new(),
-            address: known.address
-        }
-    );
+    assert_eq!(facts(target), crate::names::Facts { is_slow: false, aliases: Vec::new(), address: known.address });
     assert_eq!(facts("www.elsewhere.test").address, None);
-    assert!(
-        facts(
-            &BenchName {
-                kind: Kind::Slow,
-                number: 1
-            }
-            .text()
-        )
-        .is_slow
-    );
+    assert!(facts(&BenchName { kind: Kind::Slow, number: 1 }.text()).is_slow);
     assert_ne!(address_of("n1"), address_of("n2"));
 }
 
 fn client(azure: &Azure) -> UdpSocket {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("loopback has a free port");
     socket.connect(azure.address).expect("loopback can be reached");
-    socket
-        .set_read_timeout(Some(Duration::from_millis(300)))
-        .expect("a time limit can be set");
+    socket.set_read_timeout(Some(Duration::from_millis(300))).expect("a time limit can be set");
     socket
 }
 
@@ -107,27 +84,14 @@ fn answers() {
     azure.reset(Instant::now());
     azure.limit();
     let socket = client(&azure);
-    let name = BenchName {
-        kind: Kind::Known,
-        number: 13,
-    };
+    let name = BenchName { kind: Kind::Known, number: 13 };
     let begin = Instant::now();
     let seen = ask(&socket, &name.text()).expect("an answer");
     let took = begin.elapsed();
     assert_eq!((seen.rcode, seen.address), (0, Some(name.address())));
-    assert!(
-        (Duration::from_millis(2)..Duration::from_millis(100)).contains(&took),
-        "{took:?}"
-    );
-    assert_eq!(
-        ask(&socket, "elsewhere.test").expect("an answer").address,
-        None::<Ipv4Addr>
-    );
-    assert_eq!(
-        ask(&socket, "s1.slow.example"),
-        None,
-        "a slow name is not answered at once"
-    );
+    assert!((Duration::from_millis(2)..Duration::from_millis(100)).contains(&took), "{took:?}");
+    assert_eq!(ask(&socket, "elsewhere.test").expect("an answer").address, None::<Ipv4Addr>);
+    assert_eq!(ask(&socket, "s1.slow.example"), None, "a slow name is not answered at once");
     let tally = azure.read();
     assert_eq!((tally.answered, tally.seconds.iter().sum::<u32>()), (2, 3));
 }
@@ -151,12 +115,7 @@ fn patience() {
     let silent = UdpSocket::bind("127.0.0.1:0").expect("loopback has a free port");
     let address = silent.local_addr().expect("a bound socket has an address");
     let picker = Picker::New(0);
-    let mut streams = [Stream {
-        group: Group::Noisy,
-        rate: 20.0,
-        hosts: 0..1,
-        picker,
-    }];
+    let mut streams = [Stream { group: Group::Noisy, rate: 20.0, hosts: 0..1, picker }];
     let mut clients = Clients::new(1, 2, address, 1).expect("sockets can be bound");
     let begin = Instant::now();
     let seen = clients.run(begin, &mut streams, Duration::from_millis(300), |_| {});
@@ -180,23 +139,9 @@ fn shares() {
     let picks: Vec<BenchName> = (0..100_000).map(|_| plan.streams[0].picker.pick(&mut rng)).collect();
     let new = picks.iter().filter(|name| name.kind == Kind::New).count();
     assert!((3_700..4_300).contains(&new), "{new} of 100,000 are new");
-    let first = picks
-        .iter()
-        .filter(|name| name.kind == Kind::Known && name.number == 0)
-        .count();
-    assert!(
-        (8_500..9_900).contains(&first),
-        "{first} of 96,000 are the most popular"
-    );
-    assert!(
-        picks
-            .iter()
-            .filter(|name| name.kind == Kind::Known)
-            .all(|name| name.number < 20_000)
-    );
+    let first = picks.iter().filter(|name| name.kind == Kind::Known && name.number == 0).count();
+    assert!((8_500..9_900).contains(&first), "{first} of 96,000 are the most popular");
+    assert!(picks.iter().filter(|name| name.kind == Kind::Known).all(|name| name.number < 20_000));
     let values: Vec<u32> = (1..=1000).collect();
-    assert_eq!(
-        [50.0, 99.0, 99.9].map(|percent| percentile(&values, percent)),
-        [500, 990, 999]
-    );
+    assert_eq!([50.0, 99.0, 99.9].map(|percent| percentile(&values, percent)), [500, 990, 999]);
 }

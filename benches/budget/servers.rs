@@ -81,21 +81,14 @@ impl Server {
                     "--no-hosts",
                     "--bind-interfaces",
                 ]);
-                command.args([
-                    "--listen-address=127.0.0.1",
-                    "--pid-file=",
-                    "--user=root",
-                    "--log-facility=/dev/null",
-                ]);
+                command.args(["--listen-address=127.0.0.1", "--pid-file=", "--user=root", "--log-facility=/dev/null"]);
                 command.args([
                     "--cache-size=100000",
                     "--dns-forward-max=10000",
                     "--use-stale-cache=86400",
                     "--edns-packet-max=1232",
                 ]);
-                command
-                    .arg(format!("--port={port}"))
-                    .arg(format!("--server=127.0.0.1#{upstream_port}"));
+                command.arg(format!("--port={port}")).arg(format!("--server=127.0.0.1#{upstream_port}"));
             }
             Self::Dnsdist => {
                 let text = format!(
@@ -104,9 +97,7 @@ impl Server {
                      newServer({{address='127.0.0.1:{upstream_port}', sockets=16, checkName='n0.z0.contoso.example.', checkInterval=1, maxCheckFailures=3}})\n\
                      pc = newPacketCache(200000, {{maxTTL=86400, staleTTL=10, numberOfShards=20}})\ngetPool(''):setCache(pc)\n"
                 );
-                command
-                    .args(["--supervised", "--disable-syslog", "-C"])
-                    .arg(scratch.write("dnsdist.conf", &text));
+                command.args(["--supervised", "--disable-syslog", "-C"]).arg(scratch.write("dnsdist.conf", &text));
             }
         }
         Some(command)

@@ -129,12 +129,7 @@ impl Seen {
             }
             at += 10 + len;
         }
-        (head[2] & 0x80 != 0).then_some(Self {
-            rcode: head[3] & 0x0f,
-            is_cut: head[2] & 0x02 != 0,
-            name,
-            address,
-        })
+        (head[2] & 0x80 != 0).then_some(Self { rcode: head[3] & 0x0f, is_cut: head[2] & 0x02 != 0, name, address })
     }
 }
 
@@ -167,9 +162,7 @@ fn skip_name(bytes: &[u8], mut at: usize) -> Option<usize> {
 
 /// The address that every name with this first label has: a client can tell a wrong answer without asking anybody.
 pub(crate) fn address_of(label: &str) -> Ipv4Addr {
-    let hash = label.bytes().fold(0x811c_9dc5_u32, |hash, octet| {
-        (hash ^ u32::from(octet)).wrapping_mul(0x0100_0193)
-    });
+    let hash = label.bytes().fold(0x811c_9dc5_u32, |hash, octet| (hash ^ u32::from(octet)).wrapping_mul(0x0100_0193));
     let [_, b, c, d] = hash.to_be_bytes();
     Ipv4Addr::new(10, b, c, d)
 }

@@ -19,21 +19,13 @@ pub(crate) fn table(rows: &[Vec<String>]) -> String {
         let cells: Vec<String> = (0..columns)
             .map(|column| {
                 let (cell, width) = (row.get(column).map_or("", String::as_str), widths[column]);
-                if column == 0 {
-                    format!("{cell:<width$}")
-                } else {
-                    format!("{cell:>width$}")
-                }
+                if column == 0 { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
             })
             .collect();
         text.push_str(&format!("| {} |\n", cells.join(" | ")));
         if number == 0 {
             let rule = |column: usize| {
-                if column == 0 {
-                    "-".repeat(widths[0])
-                } else {
-                    format!("{}:", "-".repeat(widths[column] - 1))
-                }
+                if column == 0 { "-".repeat(widths[0]) } else { format!("{}:", "-".repeat(widths[column] - 1)) }
             };
             let rules: Vec<String> = (0..columns).map(rule).collect();
             text.push_str(&format!("| {} |\n", rules.join(" | ")));

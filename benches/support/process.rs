@@ -14,10 +14,7 @@ const SYSTEM_PATHS: [&str; 4] = ["/usr/sbin", "/usr/local/sbin", "/usr/bin", "/u
 pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let system = SYSTEM_PATHS.iter().map(PathBuf::from);
-    std::env::split_paths(&path)
-        .chain(system)
-        .map(|place| place.join(name))
-        .find(|file| file.is_file())
+    std::env::split_paths(&path).chain(system).map(|place| place.join(name)).find(|file| file.is_file())
 }
 
 /// A directory for configurations and logs that goes when the benchmark ends.
@@ -76,16 +73,10 @@ impl Running {
         let begin = Instant::now();
         let child = command.spawn().map_err(|error| format!("cannot be started: {error}"))?;
         let address = SocketAddr::from(([127, 0, 0, 1], port));
-        let mut running = Self {
-            child,
-            address,
-            started_in: Duration::ZERO,
-        };
+        let mut running = Self { child, address, started_in: Duration::ZERO };
         let socket = UdpSocket::bind("127.0.0.1:0").map_err(|error| error.to_string())?;
         socket.connect(address).map_err(|error| error.to_string())?;
-        socket
-            .set_read_timeout(Some(Duration::from_millis(1)))
-            .map_err(|error| error.to_string())?;
+        socket.set_read_timeout(Some(Duration::from_millis(1))).map_err(|error| error.to_string())?;
         let mut buffer = [0; 1500];
         for id in 0.. {
             if begin.elapsed() > Duration::from_secs(120) {
