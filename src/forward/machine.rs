@@ -13,7 +13,7 @@ use slab::Slab;
 use super::budget::{Budget, Limits};
 use super::memory::{FailureMemory, SlowZones};
 use super::outstanding::{Judgement, OutstandingQuery, Stale, Waiting, judge, judge_stream};
-use super::rule::{ForwardRule, Target};
+use super::rule::{ForwardRule, Protocol, Target};
 use super::token::LoopGuard;
 use super::upstream::{Ticket, Upstream};
 
@@ -81,6 +81,8 @@ pub struct Transmit {
     pub id: TryId,
     /// Whereto.
     pub to: SocketAddr,
+    /// How this upstream is asked where not by a datagram.
+    pub protocol: Protocol,
     /// How.
     pub via: Via,
     /// The message.

@@ -210,6 +210,7 @@ impl<W> Forwarding<W> {
                 number: try_number,
             },
             to: upstream.target.address,
+            protocol: upstream.target.protocol.clone(),
             via,
             message: write_query(query, id, &tokens),
             deadline: closes,
