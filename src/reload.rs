@@ -3,10 +3,7 @@
 //! Everything is read and checked before anything is used; with an error anywhere, what serves goes on serving.
 
 #![expect(clippy::disallowed_methods, reason = "settings and records are files")]
-#![expect(
-    clippy::disallowed_types,
-    reason = "whether an address is this machine's is asked of a socket"
-)]
+#![expect(clippy::disallowed_types, reason = "whether an address is this machine's is asked of a socket")]
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -44,10 +41,7 @@ pub fn load(path: &Path) -> Loaded {
     let settings = match read_text(path) {
         Ok(source) => {
             let public_zones: Vec<&str> = zones().flat_map(|zone| zone.public).copied().collect();
-            let facts = Facts {
-                public_zones: &public_zones,
-                is_local: &is_local,
-            };
+            let facts = Facts { public_zones: &public_zones, is_local: &is_local };
             let settings = read_settings(&source, &facts, &mut problems);
             note_unmatched(&settings, path, Some(&source), &mut problems);
             match read_authorities(&settings, path, &source) {
@@ -62,22 +56,9 @@ pub fn load(path: &Path) -> Loaded {
         }
     };
     let (record_files, specs) = read_record_files(&settings, path, &mut problems);
-    let table = compile(
-        &specs,
-        &settings.zones,
-        TableSettings {
-            ttl: settings.records.ttl,
-        },
-        &record_files,
-        &mut problems,
-    );
-    Loaded {
-        settings,
-        authorities,
-        table,
-        record_files,
-        problems,
-    }
+    let table =
+        compile(&specs, &settings.zones, TableSettings { ttl: settings.records.ttl }, &record_files, &mut problems);
+    Loaded { settings, authorities, table, record_files, problems }
 }
 
 impl Loaded {
@@ -127,10 +108,7 @@ impl Loaded {
                 max_negative: seconds(settings.cache.max_negative_ttl),
                 max_negative_private: seconds(settings.cache.max_negative_ttl.min(MAX_NEGATIVE_TTL_PRIVATE)),
             },
-            stale_limits: StaleLimits {
-                max: settings.cache.serve_stale,
-                max_private: MAX_STALE_PRIVATE,
-            },
+            stale_limits: StaleLimits { max: settings.cache.serve_stale, max_private: MAX_STALE_PRIVATE },
         }
     }
 }
@@ -194,10 +172,7 @@ fn note_unmatched(settings: &Settings, path: &Path, source: Option<&SourceText>,
 
 fn read_record_files(settings: &Settings, path: &Path, problems: &mut Problems) -> (Vec<SourceText>, Vec<RecordSpec>) {
     let globs = settings.records.files.iter();
-    let mut files: Vec<PathBuf> = globs
-        .filter_map(|(glob, _)| matches(glob, path).ok())
-        .flatten()
-        .collect();
+    let mut files: Vec<PathBuf> = globs.filter_map(|(glob, _)| matches(glob, path).ok()).flatten().collect();
     let mut seen = std::collections::HashSet::new();
     files.retain(|file| seen.insert(file.clone()));
     let mut sources = Vec::with_capacity(files.len());
@@ -217,21 +192,11 @@ fn read_record_files(settings: &Settings, path: &Path, problems: &mut Problems) 
 fn read_text(path: &Path) -> Result<SourceText, Diagnostic> {
     let name = path.display().to_string();
     let fail = |message: String, hint: &str| Diagnostic::of_file(Severity::Error, name.clone(), message, hint);
-    let bytes = std::fs::read(path).map_err(|error| {
-        fail(
-            format!("cannot be read: {error}"),
-            "does it exist, and may this user read it?",
-        )
-    })?;
+    let bytes = std::fs::read(path)
+        .map_err(|error| fail(format!("cannot be read: {error}"), "does it exist, and may this user read it?"))?;
     let text = String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
-        let line = error
-            .as_bytes()
-            .iter()
-            .take(at)
-            .filter(|&&octet| octet == b'\n')
-            .count()
-            + 1;
+        let line = error.as_bytes().iter().take(at).filter(|&&octet| octet == b'\n').count() + 1;
         fail(format!("line {line} is not UTF-8"), "save the file as UTF-8")
     })?;
     Ok(SourceText::new(name, text))

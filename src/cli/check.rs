@@ -21,14 +21,8 @@ pub(super) fn run(args: &CheckArgs) -> ExitCode {
         eprintln!("{problem}");
     }
     if loaded.problems.has_errors() {
-        let (errors, warnings) = (
-            loaded.problems.count(Severity::Error),
-            loaded.problems.count(Severity::Warning),
-        );
-        eprintln!(
-            "{}: {errors} errors, {warnings} warnings",
-            args.settings.config.display()
-        );
+        let (errors, warnings) = (loaded.problems.count(Severity::Error), loaded.problems.count(Severity::Warning));
+        eprintln!("{}: {errors} errors, {warnings} warnings", args.settings.config.display());
         return ExitCode::FAILURE;
     }
     print_summary(&loaded);

@@ -44,9 +44,7 @@ pub(super) fn run(args: &ServeArgs) -> ExitCode {
 
 /// Text for people on a terminal, JSON for whatever reads a pipe.
 fn start_log() {
-    let log = tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_target(false);
+    let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false);
     if std::io::stderr().is_terminal() {
         log.init();
     } else {
@@ -81,14 +79,8 @@ fn serve(args: &ServeArgs) -> Result<(), ServeError> {
     let snapshot = loaded.into_snapshot(&mut sets, 0);
     let shared = Arc::new(Shared::new(Engine::new(cache, guard), snapshot, forwarding));
     shared.trust.replace(&authorities);
-    shared
-        .forwarding()
-        .set_limits(settings.upstream_limits.iter().copied().collect());
-    let addresses = if args.listen.is_empty() {
-        &settings.listen.dns
-    } else {
-        &args.listen
-    };
+    shared.forwarding().set_limits(settings.upstream_limits.iter().copied().collect());
+    let addresses = if args.listen.is_empty() { &settings.listen.dns } else { &args.listen };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut signals = Signals::new()?;
@@ -103,11 +95,7 @@ fn serve(args: &ServeArgs) -> Result<(), ServeError> {
             rules = shared.snapshot.load().rules.len(),
             "ready"
         );
-        let upstreams: Vec<Target> = settings
-            .forwards
-            .iter()
-            .flat_map(|rule| rule.upstreams.clone())
-            .collect();
+        let upstreams: Vec<Target> = settings.forwards.iter().flat_map(|rule| rule.upstreams.clone()).collect();
         let local = tokio::task::LocalSet::new();
         let streams = Streams::new(shared.trust.clone(), random_seed()?);
         local.spawn_local(look_at_upstreams(upstreams, streams));
@@ -134,10 +122,7 @@ fn reload(shared: &Arc<Shared>, path: &Path, sets: &mut UpstreamSets) {
     log_problems(&loaded.problems);
     if loaded.problems.has_errors() {
         let errors = loaded.problems.count(Severity::Error);
-        tracing::error!(
-            errors,
-            "reload refused: the settings and records before it go on serving"
-        );
+        tracing::error!(errors, "reload refused: the settings and records before it go on serving");
         return;
     }
     let limits = loaded.settings.upstream_limits.iter().copied().collect();
@@ -167,6 +152,7 @@ async fn end(shared: &Arc<Shared>, workers: &mut Workers, signals: &mut Signals)
         _ = signals.interrupt.recv() => tracing::warn!("stopped by a second signal"),
     }
     let totals = Totals::of(workers.counters());
+    let asked = shared.forwarding().counts();
     let by_name: Vec<String> = totals.named().map(|(name, count)| format!("{name}={count}")).collect();
     tracing::info!(
         received = totals.received,
@@ -174,6 +160,11 @@ async fn end(shared: &Arc<Shared>, workers: &mut Workers, signals: &mut Signals)
         refused = totals.refused(),
         dropped = totals.dropped(),
         by_name = by_name.join(" "),
+        upstream_queries = asked.sent,
+        joined = asked.joined,
+        queued = asked.queued,
+        refreshes = asked.refreshes,
+        suspicious = asked.suspicious,
         "stopped"
     );
 }

@@ -61,10 +61,7 @@ const SECTIONS: [(&str, ReadSection); 6] = [
 
 fn read_listen(document: &Document<'_>, section: &TableReader<'_>, settings: &mut Settings) {
     if let Some(texts) = section.texts("dns") {
-        settings.listen.dns = texts
-            .iter()
-            .filter_map(|text| read_address(document, "dns", text))
-            .collect();
+        settings.listen.dns = texts.iter().filter_map(|text| read_address(document, "dns", text)).collect();
     }
     for key in ["tls", "https", "quic"] {
         for text in section.texts(key).unwrap_or_default() {
@@ -109,10 +106,7 @@ fn read_tls(_: &Document<'_>, section: &TableReader<'_>, settings: &mut Settings
 
 fn read_records(document: &Document<'_>, section: &TableReader<'_>, settings: &mut Settings) {
     if let Some(texts) = section.texts("files") {
-        settings.records.files = texts
-            .into_iter()
-            .map(|text| (text.value.to_owned(), text.span))
-            .collect();
+        settings.records.files = texts.into_iter().map(|text| (text.value.to_owned(), text.span)).collect();
         settings.records.is_default = false;
     }
     if let Some(seconds) = read_seconds(document, section, "ttl") {
@@ -161,10 +155,7 @@ fn read_process(_: &Document<'_>, section: &TableReader<'_>, settings: &mut Sett
 
 fn read_access(document: &Document<'_>, section: &TableReader<'_>, settings: &mut Settings) {
     if let Some(texts) = section.texts("allow") {
-        settings.allow = texts
-            .iter()
-            .filter_map(|text| read_prefix(document, "allow", text))
-            .collect();
+        settings.allow = texts.iter().filter_map(|text| read_prefix(document, "allow", text)).collect();
     }
 }
 
@@ -213,11 +204,7 @@ fn read_zones(document: &Document<'_>, reader: &TableReader<'_>, facts: &Facts<'
             "forward" => Some(Missing::Forward),
             "nxdomain" => Some(Missing::NxDomain),
             _ => {
-                document.error(
-                    text.span,
-                    "`missing` is neither \"forward\" nor \"nxdomain\"",
-                    "missing = \"forward\"",
-                );
+                document.error(text.span, "`missing` is neither \"forward\" nor \"nxdomain\"", "missing = \"forward\"");
                 None
             }
         });
@@ -241,11 +228,7 @@ fn warn_of_public_zone(document: &Document<'_>, apex: &Name, span: Range<usize>,
     if let Some(zone) = zones.find(|zone| zone.is_within(apex)) {
         let message =
             format!("{apex} claims a whole public zone: every other name in {zone} stops to exist for your clients");
-        document.warning(
-            span,
-            message,
-            "missing = \"forward\", or name the privatelink zone instead",
-        );
+        document.warning(span, message, "missing = \"forward\", or name the privatelink zone instead");
     }
 }
 
@@ -285,12 +268,7 @@ fn read_forwards(document: &Document<'_>, reader: &TableReader<'_>, facts: &Fact
         }
         if is_new(document, &mut seen, &zone, zone_text.span) && !targets.is_empty() {
             settings.forwards.retain(|known| known.zone != zone);
-            settings.forwards.push(ForwardSpec {
-                zone,
-                upstreams: targets,
-                max_ttl,
-                max_negative_ttl,
-            });
+            settings.forwards.push(ForwardSpec { zone, upstreams: targets, max_ttl, max_negative_ttl });
         }
     }
 }
@@ -328,11 +306,8 @@ fn read_upstreams(document: &Document<'_>, reader: &TableReader<'_>, settings: &
             Some(target) if target.address == AZURE_DNS => Limits::AZURE,
             _ => Limits::default(),
         };
-        let figure = |key, default: u32| {
-            section
-                .number(key, 0..=1_000_000)
-                .map_or(default, |number| number.value as u32)
-        };
+        let figure =
+            |key, default: u32| section.number(key, 0..=1_000_000).map_or(default, |number| number.value as u32);
         let limits = Limits {
             queries_per_second: figure("queries_per_second", default.queries_per_second),
             pending: figure("pending", default.pending),
@@ -340,23 +315,13 @@ fn read_upstreams(document: &Document<'_>, reader: &TableReader<'_>, settings: &
         if let Some(ports) = section.text("ports") {
             match ports.value {
                 "fresh" => {}
-                "pool" => document.error(
-                    ports.span,
-                    "this version has no `ports = \"pool\"`",
-                    "ports = \"fresh\"",
-                ),
-                _ => document.error(
-                    ports.span,
-                    "`ports` is neither \"fresh\" nor \"pool\"",
-                    "ports = \"fresh\"",
-                ),
+                "pool" => document.error(ports.span, "this version has no `ports = \"pool\"`", "ports = \"fresh\""),
+                _ => document.error(ports.span, "`ports` is neither \"fresh\" nor \"pool\"", "ports = \"fresh\""),
             }
         }
         section.finish();
         if let Some(target) = target {
-            settings
-                .upstream_limits
-                .retain(|(address, _)| *address != target.address);
+            settings.upstream_limits.retain(|(address, _)| *address != target.address);
             settings.upstream_limits.push((target.address, limits));
         }
     }
@@ -369,10 +334,7 @@ mod tests {
     fn read(text: &str) -> (Settings, String) {
         let source = SourceText::new("pldns.toml", text);
         let mut problems = Problems::default();
-        let facts = Facts {
-            public_zones: &["blob.core.windows.net"],
-            is_local: &|address| address.is_loopback(),
-        };
+        let facts = Facts { public_zones: &["blob.core.windows.net"], is_local: &|address| address.is_loopback() };
         let settings = read_settings(&source, &facts, &mut problems);
         (settings, problems.to_string())
     }
@@ -439,18 +401,9 @@ mod tests {
             "#,
         );
         assert_eq!(problems.matches("warning:").count(), 3, "{problems}");
-        assert!(
-            problems.contains(":5:20: warning: core.windows.net claims a whole public zone"),
-            "{problems}"
-        );
-        assert!(
-            problems.contains(":11:20: warning: a rule for privatelink.api.azureml.ms"),
-            "{problems}"
-        );
-        assert!(
-            problems.contains(":12:26: warning: the upstream 127.0.0.1:53 is this server itself"),
-            "{problems}"
-        );
+        assert!(problems.contains(":5:20: warning: core.windows.net claims a whole public zone"), "{problems}");
+        assert!(problems.contains(":11:20: warning: a rule for privatelink.api.azureml.ms"), "{problems}");
+        assert!(problems.contains(":12:26: warning: the upstream 127.0.0.1:53 is this server itself"), "{problems}");
         assert_eq!(settings.forwards.len(), 2, "the rule for the root stays");
     }
 
@@ -468,14 +421,7 @@ mod tests {
             "#,
         );
         assert_eq!(problems, "");
-        let shown: Vec<_> = settings
-            .forwards
-            .last()
-            .unwrap()
-            .upstreams
-            .iter()
-            .map(ToString::to_string)
-            .collect();
+        let shown: Vec<_> = settings.forwards.last().unwrap().upstreams.iter().map(ToString::to_string).collect();
         assert_eq!(
             shown,
             [
@@ -489,15 +435,6 @@ mod tests {
                 "https://10.0.0.4:443/dns-query#dns.example"
             ]
         );
-        assert_eq!(
-            settings.upstream_limits,
-            [(
-                AZURE_DNS,
-                Limits {
-                    queries_per_second: 950,
-                    pending: 100
-                }
-            )]
-        );
+        assert_eq!(settings.upstream_limits, [(AZURE_DNS, Limits { queries_per_second: 950, pending: 100 })]);
     }
 }

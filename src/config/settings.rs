@@ -102,10 +102,7 @@ pub const MAX_NEGATIVE_TTL_PRIVATE: Duration = Duration::from_secs(10);
 
 impl Default for Settings {
     fn default() -> Self {
-        let allow = DEFAULT_ALLOW
-            .iter()
-            .filter_map(|network| network.parse().ok())
-            .collect();
+        let allow = DEFAULT_ALLOW.iter().filter_map(|network| network.parse().ok()).collect();
         Self {
             listen: Listen::default(),
             upstream_ca: None,
@@ -113,10 +110,7 @@ impl Default for Settings {
             zones: Vec::new(),
             forwards: vec![ForwardSpec {
                 zone: Name::root(),
-                upstreams: vec![Target {
-                    address: AZURE_DNS,
-                    protocol: Protocol::Datagram,
-                }],
+                upstreams: vec![Target { address: AZURE_DNS, protocol: Protocol::Datagram }],
                 max_ttl: None,
                 max_negative_ttl: None,
             }],
@@ -144,11 +138,7 @@ impl Default for Listen {
 
 impl Default for RecordFiles {
     fn default() -> Self {
-        Self {
-            files: vec![("records/*.toml".to_owned(), 0..0)],
-            is_default: true,
-            ttl: 10,
-        }
+        Self { files: vec![("records/*.toml".to_owned(), 0..0)], is_default: true, ttl: 10 }
     }
 }
 

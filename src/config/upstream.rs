@@ -23,7 +23,8 @@ const HTTPS_PATH: &str = "/dns-query";
 const PLAIN_HINT: &str = "\"10.0.0.4\", \"10.0.0.4:5353\", \"[fd00::4]:53\", \"tcp://10.0.0.4\", \
     \"tls://10.0.0.4#dns.example\" or \"https://10.0.0.4/dns-query#dns.example\"";
 const TLS_HINT: &str = "\"tls://10.0.0.4#dns.example\": the address, and behind # the name in its certificate";
-const HTTPS_HINT: &str = "\"https://10.0.0.4/dns-query#dns.example\": the address, the path, and behind # the name in its certificate";
+const HTTPS_HINT: &str =
+    "\"https://10.0.0.4/dns-query#dns.example\": the address, the path, and behind # the name in its certificate";
 
 /// Reads an upstream; what is wrong with it goes to the document.
 pub(super) fn read_upstream(document: &Document<'_>, text: &Placed<&str>) -> Option<Target> {
@@ -61,10 +62,7 @@ fn tls(text: &str, place: &str) -> Result<Target, Refused> {
     let (place, name) = split_name(place);
     let address = encrypted_address(text, place, TLS_PORT, TLS_HINT)?;
     let server_name = server_name(address, name, TLS_HINT)?;
-    Ok(Target {
-        address,
-        protocol: Protocol::Tls { server_name },
-    })
+    Ok(Target { address, protocol: Protocol::Tls { server_name } })
 }
 
 fn https(text: &str, place: &str) -> Result<Target, Refused> {
@@ -86,10 +84,7 @@ fn https(text: &str, place: &str) -> Result<Target, Refused> {
     }
     let server_name = server_name(address, name, HTTPS_HINT)?;
     let path = path.into();
-    Ok(Target {
-        address,
-        protocol: Protocol::Https { server_name, path },
-    })
+    Ok(Target { address, protocol: Protocol::Https { server_name, path } })
 }
 
 fn split_name(place: &str) -> (&str, Option<&str>) {
@@ -140,10 +135,7 @@ fn server_name(address: SocketAddr, name: Option<&str>, hint: &'static str) -> R
 
 fn parse_address(place: &str, port: u16) -> Option<SocketAddr> {
     let address = place.parse::<SocketAddr>().ok().or_else(|| {
-        let bare = place
-            .strip_prefix('[')
-            .and_then(|place| place.strip_suffix(']'))
-            .unwrap_or(place);
+        let bare = place.strip_prefix('[').and_then(|place| place.strip_suffix(']')).unwrap_or(place);
         let address = bare.parse::<IpAddr>().ok()?;
         Some(SocketAddr::new(address, port))
     });
@@ -169,16 +161,10 @@ mod tests {
             ("tls://10.0.0.4#10.0.0.4", "tls://10.0.0.4:853"),
             ("tls://10.0.0.4#10.0.0.5", "tls://10.0.0.4:853#10.0.0.5"),
             ("tls://fd00::4", "tls://[fd00::4]:853"),
-            (
-                "https://10.0.0.4/dns-query#dns.example",
-                "https://10.0.0.4:443/dns-query#dns.example",
-            ),
+            ("https://10.0.0.4/dns-query#dns.example", "https://10.0.0.4:443/dns-query#dns.example"),
             ("https://10.0.0.4", "https://10.0.0.4:443/dns-query"),
             ("https://10.0.0.4/", "https://10.0.0.4:443/"),
-            (
-                "https://[fd00::4]:8443/a/b?c=d#dns.example",
-                "https://[fd00::4]:8443/a/b?c=d#dns.example",
-            ),
+            ("https://[fd00::4]:8443/a/b?c=d#dns.example", "https://[fd00::4]:8443/a/b?c=d#dns.example"),
         ] {
             let target = parse_upstream(text).unwrap();
             assert_eq!(target.to_string(), shown, "{text}");

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::machine::Via;
+use super::question::Via;
 use super::rule::ForwardRule;
 use crate::wire::edns::{OPT_LEN, push_opt};
 use crate::wire::header::{self, HEADER_LEN, Header};
@@ -87,11 +87,7 @@ impl<W> OutstandingQuery<W> {
     /// When an upstream was asked last in this round.
     pub(super) fn last_asked(&self, upstream: usize) -> Option<Instant> {
         let round = self.tries.get(self.round_start..).unwrap_or_default();
-        round
-            .iter()
-            .filter(|tried| tried.upstream == upstream)
-            .map(|tried| tried.sent)
-            .max()
+        round.iter().filter(|tried| tried.upstream == upstream).map(|tried| tried.sent).max()
     }
 
     /// Whether any try may still be answered.
@@ -108,27 +104,10 @@ impl<W> OutstandingQuery<W> {
     pub(super) fn due(&self) -> Instant {
         let waiter = self.waiters.front().map(|waiting| waiting.deadline);
         let stale = self.waiters.iter().filter_map(|waiting| waiting.stale_at).min();
-        let slow = self
-            .tries
-            .iter()
-            .filter(|tried| tried.is_open)
-            .filter_map(|tried| tried.slow_at)
-            .min();
-        let closing = self
-            .tries
-            .iter()
-            .filter(|tried| tried.is_open)
-            .map(|tried| tried.closes)
-            .min();
-        let end = if self.waiters.is_empty() {
-            Some(self.keep_until)
-        } else {
-            None
-        };
-        let soonest = [waiter, stale, slow, closing, end, self.next_try]
-            .into_iter()
-            .flatten()
-            .min();
+        let slow = self.tries.iter().filter(|tried| tried.is_open).filter_map(|tried| tried.slow_at).min();
+        let closing = self.tries.iter().filter(|tried| tried.is_open).map(|tried| tried.closes).min();
+        let end = if self.waiters.is_empty() { Some(self.keep_until) } else { None };
+        let soonest = [waiter, stale, slow, closing, end, self.next_try].into_iter().flatten().min();
         soonest.unwrap_or(self.keep_until)
     }
 }
@@ -186,11 +165,7 @@ pub(super) fn judge(bytes: &[u8], id: u16, question: &[u8], with_edns: bool) -> 
     }
     if header.qdcount != 1 || echoed != question {
         let same_but_for_case = header.qdcount == 1 && echoed.eq_ignore_ascii_case(question);
-        return if same_but_for_case {
-            Judgement::Suspicious
-        } else {
-            Judgement::Unrelated
-        };
+        return if same_but_for_case { Judgement::Suspicious } else { Judgement::Unrelated };
     }
     judge_matching(bytes, &header, with_edns)
 }
@@ -238,14 +213,7 @@ pub(super) fn write_query<W>(query: &OutstandingQuery<W>, id: u16, tokens: &[u8]
         flags |= header::CD;
     }
     let arcount = u16::from(!query.without_edns);
-    let head = Header {
-        id,
-        flags,
-        qdcount: 1,
-        ancount: 0,
-        nscount: 0,
-        arcount,
-    };
+    let head = Header { id, flags, qdcount: 1, ancount: 0, nscount: 0, arcount };
     let mut bytes = Vec::with_capacity(HEADER_LEN + query.question.len() + OPT_LEN + tokens.len());
     bytes.extend_from_slice(&head.to_bytes());
     bytes.extend_from_slice(&query.question);

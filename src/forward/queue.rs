@@ -14,11 +14,7 @@ pub(super) struct FairQueue<T> {
 
 impl<T> FairQueue<T> {
     pub(super) fn new() -> Self {
-        Self {
-            lines: HashMap::default(),
-            turns: VecDeque::new(),
-            len: 0,
-        }
+        Self { lines: HashMap::default(), turns: VecDeque::new(), len: 0 }
     }
 
     pub(super) fn is_empty(&self) -> bool {

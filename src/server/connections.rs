@@ -52,10 +52,7 @@ impl Connections {
         }
         *of_address += 1;
         counts.total += 1;
-        Some(Place {
-            connections: self.clone(),
-            address,
-        })
+        Some(Place { connections: self.clone(), address })
     }
 
     /// How many there are.
@@ -110,9 +107,7 @@ mod tests {
         assert!(connections.is_crowded());
         drop(places);
         assert!(connections.is_empty());
-        let of_one: Vec<_> = (0..100)
-            .map_while(|_| connections.take(IpAddr::from([10, 0, 0, 1])))
-            .collect();
+        let of_one: Vec<_> = (0..100).map_while(|_| connections.take(IpAddr::from([10, 0, 0, 1]))).collect();
         assert_eq!(of_one.len(), PER_ADDRESS_MAX as usize);
     }
 }

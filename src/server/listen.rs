@@ -41,12 +41,8 @@ fn hint(error: &io::Error) -> &'static str {
 
 /// Binds `addresses` for a number of workers; gives each worker's sockets, and the addresses with their real ports.
 pub(super) fn bind(addresses: &[SocketAddr], workers: usize) -> Result<(Vec<Listeners>, Vec<SocketAddr>), BindError> {
-    let mut all: Vec<Listeners> = (0..workers)
-        .map(|_| Listeners {
-            datagram: Vec::new(),
-            stream: Vec::new(),
-        })
-        .collect();
+    let mut all: Vec<Listeners> =
+        (0..workers).map(|_| Listeners { datagram: Vec::new(), stream: Vec::new() }).collect();
     let mut bound = Vec::with_capacity(addresses.len());
     for &address in addresses {
         let fail = |error| BindError { address, error };

@@ -18,6 +18,9 @@ use crate::upstream::{Authorities, Trust};
 /// How long an answer is of use to a client: Azure asks forwarders for more than 4 s of patience, glibc gives up after 5.
 pub(super) const PATIENCE: Duration = Duration::from_millis(4500);
 
+/// How often a loop is told of.
+const LOOP_INTERVAL: Duration = Duration::from_secs(60);
+
 /// The state that all workers share.
 pub struct Shared {
     /// The engine with its cache.
@@ -35,6 +38,8 @@ pub struct Shared {
     /// When it will wake by itself, nanoseconds after `start`.
     timer_armed: AtomicU64,
     start: Instant,
+    /// When a loop was last told of.
+    loop_told: Mutex<Option<Instant>>,
     /// Turns true when the server is to end.
     pub(super) stopping: watch::Sender<bool>,
 }
@@ -51,6 +56,7 @@ impl Shared {
             timers_changed: Notify::new(),
             timer_armed: AtomicU64::new(u64::MAX),
             start: Instant::now(),
+            loop_told: Mutex::new(None),
             stopping: watch::Sender::new(false),
         }
     }
@@ -68,10 +74,22 @@ impl Shared {
         }
     }
 
+    /// Tells the operator of a forwarding loop, once a minute at most.
+    pub(super) fn say_loop(&self, from: std::net::IpAddr, now: Instant) {
+        let mut told = self.loop_told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.is_none_or(|at| now.saturating_duration_since(at) >= LOOP_INTERVAL) {
+            *told = Some(now);
+            tracing::warn!(
+                %from,
+                "a question of this server's own came back to it: an upstream is this server itself, or forwards to it. \
+                 Such questions are refused; name another upstream in [[forward]]"
+            );
+        }
+    }
+
     /// Says until when the watcher sleeps.
     pub(super) fn arm_timer(&self, next: Option<Instant>) {
-        self.timer_armed
-            .store(next.map_or(u64::MAX, |next| self.nanoseconds(next)), Ordering::Relaxed);
+        self.timer_armed.store(next.map_or(u64::MAX, |next| self.nanoseconds(next)), Ordering::Relaxed);
     }
 
     /// Tells all workers to end.
@@ -97,16 +115,9 @@ pub struct Waiter {
 /// The way back to a client.
 pub(super) enum ReplyPath {
     /// A datagram from the socket that the query came to.
-    Datagram {
-        socket: Arc<std::net::UdpSocket>,
-        peer: SocketAddr,
-        local: Option<LocalAddress>,
-    },
+    Datagram { socket: Arc<std::net::UdpSocket>, peer: SocketAddr, local: Option<LocalAddress> },
     /// The connection that the query came by.
-    Stream {
-        replies: mpsc::UnboundedSender<StreamReply>,
-        permit: OwnedSemaphorePermit,
-    },
+    Stream { replies: mpsc::UnboundedSender<StreamReply>, permit: OwnedSemaphorePermit },
 }
 
 /// A reply on its way into a connection, with the place that its query took.
@@ -119,23 +130,16 @@ pub(super) struct StreamReply {
 impl ReplyPath {
     /// Sends a reply; `outcome` comes of it, unless it cannot be sent.
     pub(super) fn deliver(self, message: &[u8], outcome: Outcome) -> Outcome {
-        if self.send(message) {
-            outcome
-        } else {
-            Outcome::Not(Reason::Unsent)
-        }
+        if self.send(message) { outcome } else { Outcome::Not(Reason::Unsent) }
     }
 
     fn send(self, message: &[u8]) -> bool {
         use std::os::fd::AsFd;
         match self {
             Self::Datagram { socket, peer, local } => send_datagram(socket.as_fd(), message, peer, local).is_ok(),
-            Self::Stream { replies, permit } => replies
-                .send(StreamReply {
-                    message: message.to_vec(),
-                    _permit: permit,
-                })
-                .is_ok(),
+            Self::Stream { replies, permit } => {
+                replies.send(StreamReply { message: message.to_vec(), _permit: permit }).is_ok()
+            }
         }
     }
 }

@@ -59,11 +59,7 @@ pub(super) async fn serve(worker: Rc<Worker>, listener: TcpListener) {
                 }
             }
             // A connection that broke before it was accepted is none of ours; without descriptors, wait for some.
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted
-                ) => {}
+            Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) => {}
             Err(_) => tokio::time::sleep(REST).await,
         }
     }
@@ -78,10 +74,7 @@ async fn serve_connection(
 ) {
     let (replies, outgoing) = mpsc::unbounded_channel();
     let writing = tokio::task::spawn_local(write_replies(writer, outgoing));
-    let client = Client {
-        address: client,
-        transport: Transport::Stream,
-    };
+    let client = Client { address: client, transport: Transport::Stream };
     let abort = writing.abort_handle();
     tokio::select! {
         _ = read_queries(worker, client, reader, replies) => {
@@ -127,11 +120,7 @@ async fn read_message(
     message: &mut Vec<u8>,
 ) -> io::Result<()> {
     let first = loop {
-        let idle = if worker.shared.connections.is_crowded() {
-            IDLE_CROWDED
-        } else {
-            IDLE
-        };
+        let idle = if worker.shared.connections.is_crowded() { IDLE_CROWDED } else { IDLE };
         match timeout(idle, reader.read_u8()).await {
             Ok(first) => break first?,
             // One place is taken by the query that is waited for.
@@ -158,10 +147,7 @@ fn answer(
     worker.counters.received(1);
     let now = Instant::now();
     let snapshot = worker.shared.snapshot.load();
-    let path = ReplyPath::Stream {
-        replies: replies.clone(),
-        permit,
-    };
+    let path = ReplyPath::Stream { replies: replies.clone(), permit };
     let outcome = match worker.answer(&snapshot, message, client, now, reply) {
         Action::Forward(forward) => return worker.forward(message, client, forward, path, now),
         Action::AnsweredAndRefresh(source, forward) => {
@@ -184,11 +170,7 @@ async fn write_replies(
     let mut permits = Vec::new();
     while let Some(first) = outgoing.recv().await {
         let mut next = Some(first);
-        while let Some(StreamReply {
-            message,
-            _permit: permit,
-        }) = next.take()
-        {
+        while let Some(StreamReply { message, _permit: permit }) = next.take() {
             octets.extend_from_slice(&(message.len() as u16).to_be_bytes());
             octets.extend_from_slice(&message);
             permits.push(permit);

@@ -58,10 +58,7 @@ fn serve_batch(worker: &Rc<Worker>, socket: &Arc<std::net::UdpSocket>, batch: &m
             batch.reply(index).map(Vec::clear).unwrap_or_default();
             continue;
         };
-        let client = Client {
-            address: datagram.peer.ip().to_canonical(),
-            transport: Transport::Datagram,
-        };
+        let client = Client { address: datagram.peer.ip().to_canonical(), transport: Transport::Datagram };
         *outcome = match worker.answer(&snapshot, datagram.bytes, client, now, reply) {
             Action::Answered(source) => Some(Outcome::Answered(source)),
             Action::Refused(reason) | Action::Dropped(reason) => Some(Outcome::Not(reason)),
@@ -71,11 +68,7 @@ fn serve_batch(worker: &Rc<Worker>, socket: &Arc<std::net::UdpSocket>, batch: &m
             }
             Action::Forward(forward) => {
                 reply.clear();
-                let path = ReplyPath::Datagram {
-                    socket: socket.clone(),
-                    peer: datagram.peer,
-                    local: datagram.local,
-                };
+                let path = ReplyPath::Datagram { socket: socket.clone(), peer: datagram.peer, local: datagram.local };
                 worker.forward(datagram.bytes, client, forward, path, now);
                 None
             }
@@ -86,10 +79,6 @@ fn serve_batch(worker: &Rc<Worker>, socket: &Arc<std::net::UdpSocket>, batch: &m
             *outcome = Some(Outcome::Not(Reason::Unsent));
         }
     });
-    outcomes
-        .into_iter()
-        .take(count)
-        .flatten()
-        .for_each(|outcome| worker.counters.count(outcome));
+    outcomes.into_iter().take(count).flatten().for_each(|outcome| worker.counters.count(outcome));
     count
 }

@@ -85,22 +85,14 @@ impl Connection {
         let question = message.get(HEADER_LEN..end).ok_or_else(unsendable)?;
         let mut pending = self.pending.borrow_mut();
         if pending.len() >= PENDING_MAX {
-            return Err(Fault::new(
-                io::ErrorKind::QuotaExceeded,
-                "crowded",
-                "too many queries are under way",
-            ));
+            return Err(Fault::new(io::ErrorKind::QuotaExceeded, "crowded", "too many queries are under way"));
         }
         let (answer, receiver) = oneshot::channel();
         let shared = loop {
             let shared = rng.next_u32() as u16;
             if let Entry::Vacant(place) = pending.entry(shared) {
                 let id = [message[0], message[1]];
-                place.insert(Pending {
-                    id,
-                    question: question.into(),
-                    answer,
-                });
+                place.insert(Pending { id, question: question.into(), answer });
                 break shared;
             }
         };
@@ -110,10 +102,7 @@ impl Connection {
         self.live.set(self.live.get() + 1);
         self.last_used.set(now);
         self.unheard_since.set(self.unheard_since.get().or(Some(now)));
-        Ok(Waiting {
-            connection: self.clone(),
-            answer: receiver,
-        })
+        Ok(Waiting { connection: self.clone(), answer: receiver })
     }
 
     /// Takes a message that came: it goes to whoever waits for it, or nowhere.
@@ -144,10 +133,7 @@ impl Connection {
     /// The fault of a query that this connection's end took with it: if others were answered here, it is worth another
     /// connection.
     pub(super) fn lost(&self, fault: Fault, now: Instant) -> Fault {
-        Fault {
-            lost: self.has_answered.get().then_some(now),
-            ..fault
-        }
+        fault.lost_at(self.has_answered.get().then_some(now))
     }
 
     /// Ends all its queries, and it.
@@ -168,10 +154,7 @@ impl Connection {
     /// Whether it may take another query. One that owes answers for too long never may again: the path to the other
     /// side may be gone without a word, which TCP itself notices after minutes only.
     pub(super) fn is_usable(&self, now: Instant) -> bool {
-        let is_silent = self
-            .unheard_since
-            .get()
-            .is_some_and(|since| now.saturating_duration_since(since) >= SILENCE);
+        let is_silent = self.unheard_since.get().is_some_and(|since| now.saturating_duration_since(since) >= SILENCE);
         let abandoned = self.pending.borrow().len().saturating_sub(self.live.get());
         if is_silent || abandoned >= ABANDONED_MAX {
             self.retire();
@@ -230,9 +213,7 @@ impl Pending {
         let is_failure = u16::from(header[3]) & RCODE != 0;
         match u16::from_be_bytes([header[4], header[5]]) {
             0 => is_failure,
-            1 => rest
-                .get(..self.question.len())
-                .is_some_and(|question| question.eq_ignore_ascii_case(&self.question)),
+            1 => rest.get(..self.question.len()).is_some_and(|question| question.eq_ignore_ascii_case(&self.question)),
             _ => false,
         }
     }
@@ -281,9 +262,8 @@ mod tests {
         let now = Instant::now();
         let mut rng = StdRng::from_seed([7; 32]);
         let (connection, mut messages) = Connection::new(now);
-        let mut all: Vec<Waiting> = (0..PENDING_MAX)
-            .map(|_| connection.submit(&query(0x1234, b"a"), &mut rng, now).unwrap())
-            .collect();
+        let mut all: Vec<Waiting> =
+            (0..PENDING_MAX).map(|_| connection.submit(&query(0x1234, b"a"), &mut rng, now).unwrap()).collect();
         assert!(connection.submit(&query(1, b"a"), &mut rng, now).is_err(), "full");
         let mut ids = std::collections::HashSet::new();
         while let Ok(message) = messages.try_recv() {

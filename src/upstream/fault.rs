@@ -22,21 +22,17 @@ pub(super) struct Fault {
 impl Fault {
     /// A reason found here.
     pub(super) fn new(kind: io::ErrorKind, cause: &'static str, text: impl Into<Rc<str>>) -> Self {
-        Self {
-            kind,
-            cause,
-            text: text.into(),
-            lost: None,
-        }
+        Self { kind, cause, text: text.into(), lost: None }
+    }
+
+    /// The same, for a query that went down with its connection.
+    pub(super) fn lost_at(self, lost: Option<Instant>) -> Self {
+        Self { lost, ..self }
     }
 
     /// The connection ended with queries on it.
     pub(super) fn closed() -> Self {
-        Self::new(
-            io::ErrorKind::UnexpectedEof,
-            "closed",
-            "it closed the connection before it answered",
-        )
+        Self::new(io::ErrorKind::UnexpectedEof, "closed", "it closed the connection before it answered")
     }
 
     /// Nothing came in time.

@@ -72,10 +72,7 @@ async fn read_message(reader: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u
     Ok(message)
 }
 
-async fn write(
-    mut writer: impl AsyncWrite + Unpin,
-    messages: &mut mpsc::UnboundedReceiver<Vec<u8>>,
-) -> io::Result<()> {
+async fn write(mut writer: impl AsyncWrite + Unpin, messages: &mut mpsc::UnboundedReceiver<Vec<u8>>) -> io::Result<()> {
     let mut buffer = Vec::new();
     while let Some(message) = messages.recv().await {
         // Length and message in one segment: some servers do not put them together (RFC 7766 §8).

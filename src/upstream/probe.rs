@@ -31,18 +31,11 @@ pub async fn probe(streams: &Streams, target: &Target, query: &[u8]) -> Finding 
         }
     };
     let (datagram, stream) = tokio::join!(by_datagram, streams.ask(target, query, Instant::now() + PATIENCE));
-    Finding {
-        datagram,
-        stream: stream.map(|_| ()),
-    }
+    Finding { datagram, stream: stream.map(|_| ()) }
 }
 
 async fn by_datagram(upstream: SocketAddr, query: &[u8]) -> io::Result<()> {
-    let any: SocketAddr = if upstream.is_ipv4() {
-        ([0; 4], 0).into()
-    } else {
-        ([0u16; 8], 0).into()
-    };
+    let any: SocketAddr = if upstream.is_ipv4() { ([0; 4], 0).into() } else { ([0u16; 8], 0).into() };
     let socket = UdpSocket::bind(any).await?;
     socket.connect(upstream).await?;
     socket.send(query).await?;

@@ -59,11 +59,7 @@ struct Group {
 impl Streams {
     /// No connections yet. `seed` is from the operating system's source of randomness.
     pub fn new(trust: Arc<Trust>, seed: [u8; 32]) -> Self {
-        Self(Rc::new(Inner {
-            trust,
-            rng: RefCell::new(StdRng::from_seed(seed)),
-            groups: RefCell::default(),
-        }))
+        Self(Rc::new(Inner { trust, rng: RefCell::new(StdRng::from_seed(seed)), groups: RefCell::default() }))
     }
 
     /// Asks `target` (by TCP where its usual way is UDP) and gives its answer as it came, but for the ID, which is that
@@ -112,9 +108,7 @@ impl Streams {
         }
         let (connection, messages) = Connection::new(now);
         group.connections.push(connection.clone());
-        let open = self
-            .clone()
-            .keep(target.clone(), connection.clone(), config, messages);
+        let open = self.clone().keep(target.clone(), connection.clone(), config, messages);
         tokio::task::spawn_local(open);
         Ok(connection)
     }
@@ -152,11 +146,7 @@ impl Group {
         }
         self.connections.retain(|connection| connection.is_usable(now));
         let is_full = self.connections.len() >= CONNECTIONS_MAX;
-        let fresh = || {
-            self.connections
-                .iter()
-                .filter(|connection| since.is_none_or(|since| connection.begun >= since))
-        };
+        let fresh = || self.connections.iter().filter(|connection| since.is_none_or(|since| connection.begun >= since));
         let roomy = fresh().find(|connection| connection.live() < CROWD);
         let least = || fresh().min_by_key(|connection| connection.live()).filter(|_| is_full);
         roomy.or_else(least).cloned()
@@ -166,10 +156,7 @@ impl Group {
 /// A plain upstream is asked by TCP here.
 fn by_stream(target: &Target) -> Target {
     match target.protocol {
-        Protocol::Datagram => Target {
-            address: target.address,
-            protocol: Protocol::Tcp,
-        },
+        Protocol::Datagram => Target { address: target.address, protocol: Protocol::Tcp },
         _ => target.clone(),
     }
 }

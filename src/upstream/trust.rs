@@ -56,10 +56,7 @@ pub(super) type Config = Result<Arc<ClientConfig>, TlsError>;
 impl Trust {
     /// Trusts the public authorities and these.
     pub fn new(authorities: &Authorities) -> Self {
-        Self {
-            config: ArcSwap::from_pointee(configure(authorities)),
-            told: Mutex::default(),
-        }
+        Self { config: ArcSwap::from_pointee(configure(authorities)), told: Mutex::default() }
     }
 
     /// Trusts these from now on, instead of those before; connections that stand take no more queries.
@@ -89,9 +86,7 @@ impl Trust {
 }
 
 fn configure(authorities: &Authorities) -> Config {
-    let mut roots = RootCertStore {
-        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
-    };
+    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     roots.add_parsable_certificates(authorities.0.iter().cloned());
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()?
@@ -109,10 +104,7 @@ mod tests {
         for (pem, expected) in [
             ("", "holds no certificate"),
             ("-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n", "is no certificate"),
-            (
-                "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n",
-                "is no authority's certificate",
-            ),
+            ("-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n", "is no authority's certificate"),
         ] {
             let error = Authorities::from_pem(pem.as_bytes()).unwrap_err();
             assert!(error.contains(expected), "{error}");

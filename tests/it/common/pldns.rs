@@ -64,10 +64,7 @@ impl Log {
     }
 
     fn wait<'a>(&self, lines: MutexGuard<'a, Vec<String>>, limit: Duration) -> MutexGuard<'a, Vec<String>> {
-        self.grown
-            .wait_timeout(lines, limit)
-            .unwrap_or_else(PoisonError::into_inner)
-            .0
+        self.grown.wait_timeout(lines, limit).unwrap_or_else(PoisonError::into_inner).0
     }
 }
 
@@ -89,21 +86,9 @@ pub(crate) struct Setup {
 impl Setup {
     /// Settings without `[listen]` get one that turns the admin listener off.
     pub(crate) fn new(settings: &str, records: &str) -> Self {
-        let listen = if settings.contains("[listen]") {
-            ""
-        } else {
-            "[listen]\nadmin = \"\"\n\n"
-        };
-        let files = if settings.contains("[records]") {
-            ""
-        } else {
-            "\n[records]\nfiles = [\"records/*.toml\"]\n"
-        };
-        Self {
-            settings: format!("{listen}{settings}{files}"),
-            records: records.to_owned(),
-            listen: Vec::new(),
-        }
+        let listen = if settings.contains("[listen]") { "" } else { "[listen]\nadmin = \"\"\n\n" };
+        let files = if settings.contains("[records]") { "" } else { "\n[records]\nfiles = [\"records/*.toml\"]\n" };
+        Self { settings: format!("{listen}{settings}{files}"), records: records.to_owned(), listen: Vec::new() }
     }
 
     pub(crate) fn listen(mut self, address: &str) -> Self {
@@ -139,21 +124,10 @@ impl Setup {
                 writer.grown.notify_all();
             }
         });
-        let mut server = Pldns {
-            child,
-            log,
-            read: 0,
-            addresses: Vec::new(),
-            dir,
-            ended: false,
-        };
+        let mut server = Pldns { child, log, read: 0, addresses: Vec::new(), dir, ended: false };
         server.wait_for("ready", START);
         server.addresses = server.listening();
-        assert_eq!(
-            server.addresses.len(),
-            self.listen.len(),
-            "one address for each --listen"
-        );
+        assert_eq!(server.addresses.len(), self.listen.len(), "one address for each --listen");
         server.read = server.log.lines().len();
         server
     }
@@ -203,10 +177,7 @@ impl Pldns {
         self.wait_for("reloaded", STOP)
     }
 
-    #[expect(
-        unsafe_code,
-        reason = "std cannot send signals; the process is our own child and not yet waited for"
-    )]
+    #[expect(unsafe_code, reason = "std cannot send signals; the process is our own child and not yet waited for")]
     pub(crate) fn signal(&self, signal: i32) {
         // SAFETY: kill takes two integers and touches no memory of ours.
         let result = unsafe { libc::kill(self.child.id() as i32, signal) };
@@ -246,10 +217,7 @@ impl Pldns {
     /// Log events so far, those that are no JSON left out.
     pub(crate) fn events(&self) -> Vec<Value> {
         let lines = self.log.lines();
-        lines
-            .iter()
-            .filter_map(|line| serde_json::from_str(line).ok())
-            .collect()
+        lines.iter().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
     /// The addresses of the `listening` lines: each must have both transports.
@@ -265,10 +233,7 @@ impl Pldns {
             found
         };
         let (udp, tcp) = (of("udp"), of("tcp"));
-        assert!(
-            udp.iter().all(|address| tcp.contains(address)),
-            "UDP on {udp:?}, TCP on {tcp:?}"
-        );
+        assert!(udp.iter().all(|address| tcp.contains(address)), "UDP on {udp:?}, TCP on {tcp:?}");
         udp
     }
 
@@ -297,10 +262,7 @@ impl Pldns {
             "received = answered + refused + dropped: {event}"
         );
         let lines = self.log.lines();
-        assert!(
-            !lines.iter().any(|line| line.contains("panicked")),
-            "a panic in the log"
-        );
+        assert!(!lines.iter().any(|line| line.contains("panicked")), "a panic in the log");
         drop(lines);
         stopped
     }
@@ -379,13 +341,7 @@ pub(crate) fn run_with_input(dir: &Path, arguments: &[&str], input: &str) -> Ran
 impl Ran {
     #[track_caller]
     pub(crate) fn code(&self, code: i32) -> &Self {
-        assert_eq!(
-            self.code,
-            Some(code),
-            "exit code\n--- out\n{}--- err\n{}",
-            self.out,
-            self.err
-        );
+        assert_eq!(self.code, Some(code), "exit code\n--- out\n{}--- err\n{}", self.out, self.err);
         self
     }
 
@@ -402,11 +358,7 @@ impl Ran {
 
     #[track_caller]
     pub(crate) fn err_lacks(&self, text: &str) -> &Self {
-        assert!(
-            !self.err.contains(text),
-            "{text:?} not expected on standard error\n--- err\n{}",
-            self.err
-        );
+        assert!(!self.err.contains(text), "{text:?} not expected on standard error\n--- err\n{}", self.err);
         self
     }
 }
