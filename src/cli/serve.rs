@@ -44,7 +44,11 @@ pub(super) fn run(args: &ServeArgs) -> ExitCode {
 
 /// Text for people on a terminal, JSON for whatever reads a pipe.
 fn start_log() {
-    let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false);
+    // What goes wrong on a connection is told by whoever keeps it, once, and not by the libraries below.
+    let log = tracing_subscriber::fmt()
+        .with_env_filter("info,hickory_net=off,h2=off")
+        .with_writer(std::io::stderr)
+        .with_target(false);
     if std::io::stderr().is_terminal() {
         log.init();
     } else {

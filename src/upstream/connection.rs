@@ -122,11 +122,12 @@ impl Connection {
         self.unheard_since.set((!pending.is_empty()).then_some(now));
     }
 
-    /// Ends one query alone.
-    pub(super) fn fail(&self, id: [u8; 2], fault: Fault) {
-        let query = self.pending.borrow_mut().remove(&u16::from_be_bytes(id));
-        if let Some(query) = query {
+    /// Ends one query alone: the other side said of it that there is no answer.
+    pub(super) fn fail(&self, id: [u8; 2], fault: Fault, now: Instant) {
+        let mut pending = self.pending.borrow_mut();
+        if let Some(query) = pending.remove(&u16::from_be_bytes(id)) {
             let _ = query.answer.send(Err(fault));
+            self.unheard_since.set((!pending.is_empty()).then_some(now));
         }
     }
 

@@ -7,6 +7,9 @@ use std::time::Instant;
 
 use tokio_rustls::rustls::{CertificateError, Error as TlsError};
 
+/// Characters of a text that the other side may have written.
+const TEXT_MAX: usize = 200;
+
 /// A reason that all queries of a connection can be told.
 #[derive(Debug, Clone)]
 pub(super) struct Fault {
@@ -40,8 +43,9 @@ impl Fault {
         Self::new(io::ErrorKind::TimedOut, "silent", text)
     }
 
-    /// What is not DNS, or not HTTP.
-    pub(super) fn nonsense(text: impl Into<Rc<str>>) -> Self {
+    /// What is not DNS, or not HTTP. The text may quote the other side, and so is cut.
+    pub(super) fn nonsense(text: &str) -> Self {
+        let text: String = text.chars().take(TEXT_MAX).collect();
         Self::new(io::ErrorKind::InvalidData, "protocol", text)
     }
 
@@ -80,7 +84,8 @@ fn of_certificate(error: &CertificateError) -> (&'static str, String) {
             "certificate for another name",
             format!("its certificate is for another name than the one behind # in the rule: {error}"),
         ),
-        E::UnknownIssuer => (
+        // A bad signature is what an authority of the same name with another key looks like.
+        E::UnknownIssuer | E::BadSignature => (
             "certificate of an unknown authority",
             "its certificate is signed by no authority that is trusted; `[tls] upstream_ca` names a file of further ones"
                 .to_owned(),

@@ -86,15 +86,15 @@ async fn request(connection: Rc<Connection>, mut client: HttpsClientStream, mess
             }
             connection.take(answer, now);
             // An answer to another question: nothing more comes of this request.
-            connection.fail(id, Fault::nonsense("it answered another question"));
+            connection.fail(id, Fault::nonsense("it answered another question"), now);
             Ok(())
         }
         Err(error) if error.is_connection_closed() => {
-            connection.fail(id, connection.lost(fault(&error), now));
+            connection.fail(id, connection.lost(fault(&error), now), now);
             Err(Broken)
         }
         Err(error) => {
-            connection.fail(id, fault(&error));
+            connection.fail(id, fault(&error), now);
             Ok(())
         }
     }
@@ -106,6 +106,6 @@ fn fault(error: &NetError) -> Fault {
         NetError::RustlsError(error) => Fault::of_tls(error),
         NetError::Timeout => Fault::silent("it does not answer"),
         error if error.is_connection_closed() => Fault::closed(),
-        error => Fault::nonsense(error.to_string()),
+        error => Fault::nonsense(&error.to_string()),
     }
 }

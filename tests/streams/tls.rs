@@ -139,7 +139,8 @@ async fn a_handshake_that_stalls_holds_up_nobody_else() {
 
 #[tokio::test]
 async fn a_reload_brings_other_authorities() {
-    let (before, after) = (Authority::new(), Authority::new());
+    // The authority has the same name and a new key, as after its renewal.
+    let (before, after) = (Authority::named("authority"), Authority::named("authority"));
     let tls = after.acceptor("dns.example", Valid::Now, b"");
     let upstream = Upstream::start(Some(tls), |_, framed| framed.answer_all()).await;
     let target = format!("tls://{}#dns.example", upstream.address);
