@@ -17,12 +17,15 @@ use crate::engine::{AccessList, Snapshot, StaleLimits};
 use crate::forward::{ForwardRule, Rules, UpstreamSets};
 use crate::records::file::ttl_seconds;
 use crate::records::{RecordSpec, Table, TableSettings, compile, read_records};
+use crate::upstream::Authorities;
 use crate::wire::Name;
 
 /// What was read.
 pub struct Loaded {
     /// The settings; not to be used when there are errors among the problems.
     pub settings: Settings,
+    /// Whose certificates upstreams may show, beside those of the public authorities.
+    pub authorities: Authorities,
     /// The records, compiled.
     pub table: Table,
     /// The files that records came from.
@@ -34,12 +37,17 @@ pub struct Loaded {
 /// Reads the settings file and every records file that it names.
 pub fn load(path: &Path) -> Loaded {
     let mut problems = Problems::default();
+    let mut authorities = Authorities::default();
     let settings = match read_text(path) {
         Ok(source) => {
             let public_zones: Vec<&str> = zones().flat_map(|zone| zone.public).copied().collect();
             let facts = Facts { public_zones: &public_zones, is_local: &is_local };
             let settings = read_settings(&source, &facts, &mut problems);
             note_unmatched(&settings, path, Some(&source), &mut problems);
+            match read_authorities(&settings, path, &source) {
+                Ok(read) => authorities = read,
+                Err(problem) => problems.push(problem),
+            }
             settings
         }
         Err(problem) => {
@@ -50,7 +58,7 @@ pub fn load(path: &Path) -> Loaded {
     let (record_files, specs) = read_record_files(&settings, path, &mut problems);
     let table =
         compile(&specs, &settings.zones, TableSettings { ttl: settings.records.ttl }, &record_files, &mut problems);
-    Loaded { settings, table, record_files, problems }
+    Loaded { settings, authorities, table, record_files, problems }
 }
 
 impl Loaded {
@@ -103,6 +111,24 @@ impl Loaded {
             stale_limits: StaleLimits { max: settings.cache.serve_stale, max_private: MAX_STALE_PRIVATE },
         }
     }
+}
+
+/// The authorities of `[tls] upstream_ca`.
+fn read_authorities(settings: &Settings, path: &Path, source: &SourceText) -> Result<Authorities, Diagnostic> {
+    let Some((file, span)) = &settings.upstream_ca else {
+        return Ok(Authorities::default());
+    };
+    let place = path.parent().unwrap_or_else(|| Path::new(".")).join(file);
+    let read = std::fs::read(&place).map_err(|error| format!("cannot be read: {error}"));
+    read.and_then(|pem| Authorities::from_pem(&pem)).map_err(|reason| {
+        Diagnostic::at(
+            Severity::Error,
+            source,
+            span.clone(),
+            format!("\"{}\" {reason}", file.escape_debug()),
+            "upstream_ca names a file of certificates in PEM, relative to the directory of this file",
+        )
+    })
 }
 
 /// The files that a glob of the settings matches, sorted.

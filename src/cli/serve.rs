@@ -19,7 +19,7 @@ use crate::engine::Engine;
 use crate::forward::{Forwarding, LoopGuard, Target, UpstreamSets};
 use crate::reload::load;
 use crate::server::{Shared, Totals, Workers, start};
-use crate::upstream::probe;
+use crate::upstream::{Streams, probe};
 
 /// The arguments of `pldns serve`.
 #[derive(Debug, Args)]
@@ -44,7 +44,11 @@ pub(super) fn run(args: &ServeArgs) -> ExitCode {
 
 /// Text for people on a terminal, JSON for whatever reads a pipe.
 fn start_log() {
-    let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false);
+    // What goes wrong on a connection is told by whoever keeps it, once, and not by the libraries below.
+    let log = tracing_subscriber::fmt()
+        .with_env_filter("info,hickory_net=off,h2=off")
+        .with_writer(std::io::stderr)
+        .with_target(false);
     if std::io::stderr().is_terminal() {
         log.init();
     } else {
@@ -75,8 +79,10 @@ fn serve(args: &ServeArgs) -> Result<(), ServeError> {
     let cache = Arc::new(Cache::new(settings.cache.max_size));
     let guard = LoopGuard::default();
     let forwarding = Forwarding::new(random_seed()?, guard.clone());
+    let authorities = loaded.authorities.clone();
     let snapshot = loaded.into_snapshot(&mut sets, 0);
     let shared = Arc::new(Shared::new(Engine::new(cache, guard), snapshot, forwarding));
+    shared.trust.replace(&authorities);
     shared.forwarding().set_limits(settings.upstream_limits.iter().copied().collect());
     let addresses = if args.listen.is_empty() { &settings.listen.dns } else { &args.listen };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -95,7 +101,8 @@ fn serve(args: &ServeArgs) -> Result<(), ServeError> {
         );
         let upstreams: Vec<Target> = settings.forwards.iter().flat_map(|rule| rule.upstreams.clone()).collect();
         let local = tokio::task::LocalSet::new();
-        local.spawn_local(look_at_upstreams(upstreams));
+        let streams = Streams::new(shared.trust.clone(), random_seed()?);
+        local.spawn_local(look_at_upstreams(upstreams, streams));
         local.run_until(control(&shared, path, &mut sets, &mut signals)).await;
         end(&shared, &mut workers, &mut signals).await;
         Ok(())
@@ -123,9 +130,11 @@ fn reload(shared: &Arc<Shared>, path: &Path, sets: &mut UpstreamSets) {
         return;
     }
     let limits = loaded.settings.upstream_limits.iter().copied().collect();
+    let authorities = loaded.authorities.clone();
     let generation = shared.snapshot.load().generation + 1;
     let snapshot = loaded.into_snapshot(sets, generation);
     let records = snapshot.table.stats().records;
+    shared.trust.replace(&authorities);
     shared.snapshot.store(Arc::new(snapshot));
     shared.forwarding().set_limits(limits);
     tracing::info!(records, generation, "reloaded");
@@ -165,22 +174,28 @@ async fn end(shared: &Arc<Shared>, workers: &mut Workers, signals: &mut Signals)
 }
 
 /// Says at start which upstreams answer, by which way; nothing waits for it.
-async fn look_at_upstreams(mut upstreams: Vec<Target>) {
+async fn look_at_upstreams(mut upstreams: Vec<Target>, streams: Streams) {
     upstreams.sort_unstable();
     upstreams.dedup();
     for upstream in upstreams {
+        let streams = streams.clone();
         tokio::task::spawn_local(async move {
-            let finding = probe(upstream.address, &probe_query()).await;
+            let finding = probe(&streams, &upstream, &probe_query()).await;
             match (finding.datagram, finding.stream) {
-                (Ok(()), Ok(())) => tracing::info!(%upstream, "the upstream answers by UDP and TCP"),
-                (Ok(()), Err(error)) => tracing::warn!(
+                (Some(Ok(())), Ok(())) => tracing::info!(%upstream, "the upstream answers by UDP and TCP"),
+                (Some(Ok(())), Err(error)) => tracing::warn!(
                     %upstream,
                     %error,
                     "the upstream answers by UDP but not by TCP: large answers will fail. At 168.63.129.16 an old Azure guest agent's \
                      firewall rule does that to users other than root: update the agent"
                 ),
-                (Err(error), Ok(())) => tracing::warn!(%upstream, %error, "the upstream answers by TCP but not by UDP"),
-                (Err(error), Err(_)) => tracing::warn!(%upstream, %error, "the upstream does not answer"),
+                (Some(Err(error)), Ok(())) => {
+                    tracing::warn!(%upstream, %error, "the upstream answers by TCP but not by UDP");
+                }
+                (None, Ok(())) => tracing::info!(%upstream, "the upstream answers"),
+                (Some(Err(error)), Err(_)) | (None, Err(error)) => {
+                    tracing::warn!(%upstream, %error, "the upstream does not answer");
+                }
             }
         });
     }

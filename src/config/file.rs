@@ -6,14 +6,13 @@ use std::ops::Range;
 use std::time::Duration;
 
 use super::settings::{ForwardSpec, Settings};
+use super::upstream::read_upstream;
 use crate::document::{Document, Placed, Problems, SourceText, TableReader, parse_duration, parse_size};
-use crate::forward::{AZURE_DNS, Limits, Protocol, Target};
+use crate::forward::{AZURE_DNS, Limits, Target};
 use crate::records::file::{read_prefix, ttl_seconds};
 use crate::records::{Missing, Zone};
 use crate::wire::Name;
 
-/// Port of plain DNS.
-const PORT: u16 = 53;
 /// More threads than this are a mistake.
 const WORKERS_MAX: u64 = 1024;
 
@@ -96,9 +95,13 @@ fn read_address(document: &Document<'_>, key: &str, text: &Placed<&str>) -> Opti
     address
 }
 
-fn read_tls(_: &Document<'_>, section: &TableReader<'_>, _: &mut Settings) {
+fn read_tls(_: &Document<'_>, section: &TableReader<'_>, settings: &mut Settings) {
     section.text("certificate");
     section.text("private_key");
+    settings.upstream_ca = section
+        .text("upstream_ca")
+        .filter(|text| !text.value.is_empty())
+        .map(|text| (text.value.to_owned(), text.span));
 }
 
 fn read_records(document: &Document<'_>, section: &TableReader<'_>, settings: &mut Settings) {
@@ -270,42 +273,6 @@ fn read_forwards(document: &Document<'_>, reader: &TableReader<'_>, facts: &Fact
     }
 }
 
-/// Reads an upstream as a rule names it.
-fn read_upstream(document: &Document<'_>, text: &Placed<&str>) -> Option<Target> {
-    let hint = "\"10.0.0.4\", \"10.0.0.4:5353\", \"[fd00::4]:53\" or \"tcp://10.0.0.4\"";
-    let (protocol, place) = match text.value.split_once("://") {
-        None => (Protocol::Datagram, text.value),
-        Some(("tcp", place)) => (Protocol::Tcp, place),
-        Some(("tls" | "https", _)) => {
-            document.error(
-                text.span.clone(),
-                format!("this version cannot ask \"{}\"", text.value.escape_debug()),
-                hint,
-            );
-            return None;
-        }
-        Some((scheme, _)) => {
-            document.error(
-                text.span.clone(),
-                format!("unknown way to ask an upstream: {}", scheme.escape_debug()),
-                hint,
-            );
-            return None;
-        }
-    };
-    let address = place.parse::<SocketAddr>().ok().or_else(|| {
-        let bare = place.strip_prefix('[').and_then(|place| place.strip_suffix(']')).unwrap_or(place);
-        bare.parse::<IpAddr>().ok().map(|address| SocketAddr::new(address, PORT))
-    });
-    match address {
-        Some(address) if address.port() != 0 && !address.ip().is_unspecified() => Some(Target { address, protocol }),
-        _ => {
-            document.error(text.span.clone(), format!("\"{}\" is no upstream", text.value.escape_debug()), hint);
-            None
-        }
-    }
-}
-
 fn warn_of_self(document: &Document<'_>, target: &Target, span: Range<usize>, facts: &Facts<'_>, settings: &Settings) {
     let upstream = target.address;
     let is_self = settings.listen.dns.iter().any(|listen| {
@@ -446,7 +413,8 @@ mod tests {
             r#"
             [[forward]]
             zone = "."
-            upstreams = ["10.0.0.4", "10.0.0.4:5353", "fd00::4", "[fd00::4]", "[fd00::4]:5353", "tcp://10.0.0.4"]
+            upstreams = ["10.0.0.4", "10.0.0.4:5353", "fd00::4", "[fd00::4]", "[fd00::4]:5353", "tcp://10.0.0.4",
+                "tls://10.0.0.4#dns.example", "https://10.0.0.4/dns-query#dns.example"]
             [[upstream]]
             address = "168.63.129.16"
             pending = 100
@@ -456,7 +424,16 @@ mod tests {
         let shown: Vec<_> = settings.forwards.last().unwrap().upstreams.iter().map(ToString::to_string).collect();
         assert_eq!(
             shown,
-            ["10.0.0.4:53", "10.0.0.4:5353", "[fd00::4]:53", "[fd00::4]:53", "[fd00::4]:5353", "tcp://10.0.0.4:53"]
+            [
+                "10.0.0.4:53",
+                "10.0.0.4:5353",
+                "[fd00::4]:53",
+                "[fd00::4]:53",
+                "[fd00::4]:5353",
+                "tcp://10.0.0.4:53",
+                "tls://10.0.0.4:853#dns.example",
+                "https://10.0.0.4:443/dns-query#dns.example"
+            ]
         );
         assert_eq!(settings.upstream_limits, [(AZURE_DNS, Limits { queries_per_second: 950, pending: 100 })]);
     }

@@ -15,6 +15,8 @@ use crate::wire::Name;
 pub struct Settings {
     /// `[listen]`
     pub listen: Listen,
+    /// `[tls] upstream_ca`: a file of authorities beside the public ones, and its place in the settings.
+    pub upstream_ca: Option<(String, Range<usize>)>,
     /// `[records]`
     pub records: RecordFiles,
     /// `[[zone]]`
@@ -103,6 +105,7 @@ impl Default for Settings {
         let allow = DEFAULT_ALLOW.iter().filter_map(|network| network.parse().ok()).collect();
         Self {
             listen: Listen::default(),
+            upstream_ca: None,
             records: RecordFiles::default(),
             zones: Vec::new(),
             forwards: vec![ForwardSpec {

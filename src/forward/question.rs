@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::outstanding::Stale;
-use super::rule::{ForwardRule, Target};
+use super::rule::{ForwardRule, Protocol, Target};
 
 /// How a try is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +60,8 @@ pub struct Transmit {
     pub id: TryId,
     /// Whereto.
     pub to: SocketAddr,
+    /// How this upstream is asked where not by a datagram.
+    pub protocol: Protocol,
     /// How.
     pub via: Via,
     /// The message.

@@ -27,6 +27,18 @@ pub enum Protocol {
     Datagram,
     /// TCP alone.
     Tcp,
+    /// DNS over TLS (RFC 7858), with a certificate for this name or address.
+    Tls {
+        /// A host name, or the address where the rule names none.
+        server_name: Arc<str>,
+    },
+    /// DNS over HTTPS (RFC 8484), with a certificate for this name or address.
+    Https {
+        /// A host name, or the address where the rule names none.
+        server_name: Arc<str>,
+        /// The path of its resource, with the slash at its beginning.
+        path: Arc<str>,
+    },
 }
 
 impl Target {
@@ -38,10 +50,28 @@ impl Target {
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.protocol {
-            Protocol::Datagram => write!(f, "{}", self.address),
-            Protocol::Tcp => write!(f, "tcp://{}", self.address),
+        let address = self.address;
+        match &self.protocol {
+            Protocol::Datagram => write!(f, "{address}"),
+            Protocol::Tcp => write!(f, "tcp://{address}"),
+            Protocol::Tls { server_name } => write!(f, "tls://{address}{}", Fragment(address, server_name)),
+            Protocol::Https { server_name, path } => {
+                write!(f, "https://{address}{path}{}", Fragment(address, server_name))
+            }
         }
+    }
+}
+
+/// The name of the certificate, where it is not the address itself.
+struct Fragment<'a>(SocketAddr, &'a str);
+
+impl fmt::Display for Fragment<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(address, name) = self;
+        if name.parse() == Ok(address.ip()) {
+            return Ok(());
+        }
+        write!(f, "#{name}")
     }
 }
 

@@ -219,6 +219,7 @@ impl<W> Forwarding<W> {
         out.transmits.push(Transmit {
             id: TryId { slot, generation: query.generation, number: try_number },
             to: upstream.target.address,
+            protocol: upstream.target.protocol.clone(),
             via,
             message: write_query(query, id, &tokens),
             deadline: closes,

@@ -13,6 +13,7 @@ use super::counters::Outcome;
 use crate::engine::{Chain, Client, Engine, Reason, Snapshot, StaleAnswer};
 use crate::forward::Forwarding;
 use crate::sys::{LocalAddress, send_datagram};
+use crate::upstream::{Authorities, Trust};
 
 /// How long an answer is of use to a client: Azure asks forwarders for more than 4 s of patience, glibc gives up after 5.
 pub(super) const PATIENCE: Duration = Duration::from_millis(4500);
@@ -28,6 +29,8 @@ pub struct Shared {
     pub snapshot: ArcSwap<Snapshot>,
     /// What is asked upstream.
     forwarding: Mutex<Forwarding<Waiter>>,
+    /// Whose certificates upstreams may show.
+    pub trust: Arc<Trust>,
     /// Stream connections.
     pub connections: Arc<Connections>,
     /// Wakes the one who watches the state machine's timers, when there is an earlier one than it knows.
@@ -48,6 +51,7 @@ impl Shared {
             engine,
             snapshot: ArcSwap::from_pointee(snapshot),
             forwarding: Mutex::new(forwarding),
+            trust: Arc::new(Trust::new(&Authorities::default())),
             connections: Arc::default(),
             timers_changed: Notify::new(),
             timer_armed: AtomicU64::new(u64::MAX),

@@ -16,8 +16,10 @@ use super::listen::{BindError, Listeners, bind};
 use super::shared::{PATIENCE, ReplyPath, Shared, Waiter};
 use super::{stream, udp};
 use crate::engine::{Action, Answer, Client, Forward, Reason, Settlement, Snapshot};
-use crate::forward::{Asker, Failure, Forwarding, Heard, Outbox, Question, Released, Settled, Transmit, TryId, Via};
-use crate::upstream::{FreshSockets, Received, exchange};
+use crate::forward::{
+    Asker, Failure, Forwarding, Heard, Outbox, Question, Released, Settled, Target, Transmit, TryId, Via,
+};
+use crate::upstream::{FreshSockets, Received, Streams};
 
 /// How often sockets are looked for whose queries were settled elsewhere, or by nobody in time.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
@@ -75,9 +77,9 @@ pub fn start(
         workers.counters.push(counters.clone());
         let unspecified = SocketAddr::from(([0; 4], 0));
         let fail = |error| BindError { address: unspecified, error };
-        let (shared, seed) = (shared.clone(), seed().map_err(fail)?);
+        let (shared, seeds) = (shared.clone(), [seed().map_err(fail)?, seed().map_err(fail)?]);
         let spawned = std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
-            if let Err(error) = run(number, &shared, counters, listeners, seed) {
+            if let Err(error) = run(number, &shared, counters, listeners, seeds) {
                 tracing::error!(worker = number, %error, "a worker ended");
             }
         });
@@ -91,14 +93,15 @@ fn run(
     shared: &Arc<Shared>,
     counters: Arc<Counters>,
     listeners: Listeners,
-    seed: [u8; 32],
+    seeds: [[u8; 32]; 2],
 ) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().event_interval(EVENT_INTERVAL).build()?;
     let local = LocalSet::new();
     let worker = Rc::new(Worker {
         shared: shared.clone(),
         counters,
-        sockets: RefCell::new(FreshSockets::new(seed)?),
+        sockets: RefCell::new(FreshSockets::new(seeds[0])?),
+        streams: Streams::new(shared.trust.clone(), seeds[1]),
         turn: Cell::new(number as u32),
         reply: RefCell::new(Vec::with_capacity(4096)),
     });
@@ -128,6 +131,7 @@ pub(super) struct Worker {
     pub(super) shared: Arc<Shared>,
     pub(super) counters: Arc<Counters>,
     sockets: RefCell<FreshSockets>,
+    streams: Streams,
     turn: Cell<u32>,
     /// For replies to those who waited.
     reply: RefCell<Vec<u8>>,
@@ -232,7 +236,8 @@ impl Worker {
     }
 
     async fn ask_by_stream(self: Rc<Self>, transmit: Transmit) {
-        let outcome = exchange(transmit.to, &transmit.message, transmit.deadline).await;
+        let target = Target { address: transmit.to, protocol: transmit.protocol };
+        let outcome = self.streams.ask(&target, &transmit.message, transmit.deadline).await;
         let now = Instant::now();
         self.with_forwarding(now, |forwarding, out| take(forwarding, now, transmit.id, outcome, out));
     }
