@@ -123,7 +123,7 @@ impl<'u> Load<'u> {
     }
 
     /// Sends what `draw` gives until it gives nothing or `length` is over; then waits for what is under way.
-    pub(crate) fn run<'t>(
+    pub(crate) fn run(
         &mut self,
         length: Duration,
         pace: Pace,

@@ -18,7 +18,7 @@ use super::question::{
 };
 use super::rule::{ForwardRule, Target};
 use super::token::LoopGuard;
-use super::upstream::Upstream;
+use super::upstream::{Ticket, Upstream};
 use super::waiting::{ClientPlaces, PER_CLIENT_MAX};
 
 /// How long a client is let wait before it gets the stale answer at hand (RFC 8767 §5).
@@ -26,7 +26,7 @@ const CLIENT_TIMER: Duration = Duration::from_millis(1800);
 /// How long a question keeps its place when nobody waits for it any more: clients that got no answer ask again after 5 s.
 pub(super) const KEEP: Duration = Duration::from_secs(6);
 /// Questions outstanding or waiting at once.
-const OUTSTANDING_MAX: usize = 16_384;
+const OUTSTANDING_MAX: usize = 49_152;
 /// Clients waiting for one question.
 const WAITERS_MAX: usize = 4096;
 
@@ -41,6 +41,8 @@ pub struct Forwarding<W> {
     timers: BinaryHeap<Reverse<(Instant, u32, u32)>>,
     pub(super) waiting_of: HashMap<IpAddr, ClientPlaces, foldhash::fast::RandomState>,
     pub(super) orphans: VecDeque<Orphan>,
+    /// Questions that nobody waited for any more at some time, longest ago in front.
+    pub(super) idle: VecDeque<Ticket>,
     pub(super) failures: FailureMemory,
     pub(super) slow_zones: SlowZones,
     pub(super) guard: LoopGuard,
@@ -62,6 +64,7 @@ impl<W> Forwarding<W> {
             timers: BinaryHeap::new(),
             waiting_of: HashMap::default(),
             orphans: VecDeque::new(),
+            idle: VecDeque::new(),
             failures: FailureMemory::default(),
             slow_zones: SlowZones::default(),
             guard,
@@ -98,7 +101,7 @@ impl<W> Forwarding<W> {
         if self.waiting_of.get(&asker.client).is_some_and(|places| places.count >= PER_CLIENT_MAX) {
             self.make_place(now, asker.client, out);
         }
-        let Some(slot) = known.or_else(|| self.start(now, question)) else {
+        let Some(slot) = known.or_else(|| self.start(now, question, out)) else {
             return self.turn_away(now, question, asker, Err(Failure::Overload), out);
         };
         let Some(query) = self.outstanding.get_mut(slot as usize) else {
@@ -109,6 +112,7 @@ impl<W> Forwarding<W> {
         }
         let nobody_waited = query.waiters.is_empty();
         query.keep_until = query.keep_until.max(now + KEEP);
+        query.askers = query.askers.saturating_add(1);
         let client = asker.client;
         let mut asker = Waiting::from(asker);
         asker.stale_at = asker.stale.map(|_| now + CLIENT_TIMER);
@@ -138,7 +142,7 @@ impl<W> Forwarding<W> {
         {
             return;
         }
-        let Some(slot) = self.start(now, question) else { return };
+        let Some(slot) = self.start(now, question, out) else { return };
         self.counts.refreshes += 1;
         let Some(upstream) = self.choose(now, slot) else { return };
         let is_slow = self.slow_zones.holds(question.question, now);
@@ -302,9 +306,16 @@ impl<W> Forwarding<W> {
     }
 
     /// A question that is not outstanding yet; nothing when there are too many.
-    fn start(&mut self, now: Instant, question: Question<'_>) -> Option<u32> {
-        if self.outstanding.len() >= OUTSTANDING_MAX || question.rule.upstreams.is_empty() {
+    fn start(&mut self, now: Instant, question: Question<'_>, out: &mut Outbox<W>) -> Option<u32> {
+        if question.rule.upstreams.is_empty() || (self.outstanding.len() >= OUTSTANDING_MAX && !self.end_idle(now, out))
+        {
             return None;
+        }
+        if self.idle.len() > OUTSTANDING_MAX * 2 {
+            let outstanding = &self.outstanding;
+            self.idle.retain(|&(slot, generation)| {
+                outstanding.get(slot as usize).is_some_and(|query| query.generation == generation)
+            });
         }
         self.generation = self.generation.wrapping_add(1);
         let slot = self.outstanding.insert(OutstandingQuery {
@@ -320,6 +331,8 @@ impl<W> Forwarding<W> {
             round_start: 0,
             next_try: None,
             line: None,
+            askers: 0,
+            is_abandoned: false,
             keep_until: now + KEEP,
             without_edns: false,
             is_suspicious: false,

@@ -3,13 +3,16 @@
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::question::Via;
 use super::rule::ForwardRule;
 use crate::wire::edns::{OPT_LEN, push_opt};
 use crate::wire::header::{self, HEADER_LEN, Header};
 use crate::wire::{Edns, Message, Rcode, Rtype};
+
+/// How long an answer takes that is worth a turn.
+const ANSWER_TIME: Duration = Duration::from_millis(100);
 
 /// A question with all who wait for it.
 #[derive(Debug)]
@@ -33,6 +36,11 @@ pub(super) struct OutstandingQuery<W> {
     pub(super) next_try: Option<Instant>,
     /// The upstream in whose line it stands.
     pub(super) line: Option<usize>,
+    /// How many askers there were.
+    pub(super) askers: u32,
+    /// It stands in line though nobody waits any more, for the second time: a client asks twice, then gives up. It has no
+    /// turn until somebody comes again, and is then the first.
+    pub(super) is_abandoned: bool,
     /// Until when it is kept though nobody waits: whoever gave up may come again.
     pub(super) keep_until: Instant,
     /// Asked without EDNS, because an upstream does not understand it.
@@ -88,6 +96,14 @@ impl<W> OutstandingQuery<W> {
     pub(super) fn last_asked(&self, upstream: usize) -> Option<Instant> {
         let round = self.tries.get(self.round_start..).unwrap_or_default();
         round.iter().filter(|tried| tried.upstream == upstream).map(|tried| tried.sent).max()
+    }
+
+    /// Whether a turn would be wasted on it: nobody waits any more, or the last who does will have gone before an answer
+    /// can be there. A client asks twice, so only the second time counts. Without this a long line would be served just
+    /// too late, one after the other.
+    pub(super) fn is_hopeless(&self, now: Instant) -> bool {
+        let nearly_gone = self.waiters.back().is_some_and(|waiting| waiting.deadline < now + ANSWER_TIME);
+        self.is_abandoned || (self.askers >= 2 && nearly_gone)
     }
 
     /// Whether any try may still be answered.

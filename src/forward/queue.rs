@@ -34,6 +34,16 @@ impl<T> FairQueue<T> {
         self.len += 1;
     }
 
+    /// Puts something in front of its client's line: it waited before.
+    pub(super) fn push_front(&mut self, client: IpAddr, thing: T) {
+        let line = self.lines.entry(client).or_default();
+        if line.is_empty() {
+            self.turns.push_back(client);
+        }
+        line.push_front(thing);
+        self.len += 1;
+    }
+
     /// Keeps only what `keep` says.
     pub(super) fn retain(&mut self, keep: impl Fn(&T) -> bool) {
         for line in self.lines.values_mut() {

@@ -208,21 +208,26 @@ fn a_dead_upstream_is_passed_over_and_comes_back() {
         let second = sent.last().unwrap();
         world.hear(second, answer(second, 0));
     }
-    world.ask("b.example", 10);
-    let sent = world.sent();
-    assert_eq!(sent.iter().map(|t| t.to).collect::<Vec<_>>(), [target(2).address], "the first is taken for down");
-    world.hear(&sent[0], answer(&sent[0], 0));
+    let asked = |world: &mut World, name: &str| {
+        world.ask(name, 10);
+        let sent = world.sent();
+        let first = &sent[0];
+        world.hear(first, answer(first, 0));
+        sent
+    };
+    let whom = |sent: &[Transmit]| sent.iter().map(|transmit| transmit.to).collect::<Vec<_>>();
+    let (one, two) = (target(1).address, target(2).address);
+    assert_eq!(whom(&asked(&mut world, "b.example")), [two, one], "the first is taken for down, and tried as well");
+    assert_eq!(whom(&asked(&mut world, "c.example")), [two], "not with every query");
     world.pass(200);
-    world.ask("c.example", 11);
-    let sent = world.sent();
+    let probed = asked(&mut world, "d.example");
+    assert_eq!(whom(&probed), [two, one]);
+    world.hear(&probed[1], answer(&probed[1], 0));
     assert_eq!(
-        sent.iter().map(|t| t.to).collect::<Vec<_>>(),
-        [target(2).address, target(1).address],
-        "it is tried as well"
+        whom(&asked(&mut world, "e.example")),
+        [one],
+        "its first answer brings it back, also when it comes second"
     );
-    world.hear(&sent[1], answer(&sent[1], 0));
-    world.ask("d.example", 12);
-    assert_eq!(world.sent()[0].to, target(1).address, "its first answer brings it back");
 }
 
 #[test]
@@ -543,16 +548,30 @@ fn who_got_no_turn_is_not_told_a_failure_and_keeps_the_place() {
 }
 
 #[test]
-fn one_client_has_a_thousand_places() {
+fn one_client_has_so_many_places_and_others_have_theirs() {
     let mut world = World::with_limits(1, Limits { queries_per_second: 1, pending: 1 });
-    for n in 0..1500 {
+    for n in 0..33_000 {
         world.ask(&format!("n{n}.example"), n);
     }
     let given_way = outcomes(&world.settled());
-    let oldest: Vec<u32> = (0..500).collect();
+    let oldest: Vec<u32> = (0..33_000 - 32_768).collect();
     assert_eq!(given_way, [(Err(Some(Failure::NoTurn)), oldest)], "those that waited longest");
-    world.ask_from("other.example", 9999, [10, 0, 0, 2].into());
-    assert!(world.settled().is_empty(), "others have theirs");
+    world.ask_from("other.example", 99_999, [10, 0, 0, 2].into());
+    assert!(world.settled().is_empty());
+}
+
+#[test]
+fn questions_that_nobody_waits_for_make_room() {
+    let mut world = World::with_limits(1, Limits { queries_per_second: 1, pending: 1 });
+    for second in 0..12 {
+        for n in 0..9_000 {
+            world.ask_from(&format!("n{n}.s{second}.example"), n, [10, 0, 0, (n % 200) as u8].into());
+        }
+        world.pass(1000);
+        let told = outcomes(&world.settled());
+        assert!(told.iter().all(|(outcome, _)| *outcome != Err(Some(Failure::Overload))), "in second {second}");
+        assert!(world.machine.len() <= 49_152);
+    }
 }
 
 #[test]

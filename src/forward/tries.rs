@@ -11,11 +11,12 @@ use super::machine::Forwarding;
 use super::outstanding::{Try, write_query};
 use super::question::{Failure, Outbox, Transmit, TryId, Via};
 use super::rule::Protocol;
+use super::upstream::Ticket;
 
 /// Tries per round.
 const TRIES_MAX: usize = 4;
 /// After how long a single upstream is asked again.
-const AGAIN_AFTER: Duration = Duration::from_millis(1000);
+pub(super) const AGAIN_AFTER: Duration = Duration::from_millis(1000);
 /// After how long the next of several is asked.
 const NEXT_AFTER: Duration = Duration::from_millis(300);
 /// After how long a repeat that had no turn is tried again.
@@ -79,7 +80,12 @@ impl<W> Forwarding<W> {
             .last()
             .is_some_and(|tried| tried.is_open && now.saturating_duration_since(tried.sent) < patience);
         let is_slow_try = query.tries.iter().any(|tried| tried.is_open && tried.is_slow);
-        if query.line.is_some() || is_slow_try {
+        if query.is_abandoned {
+            query.line = None;
+        } else if query.line.is_some() {
+            return;
+        }
+        if is_slow_try {
             return;
         }
         if is_fresh {
@@ -114,7 +120,12 @@ impl<W> Forwarding<W> {
         query.line = Some(number);
         query.next_try = None;
         let line = if is_slow { &mut upstream.slow_line } else { &mut upstream.line };
-        line.push(client, (slot, query.generation));
+        let ticket = (slot, query.generation);
+        if std::mem::take(&mut query.is_abandoned) {
+            line.push_front(client, ticket);
+        } else {
+            line.push(client, ticket);
+        }
         self.counts.queued += 1;
         self.purge_lines(number);
     }
@@ -204,6 +215,7 @@ impl<W> Forwarding<W> {
         let closes = now + LISTEN;
         query.keep_until = query.keep_until.max(closes);
         query.line = None;
+        query.is_abandoned = false;
         out.transmits.push(Transmit {
             id: TryId { slot, generation: query.generation, number: try_number },
             to: upstream.target.address,
@@ -386,21 +398,19 @@ impl<W> Forwarding<W> {
             let most = self.upstreams.get(number).map_or(0, |upstream| upstream.turns_at_once());
             let mut served = 0;
             while served < most {
-                let Some((slot, generation)) =
-                    self.upstreams.get_mut(number).and_then(|upstream| upstream.next_in_line(now))
-                else {
-                    break;
+                let outstanding = &self.outstanding;
+                let is_live = |&(slot, generation): &Ticket| {
+                    let query = outstanding.get(slot as usize);
+                    query.is_some_and(|query| {
+                        query.generation == generation && query.line == Some(number) && !query.is_hopeless(now)
+                    })
                 };
-                let waits = self
-                    .outstanding
-                    .get(slot as usize)
-                    .is_some_and(|query| query.generation == generation && query.line == Some(number));
-                if waits {
-                    served += 1;
-                    self.send_usual(now, slot, number, out);
-                    self.plan(now, slot);
-                    self.arm(slot);
-                }
+                let next = self.upstreams.get_mut(number).and_then(|upstream| upstream.next_in_line(now, is_live));
+                let Some((slot, _)) = next else { break };
+                served += 1;
+                self.send_usual(now, slot, number, out);
+                self.plan(now, slot);
+                self.arm(slot);
             }
         }
     }

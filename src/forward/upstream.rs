@@ -70,12 +70,19 @@ impl Upstream {
     }
 
     /// Whose turn it is, if anybody's. Questions that somebody waits for go before refreshes, but for every fourth turn
-    /// when a stale answer would soon be too old.
-    pub(super) fn next_in_line(&mut self, now: Instant) -> Option<Ticket> {
-        if !self.budget.allows(now) || (self.health.is_down() && !self.health.take_probe(now)) {
+    /// when a stale answer would soon be too old. Tickets that `is_live` does not know cost no turn.
+    pub(super) fn next_in_line(&mut self, now: Instant, is_live: impl Fn(&Ticket) -> bool) -> Option<Ticket> {
+        if !self.budget.allows(now) || (self.health.is_down() && !self.health.probe_wait(now).is_zero()) {
             return None;
         }
         self.turns = self.turns.wrapping_add(1);
+        let ticket = std::iter::from_fn(|| self.take_ticket(now)).find(is_live)?;
+        self.health.take_probe(now);
+        Some(ticket)
+    }
+
+    /// The ticket that comes next in this turn.
+    fn take_ticket(&mut self, now: Instant) -> Option<Ticket> {
         let nearly_too_old = self.refreshes.peek().is_some_and(|Reverse((end, _))| *end < now + NEARLY_TOO_OLD);
         let refresh_first = self.turns.is_multiple_of(REFRESH_SHARE) && nearly_too_old;
         let slow_first = self.turns % 2 == 1;

@@ -9,10 +9,12 @@ use super::machine::Forwarding;
 use super::outstanding::Waiting;
 use super::question::{Asker, Failure, Outbox, Question, Released, Settled};
 use super::rule::ForwardRule;
+use super::tries::AGAIN_AFTER;
 use super::upstream::Ticket;
 
-/// Queries of one client that wait at once.
-pub(super) const PER_CLIENT_MAX: u32 = 1000;
+/// Queries of one client that wait at once: what a client sends in its own patience at three times Azure's rate, for an
+/// on-premises server is one client too. Lines take turns, so they are no burden to others.
+pub(super) const PER_CLIENT_MAX: u32 = 32_768;
 /// Tries after which a question is forgotten and begun anew.
 const TRIES_KEPT: usize = 64;
 
@@ -104,12 +106,17 @@ impl<W> Forwarding<W> {
             left.push_back(waiting);
         }
         query.waiters = left;
+        let idle = query.waiters.is_empty().then_some((slot, query.generation));
+        query.is_abandoned = idle.is_some() && query.line.is_some() && query.askers >= 2;
+        self.idle.extend(idle);
+        let Some(query) = self.outstanding.get_mut(slot as usize) else { return };
         if released.is_empty() {
             return;
         }
-        let never_asked = query.tries.is_empty() && !is_down;
+        // Asked too late to be answered in time is no silence of the upstream.
+        let had_time = query.tries.iter().any(|tried| now.saturating_duration_since(tried.sent) >= AGAIN_AFTER);
         let failure = match () {
-            () if never_asked => Failure::NoTurn,
+            () if !had_time && !is_down => Failure::NoTurn,
             () if query.was_unreachable => Failure::Unreachable,
             () => Failure::Silence,
         };
@@ -135,7 +142,7 @@ impl<W> Forwarding<W> {
         let places = self.waiting_of.entry(client).or_default();
         places.count += 1;
         places.tickets.push_back(ticket);
-        if places.tickets.len() > PER_CLIENT_MAX as usize * 4 {
+        if places.tickets.len() > PER_CLIENT_MAX as usize * 2 {
             places.tickets.retain(|&(slot, generation)| {
                 outstanding.get(slot as usize).is_some_and(|query| query.generation == generation)
             });
@@ -162,6 +169,18 @@ impl<W> Forwarding<W> {
             self.count_out(client);
             return Self::release(&key, &rule, Err(Failure::NoTurn), vec![waiting], use_stale, out);
         }
+    }
+
+    /// Ends a question that nobody waits for any more, to make room; whether there was one.
+    pub(super) fn end_idle(&mut self, now: Instant, out: &mut Outbox<W>) -> bool {
+        while let Some((slot, generation)) = self.idle.pop_front() {
+            let query = self.outstanding.get(slot as usize).filter(|query| query.generation == generation);
+            if query.is_some_and(|query| query.waiters.is_empty()) {
+                self.end(now, slot, Err(Failure::NoTurn), out);
+                return true;
+            }
+        }
+        false
     }
 
     pub(super) fn count_out(&mut self, client: IpAddr) {
