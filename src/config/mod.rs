@@ -8,6 +8,6 @@ mod settings;
 
 pub use file::{Facts, read_settings};
 pub use settings::{
-    CacheSettings, DEFAULT_ALLOW, ForwardSpec, Listen, MAX_NEGATIVE_TTL_PRIVATE, MAX_STALE_PRIVATE, RecordFiles,
+    AdminSettings, LogFormat, LogLevel, LogSettings, CacheSettings, DEFAULT_ALLOW, ForwardSpec, Listen, MAX_NEGATIVE_TTL_PRIVATE, MAX_STALE_PRIVATE, RecordFiles,
     Settings,
 };

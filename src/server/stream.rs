@@ -14,6 +14,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 
 use super::counters::Outcome;
+use super::latency::Path;
+use super::listen::Stop;
 use super::shared::{ReplyPath, StreamReply};
 use super::worker::Worker;
 use crate::engine::{Action, Client, Transport};
@@ -34,12 +36,12 @@ const WRITE_BATCH: usize = 64 << 10;
 const REST: Duration = Duration::from_millis(100);
 
 /// Accepts connections until the server ends.
-pub(super) async fn serve(worker: Rc<Worker>, listener: TcpListener) {
+pub(super) async fn serve(worker: Rc<Worker>, listener: TcpListener, stop: Stop) {
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "a stream socket cannot be served"),
     };
-    let mut stopping = worker.shared.stopping.subscribe();
+    let mut stopping = stop.subscribe();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -155,7 +157,8 @@ fn answer(
     permit: OwnedSemaphorePermit,
     replies: &mpsc::UnboundedSender<StreamReply>,
 ) {
-    worker.counters.received(1);
+    worker.counters.received(client.transport, 1);
+    worker.counters.kind(message);
     let now = Instant::now();
     let snapshot = worker.shared.snapshot.load();
     let path = ReplyPath::Stream {
@@ -172,6 +175,9 @@ fn answer(
         Action::Answered(source) => path.deliver(reply, Outcome::Answered(source)),
         Action::Refused(reason) => path.deliver(reply, Outcome::Not(reason)),
     };
+    if let Outcome::Answered(source) = outcome {
+        worker.counters.latency(Path::at_once(source), now.elapsed(), 1);
+    }
     worker.counters.count(outcome);
 }
 
