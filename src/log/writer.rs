@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 use std::net::IpAddr;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
@@ -21,6 +21,7 @@ const WRITE_BATCH: usize = 64 << 10;
 const LAST: Duration = Duration::from_secs(1);
 
 static QUEUE: OnceLock<SyncSender<Item>> = OnceLock::new();
+static WAITING: Mutex<Option<Receiver<Item>>> = Mutex::new(None);
 static LOST: AtomicU64 = AtomicU64::new(0);
 
 enum Item {
@@ -56,6 +57,7 @@ pub fn query(line: QueryLine) {
 
 /// Waits a moment until what was said is written.
 pub fn finish() {
+    write();
     let (done, waiting) = sync_channel(1);
     if let Some(queue) = QUEUE.get()
         && queue.try_send(Item::Flush(done)).is_ok()
@@ -64,10 +66,19 @@ pub fn finish() {
     }
 }
 
-/// Starts the thread.
+/// Makes the queue.
 pub(super) fn start() {
     let (sender, items) = sync_channel(WAITING_MAX);
     if QUEUE.set(sender).is_ok() {
+        *WAITING.lock().unwrap_or_else(PoisonError::into_inner) = Some(items);
+    }
+}
+
+/// Starts the thread that writes. To be called when the process has given up what it need not have: threads that run
+/// already would keep it.
+pub fn write() {
+    let items = WAITING.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(items) = items {
         // Without the thread the queue fills up, and lines are lost and counted.
         let _ = std::thread::Builder::new()
             .name("log".to_owned())

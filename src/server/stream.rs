@@ -19,6 +19,7 @@ use super::listen::Stop;
 use super::shared::{ReplyPath, StreamReply};
 use super::worker::Worker;
 use crate::engine::{Action, Client, Transport};
+use crate::log::Recurring;
 
 /// How long a connection may be silent with nothing in flight.
 const IDLE: Duration = Duration::from_secs(10);
@@ -66,7 +67,13 @@ pub(super) async fn serve(worker: Rc<Worker>, listener: TcpListener, stop: Stop)
                     error.kind(),
                     io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted
                 ) => {}
-            Err(_) => tokio::time::sleep(REST).await,
+            Err(error) => {
+                static CAUSE: Recurring = Recurring::new();
+                if let Some(before) = CAUSE.due() {
+                    tracing::warn!(%error, before, "no connection can be accepted");
+                }
+                tokio::time::sleep(REST).await;
+            }
         }
     }
 }
@@ -164,6 +171,7 @@ fn answer(
     let path = ReplyPath::Stream {
         replies: replies.clone(),
         permit,
+        connections: worker.shared.connections.clone(),
     };
     let outcome = match worker.answer(&snapshot, message, client, now, reply) {
         Action::Forward(forward) => return worker.forward(message, client, forward, path, now),
@@ -179,6 +187,7 @@ fn answer(
         worker.counters.latency(Path::at_once(source), now.elapsed(), 1);
     }
     worker.counters.count(outcome);
+    worker.sample(message, client, outcome);
 }
 
 /// Writes replies as they come, those that are there at the same time together.
@@ -193,11 +202,12 @@ async fn write_replies(
         while let Some(StreamReply {
             message,
             _permit: permit,
+            _octets: waiting,
         }) = next.take()
         {
             octets.extend_from_slice(&(message.len() as u16).to_be_bytes());
             octets.extend_from_slice(&message);
-            permits.push(permit);
+            permits.push((permit, waiting));
             if octets.len() < WRITE_BATCH {
                 next = outgoing.try_recv().ok();
             }

@@ -84,6 +84,9 @@ fn serve_batch(worker: &Rc<Worker>, socket: &Arc<std::net::UdpSocket>, batch: &m
                 None
             }
         };
+        if let Some(outcome) = *outcome {
+            worker.sample(datagram.bytes, client, outcome);
+        }
     }
     batch.send(fd, count, |index| {
         if let Some(outcome) = outcomes.get_mut(index) {

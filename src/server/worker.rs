@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -13,12 +14,14 @@ use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
 use super::counters::{Counters, Outcome};
+use super::kind::type_at_question;
 use super::latency::Path;
 use super::listen::{BindError, Listener, Stop, bind};
 use super::shared::{PATIENCE, ReplyPath, Shared, Waiter};
 use super::{stream, udp};
-use crate::engine::{Action, Answer, Client, Forward, Reason, Settlement, Snapshot};
+use crate::engine::{Action, Answer, Client, Forward, Reason, Settlement, Snapshot, Transport};
 use crate::forward::{Asker, Failure, Forwarding, Heard, Outbox, Question, Released, Settled, Transmit, TryId, Via};
+use crate::log::{self, QueryLine, Recurring};
 use crate::upstream::{FreshSockets, Received, exchange};
 
 /// How often sockets are looked for whose queries were settled elsewhere, or by nobody in time.
@@ -70,15 +73,9 @@ impl Workers {
     /// # Errors
     /// The first address that cannot be listened on; none of them is bound then.
     pub fn bind_new(&self, addresses: &[SocketAddr]) -> Result<NewListeners, BindError> {
-        let known = |address| self.listeners.iter().any(|listening| listening.asked == address);
-        let mut new = Vec::new();
-        for &address in addresses {
-            if !known(address) && !new.iter().any(|(asked, ..)| *asked == address) {
-                let (bound, listeners) = bind(address, self.senders.len())?;
-                new.push((address, bound, listeners));
-            }
-        }
-        Ok(NewListeners(new))
+        let is_new = |address: &&SocketAddr| !self.listeners.iter().any(|listening| listening.asked == **address);
+        let addresses: Vec<_> = addresses.iter().filter(is_new).copied().collect();
+        NewListeners::bind(&addresses, self.senders.len())
     }
 
     /// Listens on `addresses` and nowhere else: `new` is what [`Self::bind_new`] gave for them. What came to an address
@@ -113,6 +110,23 @@ impl Workers {
 
 /// Sockets that are bound and not served yet: address as asked, with its real port, and one listener a worker.
 pub struct NewListeners(Vec<(SocketAddr, SocketAddr, Vec<Listener>)>);
+
+impl NewListeners {
+    /// Binds `addresses` for a number of workers.
+    ///
+    /// # Errors
+    /// The first address that cannot be listened on; none of them is bound then.
+    pub fn bind(addresses: &[SocketAddr], workers: usize) -> Result<Self, BindError> {
+        let mut new: Vec<(SocketAddr, SocketAddr, Vec<Listener>)> = Vec::new();
+        for &address in addresses {
+            if address.port() == 0 || !new.iter().any(|(asked, ..)| *asked == address) {
+                let (bound, listeners) = bind(address, workers)?;
+                new.push((address, bound, listeners));
+            }
+        }
+        Ok(Self(new))
+    }
+}
 
 /// The threads of all workers.
 pub struct Threads(Vec<JoinHandle<()>>);
@@ -226,6 +240,26 @@ impl Worker {
         turn
     }
 
+    /// Puts one of many queries into the log.
+    pub(super) fn sample(&self, query: &[u8], client: Client, outcome: Outcome) {
+        let share = self.shared.log_queries.load(Ordering::Relaxed);
+        if share != 0 && self.turn.get().is_multiple_of(share) {
+            log::query(QueryLine {
+                client: client.address,
+                transport: match client.transport {
+                    Transport::Datagram => "udp",
+                    Transport::Stream => "tcp",
+                },
+                query: query.into(),
+                rtype: type_at_question(query),
+                outcome: match outcome {
+                    Outcome::Answered(source) => source.name(),
+                    Outcome::Not(reason) => reason.name(),
+                },
+            });
+        }
+    }
+
     /// Asks the engine. A panic in there costs this one query.
     pub(super) fn answer(
         &self,
@@ -316,7 +350,11 @@ impl Worker {
         match transmit.via {
             Via::Datagram => {
                 let sent = self.sockets.borrow_mut().send(&transmit);
-                if sent.is_err() {
+                if let Err(error) = sent {
+                    static CAUSE: Recurring = Recurring::new();
+                    if let Some(before) = CAUSE.due() {
+                        tracing::warn!(upstream = %transmit.to, %error, before, "an upstream cannot be asked");
+                    }
                     self.shared.forwarding().failed(now, transmit.id, out);
                 }
             }
@@ -393,6 +431,7 @@ impl Worker {
             let took = now.saturating_duration_since(asked);
             self.counters.latency(Path::Forwarded, took, 1);
         }
+        self.sample(&waiter.query, waiter.client, outcome);
         self.counters.count(outcome);
     }
 
