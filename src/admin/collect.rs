@@ -147,9 +147,11 @@ fn upstream_gauges(upstreams: &[UpstreamState], families: &mut Vec<Family>) {
             })
             .collect(),
     };
-    families.push(by_upstream("pldns_upstream_up", "Whether the upstream answers", &|state| {
-        Some(f64::from(u8::from(!state.is_down)))
-    }));
+    families.push(by_upstream(
+        "pldns_upstream_up",
+        "Whether the upstream answers",
+        &|state| Some(f64::from(u8::from(!state.is_down))),
+    ));
     families.push(by_upstream(
         "pldns_upstream_rtt_seconds",
         "Smoothed time of the upstream's answers",
@@ -177,8 +179,16 @@ fn memory(admin: &Admin, families: &mut Vec<Family>) {
     ));
     let snapshot = admin.shared.snapshot.load();
     let stats = snapshot.table.stats();
-    families.push(gauge("pldns_table_records", "Records in the table", stats.records as f64));
-    families.push(gauge("pldns_table_names", "Names that have records", stats.names as f64));
+    families.push(gauge(
+        "pldns_table_records",
+        "Records in the table",
+        stats.records as f64,
+    ));
+    families.push(gauge(
+        "pldns_table_names",
+        "Names that have records",
+        stats.names as f64,
+    ));
     families.push(gauge(
         "pldns_table_bytes",
         "Memory of the table",
@@ -190,11 +200,7 @@ fn memory(admin: &Admin, families: &mut Vec<Family>) {
         admin.memory_bound as f64,
     ));
     if let Some(octets) = resident_octets() {
-        families.push(gauge(
-            "process_resident_memory_bytes",
-            "Memory in use",
-            octets as f64,
-        ));
+        families.push(gauge("process_resident_memory_bytes", "Memory in use", octets as f64));
     }
 }
 

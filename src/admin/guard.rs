@@ -28,7 +28,11 @@ pub(super) async fn token(State(door): State<Door>, request: Request, next: Next
         && !carries(request.headers(), &token)
     {
         let challenge = [(WWW_AUTHENTICATE, "Bearer")];
-        return (challenge, refuse(StatusCode::UNAUTHORIZED, "the token is missing or wrong")).into_response();
+        return (
+            challenge,
+            refuse(StatusCode::UNAUTHORIZED, "the token is missing or wrong"),
+        )
+            .into_response();
     }
     next.run(request).await
 }
@@ -75,7 +79,9 @@ fn carries(headers: &HeaderMap, token: &str) -> bool {
     let differs = given
         .iter()
         .zip(token)
-        .fold(given.len() ^ token.len(), |differs, (a, b)| differs | usize::from(a ^ b));
+        .fold(given.len() ^ token.len(), |differs, (a, b)| {
+            differs | usize::from(a ^ b)
+        });
     differs == 0
 }
 
@@ -86,10 +92,24 @@ mod tests {
     #[test]
     fn hosts_of_this_machine() {
         let with = |host: &str| names_loopback(&HeaderMap::from_iter([(HOST, host.parse().unwrap())]));
-        for good in ["localhost", "LOCALHOST:8053", "127.0.0.1", "127.0.0.2:1", "[::1]:8053", "[::1]"] {
+        for good in [
+            "localhost",
+            "LOCALHOST:8053",
+            "127.0.0.1",
+            "127.0.0.2:1",
+            "[::1]:8053",
+            "[::1]",
+        ] {
             assert!(with(good), "{good}");
         }
-        for bad in ["", "evil.example", "localhost.evil.example", "10.0.0.4:8053", "[fd00::1]:1", "127.0.0.1.nip.io"] {
+        for bad in [
+            "",
+            "evil.example",
+            "localhost.evil.example",
+            "10.0.0.4:8053",
+            "[fd00::1]:1",
+            "127.0.0.1.nip.io",
+        ] {
             assert!(!with(bad), "{bad}");
         }
         assert!(!names_loopback(&HeaderMap::new()));
@@ -97,9 +117,22 @@ mod tests {
 
     #[test]
     fn only_the_whole_token_is_right() {
-        let with = |value: &str| carries(&HeaderMap::from_iter([(AUTHORIZATION, value.parse().unwrap())]), "secret");
+        let with = |value: &str| {
+            carries(
+                &HeaderMap::from_iter([(AUTHORIZATION, value.parse().unwrap())]),
+                "secret",
+            )
+        };
         assert!(with("Bearer secret"));
-        for bad in ["", "Bearer ", "Bearer secre", "Bearer secrets", "Bearer Secret", "secret", "Basic secret"] {
+        for bad in [
+            "",
+            "Bearer ",
+            "Bearer secre",
+            "Bearer secrets",
+            "Bearer Secret",
+            "secret",
+            "Basic secret",
+        ] {
             assert!(!with(bad), "{bad}");
         }
     }

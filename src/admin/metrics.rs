@@ -55,6 +55,9 @@ pub(super) enum Value {
     Histogram(f64, Vec<(f64, u64)>),
 }
 
+/// Labels of exemplars, of which there are none.
+type NoLabels = [(&'static str, &'static str); 0];
+
 #[derive(Debug)]
 struct Families(Vec<Family>);
 
@@ -88,11 +91,11 @@ impl Collector for Families {
 
 fn encode(encoder: &mut MetricEncoder<'_>, value: &Value) -> Result<(), Error> {
     match value {
-        Value::Counter(count) => encoder.encode_counter::<(), _, u64>(count, None),
+        Value::Counter(count) => encoder.encode_counter::<NoLabels, _, u64>(count, None),
         Value::Gauge(value) => encoder.encode_gauge(value),
         Value::Histogram(sum, buckets) => {
             let count = buckets.iter().map(|(_, count)| count).sum();
-            encoder.encode_histogram::<()>(*sum, count, buckets, None)
+            encoder.encode_histogram::<NoLabels>(*sum, count, buckets, None)
         }
     }
 }
@@ -153,10 +156,16 @@ mod tests {
             },
         ]);
         assert!(text.ends_with("# EOF\n"), "{text}");
-        assert!(text.contains("# TYPE pldns_a counter\npldns_a_total{kind=\"x\\\"y\"} 3\n"), "{text}");
+        assert!(
+            text.contains("# TYPE pldns_a counter\npldns_a_total{kind=\"x\\\"y\"} 3\n"),
+            "{text}"
+        );
         let older = to_prometheus(&text).unwrap();
         assert!(older.contains("# HELP pldns_a_total Things"), "{older}");
-        assert!(older.contains("# TYPE pldns_a_total counter\npldns_a_total{"), "{older}");
+        assert!(
+            older.contains("# TYPE pldns_a_total counter\npldns_a_total{"),
+            "{older}"
+        );
         assert!(older.contains("pldns_t_seconds_bucket{le=\"+Inf\"} 3\n"), "{older}");
         assert!(!older.contains("EOF"));
     }

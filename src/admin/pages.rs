@@ -155,7 +155,10 @@ pub(super) async fn log(Query(level): Query<Level>, _: Bytes) -> Response {
             log::set_level(parsed);
             Json(json!({ "level": level.level })).into_response()
         }
-        None => refuse(StatusCode::BAD_REQUEST, "the level is none of error, warn, info, debug and trace"),
+        None => refuse(
+            StatusCode::BAD_REQUEST,
+            "the level is none of error, warn, info, debug and trace",
+        ),
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::time::Duration;
 
-use super::settings::{LogFormat, LogLevel, ForwardSpec, Settings};
+use super::settings::{ForwardSpec, LogFormat, LogLevel, Settings};
 use crate::document::{Document, Placed, Problems, SourceText, TableReader, parse_duration, parse_size};
 use crate::forward::{AZURE_DNS, Limits, Protocol, Target};
 use crate::records::file::{read_prefix, ttl_seconds};

@@ -86,7 +86,11 @@ pub(super) fn drop_capabilities() {
 fn keep_only(keep: &[Capability]) -> Result<(), caps::errors::CapsError> {
     let kept = |set| -> Result<CapsHashSet, caps::errors::CapsError> {
         let has = caps::read(None, set)?;
-        Ok(keep.iter().copied().filter(|capability| has.contains(capability)).collect())
+        Ok(keep
+            .iter()
+            .copied()
+            .filter(|capability| has.contains(capability))
+            .collect())
     };
     caps::clear(None, CapSet::Ambient)?;
     if caps::has_cap(None, CapSet::Effective, Capability::CAP_SETPCAP)? {

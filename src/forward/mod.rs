@@ -35,8 +35,8 @@ mod upstream;
 
 pub use budget::Limits;
 pub use machine::{
-    Asker, Failure, ForwardCounts, Forwarding, Heard, Outbox, Question, Released, Settled, Transmit, TryId,
-    UpstreamState, Via,
+    Asker, Failure, ForwardCounts, Forwarding, Heard, OUTSTANDING_MAX, Outbox, Question, Released, Settled, Transmit,
+    TryId, UpstreamState, Via,
 };
 pub use outstanding::Stale;
 pub use rule::{AZURE_DNS, Disposition, ForwardRule, Here, Protocol, Rules, Target, UpstreamSets};

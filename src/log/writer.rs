@@ -2,9 +2,9 @@
 
 use std::io::{self, Write};
 use std::net::IpAddr;
-use std::sync::{Mutex, OnceLock, PoisonError};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tracing_subscriber::fmt::MakeWriter;
@@ -122,7 +122,10 @@ fn write_lines(items: &Receiver<Item>) {
         }
         let lost = lost();
         if lost > told {
-            tracing::warn!(lines = lost - told, "log lines were lost: they came faster than they were read");
+            tracing::warn!(
+                lines = lost - told,
+                "log lines were lost: they came faster than they were read"
+            );
             told = lost;
         }
     }

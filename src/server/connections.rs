@@ -51,7 +51,9 @@ pub(super) struct ReplyOctets {
 
 impl Drop for ReplyOctets {
     fn drop(&mut self) {
-        self.connections.waiting_octets.fetch_sub(self.octets, Ordering::Relaxed);
+        self.connections
+            .waiting_octets
+            .fetch_sub(self.octets, Ordering::Relaxed);
     }
 }
 
