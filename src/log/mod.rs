@@ -63,11 +63,9 @@ pub fn set_level(level: LogLevel) {
 /// Goes to the level `debug`, or back from there.
 pub fn toggle_debug() {
     let debugging = !DEBUGGING.fetch_xor(true, Ordering::Relaxed);
-    let set = LogLevel::ALL.into_iter().map(|(level, _)| level);
-    let level = set
-        .filter(|&level| level as u8 == SET.load(Ordering::Relaxed))
-        .last()
-        .unwrap_or(LogLevel::Info);
+    let set = SET.load(Ordering::Relaxed);
+    let mut levels = LogLevel::ALL.into_iter().map(|(level, _)| level);
+    let level = levels.find(|&level| level as u8 == set).unwrap_or(LogLevel::Info);
     apply(if debugging { LogLevel::Debug } else { level });
     tracing::warn!(debugging, "log level changed");
 }
