@@ -119,6 +119,9 @@ fn read_records(document: &Document<'_>, section: &TableReader<'_>, settings: &m
             .collect();
         settings.records.is_default = false;
     }
+    if let Some(watch) = section.parsed("watch", "a duration", parse_duration) {
+        settings.records.watch = watch.value;
+    }
     if let Some(seconds) = read_seconds(document, section, "ttl") {
         settings.records.ttl = seconds;
     }

@@ -95,6 +95,8 @@ pub fn serve(path: &Path, listen: &[SocketAddr]) -> Result<(), ServeError> {
     if loaded.problems.has_errors() {
         return Err(ServeError::Settings(path.display().to_string()));
     }
+    // As near to the reading as can be: what changes from here on is a change.
+    let seen = watch::fingerprint(path, &loaded.settings);
     privileges::raise_descriptors();
     let parts = bind(path, listen, loaded)?;
     privileges::become_named(&parts.loaded_settings.user)?;
@@ -105,7 +107,7 @@ pub fn serve(path: &Path, listen: &[SocketAddr]) -> Result<(), ServeError> {
     log::write();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = tokio::task::LocalSet::new();
-    let served = runtime.block_on(local.run_until(run(path, listen, parts)));
+    let served = runtime.block_on(local.run_until(run(path, listen, parts, seen)));
     // A file system that does not answer must not keep the process.
     runtime.shutdown_background();
     served
@@ -137,7 +139,7 @@ fn bind(path: &Path, listen: &[SocketAddr], loaded: Loaded) -> Result<Parts, Ser
     })
 }
 
-async fn run(path: &Path, listen: &[SocketAddr], parts: Parts) -> Result<(), ServeError> {
+async fn run(path: &Path, listen: &[SocketAddr], parts: Parts, seen: u64) -> Result<(), ServeError> {
     let Parts {
         loaded_settings: settings,
         report,
@@ -191,7 +193,7 @@ async fn run(path: &Path, listen: &[SocketAddr], parts: Parts) -> Result<(), Ser
         settings,
         drain: drain.clone(),
     };
-    let reloading = tokio::task::spawn_local(reloader.run(wishes));
+    let reloading = tokio::task::spawn_local(reloader.run(wishes, seen));
     signals.until_end(&reloads).await;
     status.set_stopping();
     systemd::stopping();

@@ -37,9 +37,8 @@ pub(super) struct Reloader {
 }
 
 impl Reloader {
-    /// Reloads whenever somebody wishes it or files change.
-    pub(super) async fn run(mut self, mut wishes: mpsc::Receiver<ReloadRequest>) {
-        let mut seen = self.look(false).await;
+    /// Reloads whenever somebody wishes it or files change; `seen` is the fingerprint of what serves.
+    pub(super) async fn run(mut self, mut wishes: mpsc::Receiver<ReloadRequest>, mut seen: u64) {
         loop {
             let watch = self.settings.records.watch;
             let wish = if watch.is_zero() {

@@ -112,7 +112,7 @@ impl Server {
         thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 let event = serde_json::from_str(&line).unwrap_or(Value::String(line));
-                writer.events.lock().unwrap().push(event);
+                writer.events.lock().unwrap_or_else(PoisonError::into_inner).push(event);
                 writer.grown.notify_all();
             }
         });
@@ -129,7 +129,7 @@ impl Server {
     #[track_caller]
     pub(crate) fn wait_for(&mut self, message: &str) -> Value {
         let end = Instant::now() + SOON;
-        let mut events = self.log.events.lock().unwrap();
+        let mut events = self.log.events.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             let found = events.iter().enumerate().skip(self.seen).find(|(_, event)| {
                 let said = event["message"].as_str().unwrap_or_default();
@@ -151,7 +151,7 @@ impl Server {
 
     /// All that was logged so far.
     pub(crate) fn events(&self) -> Vec<Value> {
-        self.log.events.lock().unwrap().clone()
+        self.log.events.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The last address of a transport.
