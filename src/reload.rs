@@ -3,10 +3,7 @@
 //! Everything is read and checked before anything is used; with an error anywhere, what serves goes on serving.
 
 #![expect(clippy::disallowed_methods, reason = "settings and records are files")]
-#![expect(
-    clippy::disallowed_types,
-    reason = "whether an address is this machine's is asked of a socket"
-)]
+#![expect(clippy::disallowed_types, reason = "whether an address is this machine's is asked of a socket")]
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -20,12 +17,15 @@ use crate::engine::{AccessList, Snapshot, StaleLimits};
 use crate::forward::{ForwardRule, Rules, UpstreamSets};
 use crate::records::file::ttl_seconds;
 use crate::records::{RecordSpec, Table, TableSettings, compile, read_records};
+use crate::upstream::Authorities;
 use crate::wire::Name;
 
 /// What was read.
 pub struct Loaded {
     /// The settings; not to be used when there are errors among the problems.
     pub settings: Settings,
+    /// Whose certificates upstreams may show, beside those of the public authorities.
+    pub authorities: Authorities,
     /// The records, compiled.
     pub table: Table,
     /// The files that records came from.
@@ -37,15 +37,17 @@ pub struct Loaded {
 /// Reads the settings file and every records file that it names.
 pub fn load(path: &Path) -> Loaded {
     let mut problems = Problems::default();
+    let mut authorities = Authorities::default();
     let settings = match read_text(path) {
         Ok(source) => {
             let public_zones: Vec<&str> = zones().flat_map(|zone| zone.public).copied().collect();
-            let facts = Facts {
-                public_zones: &public_zones,
-                is_local: &is_local,
-            };
+            let facts = Facts { public_zones: &public_zones, is_local: &is_local };
             let settings = read_settings(&source, &facts, &mut problems);
             note_unmatched(&settings, path, Some(&source), &mut problems);
+            match read_authorities(&settings, path, &source) {
+                Ok(read) => authorities = read,
+                Err(problem) => problems.push(problem),
+            }
             settings
         }
         Err(problem) => {
@@ -54,21 +56,9 @@ pub fn load(path: &Path) -> Loaded {
         }
     };
     let (record_files, specs) = read_record_files(&settings, path, &mut problems);
-    let table = compile(
-        &specs,
-        &settings.zones,
-        TableSettings {
-            ttl: settings.records.ttl,
-        },
-        &record_files,
-        &mut problems,
-    );
-    Loaded {
-        settings,
-        table,
-        record_files,
-        problems,
-    }
+    let table =
+        compile(&specs, &settings.zones, TableSettings { ttl: settings.records.ttl }, &record_files, &mut problems);
+    Loaded { settings, authorities, table, record_files, problems }
 }
 
 impl Loaded {
@@ -118,12 +108,27 @@ impl Loaded {
                 max_negative: seconds(settings.cache.max_negative_ttl),
                 max_negative_private: seconds(settings.cache.max_negative_ttl.min(MAX_NEGATIVE_TTL_PRIVATE)),
             },
-            stale_limits: StaleLimits {
-                max: settings.cache.serve_stale,
-                max_private: MAX_STALE_PRIVATE,
-            },
+            stale_limits: StaleLimits { max: settings.cache.serve_stale, max_private: MAX_STALE_PRIVATE },
         }
     }
+}
+
+/// The authorities of `[tls] upstream_ca`.
+fn read_authorities(settings: &Settings, path: &Path, source: &SourceText) -> Result<Authorities, Diagnostic> {
+    let Some((file, span)) = &settings.upstream_ca else {
+        return Ok(Authorities::default());
+    };
+    let place = path.parent().unwrap_or_else(|| Path::new(".")).join(file);
+    let read = std::fs::read(&place).map_err(|error| format!("cannot be read: {error}"));
+    read.and_then(|pem| Authorities::from_pem(&pem)).map_err(|reason| {
+        Diagnostic::at(
+            Severity::Error,
+            source,
+            span.clone(),
+            format!("\"{}\" {reason}", file.escape_debug()),
+            "upstream_ca names a file of certificates in PEM, relative to the directory of this file",
+        )
+    })
 }
 
 /// The files that a glob of the settings matches, sorted.
@@ -168,10 +173,7 @@ fn note_unmatched(settings: &Settings, path: &Path, source: Option<&SourceText>,
 /// The records files that the settings in the file at `path` name.
 pub fn record_paths(settings: &Settings, path: &Path) -> Vec<PathBuf> {
     let globs = settings.records.files.iter();
-    let mut files: Vec<PathBuf> = globs
-        .filter_map(|(glob, _)| matches(glob, path).ok())
-        .flatten()
-        .collect();
+    let mut files: Vec<PathBuf> = globs.filter_map(|(glob, _)| matches(glob, path).ok()).flatten().collect();
     let mut seen = std::collections::HashSet::new();
     files.retain(|file| seen.insert(file.clone()));
     files
@@ -196,21 +198,11 @@ fn read_record_files(settings: &Settings, path: &Path, problems: &mut Problems) 
 fn read_text(path: &Path) -> Result<SourceText, Diagnostic> {
     let name = path.display().to_string();
     let fail = |message: String, hint: &str| Diagnostic::of_file(Severity::Error, name.clone(), message, hint);
-    let bytes = std::fs::read(path).map_err(|error| {
-        fail(
-            format!("cannot be read: {error}"),
-            "does it exist, and may this user read it?",
-        )
-    })?;
+    let bytes = std::fs::read(path)
+        .map_err(|error| fail(format!("cannot be read: {error}"), "does it exist, and may this user read it?"))?;
     let text = String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
-        let line = error
-            .as_bytes()
-            .iter()
-            .take(at)
-            .filter(|&&octet| octet == b'\n')
-            .count()
-            + 1;
+        let line = error.as_bytes().iter().take(at).filter(|&&octet| octet == b'\n').count() + 1;
         fail(format!("line {line} is not UTF-8"), "save the file as UTF-8")
     })?;
     Ok(SourceText::new(name, text))

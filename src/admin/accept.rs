@@ -35,10 +35,7 @@ pub struct AcceptLimits {
 
 /// Serves `router` on `listener`, until it is dropped. Its connections end by themselves.
 pub async fn accept(listener: TcpListener, router: Router, limits: AcceptLimits) -> Infallible {
-    let (places, kept) = (
-        Arc::new(Semaphore::new(limits.connections)),
-        Arc::new(Semaphore::new(limits.kept)),
-    );
+    let (places, kept) = (Arc::new(Semaphore::new(limits.connections)), Arc::new(Semaphore::new(limits.kept)));
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
@@ -56,11 +53,7 @@ pub async fn accept(listener: TcpListener, router: Router, limits: AcceptLimits)
                     });
                 }
             }
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted
-                ) => {}
+            Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) => {}
             Err(_) => tokio::time::sleep(REST).await,
         }
     }

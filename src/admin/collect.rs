@@ -42,15 +42,11 @@ fn queries(admin: &Admin, families: &mut Vec<Family>) {
         "pldns_queries_answered",
         "Queries that were answered, by where the answer came from",
         "source",
-        AnswerSource::ALL
-            .into_iter()
-            .map(AnswerSource::name)
-            .zip(totals.answered),
+        AnswerSource::ALL.into_iter().map(AnswerSource::name).zip(totals.answered),
     ));
     let reasons = |drops: bool| {
         let all = Reason::ALL.into_iter().zip(totals.reasons);
-        all.filter(move |(reason, _)| reason.is_drop() == drops)
-            .map(|(reason, count)| (reason.name(), count))
+        all.filter(move |(reason, _)| reason.is_drop() == drops).map(|(reason, count)| (reason.name(), count))
     };
     families.push(counters(
         "pldns_queries_refused",
@@ -58,12 +54,7 @@ fn queries(admin: &Admin, families: &mut Vec<Family>) {
         "reason",
         reasons(false),
     ));
-    families.push(counters(
-        "pldns_queries_dropped",
-        "Queries that got no reply, by reason",
-        "reason",
-        reasons(true),
-    ));
+    families.push(counters("pldns_queries_dropped", "Queries that got no reply, by reason", "reason", reasons(true)));
     let samples = Path::ALL.into_iter().zip(&totals.latency);
     families.push(Family {
         name: "pldns_answer_duration_seconds",
@@ -80,10 +71,7 @@ fn queries(admin: &Admin, families: &mut Vec<Family>) {
 
 fn histogram(latencies: &Latencies) -> Value {
     let ends = BUCKETS_US.into_iter().map(|micros| micros as f64 / 1e6);
-    Value::Histogram(
-        latencies.nanoseconds as f64 / 1e9,
-        ends.chain([f64::INFINITY]).zip(latencies.buckets).collect(),
-    )
+    Value::Histogram(latencies.nanoseconds as f64 / 1e9, ends.chain([f64::INFINITY]).zip(latencies.buckets).collect())
 }
 
 fn forwarding(admin: &Admin, families: &mut Vec<Family>) {
@@ -92,11 +80,7 @@ fn forwarding(admin: &Admin, families: &mut Vec<Family>) {
         let upstreams: Vec<_> = forwarding.upstream_states().collect();
         (forwarding.counts(), forwarding.len(), upstreams)
     };
-    families.push(counter(
-        "pldns_forward_queries_sent",
-        "Queries sent to upstreams, repeats included",
-        counts.sent,
-    ));
+    families.push(counter("pldns_forward_queries_sent", "Queries sent to upstreams, repeats included", counts.sent));
     families.push(counter(
         "pldns_forward_questions_joined",
         "Queries that joined the same question, which was outstanding already",
@@ -147,53 +131,31 @@ fn upstream_gauges(upstreams: &[UpstreamState], families: &mut Vec<Family>) {
             })
             .collect(),
     };
-    families.push(by_upstream(
-        "pldns_upstream_up",
-        "Whether the upstream answers",
-        &|state| Some(f64::from(u8::from(!state.is_down))),
-    ));
-    families.push(by_upstream(
-        "pldns_upstream_rtt_seconds",
-        "Smoothed time of the upstream's answers",
-        &|state| state.rtt.map(|rtt| rtt.as_secs_f64()),
-    ));
+    families.push(by_upstream("pldns_upstream_up", "Whether the upstream answers", &|state| {
+        Some(f64::from(u8::from(!state.is_down)))
+    }));
+    families.push(by_upstream("pldns_upstream_rtt_seconds", "Smoothed time of the upstream's answers", &|state| {
+        state.rtt.map(|rtt| rtt.as_secs_f64())
+    }));
     families.push(by_upstream(
         "pldns_upstream_pending",
         "Queries sent to the upstream and not answered yet: how much of its pending budget is used",
         &|state| Some(f64::from(state.pending)),
     ));
-    families.push(by_upstream(
-        "pldns_upstream_waiting",
-        "Questions that wait for a turn at the upstream",
-        &|state| Some(state.waiting as f64),
-    ));
+    families.push(by_upstream("pldns_upstream_waiting", "Questions that wait for a turn at the upstream", &|state| {
+        Some(state.waiting as f64)
+    }));
 }
 
 fn memory(admin: &Admin, families: &mut Vec<Family>) {
     let (entries, octets) = admin.shared.engine.cache().size();
     families.push(gauge("pldns_cache_entries", "Answers in the cache", entries as f64));
-    families.push(gauge(
-        "pldns_cache_bytes",
-        "Memory of the cache's entries, overhead included",
-        octets as f64,
-    ));
+    families.push(gauge("pldns_cache_bytes", "Memory of the cache's entries, overhead included", octets as f64));
     let snapshot = admin.shared.snapshot.load();
     let stats = snapshot.table.stats();
-    families.push(gauge(
-        "pldns_table_records",
-        "Records in the table",
-        stats.records as f64,
-    ));
-    families.push(gauge(
-        "pldns_table_names",
-        "Names that have records",
-        stats.names as f64,
-    ));
-    families.push(gauge(
-        "pldns_table_bytes",
-        "Memory of the table",
-        snapshot.table.memory() as f64,
-    ));
+    families.push(gauge("pldns_table_records", "Records in the table", stats.records as f64));
+    families.push(gauge("pldns_table_names", "Names that have records", stats.names as f64));
+    families.push(gauge("pldns_table_bytes", "Memory of the table", snapshot.table.memory() as f64));
     families.push(gauge(
         "pldns_memory_bound_bytes",
         "What this configuration can use at most",
@@ -237,16 +199,8 @@ fn state(admin: &Admin, families: &mut Vec<Family>) {
         "Counts up with every accepted reload",
         reloads.last.generation as f64,
     ));
-    families.push(gauge(
-        "pldns_connections",
-        "Stream connections of clients",
-        admin.shared.connections.len() as f64,
-    ));
-    families.push(counter(
-        "pldns_log_lines_lost",
-        "Log lines that nobody read in time",
-        log::lost(),
-    ));
+    families.push(gauge("pldns_connections", "Stream connections of clients", admin.shared.connections.len() as f64));
+    families.push(counter("pldns_log_lines_lost", "Log lines that nobody read in time", log::lost()));
 }
 
 fn process(admin: &Admin, families: &mut Vec<Family>) {
@@ -260,11 +214,7 @@ fn process(admin: &Admin, families: &mut Vec<Family>) {
             value: Value::Gauge(1.0),
         }],
     });
-    families.push(gauge(
-        "process_start_time_seconds",
-        "When the process started",
-        unix(admin.status.started_at),
-    ));
+    families.push(gauge("process_start_time_seconds", "When the process started", unix(admin.status.started_at)));
     let (open, limit) = descriptors();
     if let Some(open) = open {
         families.push(gauge("process_open_fds", "Descriptors that are open", open as f64));
@@ -275,9 +225,7 @@ fn process(admin: &Admin, families: &mut Vec<Family>) {
 }
 
 fn unix(time: SystemTime) -> f64 {
-    time.duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or(Duration::ZERO)
-        .as_secs_f64()
+    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs_f64()
 }
 
 fn counter(name: &'static str, help: &'static str, count: u64) -> Family {
@@ -285,10 +233,7 @@ fn counter(name: &'static str, help: &'static str, count: u64) -> Family {
         name,
         help,
         kind: MetricType::Counter,
-        samples: vec![Sample {
-            labels: Vec::new(),
-            value: Value::Counter(count),
-        }],
+        samples: vec![Sample { labels: Vec::new(), value: Value::Counter(count) }],
     }
 }
 
@@ -298,16 +243,10 @@ fn counters(
     label: &'static str,
     counts: impl IntoIterator<Item = (&'static str, u64)>,
 ) -> Family {
-    let samples = counts.into_iter().map(|(word, count)| Sample {
-        labels: vec![(label, word.to_owned())],
-        value: Value::Counter(count),
-    });
-    Family {
-        name,
-        help,
-        kind: MetricType::Counter,
-        samples: samples.collect(),
-    }
+    let samples = counts
+        .into_iter()
+        .map(|(word, count)| Sample { labels: vec![(label, word.to_owned())], value: Value::Counter(count) });
+    Family { name, help, kind: MetricType::Counter, samples: samples.collect() }
 }
 
 fn gauge(name: &'static str, help: &'static str, value: f64) -> Family {
@@ -315,9 +254,6 @@ fn gauge(name: &'static str, help: &'static str, value: f64) -> Family {
         name,
         help,
         kind: MetricType::Gauge,
-        samples: vec![Sample {
-            labels: Vec::new(),
-            value: Value::Gauge(value),
-        }],
+        samples: vec![Sample { labels: Vec::new(), value: Value::Gauge(value) }],
     }
 }

@@ -28,11 +28,7 @@ pub(super) async fn token(State(door): State<Door>, request: Request, next: Next
         && !carries(request.headers(), &token)
     {
         let challenge = [(WWW_AUTHENTICATE, "Bearer")];
-        return (
-            challenge,
-            refuse(StatusCode::UNAUTHORIZED, "the token is missing or wrong"),
-        )
-            .into_response();
+        return (challenge, refuse(StatusCode::UNAUTHORIZED, "the token is missing or wrong")).into_response();
     }
     next.run(request).await
 }
@@ -71,17 +67,11 @@ fn names_loopback(headers: &HeaderMap) -> bool {
 
 /// Compares without telling by its time how much was right.
 fn carries(headers: &HeaderMap, token: &str) -> bool {
-    let given = headers
-        .get(AUTHORIZATION)
-        .and_then(|value| value.as_bytes().strip_prefix(b"Bearer "))
-        .unwrap_or_default();
+    let given =
+        headers.get(AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer ")).unwrap_or_default();
     let token = token.as_bytes();
-    let differs = given
-        .iter()
-        .zip(token)
-        .fold(given.len() ^ token.len(), |differs, (a, b)| {
-            differs | usize::from(a ^ b)
-        });
+    let differs =
+        given.iter().zip(token).fold(given.len() ^ token.len(), |differs, (a, b)| differs | usize::from(a ^ b));
     differs == 0
 }
 
@@ -92,24 +82,10 @@ mod tests {
     #[test]
     fn hosts_of_this_machine() {
         let with = |host: &str| names_loopback(&HeaderMap::from_iter([(HOST, host.parse().unwrap())]));
-        for good in [
-            "localhost",
-            "LOCALHOST:8053",
-            "127.0.0.1",
-            "127.0.0.2:1",
-            "[::1]:8053",
-            "[::1]",
-        ] {
+        for good in ["localhost", "LOCALHOST:8053", "127.0.0.1", "127.0.0.2:1", "[::1]:8053", "[::1]"] {
             assert!(with(good), "{good}");
         }
-        for bad in [
-            "",
-            "evil.example",
-            "localhost.evil.example",
-            "10.0.0.4:8053",
-            "[fd00::1]:1",
-            "127.0.0.1.nip.io",
-        ] {
+        for bad in ["", "evil.example", "localhost.evil.example", "10.0.0.4:8053", "[fd00::1]:1", "127.0.0.1.nip.io"] {
             assert!(!with(bad), "{bad}");
         }
         assert!(!names_loopback(&HeaderMap::new()));
@@ -117,22 +93,9 @@ mod tests {
 
     #[test]
     fn only_the_whole_token_is_right() {
-        let with = |value: &str| {
-            carries(
-                &HeaderMap::from_iter([(AUTHORIZATION, value.parse().unwrap())]),
-                "secret",
-            )
-        };
+        let with = |value: &str| carries(&HeaderMap::from_iter([(AUTHORIZATION, value.parse().unwrap())]), "secret");
         assert!(with("Bearer secret"));
-        for bad in [
-            "",
-            "Bearer ",
-            "Bearer secre",
-            "Bearer secrets",
-            "Bearer Secret",
-            "secret",
-            "Basic secret",
-        ] {
+        for bad in ["", "Bearer ", "Bearer secre", "Bearer secrets", "Bearer Secret", "secret", "Basic secret"] {
             assert!(!with(bad), "{bad}");
         }
     }

@@ -103,10 +103,8 @@ fn encode(encoder: &mut MetricEncoder<'_>, value: &Value) -> Result<(), Error> {
 /// In the older format a counter is called by its whole name in HELP and TYPE as well, help ends without a dot of its
 /// own, and there is no end mark.
 fn to_prometheus(text: &str) -> Result<String, Error> {
-    let counters: Vec<&str> = text
-        .lines()
-        .filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter"))
-        .collect();
+    let counters: Vec<&str> =
+        text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter")).collect();
     let mut out = String::with_capacity(text.len());
     for line in text.lines() {
         let mut words = line.splitn(4, ' ');
@@ -140,10 +138,7 @@ mod tests {
                 name: "pldns_a",
                 help: "Things",
                 kind: MetricType::Counter,
-                samples: vec![Sample {
-                    labels: vec![("kind", "x\"y".to_owned())],
-                    value: Value::Counter(3),
-                }],
+                samples: vec![Sample { labels: vec![("kind", "x\"y".to_owned())], value: Value::Counter(3) }],
             },
             Family {
                 name: "pldns_t_seconds",
@@ -156,16 +151,10 @@ mod tests {
             },
         ]);
         assert!(text.ends_with("# EOF\n"), "{text}");
-        assert!(
-            text.contains("# TYPE pldns_a counter\npldns_a_total{kind=\"x\\\"y\"} 3\n"),
-            "{text}"
-        );
+        assert!(text.contains("# TYPE pldns_a counter\npldns_a_total{kind=\"x\\\"y\"} 3\n"), "{text}");
         let older = to_prometheus(&text).unwrap();
         assert!(older.contains("# HELP pldns_a_total Things"), "{older}");
-        assert!(
-            older.contains("# TYPE pldns_a_total counter\npldns_a_total{"),
-            "{older}"
-        );
+        assert!(older.contains("# TYPE pldns_a_total counter\npldns_a_total{"), "{older}");
         assert!(older.contains("pldns_t_seconds_bucket{le=\"+Inf\"} 3\n"), "{older}");
         assert!(!older.contains("EOF"));
     }

@@ -81,18 +81,12 @@ struct Door {
 
 /// The service of the health listener.
 pub fn health_router(admin: Arc<Admin>) -> Router {
-    Router::new()
-        .route("/healthz", get(pages::healthz))
-        .route("/readyz", get(pages::readyz))
-        .with_state(admin)
+    Router::new().route("/healthz", get(pages::healthz)).route("/readyz", get(pages::readyz)).with_state(admin)
 }
 
 /// The service of the admin listener at `address`.
 pub fn admin_router(admin: Arc<Admin>, address: SocketAddr) -> Router {
-    let door = Door {
-        admin: admin.clone(),
-        is_loopback: address.ip().is_loopback(),
-    };
+    let door = Door { admin: admin.clone(), is_loopback: address.ip().is_loopback() };
     let guarded = Router::new()
         .route("/metrics", get(pages::metrics))
         .route("/records", get(pages::records))
@@ -104,7 +98,5 @@ pub fn admin_router(admin: Arc<Admin>, address: SocketAddr) -> Router {
         .layer(middleware::from_fn_with_state(door.clone(), guard::token))
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .with_state(admin.clone());
-    health_router(admin)
-        .merge(guarded)
-        .layer(middleware::from_fn_with_state(door, guard::host))
+    health_router(admin).merge(guarded).layer(middleware::from_fn_with_state(door, guard::host))
 }

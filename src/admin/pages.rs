@@ -31,11 +31,7 @@ pub(super) async fn healthz() -> Response {
 /// all replicas at once must not take all of them out.
 pub(super) async fn readyz(State(admin): State<Arc<Admin>>) -> Response {
     let is_ready = admin.status.is_ready();
-    let status = if is_ready {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
-    };
+    let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let word = match (is_ready, admin.status.is_stopping()) {
         (true, _) => "ready",
         (false, true) => "stopping",
@@ -155,10 +151,7 @@ pub(super) async fn log(Query(level): Query<Level>, _: Bytes) -> Response {
             log::set_level(parsed);
             Json(json!({ "level": level.level })).into_response()
         }
-        None => refuse(
-            StatusCode::BAD_REQUEST,
-            "the level is none of error, warn, info, debug and trace",
-        ),
+        None => refuse(StatusCode::BAD_REQUEST, "the level is none of error, warn, info, debug and trace"),
     }
 }
 

@@ -11,9 +11,7 @@ pub(super) fn resident_octets() -> Option<u64> {
 
 /// Descriptors that are open, and how many may be.
 pub(super) fn descriptors() -> (Option<u64>, Option<u64>) {
-    let open = std::fs::read_dir("/proc/self/fd")
-        .ok()
-        .map(|entries| entries.count() as u64);
+    let open = std::fs::read_dir("/proc/self/fd").ok().map(|entries| entries.count() as u64);
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     (open, limit)
 }

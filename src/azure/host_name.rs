@@ -26,15 +26,9 @@ pub enum HostNameError {
 impl HostName {
     /// Reads a name as metadata writes it, with or without the final dot.
     pub fn parse(text: &str) -> Result<Self, HostNameError> {
-        let labels: Vec<String> = Name::parse(text)?
-            .labels()
-            .map(plain_label)
-            .collect::<Option<_>>()
-            .ok_or(HostNameError::NotPlain)?;
-        let stars_ok = labels
-            .iter()
-            .enumerate()
-            .all(|(at, label)| !label.contains('*') || (at == 0 && label == "*"));
+        let labels: Vec<String> =
+            Name::parse(text)?.labels().map(plain_label).collect::<Option<_>>().ok_or(HostNameError::NotPlain)?;
+        let stars_ok = labels.iter().enumerate().all(|(at, label)| !label.contains('*') || (at == 0 && label == "*"));
         if labels.is_empty() || !stars_ok {
             return Err(HostNameError::NotPlain);
         }
@@ -48,9 +42,7 @@ impl HostName {
         let labels: Vec<String> = labels.into_iter().map(str::to_ascii_lowercase).collect();
         let plain = |label: &str| {
             !label.is_empty()
-                && label
-                    .bytes()
-                    .all(|octet| octet.is_ascii_alphanumeric() || octet == b'-' || octet == b'_')
+                && label.bytes().all(|octet| octet.is_ascii_alphanumeric() || octet == b'-' || octet == b'_')
         };
         let (first, rest) = labels.split_first()?;
         if !(first == "*" || plain(first.strip_prefix('*').unwrap_or(first))) || !rest.iter().all(|label| plain(label))
@@ -84,8 +76,7 @@ impl HostName {
 
     /// Whether a label says that this name belongs in a private DNS zone and is not what clients ask for.
     pub fn is_privatelink(&self) -> bool {
-        self.labels()
-            .any(|label| label == "privatelink" || label == "privatelink-global")
+        self.labels().any(|label| label == "privatelink" || label == "privatelink-global")
     }
 
     /// The name in wire form.
@@ -108,9 +99,7 @@ impl fmt::Debug for HostName {
 }
 
 fn plain_label(label: &[u8]) -> Option<String> {
-    let plain = label
-        .iter()
-        .all(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_' | b'*'));
+    let plain = label.iter().all(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_' | b'*'));
     plain.then(|| label.escape_ascii().to_string().to_ascii_lowercase())
 }
 
@@ -120,16 +109,9 @@ mod tests {
 
     #[test]
     fn only_plain_names_are_host_names() {
-        for text in [
-            "A.b",
-            "*.eastus.inference.ml.azure.com",
-            "applicationinsights_ingestion.monitor.azure.com",
-            "x.",
-        ] {
-            assert_eq!(
-                HostName::parse(text).unwrap().to_string(),
-                text.trim_end_matches('.').to_ascii_lowercase()
-            );
+        for text in ["A.b", "*.eastus.inference.ml.azure.com", "applicationinsights_ingestion.monitor.azure.com", "x."]
+        {
+            assert_eq!(HostName::parse(text).unwrap().to_string(), text.trim_end_matches('.').to_ascii_lowercase());
         }
         let long = format!("{}.a", "x".repeat(300));
         for text in [

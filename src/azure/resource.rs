@@ -29,10 +29,7 @@ impl ResourceId {
             return String::new();
         };
         let kinds = rest.iter().step_by(2).map(String::as_str);
-        std::iter::once(namespace.as_str())
-            .chain(kinds)
-            .collect::<Vec<_>>()
-            .join("/")
+        std::iter::once(namespace.as_str()).chain(kinds).collect::<Vec<_>>().join("/")
     }
 
     /// The resource's name, as found.
@@ -82,10 +79,7 @@ mod tests {
     #[test]
     fn the_parts_of_an_id() {
         let id = ResourceId::parse("/subscriptions/s/resourcegroups/g/providers/Microsoft.Network/privateEndpoints/Pe/privateDnsZoneGroups/default").unwrap();
-        assert_eq!(
-            id.resource_type(),
-            "microsoft.network/privateendpoints/privatednszonegroups"
-        );
+        assert_eq!(id.resource_type(), "microsoft.network/privateendpoints/privatednszonegroups");
         assert_eq!(id.name(), "default");
         assert_eq!(id.resource_group(), Some("g"));
         let parent = id.parent().unwrap();

@@ -69,10 +69,7 @@ impl<'n> Found<'n> {
         if !label.starts_with('{') {
             return Some(label);
         }
-        suffix
-            .iter()
-            .zip(&self.matched)
-            .find_map(|(want, got)| (*want == label).then_some(*got))
+        suffix.iter().zip(&self.matched).find_map(|(want, got)| (*want == label).then_some(*got))
     }
 }
 

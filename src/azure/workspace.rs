@@ -72,9 +72,7 @@ impl WorkspaceName {
             return Self::of_notebooks(cloud, front);
         }
         match name.in_front_of(cloud.inference())?.as_slice() {
-            [_, region] => Some(Self::RegionInference {
-                region: (*region).to_owned(),
-            }),
+            [_, region] => Some(Self::RegionInference { region: (*region).to_owned() }),
             _ => None,
         }
     }
@@ -82,15 +80,13 @@ impl WorkspaceName {
     fn of_api(cloud: Cloud, mut front: Vec<&str>) -> Option<Self> {
         let private = front.pop_if(|label| *label == "privatelink").is_some();
         match front.as_slice() {
-            [guid, "workspace", region] => Some(Self::Api {
-                workspace: WorkspaceId::new(cloud, region, guid)?,
-            }),
-            [guid, "workspace", region, "cert"] => Some(Self::Cert {
-                workspace: WorkspaceId::new(cloud, region, guid)?,
-            }),
-            [_, guid, "inference", region] if private => Some(Self::WorkspaceInference {
-                workspace: WorkspaceId::new(cloud, region, guid)?,
-            }),
+            [guid, "workspace", region] => Some(Self::Api { workspace: WorkspaceId::new(cloud, region, guid)? }),
+            [guid, "workspace", region, "cert"] => {
+                Some(Self::Cert { workspace: WorkspaceId::new(cloud, region, guid)? })
+            }
+            [_, guid, "inference", region] if private => {
+                Some(Self::WorkspaceInference { workspace: WorkspaceId::new(cloud, region, guid)? })
+            }
             _ => None,
         }
     }
@@ -123,18 +119,12 @@ impl WorkspaceId {
 
     /// The public API name.
     pub fn api(&self) -> Option<HostName> {
-        HostName::under(
-            [self.guid.as_str(), "workspace", &self.region],
-            self.cloud.workspace_api(),
-        )
+        HostName::under([self.guid.as_str(), "workspace", &self.region], self.cloud.workspace_api())
     }
 
     /// The public cert name.
     pub fn cert(&self) -> Option<HostName> {
-        HostName::under(
-            [self.guid.as_str(), "workspace", &self.region, "cert"],
-            self.cloud.workspace_api(),
-        )
+        HostName::under([self.guid.as_str(), "workspace", &self.region, "cert"], self.cloud.workspace_api())
     }
 
     /// The label end that only this workspace's notebook label has, under the notebook suffix of a region.
@@ -166,11 +156,7 @@ impl WorkspaceId {
     /// The regions whose notebook service may serve this workspace when nothing says which: its own first.
     pub fn notebook_regions(&self) -> Vec<&str> {
         // All published workspaces of westus3 have their notebooks in westus2.
-        if self.region == "westus3" {
-            vec!["westus3", "westus2"]
-        } else {
-            vec![&self.region]
-        }
+        if self.region == "westus3" { vec!["westus3", "westus2"] } else { vec![&self.region] }
     }
 
     /// `*.{region}.inference...`: every endpoint of the region, of other workspaces too.
@@ -180,10 +166,7 @@ impl WorkspaceId {
 
     /// `*.{id}.inference.{region}.privatelink...`: the endpoints of this workspace alone.
     pub fn workspace_inference(&self) -> Option<HostName> {
-        HostName::under(
-            ["*", &self.guid, "inference", &self.region, "privatelink"],
-            self.cloud.workspace_api(),
-        )
+        HostName::under(["*", &self.guid, "inference", &self.region, "privatelink"], self.cloud.workspace_api())
     }
 
     /// All names that a compute instance may have: plain and `-22`, under every suffix of the cloud.
@@ -192,9 +175,7 @@ impl WorkspaceId {
         let suffixes = self.cloud.compute_instances().iter();
         suffixes
             .flat_map(|suffix| {
-                [instance, &ssh]
-                    .into_iter()
-                    .filter_map(move |label| HostName::under([label, &self.region], suffix))
+                [instance, &ssh].into_iter().filter_map(move |label| HostName::under([label, &self.region], suffix))
             })
             .collect()
     }
@@ -233,15 +214,10 @@ mod tests {
     #[test]
     fn public_and_privatelink_names_say_the_same() {
         let workspace = id(Cloud::Public, "eastus");
-        for text in [
-            "G.workspace.eastus.api.azureml.ms",
-            "G.workspace.eastus.privatelink.api.azureml.ms",
-        ] {
+        for text in ["G.workspace.eastus.api.azureml.ms", "G.workspace.eastus.privatelink.api.azureml.ms"] {
             assert_eq!(
                 recognised(&text.replace('G', GUID)),
-                Some(WorkspaceName::Api {
-                    workspace: workspace.clone()
-                }),
+                Some(WorkspaceName::Api { workspace: workspace.clone() }),
                 "{text}"
             );
         }
@@ -250,10 +226,8 @@ mod tests {
             "ml-a-b-chinaeast2-G.chinaeast2.notebooks.chinacloudapi.cn",
             "ml-a-b-chinaeast2-G.chinaeast2.privatelink.notebooks.chinacloudapi.cn",
         ] {
-            let expected = WorkspaceName::Notebook {
-                workspace: workspace.clone(),
-                service_region: "chinaeast2".into(),
-            };
+            let expected =
+                WorkspaceName::Notebook { workspace: workspace.clone(), service_region: "chinaeast2".into() };
             assert_eq!(recognised(&text.replace('G', GUID)), Some(expected), "{text}");
         }
         let workspace = id(Cloud::UsGov, "usgovvirginia");
@@ -261,9 +235,7 @@ mod tests {
         assert_eq!(recognised(&text), Some(WorkspaceName::WorkspaceInference { workspace }));
         assert_eq!(
             recognised("*.usgovvirginia.inference.ml.azure.us"),
-            Some(WorkspaceName::RegionInference {
-                region: "usgovvirginia".into()
-            })
+            Some(WorkspaceName::RegionInference { region: "usgovvirginia".into() })
         );
     }
 
@@ -289,11 +261,7 @@ mod tests {
             ("sampleworkspaces", "westus3", "ml-sampleworkspace-westus3-"),
         ] {
             let names = id(Cloud::Public, region).notebook_candidates(name, region);
-            assert_eq!(
-                names[0].labels().next(),
-                Some(format!("{label}{GUID}").as_str()),
-                "{name}"
-            );
+            assert_eq!(names[0].labels().next(), Some(format!("{label}{GUID}").as_str()), "{name}");
         }
     }
 
@@ -306,17 +274,11 @@ mod tests {
     #[test]
     fn doubtful_cuts_give_every_reading() {
         let names = id(Cloud::Public, "swedencentral").notebook_candidates("fabrikam-ml", "swedencentral");
-        let kept: Vec<_> = names
-            .iter()
-            .map(|name| name.to_string().split("-swedencentral").next().unwrap().to_owned())
-            .collect();
+        let kept: Vec<_> =
+            names.iter().map(|name| name.to_string().split("-swedencentral").next().unwrap().to_owned()).collect();
         assert_eq!(kept, ["ml-fabrikam-", "ml-fabrikam"]);
         // A name that is no plain text gives none.
-        assert!(
-            id(Cloud::Public, "eastus")
-                .notebook_candidates("a\nb", "eastus")
-                .is_empty()
-        );
+        assert!(id(Cloud::Public, "eastus").notebook_candidates("a\nb", "eastus").is_empty());
         assert!(
             id(Cloud::Public, "eastus")
                 .notebook_candidates("\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}", "eastus")

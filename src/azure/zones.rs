@@ -43,13 +43,9 @@ pub fn zones() -> impl Iterator<Item = &'static PrivateDnsZone> {
 ///
 /// Where several clouds share a suffix, the first of [`Cloud::ALL`].
 pub fn cloud_of(name: &HostName) -> Option<Cloud> {
-    let scores = Cloud::ALL
-        .into_iter()
-        .filter_map(|cloud| Some((closest(name, cloud)?, cloud)));
+    let scores = Cloud::ALL.into_iter().filter_map(|cloud| Some((closest(name, cloud)?, cloud)));
     // `max_by_key` gives the last of equals; the first cloud shall have it.
-    scores
-        .max_by_key(|(score, cloud)| (*score, std::cmp::Reverse(*cloud)))
-        .map(|(_, cloud)| cloud)
+    scores.max_by_key(|(score, cloud)| (*score, std::cmp::Reverse(*cloud))).map(|(_, cloud)| cloud)
 }
 
 /// Whether a service of this cloud may have this name.
@@ -58,16 +54,9 @@ pub fn belongs_to(name: &HostName, cloud: Cloud) -> bool {
 }
 
 fn closest(name: &HostName, cloud: Cloud) -> Option<Score> {
-    let rows = zones()
-        .filter(|row| row.cloud == cloud)
-        .flat_map(|row| row.public.iter().copied().chain([row.zone]));
-    let listed = LISTED_ONLY
-        .iter()
-        .filter(|(owner, _)| *owner == cloud)
-        .map(|(_, suffix)| *suffix);
-    rows.chain(listed)
-        .filter_map(|suffix| Some(Suffix::new(suffix).find(name)?.score))
-        .max()
+    let rows = zones().filter(|row| row.cloud == cloud).flat_map(|row| row.public.iter().copied().chain([row.zone]));
+    let listed = LISTED_ONLY.iter().filter(|(owner, _)| *owner == cloud).map(|(_, suffix)| *suffix);
+    rows.chain(listed).filter_map(|suffix| Some(Suffix::new(suffix).find(name)?.score)).max()
 }
 
 /// The names that a public name has in private DNS zones: mostly one, none where no rule is known.
@@ -92,10 +81,8 @@ pub fn private_names(name: &HostName, service: Option<Service<'_>>) -> Vec<HostN
     } else {
         found.retain(|(_, row, ..)| row.resource_type != ELASTIC_SAN);
     }
-    let mut names: Vec<HostName> = found
-        .iter()
-        .filter_map(|(_, row, suffix, hit)| row.private_name(suffix, hit))
-        .collect();
+    let mut names: Vec<HostName> =
+        found.iter().filter_map(|(_, row, suffix, hit)| row.private_name(suffix, hit)).collect();
     names.sort();
     names.dedup();
     names
@@ -116,10 +103,7 @@ pub fn with_vault_names(name: &HostName) -> Vec<HostName> {
         let (asked, core) = cloud.key_vault();
         for suffix in [asked, core] {
             if let Some([vault]) = name.in_front_of(suffix).as_deref() {
-                return [asked, core]
-                    .iter()
-                    .filter_map(|suffix| HostName::under([*vault], suffix))
-                    .collect();
+                return [asked, core].iter().filter_map(|suffix| HostName::under([*vault], suffix)).collect();
             }
         }
     }
@@ -131,35 +115,22 @@ impl PrivateDnsZone {
         service.is_some_and(|service| {
             self.resource_type.eq_ignore_ascii_case(service.resource_type)
                 && (self.resource_type == ELASTIC_SAN
-                    || service
-                        .groups
-                        .iter()
-                        .any(|group| group.eq_ignore_ascii_case(self.group)))
+                    || service.groups.iter().any(|group| group.eq_ignore_ascii_case(self.group)))
         })
     }
 
     /// The private name of the public one that was found under `suffix`.
     fn private_name(&self, suffix: &str, hit: &Found<'_>) -> Option<HostName> {
         let zone: Vec<&str> = self.zone.split('.').collect();
-        let base: Vec<&str> = zone
-            .iter()
-            .copied()
-            .filter(|label| !label.starts_with("privatelink"))
-            .collect();
+        let base: Vec<&str> = zone.iter().copied().filter(|label| !label.starts_with("privatelink")).collect();
         let suffix: Vec<&str> = suffix.split('.').collect();
         let kept = match suffix.len().checked_sub(base.len()) {
             Some(kept) if suffix[kept..] == base[..] => kept,
             _ if matches!(self.resource_type, KEY_VAULT | ELASTIC_SAN) => 0,
             _ => return None,
         };
-        let kept = suffix[..kept]
-            .iter()
-            .map(|label| hit.bound(&suffix, label))
-            .collect::<Option<Vec<_>>>()?;
-        let zone = zone
-            .iter()
-            .map(|label| hit.bound(&suffix, label))
-            .collect::<Option<Vec<_>>>()?;
+        let kept = suffix[..kept].iter().map(|label| hit.bound(&suffix, label)).collect::<Option<Vec<_>>>()?;
+        let zone = zone.iter().map(|label| hit.bound(&suffix, label)).collect::<Option<Vec<_>>>()?;
         HostName::from_labels(hit.front.iter().copied().chain(kept).chain(zone))
     }
 }
@@ -195,91 +166,40 @@ mod tests {
     }
 
     fn private(text: &str) -> Vec<String> {
-        private_names(&name(text), None)
-            .iter()
-            .map(HostName::to_string)
-            .collect()
+        private_names(&name(text), None).iter().map(HostName::to_string).collect()
     }
 
     #[test]
     fn the_private_name_of_a_public_one() {
         for (public, expected) in [
             ("acct.blob.core.windows.net", "acct.privatelink.blob.core.windows.net"),
-            (
-                "acct-secondary.dfs.core.windows.net",
-                "acct-secondary.privatelink.dfs.core.windows.net",
-            ),
+            ("acct-secondary.dfs.core.windows.net", "acct-secondary.privatelink.dfs.core.windows.net"),
             ("kv.vault.azure.net", "kv.privatelink.vaultcore.azure.net"),
             ("kv.vaultcore.azure.net", "kv.privatelink.vaultcore.azure.net"),
             ("kv.vault.azure.cn", "kv.privatelink.vaultcore.azure.cn"),
-            (
-                "kv.vault.usgovcloudapi.net",
-                "kv.privatelink.vaultcore.usgovcloudapi.net",
-            ),
+            ("kv.vault.usgovcloudapi.net", "kv.privatelink.vaultcore.usgovcloudapi.net"),
             ("acr.azurecr.io", "acr.privatelink.azurecr.io"),
             ("acr.eastus.data.azurecr.io", "acr.eastus.data.privatelink.azurecr.io"),
-            (
-                "acr.usgovvirginia.data.azurecr.us",
-                "acr.usgovvirginia.data.privatelink.azurecr.us",
-            ),
+            ("acr.usgovvirginia.data.azurecr.us", "acr.usgovvirginia.data.privatelink.azurecr.us"),
             ("app.scm.azurewebsites.net", "app.scm.privatelink.azurewebsites.net"),
             ("acct.eastus.batch.azure.com", "acct.eastus.privatelink.batch.azure.com"),
-            (
-                "id.eastus.service.batch.azure.com",
-                "id.eastus.service.privatelink.batch.azure.com",
-            ),
-            (
-                "c.westeurope.kusto.windows.net",
-                "c.privatelink.westeurope.kusto.windows.net",
-            ),
-            (
-                "*.env.eastus.azurecontainerapps.io",
-                "*.env.privatelink.eastus.azurecontainerapps.io",
-            ),
-            (
-                "mi.abc123.database.windows.net",
-                "mi.privatelink.abc123.database.windows.net",
-            ),
+            ("id.eastus.service.batch.azure.com", "id.eastus.service.privatelink.batch.azure.com"),
+            ("c.westeurope.kusto.windows.net", "c.privatelink.westeurope.kusto.windows.net"),
+            ("*.env.eastus.azurecontainerapps.io", "*.env.privatelink.eastus.azurecontainerapps.io"),
+            ("mi.abc123.database.windows.net", "mi.privatelink.abc123.database.windows.net"),
             ("srv.database.windows.net", "srv.privatelink.database.windows.net"),
-            (
-                "red-sea.2.azurestaticapps.net",
-                "red-sea.privatelink.2.azurestaticapps.net",
-            ),
-            (
-                "red-sea.eastus2.azurestaticapps.net",
-                "red-sea.eastus2.privatelink.azurestaticapps.net",
-            ),
+            ("red-sea.2.azurestaticapps.net", "red-sea.privatelink.2.azurestaticapps.net"),
+            ("red-sea.eastus2.azurestaticapps.net", "red-sea.eastus2.privatelink.azurestaticapps.net"),
             ("red-sea.azurestaticapps.net", "red-sea.privatelink.azurestaticapps.net"),
-            (
-                "c.eastus.redisenterprise.cache.azure.net",
-                "c.eastus.privatelink.redisenterprise.cache.azure.net",
-            ),
-            (
-                "id.agentsvc.azure-automation.net",
-                "id.privatelink.agentsvc.azure-automation.net",
-            ),
-            (
-                "ws.eastus.prometheus.monitor.azure.com",
-                "ws.privatelink.eastus.prometheus.monitor.azure.com",
-            ),
-            (
-                "x-pbi.tip2.powerquery.microsoft.com",
-                "x-pbi.privatelink.tip2.powerquery.microsoft.com",
-            ),
-            (
-                "hub.servicebus.usgovcloudapi.net",
-                "hub.privatelink.servicebus.usgovcloudapi.net",
-            ),
+            ("c.eastus.redisenterprise.cache.azure.net", "c.eastus.privatelink.redisenterprise.cache.azure.net"),
+            ("id.agentsvc.azure-automation.net", "id.privatelink.agentsvc.azure-automation.net"),
+            ("ws.eastus.prometheus.monitor.azure.com", "ws.privatelink.eastus.prometheus.monitor.azure.com"),
+            ("x-pbi.tip2.powerquery.microsoft.com", "x-pbi.privatelink.tip2.powerquery.microsoft.com"),
+            ("hub.servicebus.usgovcloudapi.net", "hub.privatelink.servicebus.usgovcloudapi.net"),
             ("management.azure.com", "management.privatelink.azure.com"),
             ("edge.management.azure.com", "edge.management.privatelink.azure.com"),
-            (
-                "id.workspace.eastus.cert.api.azureml.ms",
-                "id.workspace.eastus.cert.privatelink.api.azureml.ms",
-            ),
-            (
-                "ml-w-eastus-id.eastus.notebooks.azure.net",
-                "ml-w-eastus-id.eastus.privatelink.notebooks.azure.net",
-            ),
+            ("id.workspace.eastus.cert.api.azureml.ms", "id.workspace.eastus.cert.privatelink.api.azureml.ms"),
+            ("ml-w-eastus-id.eastus.notebooks.azure.net", "ml-w-eastus-id.eastus.privatelink.notebooks.azure.net"),
         ] {
             assert_eq!(private(public), [expected], "{public}");
         }
@@ -304,19 +224,13 @@ mod tests {
     #[test]
     fn the_service_decides_between_zones_of_one_suffix() {
         let groups = ["GLOBAL".to_owned()];
-        let service = Some(Service {
-            resource_type: "microsoft.desktopvirtualization/workspaces",
-            groups: &groups,
-        });
+        let service = Some(Service { resource_type: "microsoft.desktopvirtualization/workspaces", groups: &groups });
         assert_eq!(
             private_names(&name("rdweb.wvd.microsoft.com"), service),
             [name("rdweb.privatelink-global.wvd.microsoft.com")]
         );
         let groups = ["my-volumes".to_owned()];
-        let service = Some(Service {
-            resource_type: "Microsoft.ElasticSan/elasticSans",
-            groups: &groups,
-        });
+        let service = Some(Service { resource_type: "Microsoft.ElasticSan/elasticSans", groups: &groups });
         assert_eq!(
             private_names(&name("san.z1.blob.storage.azure.net"), service),
             [name("san.z1.privatelink.blob.core.windows.net")]
@@ -326,18 +240,9 @@ mod tests {
     #[test]
     fn and_back() {
         for (private, expected) in [
-            (
-                "acct.privatelink.blob.core.windows.net",
-                vec!["acct.blob.core.windows.net"],
-            ),
-            (
-                "kv.privatelink.vaultcore.azure.net",
-                vec!["kv.vault.azure.net", "kv.vaultcore.azure.net"],
-            ),
-            (
-                "acr.eastus.data.privatelink.azurecr.io",
-                vec!["acr.eastus.data.azurecr.io"],
-            ),
+            ("acct.privatelink.blob.core.windows.net", vec!["acct.blob.core.windows.net"]),
+            ("kv.privatelink.vaultcore.azure.net", vec!["kv.vault.azure.net", "kv.vaultcore.azure.net"]),
+            ("acr.eastus.data.privatelink.azurecr.io", vec!["acr.eastus.data.azurecr.io"]),
             ("acct.blob.core.windows.net", vec![]),
             ("x.guid.privatelink.eastus.azmk8s.io", vec![]),
         ] {
@@ -351,9 +256,7 @@ mod tests {
         // Every zone can be recognised, and a name under it belongs to the row's cloud.
         for row in zones() {
             let filled: String = row.zone.replace("{partitionId}", "2");
-            let filled = filled
-                .split('.')
-                .map(|label| if label.starts_with('{') { "abc" } else { label });
+            let filled = filled.split('.').map(|label| if label.starts_with('{') { "abc" } else { label });
             let owner = HostName::from_labels(["host"].into_iter().chain(filled)).unwrap();
             assert_eq!(cloud_of(&owner), Some(row.cloud), "{owner}");
         }

@@ -93,21 +93,11 @@ impl Answer {
         let is_private = names_of(&message).any(|name| is_private_name(&name));
         let mut message = without_opt.into_boxed_slice();
         for &(place, seconds) in &ttls {
-            message
-                .get_mut(place as usize..place as usize + 4)?
-                .copy_from_slice(&seconds.to_be_bytes());
+            message.get_mut(place as usize..place as usize + 4)?.copy_from_slice(&seconds.to_be_bytes());
         }
         message.get_mut(..2)?.fill(0);
         let ttl_places = ttls.into_iter().map(|(place, _)| place).collect();
-        Some(Self {
-            message,
-            ttl_places,
-            errors: errors.into(),
-            rcode,
-            ttl,
-            targets,
-            is_private,
-        })
+        Some(Self { message, ttl_places, errors: errors.into(), rcode, ttl, targets, is_private })
     }
 
     /// How long it may be kept, seconds; 0 for failures, and for negative answers without an SOA (RFC 2308 §5).
@@ -174,28 +164,16 @@ impl Answer {
             joined = [options, &extended_error_option(ExtendedError::STALE_ANSWER)].concat();
             options = &joined;
         }
-        let opt_len = if query.edns.is_some() {
-            OPT_LEN + options.len()
-        } else {
-            0
-        };
+        let opt_len = if query.edns.is_some() { OPT_LEN + options.len() } else { 0 };
         if self.message.len() + opt_len > limit {
-            let verdict = Verdict {
-                rcode: self.rcode,
-                authoritative: false,
-                authentic: self.is_authentic(),
-                options,
-            };
+            let verdict = Verdict { rcode: self.rcode, authoritative: false, authentic: self.is_authentic(), options };
             return compose(query, &self.records(age), &verdict, limit, out);
         }
         out.clear();
         out.extend_from_slice(&self.message);
         if age != Age::Seconds(0) {
             for &place in &self.ttl_places {
-                if let Some(ttl) = out
-                    .get_mut(place as usize..)
-                    .and_then(|rest| rest.first_chunk_mut::<4>())
-                {
+                if let Some(ttl) = out.get_mut(place as usize..).and_then(|rest| rest.first_chunk_mut::<4>()) {
                     *ttl = age.ttl(u32::from_be_bytes(*ttl)).to_be_bytes();
                 }
             }
@@ -238,10 +216,8 @@ enum Negative {
 /// NXDOMAIN, or no data of the type asked at the end of the chain: kept for the smaller of the SOA's TTL and minimum
 /// (RFC 2308 §5), not at all without an SOA.
 fn negative_ttl(message: &Message<'_>, rcode: Rcode, limits: &TtlLimits) -> Negative {
-    let Some(&[t0, t1, _, _]) = message
-        .bytes
-        .get(..message.question_end)
-        .and_then(|question| question.last_chunk::<4>())
+    let Some(&[t0, t1, _, _]) =
+        message.bytes.get(..message.question_end).and_then(|question| question.last_chunk::<4>())
     else {
         return Negative::No;
     };
@@ -250,9 +226,7 @@ fn negative_ttl(message: &Message<'_>, rcode: Rcode, limits: &TtlLimits) -> Nega
     if rcode == Rcode::NOERROR && message.section(Section::Answer).any(is_data) {
         return Negative::No;
     }
-    let soa = message
-        .section(Section::Authority)
-        .find(|record| record.rtype == Rtype::SOA);
+    let soa = message.section(Section::Authority).find(|record| record.rtype == Rtype::SOA);
     let Some(soa) = soa else { return Negative::For(0) };
     let minimum = message
         .bytes
@@ -260,30 +234,20 @@ fn negative_ttl(message: &Message<'_>, rcode: Rcode, limits: &TtlLimits) -> Nega
         .and_then(|data| data.last_chunk::<4>())
         .map_or(0, |m| u32::from_be_bytes(*m));
     let private = names_of(message).any(|name| is_private_name(&name));
-    let most = if private {
-        limits.max_negative_private
-    } else {
-        limits.max_negative
-    };
+    let most = if private { limits.max_negative_private } else { limits.max_negative };
     Negative::For(sane_ttl(soa.ttl).min(minimum).min(most))
 }
 
 /// Follows the CNAMEs from the question's name, whatever their order in the message.
 fn targets(message: &Message<'_>) -> Box<[Box<[u8]>]> {
-    let aliases = message
-        .section(Section::Answer)
-        .filter(|record| record.rtype == Rtype::CNAME);
-    let mut aliases: Vec<_> = aliases
-        .filter_map(|record| Some((message.owner(record)?, message.target(record)?)))
-        .collect();
+    let aliases = message.section(Section::Answer).filter(|record| record.rtype == Rtype::CNAME);
+    let mut aliases: Vec<_> =
+        aliases.filter_map(|record| Some((message.owner(record)?, message.target(record)?))).collect();
     let mut targets = Vec::new();
     let mut current = qname(message);
     while let Some(name) = current {
         // Each alias is followed once, so a loop among them ends.
-        let next = aliases
-            .iter()
-            .position(|(owner, _)| *owner == name)
-            .map(|at| aliases.swap_remove(at).1);
+        let next = aliases.iter().position(|(owner, _)| *owner == name).map(|at| aliases.swap_remove(at).1);
         if let Some(target) = &next {
             targets.push(target.to_lowercase().as_wire().into());
         }
@@ -299,12 +263,8 @@ fn qname(message: &Message<'_>) -> Option<Name> {
 /// The question's name and every CNAME's target.
 fn names_of<'m>(message: &'m Message<'_>) -> impl Iterator<Item = Name> + 'm {
     let qname = qname(message);
-    let targets = message
-        .section(Section::Answer)
-        .filter(|record| record.rtype == Rtype::CNAME);
-    qname
-        .into_iter()
-        .chain(targets.filter_map(|record| message.target(record)))
+    let targets = message.section(Section::Answer).filter(|record| record.rtype == Rtype::CNAME);
+    qname.into_iter().chain(targets.filter_map(|record| message.target(record)))
 }
 
 /// Whether a name lies in one of Azure's private zones: it has a label `privatelink`.
@@ -319,10 +279,7 @@ fn sane_ttl(ttl: u32) -> u32 {
 
 /// The message without its OPT record and without octets behind its last record.
 fn without_opt(message: &Message<'_>, opt: Option<usize>) -> Option<Vec<u8>> {
-    let end = message
-        .records
-        .last()
-        .map_or(message.question_end, |record| record.data.end);
+    let end = message.records.last().map_or(message.question_end, |record| record.data.end);
     let Some(at) = opt else {
         return Some(message.bytes.get(..end)?.to_vec());
     };
@@ -334,24 +291,12 @@ fn without_opt(message: &Message<'_>, opt: Option<usize>) -> Option<Vec<u8>> {
     }
     // Records behind it would move away from under the pointers to them: write the message anew.
     let others = message.records.iter().enumerate().filter(|&(number, _)| number != at);
-    let records = others
-        .map(|(_, view)| OwnedRecord::from_view(message, view))
-        .collect::<Option<Vec<_>>>()?;
+    let records = others.map(|(_, view)| OwnedRecord::from_view(message, view)).collect::<Option<Vec<_>>>()?;
     let mut bytes = Vec::with_capacity(message.bytes.len());
-    let (counts, _) = write_sections(
-        message.bytes.get(HEADER_LEN..message.question_end)?,
-        &records,
-        u16::MAX as usize,
-        &mut bytes,
-    );
+    let (counts, _) =
+        write_sections(message.bytes.get(HEADER_LEN..message.question_end)?, &records, u16::MAX as usize, &mut bytes);
     let [ancount, nscount, arcount] = counts;
-    *bytes.first_chunk_mut()? = Header {
-        ancount,
-        nscount,
-        arcount,
-        ..message.header
-    }
-    .to_bytes();
+    *bytes.first_chunk_mut()? = Header { ancount, nscount, arcount, ..message.header }.to_bytes();
     Some(bytes)
 }
 
@@ -360,62 +305,30 @@ pub(crate) mod tests {
     use super::*;
     use crate::wire::query::tests::query_bytes;
 
-    pub(crate) const LIMITS: TtlLimits = TtlLimits {
-        max: 3600,
-        max_negative: 60,
-        max_negative_private: 10,
-    };
+    pub(crate) const LIMITS: TtlLimits = TtlLimits { max: 3600, max_negative: 60, max_negative_private: 10 };
 
     /// An upstream's answer with one address.
     pub(crate) fn address_answer(name: &str, ttl: u32) -> Vec<u8> {
-        build(
-            name,
-            Rtype::A,
-            0x8180,
-            &[record(Section::Answer, name, Rtype::A, ttl, vec![192, 0, 2, 1])],
-        )
+        build(name, Rtype::A, 0x8180, &[record(Section::Answer, name, Rtype::A, ttl, vec![192, 0, 2, 1])])
     }
 
     fn record(section: Section, owner: &str, rtype: Rtype, ttl: u32, data: Vec<u8>) -> OwnedRecord {
-        OwnedRecord {
-            section,
-            owner: Name::parse(owner).unwrap(),
-            rtype,
-            class: 1,
-            ttl,
-            data,
-        }
+        OwnedRecord { section, owner: Name::parse(owner).unwrap(), rtype, class: 1, ttl, data }
     }
 
     fn build(qname: &str, qtype: Rtype, flags: u16, records: &[OwnedRecord]) -> Vec<u8> {
         let query = query_bytes(qname, qtype, header::RD, None);
         let mut bytes = Vec::new();
         let ([ancount, nscount, arcount], _) = write_sections(&query[12..], records, 65535, &mut bytes);
-        let head = Header {
-            id: 7,
-            flags,
-            qdcount: 1,
-            ancount,
-            nscount,
-            arcount,
-        };
+        let head = Header { id: 7, flags, qdcount: 1, ancount, nscount, arcount };
         bytes[..12].copy_from_slice(&head.to_bytes());
         bytes
     }
 
     fn soa(ttl: u32, minimum: u32) -> OwnedRecord {
         let names = [b"\x01m\0".as_slice(), b"\x01r\0"].concat();
-        let numbers = [1u32, 2, 3, 4, minimum]
-            .iter()
-            .flat_map(|n| n.to_be_bytes())
-            .collect::<Vec<_>>();
-        record(
-            Section::Authority,
-            "example",
-            Rtype::SOA,
-            ttl,
-            [names, numbers].concat(),
-        )
+        let numbers = [1u32, 2, 3, 4, minimum].iter().flat_map(|n| n.to_be_bytes()).collect::<Vec<_>>();
+        record(Section::Authority, "example", Rtype::SOA, ttl, [names, numbers].concat())
     }
 
     #[test]
@@ -466,9 +379,8 @@ pub(crate) mod tests {
 
     #[test]
     fn what_does_not_fit_is_cut_by_rrsets() {
-        let records: Vec<_> = (0..100)
-            .map(|n| record(Section::Answer, "a.example", Rtype::A, 60, vec![10, 0, 0, n]))
-            .collect();
+        let records: Vec<_> =
+            (0..100).map(|n| record(Section::Answer, "a.example", Rtype::A, 60, vec![10, 0, 0, n])).collect();
         let answer = Answer::from_message(&build("a.example", Rtype::A, 0x8180, &records), &LIMITS).unwrap();
         let bytes = query_bytes("a.example", Rtype::A, header::RD, None);
         let mut out = Vec::new();

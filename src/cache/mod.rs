@@ -49,20 +49,14 @@ impl CacheKey {
             name.copy_from_slice(qname.as_wire());
             *tail = [t0, t1, flags, u0, u1, u2, u3];
         }
-        Self {
-            octets,
-            len: (len + KEY_TAIL) as u16,
-        }
+        Self { octets, len: (len + KEY_TAIL) as u16 }
     }
 
     /// A key whose octets are known; nothing when they are too many.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let mut octets = [0; 255 + KEY_TAIL];
         octets.get_mut(..bytes.len())?.copy_from_slice(bytes);
-        Some(Self {
-            octets,
-            len: bytes.len() as u16,
-        })
+        Some(Self { octets, len: bytes.len() as u16 })
     }
 
     /// The octets that tell it from others.
@@ -99,10 +93,7 @@ impl Cache {
     pub fn new(max_size: u64) -> Self {
         let per_shard = usize::try_from(max_size).unwrap_or(usize::MAX) / SHARDS;
         let shards = (0..SHARDS).map(|_| Mutex::new(Shard::new(per_shard)));
-        Self {
-            hasher: foldhash::fast::RandomState::default(),
-            shards: shards.collect(),
-        }
+        Self { hasher: foldhash::fast::RandomState::default(), shards: shards.collect() }
     }
 
     /// Calls `use_answer` with the answer kept under `key` and its state at `now`, if there is one, valid or expired.
@@ -130,9 +121,10 @@ impl Cache {
 
     /// Entries and octets in use.
     pub fn size(&self) -> (usize, usize) {
-        self.shards.iter().map(lock).fold((0, 0), |(entries, octets), shard| {
-            (entries + shard.len(), octets + shard.octets())
-        })
+        self.shards
+            .iter()
+            .map(lock)
+            .fold((0, 0), |(entries, octets), shard| (entries + shard.len(), octets + shard.octets()))
     }
 
     fn hash(&self, key: &CacheKey) -> u64 {
@@ -162,13 +154,7 @@ mod tests {
     use crate::wire::Name;
 
     fn key(name: &str, upstream_set: u32) -> CacheKey {
-        CacheKey::new(
-            &LowerName::from_name(&Name::parse(name).unwrap()),
-            Rtype::A,
-            false,
-            false,
-            upstream_set,
-        )
+        CacheKey::new(&LowerName::from_name(&Name::parse(name).unwrap()), Rtype::A, false, false, upstream_set)
     }
 
     fn answer(name: &str, ttl: u32) -> Arc<Answer> {
@@ -185,47 +171,13 @@ mod tests {
             let now = start + Duration::from_secs(seconds);
             cache.with(&key("a.example", 1), now, |_, state| state).unwrap()
         };
-        assert_eq!(
-            state(0),
-            State::Fresh {
-                age: 0,
-                prefetch: false
-            }
-        );
-        assert_eq!(
-            state(15),
-            State::Fresh {
-                age: 15,
-                prefetch: false
-            }
-        );
-        assert_eq!(
-            state(29),
-            State::Fresh {
-                age: 29,
-                prefetch: true
-            },
-            "in use, and it ends soon"
-        );
-        assert_eq!(
-            state(29),
-            State::Fresh {
-                age: 29,
-                prefetch: false
-            },
-            "said once"
-        );
-        assert_eq!(
-            state(31),
-            State::Expired {
-                at: start + Duration::from_secs(30)
-            }
-        );
+        assert_eq!(state(0), State::Fresh { age: 0, prefetch: false });
+        assert_eq!(state(15), State::Fresh { age: 15, prefetch: false });
+        assert_eq!(state(29), State::Fresh { age: 29, prefetch: true }, "in use, and it ends soon");
+        assert_eq!(state(29), State::Fresh { age: 29, prefetch: false }, "said once");
+        assert_eq!(state(31), State::Expired { at: start + Duration::from_secs(30) });
         cache.insert(&key("b.example", 1), &answer("b.example", 0), start);
-        assert!(
-            cache.with(&key("b.example", 1), start, |_, _| ()).is_none(),
-            "TTL 0 is not kept"
-        );
+        assert!(cache.with(&key("b.example", 1), start, |_, _| ()).is_none(), "TTL 0 is not kept");
     }
 
     #[test]
@@ -264,15 +216,10 @@ mod tests {
             cache.insert(&key(&name, 1), &answer(&name, 3600), now);
             assert!(n % 1000 != 0 || cache.size().1 as u64 <= bound);
             if n % 500 == 0 {
-                in_use
-                    .iter()
-                    .for_each(|name| cache.with(&key(name, 1), now, |_, _| ()).unwrap_or_default());
+                in_use.iter().for_each(|name| cache.with(&key(name, 1), now, |_, _| ()).unwrap_or_default());
             }
         }
-        let kept = in_use
-            .iter()
-            .filter(|name| cache.with(&key(name, 1), now, |_, _| ()).is_some())
-            .count();
+        let kept = in_use.iter().filter(|name| cache.with(&key(name, 1), now, |_, _| ()).is_some()).count();
         assert!(kept >= 190, "{kept} of 200 names in use survived");
         assert!(cache.size().1 as u64 <= bound);
     }

@@ -88,10 +88,7 @@ impl Shard {
             if !ends_soon || entry.hits < PREFETCH_HITS {
                 entry.is_prefetched = false;
             }
-            State::Fresh {
-                age: age.as_secs() as u32,
-                prefetch,
-            }
+            State::Fresh { age: age.as_secs() as u32, prefetch }
         };
         Some((&entry.answer, state))
     }

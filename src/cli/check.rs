@@ -1,5 +1,6 @@
 //! `pldns check`: reads what `serve` would read, and says what `serve` would refuse.
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Args;
@@ -21,38 +22,34 @@ pub(super) fn run(args: &CheckArgs) -> ExitCode {
         eprintln!("{problem}");
     }
     if loaded.problems.has_errors() {
-        let (errors, warnings) = (
-            loaded.problems.count(Severity::Error),
-            loaded.problems.count(Severity::Warning),
-        );
-        eprintln!(
-            "{}: {errors} errors, {warnings} warnings",
-            args.settings.config.display()
-        );
+        let (errors, warnings) = (loaded.problems.count(Severity::Error), loaded.problems.count(Severity::Warning));
+        eprintln!("{}: {errors} errors, {warnings} warnings", args.settings.config.display());
         return ExitCode::FAILURE;
     }
-    print_summary(&loaded);
-    ExitCode::SUCCESS
+    match print_summary(&mut io::stdout().lock(), &loaded) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
+        _ => ExitCode::SUCCESS,
+    }
 }
 
-fn print_summary(loaded: &Loaded) {
+/// Prints what would be served. A reader that closes the pipe early has seen enough.
+fn print_summary(out: &mut impl Write, loaded: &Loaded) -> io::Result<()> {
     let stats = loaded.table.stats();
     let settings = &loaded.settings;
-    println!(
-        "records:   {} at {} names, {} addresses with reverse names, from {} files",
-        stats.records,
-        stats.names,
-        stats.addresses,
-        loaded.record_files.len()
-    );
-    println!("views:     {}", loaded.table.views().len());
-    println!("zones:     {}", settings.zones.len());
-    println!("rules:     {}", settings.forwards.len());
+    let files = loaded.record_files.len();
+    let (records, names, addresses) = (stats.records, stats.names, stats.addresses);
+    writeln!(
+        out,
+        "records:   {records} at {names} names, {addresses} addresses with reverse names, from {files} files"
+    )?;
+    writeln!(out, "views:     {}", loaded.table.views().len())?;
+    writeln!(out, "zones:     {}", settings.zones.len())?;
+    writeln!(out, "rules:     {}", settings.forwards.len())?;
     for rule in &settings.forwards {
         let upstreams: Vec<_> = rule.upstreams.iter().map(ToString::to_string).collect();
-        println!("           {} -> {}", rule.zone, upstreams.join(", "));
+        writeln!(out, "           {} -> {}", rule.zone, upstreams.join(", "))?;
     }
     let listeners: Vec<_> = settings.listen.dns.iter().map(ToString::to_string).collect();
-    println!("listeners: {} (UDP and TCP)", listeners.join(", "));
-    println!("clients:   {} networks allowed", settings.allow.len());
+    writeln!(out, "listeners: {} (UDP and TCP)", listeners.join(", "))?;
+    writeln!(out, "clients:   {} networks allowed", settings.allow.len())
 }

@@ -86,11 +86,7 @@ impl GenerateArgs {
             CloudWord::China => Cloud::China,
             CloudWord::UsGov => Cloud::UsGov,
         });
-        Options {
-            cloud,
-            compute_instances: self.compute_instances.clone(),
-            allow: self.allow.clone(),
-        }
+        Options { cloud, compute_instances: self.compute_instances.clone(), allow: self.allow.clone() }
     }
 }
 
@@ -103,34 +99,20 @@ fn read_inputs(paths: &[PathBuf]) -> Result<Vec<Input>, String> {
     for path in paths {
         match read_input(path) {
             Ok(input) => inputs.push(input),
-            Err(error) => failed.push(format!(
-                "error: {} cannot be read: {error}",
-                printable(&path.to_string_lossy())
-            )),
+            Err(error) => failed.push(format!("error: {} cannot be read: {error}", printable(&path.to_string_lossy()))),
         }
     }
-    if failed.is_empty() {
-        Ok(inputs)
-    } else {
-        Err(failed.join("\n"))
-    }
+    if failed.is_empty() { Ok(inputs) } else { Err(failed.join("\n")) }
 }
 
 fn read_input(path: &Path) -> io::Result<Input> {
     if path == Path::new("-") {
         let mut bytes = Vec::new();
         io::stdin().lock().read_to_end(&mut bytes)?;
-        return Ok(Input {
-            name: "standard input".to_owned(),
-            bytes,
-        });
+        return Ok(Input { name: "standard input".to_owned(), bytes });
     }
     // The name alone, so that the same file gives the same bytes from wherever it is named.
-    let name = path
-        .file_name()
-        .unwrap_or(path.as_os_str())
-        .to_string_lossy()
-        .into_owned();
+    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
     #[expect(clippy::disallowed_methods, reason = "this is the command that reads them")]
     let bytes = fs::read(path)?;
     Ok(Input { name, bytes })
@@ -144,12 +126,8 @@ fn write_output(path: Option<&Path>, text: &str) -> Result<(), String> {
             .and_then(|()| out.flush())
             .map_err(|error| format!("error: standard output cannot be written: {error}"));
     };
-    replace(path, text).map_err(|error| {
-        format!(
-            "error: {} cannot be written: {error}",
-            printable(&path.to_string_lossy())
-        )
-    })
+    replace(path, text)
+        .map_err(|error| format!("error: {} cannot be written: {error}", printable(&path.to_string_lossy())))
 }
 
 /// Writes a file as a whole: beside its place first, on the disk, then moved. A link stays one, and so does a device.
@@ -157,14 +135,9 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let old = fs::metadata(&target).ok();
     if old.as_ref().is_some_and(|old| !old.is_file()) {
-        return fs::OpenOptions::new()
-            .write(true)
-            .open(&target)?
-            .write_all(text.as_bytes());
+        return fs::OpenOptions::new().write(true).open(&target)?.write_all(text.as_bytes());
     }
-    let name = target
-        .file_name()
-        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "this is no file name"))?;
+    let name = target.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "this is no file name"))?;
     let beside = target.with_file_name(format!(".{}.{}.new", name.to_string_lossy(), std::process::id()));
     let written =
         write_new(&beside, text, old.map(|old| old.permissions())).and_then(|()| fs::rename(&beside, &target));

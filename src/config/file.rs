@@ -6,14 +6,13 @@ use std::ops::Range;
 use std::time::Duration;
 
 use super::settings::{ForwardSpec, LogFormat, LogLevel, Settings};
+use super::upstream::read_upstream;
 use crate::document::{Document, Placed, Problems, SourceText, TableReader, parse_duration, parse_size};
-use crate::forward::{AZURE_DNS, Limits, Protocol, Target};
+use crate::forward::{AZURE_DNS, Limits, Target};
 use crate::records::file::{read_prefix, ttl_seconds};
 use crate::records::{Missing, Zone};
 use crate::wire::Name;
 
-/// Port of plain DNS.
-const PORT: u16 = 53;
 /// More threads than this are a mistake.
 const WORKERS_MAX: u64 = 1024;
 
@@ -65,10 +64,7 @@ const SECTIONS: [(&str, ReadSection); 8] = [
 
 fn read_listen(document: &Document<'_>, section: &TableReader<'_>, settings: &mut Settings) {
     if let Some(texts) = section.texts("dns") {
-        settings.listen.dns = texts
-            .iter()
-            .filter_map(|text| read_address(document, "dns", text))
-            .collect();
+        settings.listen.dns = texts.iter().filter_map(|text| read_address(document, "dns", text)).collect();
     }
     for key in ["tls", "https", "quic"] {
         for text in section.texts(key).unwrap_or_default() {
@@ -106,17 +102,18 @@ fn read_address(document: &Document<'_>, key: &str, text: &Placed<&str>) -> Opti
     address
 }
 
-fn read_tls(_: &Document<'_>, section: &TableReader<'_>, _: &mut Settings) {
+fn read_tls(_: &Document<'_>, section: &TableReader<'_>, settings: &mut Settings) {
     section.text("certificate");
     section.text("private_key");
+    settings.upstream_ca = section
+        .text("upstream_ca")
+        .filter(|text| !text.value.is_empty())
+        .map(|text| (text.value.to_owned(), text.span));
 }
 
 fn read_records(document: &Document<'_>, section: &TableReader<'_>, settings: &mut Settings) {
     if let Some(texts) = section.texts("files") {
-        settings.records.files = texts
-            .into_iter()
-            .map(|text| (text.value.to_owned(), text.span))
-            .collect();
+        settings.records.files = texts.into_iter().map(|text| (text.value.to_owned(), text.span)).collect();
         settings.records.is_default = false;
     }
     if let Some(watch) = section.parsed("watch", "a duration", parse_duration) {
@@ -200,11 +197,9 @@ fn read_log(document: &Document<'_>, section: &TableReader<'_>, settings: &mut S
     if let Some(text) = section.text("level") {
         match LogLevel::parse(text.value) {
             Some(level) => settings.log.level = level,
-            None => document.error(
-                text.span,
-                "`level` is none of error, warn, info, debug and trace",
-                "level = \"info\"",
-            ),
+            None => {
+                document.error(text.span, "`level` is none of error, warn, info, debug and trace", "level = \"info\"")
+            }
         }
     }
     if let Some(text) = section.text("format") {
@@ -212,11 +207,7 @@ fn read_log(document: &Document<'_>, section: &TableReader<'_>, settings: &mut S
             "auto" => settings.log.format = LogFormat::Auto,
             "text" => settings.log.format = LogFormat::Text,
             "json" => settings.log.format = LogFormat::Json,
-            _ => document.error(
-                text.span,
-                "`format` is none of auto, text and json",
-                "format = \"auto\"",
-            ),
+            _ => document.error(text.span, "`format` is none of auto, text and json", "format = \"auto\""),
         }
     }
     if let Some(text) = section.text("queries") {
@@ -235,10 +226,7 @@ fn read_log(document: &Document<'_>, section: &TableReader<'_>, settings: &mut S
 
 fn read_access(document: &Document<'_>, section: &TableReader<'_>, settings: &mut Settings) {
     if let Some(texts) = section.texts("allow") {
-        settings.allow = texts
-            .iter()
-            .filter_map(|text| read_prefix(document, "allow", text))
-            .collect();
+        settings.allow = texts.iter().filter_map(|text| read_prefix(document, "allow", text)).collect();
     }
 }
 
@@ -287,11 +275,7 @@ fn read_zones(document: &Document<'_>, reader: &TableReader<'_>, facts: &Facts<'
             "forward" => Some(Missing::Forward),
             "nxdomain" => Some(Missing::NxDomain),
             _ => {
-                document.error(
-                    text.span,
-                    "`missing` is neither \"forward\" nor \"nxdomain\"",
-                    "missing = \"forward\"",
-                );
+                document.error(text.span, "`missing` is neither \"forward\" nor \"nxdomain\"", "missing = \"forward\"");
                 None
             }
         });
@@ -315,11 +299,7 @@ fn warn_of_public_zone(document: &Document<'_>, apex: &Name, span: Range<usize>,
     if let Some(zone) = zones.find(|zone| zone.is_within(apex)) {
         let message =
             format!("{apex} claims a whole public zone: every other name in {zone} stops to exist for your clients");
-        document.warning(
-            span,
-            message,
-            "missing = \"forward\", or name the privatelink zone instead",
-        );
+        document.warning(span, message, "missing = \"forward\", or name the privatelink zone instead");
     }
 }
 
@@ -359,57 +339,7 @@ fn read_forwards(document: &Document<'_>, reader: &TableReader<'_>, facts: &Fact
         }
         if is_new(document, &mut seen, &zone, zone_text.span) && !targets.is_empty() {
             settings.forwards.retain(|known| known.zone != zone);
-            settings.forwards.push(ForwardSpec {
-                zone,
-                upstreams: targets,
-                max_ttl,
-                max_negative_ttl,
-            });
-        }
-    }
-}
-
-/// Reads an upstream as a rule names it.
-fn read_upstream(document: &Document<'_>, text: &Placed<&str>) -> Option<Target> {
-    let hint = "\"10.0.0.4\", \"10.0.0.4:5353\", \"[fd00::4]:53\" or \"tcp://10.0.0.4\"";
-    let (protocol, place) = match text.value.split_once("://") {
-        None => (Protocol::Datagram, text.value),
-        Some(("tcp", place)) => (Protocol::Tcp, place),
-        Some(("tls" | "https", _)) => {
-            document.error(
-                text.span.clone(),
-                format!("this version cannot ask \"{}\"", text.value.escape_debug()),
-                hint,
-            );
-            return None;
-        }
-        Some((scheme, _)) => {
-            document.error(
-                text.span.clone(),
-                format!("unknown way to ask an upstream: {}", scheme.escape_debug()),
-                hint,
-            );
-            return None;
-        }
-    };
-    let address = place.parse::<SocketAddr>().ok().or_else(|| {
-        let bare = place
-            .strip_prefix('[')
-            .and_then(|place| place.strip_suffix(']'))
-            .unwrap_or(place);
-        bare.parse::<IpAddr>()
-            .ok()
-            .map(|address| SocketAddr::new(address, PORT))
-    });
-    match address {
-        Some(address) if address.port() != 0 && !address.ip().is_unspecified() => Some(Target { address, protocol }),
-        _ => {
-            document.error(
-                text.span.clone(),
-                format!("\"{}\" is no upstream", text.value.escape_debug()),
-                hint,
-            );
-            None
+            settings.forwards.push(ForwardSpec { zone, upstreams: targets, max_ttl, max_negative_ttl });
         }
     }
 }
@@ -447,11 +377,8 @@ fn read_upstreams(document: &Document<'_>, reader: &TableReader<'_>, settings: &
             Some(target) if target.address == AZURE_DNS => Limits::AZURE,
             _ => Limits::default(),
         };
-        let figure = |key, default: u32| {
-            section
-                .number(key, 0..=1_000_000)
-                .map_or(default, |number| number.value as u32)
-        };
+        let figure =
+            |key, default: u32| section.number(key, 0..=1_000_000).map_or(default, |number| number.value as u32);
         let limits = Limits {
             queries_per_second: figure("queries_per_second", default.queries_per_second),
             pending: figure("pending", default.pending),
@@ -459,23 +386,13 @@ fn read_upstreams(document: &Document<'_>, reader: &TableReader<'_>, settings: &
         if let Some(ports) = section.text("ports") {
             match ports.value {
                 "fresh" => {}
-                "pool" => document.error(
-                    ports.span,
-                    "this version has no `ports = \"pool\"`",
-                    "ports = \"fresh\"",
-                ),
-                _ => document.error(
-                    ports.span,
-                    "`ports` is neither \"fresh\" nor \"pool\"",
-                    "ports = \"fresh\"",
-                ),
+                "pool" => document.error(ports.span, "this version has no `ports = \"pool\"`", "ports = \"fresh\""),
+                _ => document.error(ports.span, "`ports` is neither \"fresh\" nor \"pool\"", "ports = \"fresh\""),
             }
         }
         section.finish();
         if let Some(target) = target {
-            settings
-                .upstream_limits
-                .retain(|(address, _)| *address != target.address);
+            settings.upstream_limits.retain(|(address, _)| *address != target.address);
             settings.upstream_limits.push((target.address, limits));
         }
     }
@@ -488,10 +405,7 @@ mod tests {
     fn read(text: &str) -> (Settings, String) {
         let source = SourceText::new("pldns.toml", text);
         let mut problems = Problems::default();
-        let facts = Facts {
-            public_zones: &["blob.core.windows.net"],
-            is_local: &|address| address.is_loopback(),
-        };
+        let facts = Facts { public_zones: &["blob.core.windows.net"], is_local: &|address| address.is_loopback() };
         let settings = read_settings(&source, &facts, &mut problems);
         (settings, problems.to_string())
     }
@@ -558,18 +472,9 @@ mod tests {
             "#,
         );
         assert_eq!(problems.matches("warning:").count(), 3, "{problems}");
-        assert!(
-            problems.contains(":5:20: warning: core.windows.net claims a whole public zone"),
-            "{problems}"
-        );
-        assert!(
-            problems.contains(":11:20: warning: a rule for privatelink.api.azureml.ms"),
-            "{problems}"
-        );
-        assert!(
-            problems.contains(":12:26: warning: the upstream 127.0.0.1:53 is this server itself"),
-            "{problems}"
-        );
+        assert!(problems.contains(":5:20: warning: core.windows.net claims a whole public zone"), "{problems}");
+        assert!(problems.contains(":11:20: warning: a rule for privatelink.api.azureml.ms"), "{problems}");
+        assert!(problems.contains(":12:26: warning: the upstream 127.0.0.1:53 is this server itself"), "{problems}");
         assert_eq!(settings.forwards.len(), 2, "the rule for the root stays");
     }
 
@@ -579,21 +484,15 @@ mod tests {
             r#"
             [[forward]]
             zone = "."
-            upstreams = ["10.0.0.4", "10.0.0.4:5353", "fd00::4", "[fd00::4]", "[fd00::4]:5353", "tcp://10.0.0.4"]
+            upstreams = ["10.0.0.4", "10.0.0.4:5353", "fd00::4", "[fd00::4]", "[fd00::4]:5353", "tcp://10.0.0.4",
+                "tls://10.0.0.4#dns.example", "https://10.0.0.4/dns-query#dns.example"]
             [[upstream]]
             address = "168.63.129.16"
             pending = 100
             "#,
         );
         assert_eq!(problems, "");
-        let shown: Vec<_> = settings
-            .forwards
-            .last()
-            .unwrap()
-            .upstreams
-            .iter()
-            .map(ToString::to_string)
-            .collect();
+        let shown: Vec<_> = settings.forwards.last().unwrap().upstreams.iter().map(ToString::to_string).collect();
         assert_eq!(
             shown,
             [
@@ -602,18 +501,11 @@ mod tests {
                 "[fd00::4]:53",
                 "[fd00::4]:53",
                 "[fd00::4]:5353",
-                "tcp://10.0.0.4:53"
+                "tcp://10.0.0.4:53",
+                "tls://10.0.0.4:853#dns.example",
+                "https://10.0.0.4:443/dns-query#dns.example"
             ]
         );
-        assert_eq!(
-            settings.upstream_limits,
-            [(
-                AZURE_DNS,
-                Limits {
-                    queries_per_second: 950,
-                    pending: 100
-                }
-            )]
-        );
+        assert_eq!(settings.upstream_limits, [(AZURE_DNS, Limits { queries_per_second: 950, pending: 100 })]);
     }
 }

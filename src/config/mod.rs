@@ -5,6 +5,7 @@
 
 mod file;
 mod settings;
+mod upstream;
 
 pub use file::{Facts, read_settings};
 pub use settings::{

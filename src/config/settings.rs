@@ -15,6 +15,8 @@ use crate::wire::Name;
 pub struct Settings {
     /// `[listen]`
     pub listen: Listen,
+    /// `[tls] upstream_ca`: a file of authorities beside the public ones, and its place in the settings.
+    pub upstream_ca: Option<(String, Range<usize>)>,
     /// `[records]`
     pub records: RecordFiles,
     /// `[[zone]]`
@@ -86,9 +88,7 @@ impl LogLevel {
 
     /// The level of a word.
     pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find_map(|(level, known)| (known == word).then_some(level))
+        Self::ALL.into_iter().find_map(|(level, known)| (known == word).then_some(level))
     }
 }
 
@@ -176,20 +176,15 @@ pub const MAX_NEGATIVE_TTL_PRIVATE: Duration = Duration::from_secs(10);
 
 impl Default for Settings {
     fn default() -> Self {
-        let allow = DEFAULT_ALLOW
-            .iter()
-            .filter_map(|network| network.parse().ok())
-            .collect();
+        let allow = DEFAULT_ALLOW.iter().filter_map(|network| network.parse().ok()).collect();
         Self {
             listen: Listen::default(),
+            upstream_ca: None,
             records: RecordFiles::default(),
             zones: Vec::new(),
             forwards: vec![ForwardSpec {
                 zone: Name::root(),
-                upstreams: vec![Target {
-                    address: AZURE_DNS,
-                    protocol: Protocol::Datagram,
-                }],
+                upstreams: vec![Target { address: AZURE_DNS, protocol: Protocol::Datagram }],
                 max_ttl: None,
                 max_negative_ttl: None,
             }],
@@ -223,11 +218,7 @@ impl Default for Listen {
 
 impl Default for LogSettings {
     fn default() -> Self {
-        Self {
-            level: LogLevel::Info,
-            format: LogFormat::Auto,
-            queries: 0,
-        }
+        Self { level: LogLevel::Info, format: LogFormat::Auto, queries: 0 }
     }
 }
 

@@ -13,15 +13,9 @@ use crate::config::Settings;
 use crate::sys::bind_stream_alone;
 
 /// Connections of operators.
-const ADMIN: AcceptLimits = AcceptLimits {
-    connections: 100,
-    kept: 0,
-};
+const ADMIN: AcceptLimits = AcceptLimits { connections: 100, kept: 0 };
 /// Connections of probes: places are kept for the load balancer's own.
-const HEALTH: AcceptLimits = AcceptLimits {
-    connections: 100,
-    kept: 32,
-};
+const HEALTH: AcceptLimits = AcceptLimits { connections: 100, kept: 32 };
 /// Octets of a token.
 const TOKEN_MAX: usize = 4096;
 
@@ -97,16 +91,8 @@ pub(super) struct Change {
 impl Listeners {
     /// Serves what is bound.
     pub(super) fn serve(bound: Bound, state: Arc<Admin>) -> Self {
-        let mut listeners = Self {
-            state,
-            admin: None,
-            health: None,
-        };
-        listeners.change(Change {
-            admin: Some(bound.admin),
-            health: Some(bound.health),
-            token: bound.token,
-        });
+        let mut listeners = Self { state, admin: None, health: None };
+        listeners.change(Change { admin: Some(bound.admin), health: Some(bound.health), token: bound.token });
         listeners
     }
 
@@ -123,11 +109,7 @@ impl Listeners {
             Err(_) if listen.admin_is_default => None,
             result => result?,
         };
-        Ok(Change {
-            admin,
-            health: new("health", &self.health, listen.health)?,
-            token: read_token(path, settings)?,
-        })
+        Ok(Change { admin, health: new("health", &self.health, listen.health)?, token: read_token(path, settings)? })
     }
 
     /// Serves what is new, and no longer what is gone.
@@ -135,9 +117,7 @@ impl Listeners {
         self.state.token.store(change.token);
         if let Some(new) = change.admin {
             let state = self.state.clone();
-            replace(&mut self.admin, new, "admin", ADMIN, |address| {
-                admin_router(state, address)
-            });
+            replace(&mut self.admin, new, "admin", ADMIN, |address| admin_router(state, address));
         }
         if let Some(new) = change.health {
             let state = self.state.clone();
@@ -157,9 +137,7 @@ fn replace(
         old.abort();
     }
     let Some((asked, listener)) = new else { return };
-    let serving = listener
-        .local_addr()
-        .and_then(|address| Ok((address, tokio::net::TcpListener::from_std(listener)?)));
+    let serving = listener.local_addr().and_then(|address| Ok((address, tokio::net::TcpListener::from_std(listener)?)));
     match serving {
         Ok((address, listener)) => {
             let serving = tokio::task::spawn_local(accept(listener, router(address), limits));
@@ -171,9 +149,11 @@ fn replace(
 }
 
 fn bind(address: SocketAddr, key: &'static str) -> Result<(SocketAddr, TcpListener), HttpError> {
-    bind_stream_alone(address)
-        .map(|listener| (address, listener))
-        .map_err(|error| HttpError::Bind { address, key, error })
+    bind_stream_alone(address).map(|listener| (address, listener)).map_err(|error| HttpError::Bind {
+        address,
+        key,
+        error,
+    })
 }
 
 fn read_token(path: &Path, settings: &Settings) -> Result<Option<Arc<String>>, HttpError> {
@@ -181,10 +161,7 @@ fn read_token(path: &Path, settings: &Settings) -> Result<Option<Arc<String>>, H
         return Ok(None);
     };
     let file = sibling(path, name);
-    let fail = |reason: String| HttpError::Token {
-        file: file.display().to_string(),
-        reason,
-    };
+    let fail = |reason: String| HttpError::Token { file: file.display().to_string(), reason };
     let text = std::fs::read_to_string(&file).map_err(|error| fail(error.to_string()))?;
     let token = text.trim();
     if token.is_empty() || token.len() > TOKEN_MAX || !token.bytes().all(|octet| octet.is_ascii_graphic()) {

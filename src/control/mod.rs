@@ -9,10 +9,7 @@
 //! All of it runs in one thread with a runtime of its own; what takes long (reading and compiling files) goes to a thread
 //! beside it. Nothing here is on the way of a query.
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "the shell owns the clock, and settings are files"
-)]
+#![expect(clippy::disallowed_methods, reason = "the shell owns the clock, and settings are files")]
 
 mod bounds;
 mod http;
@@ -47,6 +44,7 @@ use crate::forward::{Forwarding, LoopGuard, UpstreamSets};
 use crate::log;
 use crate::reload::{Loaded, load};
 use crate::server::{BindError, NewListeners, Shared, Totals, Workers, start};
+use crate::upstream::Streams;
 
 /// Reloads that may be asked for while one is under way.
 const RELOADS_WAITING: usize = 8;
@@ -122,34 +120,18 @@ fn bind(path: &Path, listen: &[SocketAddr], loaded: Loaded) -> Result<Parts, Ser
     let cache = Arc::new(Cache::new(settings.cache.max_size));
     let guard = LoopGuard::default();
     let forwarding = Forwarding::new(random_seed()?, guard.clone());
+    let authorities = loaded.authorities.clone();
     let snapshot = loaded.into_snapshot(&mut sets, 0);
     let shared = Arc::new(Shared::new(Engine::new(cache, guard), snapshot, forwarding));
+    shared.trust.replace(&authorities);
     let addresses = dns_addresses(&settings, listen);
     let listeners = NewListeners::bind(addresses, workers)?;
     let http = http::Bound::bind(path, &settings)?;
-    Ok(Parts {
-        loaded_settings: settings,
-        report,
-        sets,
-        shared,
-        listeners,
-        http,
-        memory_bound,
-        workers,
-    })
+    Ok(Parts { loaded_settings: settings, report, sets, shared, listeners, http, memory_bound, workers })
 }
 
 async fn run(path: &Path, listen: &[SocketAddr], parts: Parts, seen: u64) -> Result<(), ServeError> {
-    let Parts {
-        loaded_settings: settings,
-        report,
-        sets,
-        shared,
-        listeners,
-        http,
-        memory_bound,
-        workers,
-    } = parts;
+    let Parts { loaded_settings: settings, report, sets, shared, listeners, http, memory_bound, workers } = parts;
     let mut signals = Signals::new()?;
     apply_settings(&shared, &settings);
     let mut workers = start(&shared, workers, &mut random_seed)?;
@@ -172,13 +154,10 @@ async fn run(path: &Path, listen: &[SocketAddr], parts: Parts, seen: u64) -> Res
     systemd::ready();
     {
         let snapshot = shared.snapshot.load();
-        tracing::info!(
-            records = snapshot.table.stats().records,
-            rules = snapshot.rules.len(),
-            "ready"
-        );
+        tracing::info!(records = snapshot.table.stats().records, rules = snapshot.rules.len(), "ready");
     }
-    tokio::task::spawn_local(upstreams::look(upstreams::of(&settings)));
+    let streams = Streams::new(shared.trust.clone(), random_seed()?);
+    tokio::task::spawn_local(upstreams::look(upstreams::of(&settings), streams));
     tokio::task::spawn_local(systemd::watchdog(workers.counters()));
     let workers = Rc::new(RefCell::new(workers));
     let drain = Rc::new(Cell::new(settings.listen.drain));
@@ -204,20 +183,12 @@ async fn run(path: &Path, listen: &[SocketAddr], parts: Parts, seen: u64) -> Res
 
 /// Settings that are no part of the Snapshot.
 fn apply_settings(shared: &Shared, settings: &Settings) {
-    shared
-        .forwarding()
-        .set_limits(settings.upstream_limits.iter().copied().collect());
-    shared
-        .log_queries
-        .store(settings.log.queries, std::sync::atomic::Ordering::Relaxed);
+    shared.forwarding().set_limits(settings.upstream_limits.iter().copied().collect());
+    shared.log_queries.store(settings.log.queries, std::sync::atomic::Ordering::Relaxed);
 }
 
 fn dns_addresses<'a>(settings: &'a Settings, listen: &'a [SocketAddr]) -> &'a [SocketAddr] {
-    if listen.is_empty() {
-        &settings.listen.dns
-    } else {
-        listen
-    }
+    if listen.is_empty() { &settings.listen.dns } else { listen }
 }
 
 fn log_listening(address: SocketAddr) {
@@ -251,6 +222,7 @@ async fn end(shared: &Shared, workers: &Rc<RefCell<Workers>>, signals: &mut Sign
     }
     let counters = workers.borrow().counters();
     let totals = Totals::of(counters.iter().map(|counters| &**counters));
+    let asked = shared.forwarding().counts();
     let by_name: Vec<String> = totals.named().map(|(name, count)| format!("{name}={count}")).collect();
     tracing::info!(
         received = totals.received,
@@ -258,6 +230,11 @@ async fn end(shared: &Shared, workers: &Rc<RefCell<Workers>>, signals: &mut Sign
         refused = totals.refused(),
         dropped = totals.dropped(),
         by_name = by_name.join(" "),
+        upstream_queries = asked.sent,
+        joined = asked.joined,
+        queued = asked.queued,
+        refreshes = asked.refreshes,
+        suspicious = asked.suspicious,
         "stopped"
     );
 }

@@ -24,10 +24,7 @@ pub struct UserError {
 pub(super) fn raise_descriptors() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        maximum: limit.maximum,
-    };
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     if limit.current != limit.maximum
         && let Err(error) = setrlimit(Resource::Nofile, raised)
     {
@@ -40,10 +37,7 @@ pub(super) fn become_named(user: &str) -> Result<(), UserError> {
     if user.is_empty() {
         return Ok(());
     }
-    let fail = |reason: String| UserError {
-        user: user.to_owned(),
-        reason,
-    };
+    let fail = |reason: String| UserError { user: user.to_owned(), reason };
     let (uid, gid) = find_user(user).map_err(fail)?;
     let is_it_already = rustix::process::geteuid().as_raw() == uid && rustix::process::getuid().as_raw() == uid;
     if is_it_already {
@@ -86,11 +80,7 @@ pub(super) fn drop_capabilities() {
 fn keep_only(keep: &[Capability]) -> Result<(), caps::errors::CapsError> {
     let kept = |set| -> Result<CapsHashSet, caps::errors::CapsError> {
         let has = caps::read(None, set)?;
-        Ok(keep
-            .iter()
-            .copied()
-            .filter(|capability| has.contains(capability))
-            .collect())
+        Ok(keep.iter().copied().filter(|capability| has.contains(capability)).collect())
     };
     caps::clear(None, CapSet::Ambient)?;
     if caps::has_cap(None, CapSet::Effective, Capability::CAP_SETPCAP)? {
@@ -110,11 +100,7 @@ fn keep_only(keep: &[Capability]) -> Result<(), caps::errors::CapsError> {
 /// how much of it the kernel enforces.
 pub(super) fn confine(settings_file: &Path, settings: &Settings) {
     let readable = readable_places(settings_file, settings);
-    let writable = settings
-        .handover
-        .as_ref()
-        .and_then(|path| Path::new(path).parent())
-        .map(Path::to_owned);
+    let writable = settings.handover.as_ref().and_then(|path| Path::new(path).parent()).map(Path::to_owned);
     match restrict(&readable, writable.as_slice()) {
         Ok(RulesetStatus::FullyEnforced) => tracing::debug!("confined to its own files"),
         Ok(RulesetStatus::PartiallyEnforced) => tracing::debug!("confined to its own files, as far as the kernel can"),

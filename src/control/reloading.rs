@@ -68,9 +68,7 @@ impl Reloader {
     async fn look(&self, settle: bool) -> u64 {
         let (path, settings) = (self.path.clone(), self.settings.clone());
         let look = if settle { settled_fingerprint } else { fingerprint };
-        tokio::task::spawn_blocking(move || look(&path, &settings))
-            .await
-            .unwrap_or_default()
+        tokio::task::spawn_blocking(move || look(&path, &settings)).await.unwrap_or_default()
     }
 
     async fn reload(&mut self) -> ReloadReport {
@@ -102,10 +100,7 @@ impl Reloader {
                 }
             }
         }
-        tracing::error!(
-            errors,
-            "reload refused: the settings and records before it go on serving"
-        );
+        tracing::error!(errors, "reload refused: the settings and records before it go on serving");
         self.refused(problems)
     }
 
@@ -113,19 +108,14 @@ impl Reloader {
     fn use_loaded(&mut self, loaded: Loaded) -> Result<ReloadReport, String> {
         let settings = loaded.settings.clone();
         let addresses = dns_addresses(&settings, &self.listen);
-        let new = self
-            .workers
-            .borrow()
-            .bind_new(addresses)
-            .map_err(|error| error.to_string())?;
-        let changed = self
-            .http
-            .prepare(&self.path, &settings)
-            .map_err(|error| error.to_string())?;
+        let new = self.workers.borrow().bind_new(addresses).map_err(|error| error.to_string())?;
+        let changed = self.http.prepare(&self.path, &settings).map_err(|error| error.to_string())?;
         self.warn_of_fixed(&settings);
         let generation = self.shared.snapshot.load().generation + 1;
         let report = report_of(&loaded, true, generation);
+        let authorities = loaded.authorities.clone();
         let snapshot = loaded.into_snapshot(&mut self.sets, generation);
+        self.shared.trust.replace(&authorities);
         self.shared.snapshot.store(Arc::new(snapshot));
         apply_settings(&self.shared, &settings);
         let (added, removed) = self.workers.borrow_mut().serve_only(addresses, new);
@@ -146,10 +136,7 @@ impl Reloader {
     /// Says which settings count from the next start only.
     fn warn_of_fixed(&self, settings: &Settings) {
         let fixed = [
-            (
-                "[cache] max_size",
-                settings.cache.max_size != self.settings.cache.max_size,
-            ),
+            ("[cache] max_size", settings.cache.max_size != self.settings.cache.max_size),
             ("[process] workers", settings.workers != self.settings.workers),
             ("[process] user", settings.user != self.settings.user),
             ("[process] confine", settings.confine != self.settings.confine),

@@ -5,7 +5,7 @@ use rand::rngs::SysRng;
 
 use crate::config::Settings;
 use crate::forward::Target;
-use crate::upstream::probe;
+use crate::upstream::{Streams, probe};
 
 /// The upstreams of all rules.
 pub(super) fn of(settings: &Settings) -> Vec<Target> {
@@ -17,20 +17,26 @@ pub(super) fn of(settings: &Settings) -> Vec<Target> {
 }
 
 /// Says which upstreams answer, by which way; nothing waits for it.
-pub(super) async fn look(upstreams: Vec<Target>) {
+pub(super) async fn look(upstreams: Vec<Target>, streams: Streams) {
     for upstream in upstreams {
+        let streams = streams.clone();
         tokio::task::spawn_local(async move {
-            let finding = probe(upstream.address, &probe_query()).await;
+            let finding = probe(&streams, &upstream, &probe_query()).await;
             match (finding.datagram, finding.stream) {
-                (Ok(()), Ok(())) => tracing::info!(%upstream, "the upstream answers by UDP and TCP"),
-                (Ok(()), Err(error)) => tracing::warn!(
+                (Some(Ok(())), Ok(())) => tracing::info!(%upstream, "the upstream answers by UDP and TCP"),
+                (Some(Ok(())), Err(error)) => tracing::warn!(
                     %upstream,
                     %error,
                     "the upstream answers by UDP but not by TCP: large answers will fail. At 168.63.129.16 an old Azure guest agent's \
                      firewall rule does that to users other than root: update the agent"
                 ),
-                (Err(error), Ok(())) => tracing::warn!(%upstream, %error, "the upstream answers by TCP but not by UDP"),
-                (Err(error), Err(_)) => tracing::warn!(%upstream, %error, "the upstream does not answer"),
+                (Some(Err(error)), Ok(())) => {
+                    tracing::warn!(%upstream, %error, "the upstream answers by TCP but not by UDP");
+                }
+                (None, Ok(())) => tracing::info!(%upstream, "the upstream answers"),
+                (Some(Err(error)), Err(_)) | (None, Err(error)) => {
+                    tracing::warn!(%upstream, %error, "the upstream does not answer");
+                }
             }
         });
     }

@@ -14,10 +14,7 @@ pub struct SourceText {
 impl SourceText {
     /// A text that was read from the file called `name`.
     pub fn new(name: impl Into<Arc<str>>, text: impl Into<Arc<str>>) -> Self {
-        Self {
-            name: name.into(),
-            text: text.into(),
-        }
+        Self { name: name.into(), text: text.into() }
     }
 
     /// The name under which the file is reported.
@@ -46,17 +43,8 @@ impl SourceText {
 
     fn line_at(&self, at: usize) -> &str {
         let at = at.min(self.text.len());
-        let start = self
-            .text
-            .get(..at)
-            .and_then(|before| before.rfind('\n'))
-            .map_or(0, |newline| newline + 1);
-        self.text
-            .get(start..)
-            .unwrap_or_default()
-            .lines()
-            .next()
-            .unwrap_or_default()
+        let start = self.text.get(..at).and_then(|before| before.rfind('\n')).map_or(0, |newline| newline + 1);
+        self.text.get(start..).unwrap_or_default().lines().next().unwrap_or_default()
     }
 }
 
@@ -104,10 +92,8 @@ impl Diagnostic {
     ) -> Self {
         let line = source.line_at(span.start);
         let (_, column) = source.line_and_column(span.start);
-        let marked = source
-            .text()
-            .get(span.clone())
-            .map_or(1, |text| text.lines().next().unwrap_or_default().chars().count());
+        let marked =
+            source.text().get(span.clone()).map_or(1, |text| text.lines().next().unwrap_or_default().chars().count());
         Self {
             severity,
             place: source.place(span.start),
@@ -124,13 +110,7 @@ impl Diagnostic {
         message: impl Into<String>,
         hint: impl Into<String>,
     ) -> Self {
-        Self {
-            severity,
-            place: file.into(),
-            message: message.into(),
-            hint: hint.into(),
-            line: None,
-        }
+        Self { severity, place: file.into(), message: message.into(), hint: hint.into(), line: None }
     }
 }
 
@@ -140,12 +120,7 @@ impl fmt::Display for Diagnostic {
         if let Some((line, marked)) = &self.line {
             // Tabs and other control characters would shift the marks, and could do worse to a terminal.
             let line: String = line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-            write!(
-                f,
-                "\n  | {line}\n  | {}{}",
-                " ".repeat(marked.start),
-                "^".repeat(marked.len())
-            )?;
+            write!(f, "\n  | {line}\n  | {}{}", " ".repeat(marked.start), "^".repeat(marked.len()))?;
         }
         if !self.hint.is_empty() {
             write!(f, "\n  = hint: {}", self.hint)?;
@@ -181,10 +156,7 @@ impl Problems {
 
     /// How many are of this severity.
     pub fn count(&self, severity: Severity) -> usize {
-        self.0
-            .iter()
-            .filter(|diagnostic| diagnostic.severity == severity)
-            .count()
+        self.0.iter().filter(|diagnostic| diagnostic.severity == severity).count()
     }
 }
 

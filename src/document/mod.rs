@@ -25,10 +25,7 @@ pub struct Document<'d> {
 impl<'d> Document<'d> {
     /// Starts reading `source`.
     pub fn new(source: &'d SourceText) -> Self {
-        Self {
-            source,
-            problems: RefCell::default(),
-        }
+        Self { source, problems: RefCell::default() }
     }
 
     /// The problems found.
@@ -42,11 +39,7 @@ impl<'d> Document<'d> {
         for error in errors {
             let mut message = error.message().lines().next().unwrap_or_default().to_owned();
             message.insert_str(0, "not TOML: ");
-            self.error(
-                error.span().unwrap_or(0..0),
-                message,
-                "see https://toml.io for the format",
-            );
+            self.error(error.span().unwrap_or(0..0), message, "see https://toml.io for the format");
         }
         table.into_inner()
     }
@@ -62,19 +55,12 @@ impl<'d> Document<'d> {
     }
 
     fn note(&self, severity: Severity, span: Range<usize>, message: String, hint: String) {
-        self.problems
-            .borrow_mut()
-            .push(Diagnostic::at(severity, self.source, span, message, hint));
+        self.problems.borrow_mut().push(Diagnostic::at(severity, self.source, span, message, hint));
     }
 
     /// Reads `table`, which `path` names in messages.
     pub fn reader<'t>(&'t self, table: &'t DeTable<'t>, path: &'t str) -> TableReader<'t> {
-        TableReader {
-            document: self,
-            table,
-            path,
-            asked: RefCell::default(),
-        }
+        TableReader { document: self, table, path, asked: RefCell::default() }
     }
 }
 
@@ -111,10 +97,7 @@ impl<'t> TableReader<'t> {
     pub fn text(&self, key: &'static str) -> Option<Placed<&'t str>> {
         let value = self.value(key)?;
         match value.get_ref().as_str() {
-            Some(text) => Some(Placed {
-                value: text,
-                span: value.span(),
-            }),
+            Some(text) => Some(Placed { value: text, span: value.span() }),
             None => {
                 self.wrong(key, value, "a text in quotes");
                 None
@@ -126,10 +109,7 @@ impl<'t> TableReader<'t> {
     pub fn texts(&self, key: &'static str) -> Option<Vec<Placed<&'t str>>> {
         let value = self.value(key)?;
         if let Some(text) = value.get_ref().as_str() {
-            return Some(vec![Placed {
-                value: text,
-                span: value.span(),
-            }]);
+            return Some(vec![Placed { value: text, span: value.span() }]);
         }
         let Some(list) = value.get_ref().as_array() else {
             self.wrong(key, value, "a text in quotes or a list of them");
@@ -138,10 +118,7 @@ impl<'t> TableReader<'t> {
         let mut texts = Vec::with_capacity(list.len());
         for item in list {
             match item.get_ref().as_str() {
-                Some(text) => texts.push(Placed {
-                    value: text,
-                    span: item.span(),
-                }),
+                Some(text) => texts.push(Placed { value: text, span: item.span() }),
                 None => self.wrong(key, item, "a text in quotes"),
             }
         }
@@ -172,21 +149,11 @@ impl<'t> TableReader<'t> {
     /// A whole number from `range`.
     pub fn number(&self, key: &'static str, range: std::ops::RangeInclusive<u64>) -> Option<Placed<u64>> {
         let value = self.value(key)?;
-        let number = value
-            .get_ref()
-            .as_integer()
-            .and_then(|n| u64::from_str_radix(n.as_str(), n.radix()).ok());
+        let number = value.get_ref().as_integer().and_then(|n| u64::from_str_radix(n.as_str(), n.radix()).ok());
         match number {
-            Some(number) if range.contains(&number) => Some(Placed {
-                value: number,
-                span: value.span(),
-            }),
+            Some(number) if range.contains(&number) => Some(Placed { value: number, span: value.span() }),
             _ => {
-                self.wrong(
-                    key,
-                    value,
-                    &format!("a whole number from {} to {}", range.start(), range.end()),
-                );
+                self.wrong(key, value, &format!("a whole number from {} to {}", range.start(), range.end()));
                 None
             }
         }
@@ -223,10 +190,7 @@ impl<'t> TableReader<'t> {
         let mut tables = Vec::with_capacity(list.len());
         for item in list {
             match item.get_ref().as_table() {
-                Some(table) => tables.push(Placed {
-                    value: table,
-                    span: item.span(),
-                }),
+                Some(table) => tables.push(Placed { value: table, span: item.span() }),
                 None => self.wrong(key, item, &format!("a table, written [[{key}]]")),
             }
         }
@@ -236,8 +200,7 @@ impl<'t> TableReader<'t> {
     /// Notes that a required key is missing from the table that stands at `span`.
     pub fn missing(&self, span: &Range<usize>, key: &str, hint: &str) {
         if !self.table.contains_key(key) {
-            self.document
-                .error(span.clone(), format!("{} has no `{key}`", self.path), hint);
+            self.document.error(span.clone(), format!("{} has no `{key}`", self.path), hint);
         }
     }
 
@@ -253,19 +216,14 @@ impl<'t> TableReader<'t> {
                 Some(known) => format!("did you mean `{known}`?"),
                 None => format!("known here: {}", asked.join(", ")),
             };
-            self.document.error(
-                key.span(),
-                format!("unknown key `{}` in {}", name.escape_debug(), self.path),
-                hint,
-            );
+            self.document.error(key.span(), format!("unknown key `{}` in {}", name.escape_debug(), self.path), hint);
         }
     }
 
     fn wrong(&self, key: &str, value: &Spanned<DeValue<'_>>, expected: &str) {
         let found = value.get_ref().type_str();
         let message = format!("`{key}` in {} must be {expected}, not {found}", self.path);
-        self.document
-            .error(value.span(), message, format!("{key} = {}", example(expected)));
+        self.document.error(value.span(), message, format!("{key} = {}", example(expected)));
     }
 }
 
@@ -331,14 +289,8 @@ mod tests {
             shown.contains("pldns.toml:3:9: error: `admin` in [listen] must be a text in quotes, not integer"),
             "{shown}"
         );
-        assert!(
-            shown.contains("pldns.toml:2:1: error: unknown key `dsn` in [listen]"),
-            "{shown}"
-        );
-        assert!(
-            shown.contains("did you mean `dns`?") && shown.contains("dsn = []\n"),
-            "{shown}"
-        );
+        assert!(shown.contains("pldns.toml:2:1: error: unknown key `dsn` in [listen]"), "{shown}");
+        assert!(shown.contains("did you mean `dns`?") && shown.contains("dsn = []\n"), "{shown}");
     }
 
     #[test]

@@ -50,14 +50,7 @@ mod tests {
 
     #[test]
     fn durations() {
-        for (text, seconds) in [
-            ("0s", 0),
-            ("10s", 10),
-            ("5m", 300),
-            ("1h30m", 5400),
-            ("1d", 86400),
-            ("2000ms", 2),
-        ] {
+        for (text, seconds) in [("0s", 0), ("10s", 10), ("5m", 300), ("1h30m", 5400), ("1d", 86400), ("2000ms", 2)] {
             assert_eq!(parse_duration(text), Some(Duration::from_secs(seconds)), "{text}");
         }
         for text in ["", "10", "s", "1x", "-1s", "1 s", "1.5h", "18446744073709551615d"] {

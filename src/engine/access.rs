@@ -23,10 +23,7 @@ impl AccessList {
                 IpNet::V6(net) => v6.push((net.network().to_bits(), net.broadcast().to_bits())),
             }
         }
-        Self {
-            v4: merged(v4),
-            v6: merged(v6),
-        }
+        Self { v4: merged(v4), v6: merged(v6) }
     }
 
     /// Whether a client may ask.
@@ -54,10 +51,7 @@ fn merged<T: Ord + Copy>(mut ranges: Vec<(T, T)>) -> Box<[(T, T)]> {
 #[inline]
 fn holds<T: Ord + Copy>(ranges: &[(T, T)], address: T) -> bool {
     let behind = ranges.partition_point(|&(first, _)| first <= address);
-    behind
-        .checked_sub(1)
-        .and_then(|at| ranges.get(at))
-        .is_some_and(|&(_, last)| address <= last)
+    behind.checked_sub(1).and_then(|at| ranges.get(at)).is_some_and(|&(_, last)| address <= last)
 }
 
 #[cfg(test)]

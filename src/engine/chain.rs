@@ -57,10 +57,7 @@ impl Chain {
 
     /// A chain that begins with an upstream's answer to the query's own name.
     pub(super) fn from_upstream(query: &Query<'_>) -> Self {
-        Self {
-            upstream_questions: 1,
-            ..Self::new(query)
-        }
+        Self { upstream_questions: 1, ..Self::new(query) }
     }
 
     /// Whether the end was reached.
@@ -74,8 +71,7 @@ impl Chain {
         let mut records = answer.records(age);
         self.errors.extend_from_slice(answer.errors());
         if age == Age::Stale {
-            self.errors
-                .extend_from_slice(&extended_error_option(ExtendedError::STALE_ANSWER));
+            self.errors.extend_from_slice(&extended_error_option(ExtendedError::STALE_ANSWER));
         }
         let follows = !matches!(context.query.qtype, Rtype::CNAME | Rtype::ANY);
         let cut = answer.targets().position(|target| follows && context.table_has(target));
@@ -102,11 +98,7 @@ impl Chain {
     fn take_upstream_alias(&mut self, records: &[OwnedRecord]) -> Option<Name> {
         let owner = self.effective.clone();
         let of_owner = |record: &&OwnedRecord| record.section == Section::Answer && record.owner == owner;
-        let mut alias = records
-            .iter()
-            .filter(of_owner)
-            .find(|record| record.rtype == Rtype::CNAME)?
-            .clone();
+        let mut alias = records.iter().filter(of_owner).find(|record| record.rtype == Rtype::CNAME)?.clone();
         let covers_cname = |record: &&OwnedRecord| {
             record.rtype == Rtype::RRSIG && record.data.starts_with(&Rtype::CNAME.0.to_be_bytes())
         };
@@ -147,14 +139,7 @@ impl Chain {
 
     fn push(&mut self, rtype: Rtype, ttl: u32, data: &[u8]) {
         let owner = self.effective.clone();
-        self.records.push(OwnedRecord {
-            section: Section::Answer,
-            owner,
-            rtype,
-            class: 1,
-            ttl,
-            data: data.to_vec(),
-        });
+        self.records.push(OwnedRecord { section: Section::Answer, owner, rtype, class: 1, ttl, data: data.to_vec() });
     }
 
     fn take_negative(&mut self, rcode: Rcode, soa: &Soa<'_>) {

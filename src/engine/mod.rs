@@ -159,37 +159,16 @@ impl Engine {
             return refuse(&query, Rcode::REFUSED, ExtendedError::PROHIBITED, Reason::Access, reply);
         }
         if query.qclass != CLASS_IN {
-            return refuse(
-                &query,
-                Rcode::REFUSED,
-                ExtendedError::NOT_SUPPORTED,
-                Reason::Class,
-                reply,
-            );
+            return refuse(&query, Rcode::REFUSED, ExtendedError::NOT_SUPPORTED, Reason::Class, reply);
         }
         if query.qtype.is_meta() && query.qtype != Rtype::ANY {
-            return refuse(
-                &query,
-                Rcode::REFUSED,
-                ExtendedError::NOT_SUPPORTED,
-                Reason::QueryType,
-                reply,
-            );
+            return refuse(&query, Rcode::REFUSED, ExtendedError::NOT_SUPPORTED, Reason::QueryType, reply);
         }
-        let context = Context {
-            snapshot,
-            query: &query,
-            client,
-            now,
-            turn,
-        };
+        let context = Context { snapshot, query: &query, client, now, turn };
         if self.guard.is_loop(query.question(), LoopGuard::tokens(query.options())) {
             return refuse(&query, Rcode::REFUSED, ExtendedError::OTHER, Reason::Loop, reply);
         }
-        match snapshot
-            .table
-            .lookup(query.qname.as_wire(), query.qtype, client.address)
-        {
+        match snapshot.table.lookup(query.qname.as_wire(), query.qtype, client.address) {
             Lookup::Missing => self.answer_missing(&context, reply),
             Lookup::Alias(..) => self.follow(&context, Chain::new(&query), reply),
             found => write::from_table(&context, &found, reply),
@@ -222,10 +201,7 @@ impl Engine {
     /// Writes the reply of one client that waited for an upstream, or says what must be asked next.
     ///
     /// `bytes` is its query, which was answered with [`Action::Forward`]; `chain` came with that.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the query, the client and the outcome are three things"
-    )]
+    #[expect(clippy::too_many_arguments, reason = "the query, the client and the outcome are three things")]
     pub fn settle(
         &self,
         snapshot: &Snapshot,
@@ -241,13 +217,7 @@ impl Engine {
         let Ok(query) = Query::parse(bytes) else {
             return Action::Dropped(Reason::Fault);
         };
-        let context = Context {
-            snapshot,
-            query: &query,
-            client,
-            now,
-            turn,
-        };
+        let context = Context { snapshot, query: &query, client, now, turn };
         match settlement {
             Settlement::Answer(answer) => {
                 self.use_answer(&context, chain, answer, Age::Seconds(0), AnswerSource::Upstream, reply)
@@ -268,13 +238,7 @@ impl Engine {
             (Disposition::Forward(rule), _) => rule,
         };
         if !query.recursion_desired() {
-            return refuse(
-                query,
-                Rcode::REFUSED,
-                ExtendedError::NOT_AUTHORITATIVE,
-                Reason::NoRecursion,
-                reply,
-            );
+            return refuse(query, Rcode::REFUSED, ExtendedError::NOT_AUTHORITATIVE, Reason::NoRecursion, reply);
         }
         self.look_up(context, &query.qname, query.question().to_vec(), rule, None, reply)
     }
@@ -295,15 +259,8 @@ impl Engine {
                 write::from_answer(context, answer, Age::Seconds(age), reply);
                 Found::Written { prefetch }
             }
-            State::Fresh { age, prefetch } => Found::Fresh {
-                answer: answer.clone(),
-                age,
-                prefetch,
-            },
-            State::Expired { at } => Found::Expired {
-                answer: answer.clone(),
-                at,
-            },
+            State::Fresh { age, prefetch } => Found::Fresh { answer: answer.clone(), age, prefetch },
+            State::Expired { at } => Found::Expired { answer: answer.clone(), at },
         });
         let query = context.query;
         let forward = |chain, stale| {
@@ -369,13 +326,7 @@ impl Engine {
 
     fn key(&self, context: &Context<'_>, qname: &LowerName, rule: &ForwardRule) -> CacheKey {
         let query = context.query;
-        CacheKey::new(
-            qname,
-            query.qtype,
-            query.dnssec_ok(),
-            query.checking_disabled(),
-            rule.upstream_set,
-        )
+        CacheKey::new(qname, query.qtype, query.dnssec_ok(), query.checking_disabled(), rule.upstream_set)
     }
 }
 
@@ -384,11 +335,7 @@ enum Found {
     /// A valid answer, which is written.
     Written { prefetch: bool },
     /// A valid answer, which belongs to a chain.
-    Fresh {
-        answer: Arc<Answer>,
-        age: u32,
-        prefetch: bool,
-    },
+    Fresh { answer: Arc<Answer>, age: u32, prefetch: bool },
     /// One that is not valid any more.
     Expired { answer: Arc<Answer>, at: Instant },
 }
@@ -398,21 +345,13 @@ impl Context<'_> {
     fn stale(&self, answer: Arc<Answer>, expired_at: Instant) -> Option<StaleAnswer> {
         let StaleLimits { max, max_private } = self.snapshot.stale_limits;
         let usual = if answer.is_private() { max_private.min(max) } else { max };
-        let limits = Stale {
-            until: expired_at + usual,
-            until_down: expired_at + max,
-        };
+        let limits = Stale { until: expired_at + usual, until_down: expired_at + max };
         (self.now < limits.until_down).then_some(StaleAnswer { answer, limits })
     }
 
     /// Whether the table speaks for a name: it has it, or its zone says that it does not exist.
     fn table_has(&self, lower_name: &[u8]) -> bool {
-        !matches!(
-            self.snapshot
-                .table
-                .lookup(lower_name, self.query.qtype, self.client.address),
-            Lookup::Missing
-        )
+        !matches!(self.snapshot.table.lookup(lower_name, self.query.qtype, self.client.address), Lookup::Missing)
     }
 }
 
@@ -438,11 +377,7 @@ fn answer_fault(snapshot: &Snapshot, bytes: &[u8], fault: Fault, client: Client,
         Fault::Refused(refusal) => refusal,
     };
     if !snapshot.access.allows(client.address) {
-        let refusal = Refusal {
-            rcode: Rcode::REFUSED,
-            error: Some(ExtendedError::PROHIBITED),
-            ..refusal
-        };
+        let refusal = Refusal { rcode: Rcode::REFUSED, error: Some(ExtendedError::PROHIBITED), ..refusal };
         write_refusal(bytes, &refusal, reply);
         return Action::Refused(Reason::Access);
     }

@@ -144,10 +144,7 @@ impl Reason {
 
     /// Whether the client gets no reply at all.
     pub fn is_drop(self) -> bool {
-        matches!(
-            self,
-            Self::Short | Self::Response | Self::NoTurn | Self::Unsent | Self::Shutdown | Self::Fault
-        )
+        matches!(self, Self::Short | Self::Response | Self::NoTurn | Self::Unsent | Self::Shutdown | Self::Fault)
     }
 }
 

@@ -19,10 +19,7 @@ pub struct Limits {
 
 impl Limits {
     /// Azure DNS's documented limits, and a little under them.
-    pub const AZURE: Self = Self {
-        queries_per_second: 950,
-        pending: 180,
-    };
+    pub const AZURE: Self = Self { queries_per_second: 950, pending: 180 };
 }
 
 /// How much of the figures is used.
@@ -36,11 +33,7 @@ pub(super) struct Budget {
 
 impl Budget {
     pub(super) fn new(limits: Limits) -> Self {
-        Self {
-            limits,
-            pending: 0,
-            on_time: None,
-        }
+        Self { limits, pending: 0, on_time: None }
     }
 
     /// Whether a query may be sent now.
@@ -101,10 +94,7 @@ mod tests {
     fn the_rate_holds_over_every_second() {
         #[expect(clippy::disallowed_methods, reason = "a start for the hand-moved clock")]
         let start = Instant::now();
-        let mut budget = Budget::new(Limits {
-            queries_per_second: 950,
-            pending: 0,
-        });
+        let mut budget = Budget::new(Limits { queries_per_second: 950, pending: 0 });
         let mut sent = 0;
         for tick in 0..10_000 {
             let now = start + Duration::from_micros(tick * 1000);
@@ -120,10 +110,7 @@ mod tests {
     fn pending_queries_have_places() {
         #[expect(clippy::disallowed_methods, reason = "a start for the hand-moved clock")]
         let now = Instant::now();
-        let mut budget = Budget::new(Limits {
-            queries_per_second: 0,
-            pending: 2,
-        });
+        let mut budget = Budget::new(Limits { queries_per_second: 0, pending: 2 });
         budget.take(now);
         assert!(budget.allows(now));
         budget.take(now);

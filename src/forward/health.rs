@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 /// Silences in a row after which an upstream is taken for down.
 const FAILURES_MAX: u32 = 3;
 /// How often an upstream that is down is tried.
-const PROBE_INTERVAL: Duration = Duration::from_millis(200);
+pub(super) const PROBE_INTERVAL: Duration = Duration::from_millis(200);
 /// Response times within one such step are the same: then the order of the rule counts.
 const RTT_STEP: Duration = Duration::from_millis(25);
 /// How long a measured response time says something.
@@ -56,8 +56,7 @@ impl Health {
 
     /// Whether it answers others at this time.
     pub(super) fn answers_others(&self, now: Instant) -> bool {
-        self.heard
-            .is_some_and(|heard| now.saturating_duration_since(heard) < ANSWERS_OTHERS)
+        self.heard.is_some_and(|heard| now.saturating_duration_since(heard) < ANSWERS_OTHERS)
     }
 
     /// The smoothed response time.
@@ -76,9 +75,7 @@ impl Health {
 
     /// How long until an upstream that is down may be tried again.
     pub(super) fn probe_wait(&self, now: Instant) -> Duration {
-        let since = self
-            .probed
-            .map_or(PROBE_INTERVAL, |at| now.saturating_duration_since(at));
+        let since = self.probed.map_or(PROBE_INTERVAL, |at| now.saturating_duration_since(at));
         PROBE_INTERVAL.saturating_sub(since)
     }
 
@@ -136,10 +133,6 @@ mod tests {
         far.heard(Duration::from_millis(60), now);
         assert_eq!(near.rank(now), unknown.rank(now));
         assert!(near.rank(now) < far.rank(now));
-        assert_eq!(
-            far.rank(now + RTT_MEMORY),
-            unknown.rank(now),
-            "an old measurement says nothing"
-        );
+        assert_eq!(far.rank(now + RTT_MEMORY), unknown.rank(now), "an old measurement says nothing");
     }
 }

@@ -3,7 +3,6 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rand::SeedableRng;
@@ -12,188 +11,24 @@ use slab::Slab;
 
 use super::budget::{Budget, Limits};
 use super::memory::{FailureMemory, SlowZones};
+use super::orphans::Orphan;
 use super::outstanding::{Judgement, OutstandingQuery, Stale, Waiting, judge, judge_stream};
+use super::question::{
+    Asker, Failure, ForwardCounts, Heard, Outbox, Question, Released, Settled, TryId, UpstreamState, Via,
+};
 use super::rule::{ForwardRule, Target};
 use super::token::LoopGuard;
 use super::upstream::{Ticket, Upstream};
+use super::waiting::{ClientPlaces, PER_CLIENT_MAX};
 
 /// How long a client is let wait before it gets the stale answer at hand (RFC 8767 §5).
 const CLIENT_TIMER: Duration = Duration::from_millis(1800);
 /// How long a question keeps its place when nobody waits for it any more: clients that got no answer ask again after 5 s.
 pub(super) const KEEP: Duration = Duration::from_secs(6);
 /// Questions outstanding or waiting at once.
-pub const OUTSTANDING_MAX: usize = 16_384;
+pub const OUTSTANDING_MAX: usize = 49_152;
 /// Clients waiting for one question.
 const WAITERS_MAX: usize = 4096;
-/// Queries of one client that wait at once.
-const PER_CLIENT_MAX: u32 = 1000;
-
-/// How a try is sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Via {
-    /// A datagram from a socket of its own.
-    Datagram,
-    /// A TCP connection.
-    Stream,
-}
-
-/// A try: which question, and which of its tries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct TryId {
-    pub(super) slot: u32,
-    pub(super) generation: u32,
-    pub(super) number: u8,
-}
-
-/// A question for upstream.
-#[derive(Clone, Copy)]
-pub struct Question<'a> {
-    /// What tells it from other questions.
-    pub key: &'a [u8],
-    /// Name as the client asked it, type, class: the question section.
-    pub question: &'a [u8],
-    /// DO.
-    pub dnssec_ok: bool,
-    /// CD.
-    pub checking_disabled: bool,
-    /// Loop tokens that it came with.
-    pub tokens: &'a [u8],
-    /// The rule that applies.
-    pub rule: &'a Arc<ForwardRule>,
-}
-
-/// Somebody who asks.
-pub struct Asker<W> {
-    /// Who gets the answer.
-    pub waiter: W,
-    /// The client, whose turn it takes while it waits for a budget.
-    pub client: IpAddr,
-    /// Until when an answer is of use.
-    pub deadline: Instant,
-    /// The stale answer at hand.
-    pub stale: Option<Stale>,
-}
-
-/// A query to be sent.
-#[derive(Debug)]
-pub struct Transmit {
-    /// What to say when something comes back.
-    pub id: TryId,
-    /// Whereto.
-    pub to: SocketAddr,
-    /// How.
-    pub via: Via,
-    /// The message.
-    pub message: Vec<u8>,
-    /// Until when an answer is of use.
-    pub deadline: Instant,
-}
-
-/// Why there is no answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Failure {
-    /// No upstream answered in time.
-    Silence,
-    /// No upstream could be reached.
-    Unreachable,
-    /// It failed a moment ago and is not asked again yet (RFC 9520).
-    Remembered,
-    /// Too many questions, or clients of this one, are waiting already.
-    Overload,
-    /// The budget had no turn for it in time, or its client has too many others waiting: silence lets it ask again.
-    NoTurn,
-}
-
-/// What became of those who waited.
-#[derive(Debug)]
-pub struct Settled<W> {
-    /// The question's key.
-    pub key: Box<[u8]>,
-    /// The rule that it was asked by.
-    pub rule: Arc<ForwardRule>,
-    /// The upstream's answer, accepted and whole, or why there is none.
-    pub outcome: Result<Vec<u8>, Failure>,
-    /// All whom it concerns.
-    pub waiters: Vec<Released<W>>,
-}
-
-/// Somebody who waits no longer.
-#[derive(Debug)]
-pub struct Released<W> {
-    /// Who waited.
-    pub waiter: W,
-    /// The stale answer at hand is to be used instead of the failure.
-    pub use_stale: bool,
-}
-
-/// What is to be done after a call.
-#[derive(Debug)]
-pub struct Outbox<W> {
-    /// Queries to send.
-    pub transmits: Vec<Transmit>,
-    /// Questions to answer.
-    pub settled: Vec<Settled<W>>,
-}
-
-impl<W> Default for Outbox<W> {
-    fn default() -> Self {
-        Self {
-            transmits: Vec::new(),
-            settled: Vec::new(),
-        }
-    }
-}
-
-/// Whether the socket of a try is still of use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Heard {
-    /// Keep listening: this was not it.
-    Listen,
-    /// The try is over: close its socket.
-    Done,
-}
-
-/// Counts of what was asked and heard, for the metrics.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct ForwardCounts {
-    /// Queries sent.
-    pub sent: u64,
-    /// Questions that joined one outstanding.
-    pub joined: u64,
-    /// Questions asked to refresh a stale answer, or one that is about to expire.
-    pub refreshes: u64,
-    /// Questions that were put into a line, because a budget was spent or an upstream down.
-    pub queued: u64,
-    /// Datagrams that matched no try.
-    pub unrelated: u64,
-    /// Datagrams from the right place with the wrong ID or case.
-    pub suspicious: u64,
-    /// Answers that were cut and asked for again by TCP.
-    pub cut: u64,
-}
-
-/// The state of one upstream, for metrics and `/readyz`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UpstreamState {
-    /// The upstream.
-    pub target: Target,
-    /// It does not answer.
-    pub is_down: bool,
-    /// Smoothed response time.
-    pub rtt: Option<Duration>,
-    /// Queries sent and not yet answered.
-    pub pending: u32,
-    /// Questions that wait for a turn.
-    pub waiting: usize,
-}
-
-/// The places that one client's queries take among those that wait.
-#[derive(Debug, Default)]
-struct ClientPlaces {
-    count: u32,
-    /// The questions that it waits for, oldest in front; those that are done are passed over.
-    tickets: VecDeque<Ticket>,
-}
 
 /// The forwarding state machine; `W` is whatever waits for answers.
 pub struct Forwarding<W> {
@@ -204,7 +39,10 @@ pub struct Forwarding<W> {
     limits: HashMap<SocketAddr, Limits>,
     /// (when, slot, generation), the next first. Entries may be out of date: then they do nothing.
     timers: BinaryHeap<Reverse<(Instant, u32, u32)>>,
-    waiting_of: HashMap<IpAddr, ClientPlaces, foldhash::fast::RandomState>,
+    pub(super) waiting_of: HashMap<IpAddr, ClientPlaces, foldhash::fast::RandomState>,
+    pub(super) orphans: VecDeque<Orphan>,
+    /// Questions that nobody waited for any more at some time, longest ago in front.
+    pub(super) idle: VecDeque<Ticket>,
     pub(super) failures: FailureMemory,
     pub(super) slow_zones: SlowZones,
     pub(super) guard: LoopGuard,
@@ -225,6 +63,8 @@ impl<W> Forwarding<W> {
             limits: HashMap::new(),
             timers: BinaryHeap::new(),
             waiting_of: HashMap::default(),
+            orphans: VecDeque::new(),
+            idle: VecDeque::new(),
             failures: FailureMemory::default(),
             slow_zones: SlowZones::default(),
             guard,
@@ -247,44 +87,21 @@ impl<W> Forwarding<W> {
     pub fn ask(&mut self, now: Instant, question: Question<'_>, asker: Asker<W>, out: &mut Outbox<W>) {
         let known = self.by_key.get(question.key).copied();
         if let Some(failed) = self.failures.recall(question.key, now).filter(|_| known.is_none()) {
-            let outcome = failed
-                .answer
-                .as_ref()
-                .map(|answer| answer.to_vec())
-                .ok_or(Failure::Remembered);
+            let outcome = failed.answer.as_ref().map(|answer| answer.to_vec()).ok_or(Failure::Remembered);
             return self.turn_away(now, question, asker, outcome, out);
         }
+        let is_down = self.is_down(question.rule);
         let would_wait = match known.and_then(|slot| self.outstanding.get(slot as usize)) {
-            Some(query) => query.line.is_some(),
+            Some(query) => query.line.is_some() || is_down,
             None => !self.could_send(now, question),
         };
-        if would_wait
-            && asker
-                .stale
-                .is_some_and(|stale| stale.may_serve(now, self.is_down(question.rule)))
-        {
-            let stale = asker.stale;
-            Self::release(
-                question.key,
-                question.rule,
-                Err(Failure::NoTurn),
-                vec![waiting(asker)],
-                true,
-                out,
-            );
-            if known.is_none() {
-                self.refresh(now, question, stale, out);
-            }
-            return;
+        if would_wait && asker.stale.is_some_and(|stale| stale.may_serve(now, is_down)) {
+            return self.serve_stale(now, question, known, asker, out);
         }
-        if self
-            .waiting_of
-            .get(&asker.client)
-            .is_some_and(|places| places.count >= PER_CLIENT_MAX)
-        {
+        if self.waiting_of.get(&asker.client).is_some_and(|places| places.count >= PER_CLIENT_MAX) {
             self.make_place(now, asker.client, out);
         }
-        let Some(slot) = known.or_else(|| self.start(now, question)) else {
+        let Some(slot) = known.or_else(|| self.start(now, question, out)) else {
             return self.turn_away(now, question, asker, Err(Failure::Overload), out);
         };
         let Some(query) = self.outstanding.get_mut(slot as usize) else {
@@ -295,8 +112,10 @@ impl<W> Forwarding<W> {
         }
         let nobody_waited = query.waiters.is_empty();
         query.keep_until = query.keep_until.max(now + KEEP);
+        query.askers = query.askers.saturating_add(1);
+        query.has_stale |= asker.stale.is_some();
         let client = asker.client;
-        let mut asker = waiting(asker);
+        let mut asker = Waiting::from(asker);
         asker.stale_at = asker.stale.map(|_| now + CLIENT_TIMER);
         query.waiters.push_back(asker);
         let ticket = (slot, query.generation);
@@ -320,15 +139,11 @@ impl<W> Forwarding<W> {
         }
         let numbers = self.upstream_numbers(question.rule);
         if stale.is_none()
-            && !numbers.iter().any(|&number| {
-                self.upstreams
-                    .get(number)
-                    .is_some_and(|upstream| upstream.has_room(now))
-            })
+            && !numbers.iter().any(|&number| self.upstreams.get(number).is_some_and(|upstream| upstream.has_room(now)))
         {
             return;
         }
-        let Some(slot) = self.start(now, question) else { return };
+        let Some(slot) = self.start(now, question, out) else { return };
         self.counts.refreshes += 1;
         let Some(upstream) = self.choose(now, slot) else { return };
         let is_slow = self.slow_zones.holds(question.question, now);
@@ -339,10 +154,9 @@ impl<W> Forwarding<W> {
         {
             self.send_usual(now, slot, upstream, out);
             self.plan(now, slot);
-        } else if let (Some(query), Some(known)) = (
-            self.outstanding.get_mut(slot as usize),
-            self.upstreams.get_mut(upstream),
-        ) {
+        } else if let (Some(query), Some(known)) =
+            (self.outstanding.get_mut(slot as usize), self.upstreams.get_mut(upstream))
+        {
             query.line = Some(upstream);
             let end = stale.map_or(now + KEEP, |stale| stale.until);
             known.refreshes.push(Reverse((end, (slot, query.generation))));
@@ -354,11 +168,9 @@ impl<W> Forwarding<W> {
 
     /// Takes what came back for a try.
     pub fn heard(&mut self, now: Instant, id: TryId, bytes: Vec<u8>, out: &mut Outbox<W>) -> Heard {
-        let Some(query) = self
-            .outstanding
-            .get(id.slot as usize)
-            .filter(|query| query.generation == id.generation)
+        let Some(query) = self.outstanding.get(id.slot as usize).filter(|query| query.generation == id.generation)
         else {
+            self.hear_orphan(now, id, &bytes);
             return Heard::Done;
         };
         let Some(tried) = query.tries.get(id.number as usize).filter(|tried| tried.is_open) else {
@@ -415,10 +227,7 @@ impl<W> Forwarding<W> {
 
     /// Takes that a try could not be carried out: refused, no route, or the connection broke.
     pub fn failed(&mut self, now: Instant, id: TryId, out: &mut Outbox<W>) -> Heard {
-        let Some(query) = self
-            .outstanding
-            .get_mut(id.slot as usize)
-            .filter(|query| query.generation == id.generation)
+        let Some(query) = self.outstanding.get_mut(id.slot as usize).filter(|query| query.generation == id.generation)
         else {
             return Heard::Done;
         };
@@ -462,11 +271,7 @@ impl<W> Forwarding<W> {
     /// When to call [`Self::handle_timeout`] next.
     pub fn next_timeout(&self, now: Instant) -> Option<Instant> {
         let timer = self.timers.peek().map(|Reverse((at, _, _))| *at);
-        let turn = self
-            .upstreams
-            .iter()
-            .filter_map(|upstream| upstream.next_turn(now))
-            .min();
+        let turn = self.upstreams.iter().filter_map(|upstream| upstream.next_turn(now)).min();
         [timer, turn].into_iter().flatten().min()
     }
 
@@ -502,9 +307,16 @@ impl<W> Forwarding<W> {
     }
 
     /// A question that is not outstanding yet; nothing when there are too many.
-    fn start(&mut self, now: Instant, question: Question<'_>) -> Option<u32> {
-        if self.outstanding.len() >= OUTSTANDING_MAX || question.rule.upstreams.is_empty() {
+    fn start(&mut self, now: Instant, question: Question<'_>, out: &mut Outbox<W>) -> Option<u32> {
+        if question.rule.upstreams.is_empty() || (self.outstanding.len() >= OUTSTANDING_MAX && !self.end_idle(now, out))
+        {
             return None;
+        }
+        if self.idle.len() > OUTSTANDING_MAX * 2 {
+            let outstanding = &self.outstanding;
+            self.idle.retain(|&(slot, generation)| {
+                outstanding.get(slot as usize).is_some_and(|query| query.generation == generation)
+            });
         }
         self.generation = self.generation.wrapping_add(1);
         let slot = self.outstanding.insert(OutstandingQuery {
@@ -520,6 +332,9 @@ impl<W> Forwarding<W> {
             round_start: 0,
             next_try: None,
             line: None,
+            has_stale: false,
+            askers: 0,
+            is_abandoned: false,
             keep_until: now + KEEP,
             without_edns: false,
             is_suspicious: false,
@@ -529,51 +344,6 @@ impl<W> Forwarding<W> {
         }) as u32;
         self.by_key.insert(question.key.into(), slot);
         Some(slot)
-    }
-
-    /// Answers an asker at once.
-    fn turn_away(
-        &mut self,
-        now: Instant,
-        question: Question<'_>,
-        asker: Asker<W>,
-        outcome: Result<Vec<u8>, Failure>,
-        out: &mut Outbox<W>,
-    ) {
-        let use_stale = asker
-            .stale
-            .is_some_and(|stale| stale.may_serve(now, self.is_down(question.rule)));
-        Self::release(
-            question.key,
-            question.rule,
-            outcome,
-            vec![waiting(asker)],
-            use_stale,
-            out,
-        );
-    }
-
-    fn release(
-        key: &[u8],
-        rule: &Arc<ForwardRule>,
-        outcome: Result<Vec<u8>, Failure>,
-        waiters: Vec<Waiting<W>>,
-        use_stale: bool,
-        out: &mut Outbox<W>,
-    ) {
-        let waiters = waiters
-            .into_iter()
-            .map(|waiting| Released {
-                waiter: waiting.waiter,
-                use_stale,
-            })
-            .collect();
-        out.settled.push(Settled {
-            key: key.into(),
-            rule: rule.clone(),
-            outcome,
-            waiters,
-        });
     }
 
     fn do_what_is_due(&mut self, now: Instant, slot: u32, out: &mut Outbox<W>) {
@@ -600,81 +370,9 @@ impl<W> Forwarding<W> {
         }
     }
 
-    /// Lets go of those whose patience is over, and of those who take the stale answer at hand.
-    fn let_go(&mut self, now: Instant, slot: u32, out: &mut Outbox<W>) {
-        let Some(query) = self.outstanding.get(slot as usize) else {
-            return;
-        };
-        let rule = query.rule.clone();
-        let is_down = self.is_down(&rule);
-        let Some(query) = self.outstanding.get_mut(slot as usize) else {
-            return;
-        };
-        let out_of_patience = query
-            .waiters
-            .iter()
-            .take_while(|waiting| waiting.deadline <= now)
-            .count();
-        let mut released = Vec::new();
-        for waiting in query.waiters.drain(..out_of_patience) {
-            let use_stale = waiting.stale.is_some_and(|stale| stale.may_serve(now, is_down));
-            released.push((waiting, use_stale));
-        }
-        let mut left = VecDeque::with_capacity(query.waiters.len());
-        for mut waiting in query.waiters.drain(..) {
-            let timer_over = waiting.stale_at.is_some_and(|at| at <= now);
-            if timer_over && waiting.stale.is_some_and(|stale| stale.may_serve(now, is_down)) {
-                released.push((waiting, true));
-                continue;
-            }
-            if timer_over {
-                waiting.stale_at = None;
-            }
-            left.push_back(waiting);
-        }
-        query.waiters = left;
-        if released.is_empty() {
-            return;
-        }
-        let never_asked = query.tries.is_empty() && !is_down;
-        let failure = match () {
-            () if never_asked => Failure::NoTurn,
-            () if query.was_unreachable => Failure::Unreachable,
-            () => Failure::Silence,
-        };
-        let outcome = if query.waiters.is_empty() {
-            query.held.take().or_else(|| query.failure.take())
-        } else {
-            None
-        };
-        let outcome = outcome.ok_or(failure);
-        let key = query.key.clone();
-        if failure == Failure::Silence && out_of_patience > 0 && !is_down {
-            self.failures.remember(&key, None, now);
-        }
-        if out_of_patience > 0 {
-            self.mark_late(slot);
-        }
-        for (waiting, _) in &released {
-            self.count_out(waiting.client);
-        }
-        let waiters = released
-            .into_iter()
-            .map(|(waiting, use_stale)| Released {
-                waiter: waiting.waiter,
-                use_stale,
-            })
-            .collect();
-        out.settled.push(Settled {
-            key,
-            rule,
-            outcome,
-            waiters,
-        });
-    }
-
     /// A question is done.
     pub(super) fn end(&mut self, now: Instant, slot: u32, outcome: Result<Vec<u8>, Failure>, out: &mut Outbox<W>) {
+        self.keep_orphans(slot);
         let Some(query) = self.outstanding.get(slot as usize) else {
             return;
         };
@@ -696,64 +394,7 @@ impl<W> Forwarding<W> {
         let waiters: Vec<_> = waiters.collect();
         // An answer is news for the cache even when nobody waits.
         if outcome.is_ok() || !waiters.is_empty() {
-            out.settled.push(Settled {
-                key: query.key,
-                rule: query.rule,
-                outcome,
-                waiters,
-            });
-        }
-    }
-
-    fn take_place(&mut self, client: IpAddr, ticket: Ticket) {
-        let outstanding = &self.outstanding;
-        let places = self.waiting_of.entry(client).or_default();
-        places.count += 1;
-        places.tickets.push_back(ticket);
-        if places.tickets.len() > PER_CLIENT_MAX as usize * 4 {
-            places.tickets.retain(|&(slot, generation)| {
-                outstanding
-                    .get(slot as usize)
-                    .is_some_and(|query| query.generation == generation)
-            });
-        }
-    }
-
-    /// The one that waited longest of a client's gives its place to a new one: it has the least patience left.
-    fn make_place(&mut self, now: Instant, client: IpAddr, out: &mut Outbox<W>) {
-        while let Some((slot, generation)) = self
-            .waiting_of
-            .get_mut(&client)
-            .and_then(|places| places.tickets.pop_front())
-        {
-            let Some(query) = self
-                .outstanding
-                .get_mut(slot as usize)
-                .filter(|query| query.generation == generation)
-            else {
-                continue;
-            };
-            let Some(at) = query.waiters.iter().position(|waiting| waiting.client == client) else {
-                continue;
-            };
-            let Some(waiting) = query.waiters.remove(at) else {
-                continue;
-            };
-            let (key, rule) = (query.key.clone(), query.rule.clone());
-            let use_stale = waiting
-                .stale
-                .is_some_and(|stale| stale.may_serve(now, self.is_down(&rule)));
-            self.count_out(client);
-            return Self::release(&key, &rule, Err(Failure::NoTurn), vec![waiting], use_stale, out);
-        }
-    }
-
-    fn count_out(&mut self, client: IpAddr) {
-        if let Some(places) = self.waiting_of.get_mut(&client) {
-            places.count -= 1;
-            if places.count == 0 {
-                self.waiting_of.remove(&client);
-            }
+            out.settled.push(Settled { key: query.key, rule: query.rule, outcome, waiters });
         }
     }
 
@@ -765,12 +406,10 @@ impl<W> Forwarding<W> {
     }
 
     /// Whether none of a rule's upstreams answers.
-    fn is_down(&self, rule: &ForwardRule) -> bool {
+    pub(super) fn is_down(&self, rule: &ForwardRule) -> bool {
         rule.upstreams.iter().all(|target| {
             let number = self.upstream_by_target.get(target);
-            number
-                .and_then(|&number| self.upstreams.get(number))
-                .is_some_and(|upstream| upstream.health.is_down())
+            number.and_then(|&number| self.upstreams.get(number)).is_some_and(|upstream| upstream.health.is_down())
         })
     }
 
@@ -783,9 +422,7 @@ impl<W> Forwarding<W> {
         if upstream.waiting() > OUTSTANDING_MAX * 2 {
             let outstanding = &self.outstanding;
             upstream.purge(|&(slot, generation)| {
-                outstanding
-                    .get(slot as usize)
-                    .is_some_and(|query| query.generation == generation)
+                outstanding.get(slot as usize).is_some_and(|query| query.generation == generation)
             });
         }
     }
@@ -793,18 +430,11 @@ impl<W> Forwarding<W> {
     fn could_send(&mut self, now: Instant, question: Question<'_>) -> bool {
         let is_slow = self.slow_zones.holds(question.question, now);
         let numbers = self.upstream_numbers(question.rule);
-        numbers.iter().any(|&number| {
-            self.upstreams
-                .get(number)
-                .is_some_and(|upstream| upstream.is_free(now, is_slow))
-        })
+        numbers.iter().any(|&number| self.upstreams.get(number).is_some_and(|upstream| upstream.is_free(now, is_slow)))
     }
 
     pub(super) fn upstream_numbers(&mut self, rule: &ForwardRule) -> Vec<usize> {
-        rule.upstreams
-            .iter()
-            .map(|target| self.upstream_number(target))
-            .collect()
+        rule.upstreams.iter().map(|target| self.upstream_number(target)).collect()
     }
 
     fn upstream_number(&mut self, target: &Target) -> usize {
@@ -816,15 +446,5 @@ impl<W> Forwarding<W> {
         self.upstreams.push(Upstream::new(target.clone(), Budget::new(limits)));
         self.upstream_by_target.insert(target.clone(), number);
         number
-    }
-}
-
-fn waiting<W>(asker: Asker<W>) -> Waiting<W> {
-    Waiting {
-        waiter: asker.waiter,
-        client: asker.client,
-        deadline: asker.deadline,
-        stale: asker.stale,
-        stale_at: None,
     }
 }

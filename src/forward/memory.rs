@@ -35,14 +35,7 @@ impl FailureMemory {
         }
         let before = self.0.get(key).filter(|failed| failed.until + FAILURE_MAX > now);
         let span = before.map_or(FAILURE_FIRST, |failed| (failed.span * 2).min(FAILURE_MAX));
-        self.0.insert(
-            key.into(),
-            Failed {
-                answer,
-                until: now + span,
-                span,
-            },
-        );
+        self.0.insert(key.into(), Failed { answer, until: now + span, span });
     }
 
     /// The failure of a question, if it is still remembered.
@@ -100,20 +93,13 @@ mod tests {
         let mut memory = FailureMemory::default();
         for seconds in [1, 2, 4, 5, 5] {
             memory.remember(b"q", None, now);
-            assert!(
-                memory
-                    .recall(b"q", now + Duration::from_secs(seconds) - Duration::from_millis(1))
-                    .is_some()
-            );
+            assert!(memory.recall(b"q", now + Duration::from_secs(seconds) - Duration::from_millis(1)).is_some());
             now += Duration::from_secs(seconds);
             assert!(memory.recall(b"q", now).is_none(), "after {seconds} s");
         }
         memory.forget(b"q");
         memory.remember(b"q", None, now);
-        assert!(
-            memory.recall(b"q", now + Duration::from_secs(1)).is_none(),
-            "an answer starts anew"
-        );
+        assert!(memory.recall(b"q", now + Duration::from_secs(1)).is_none(), "an answer starts anew");
     }
 
     #[test]

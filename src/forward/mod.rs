@@ -24,7 +24,9 @@ mod budget;
 mod health;
 mod machine;
 mod memory;
+mod orphans;
 mod outstanding;
+mod question;
 mod queue;
 mod rule;
 #[cfg(test)]
@@ -32,12 +34,13 @@ mod tests;
 mod token;
 mod tries;
 mod upstream;
+mod waiting;
 
 pub use budget::Limits;
-pub use machine::{
-    Asker, Failure, ForwardCounts, Forwarding, Heard, OUTSTANDING_MAX, Outbox, Question, Released, Settled, Transmit,
-    TryId, UpstreamState, Via,
-};
+pub use machine::{Forwarding, OUTSTANDING_MAX};
 pub use outstanding::Stale;
+pub use question::{
+    Asker, Failure, ForwardCounts, Heard, Outbox, Question, Released, Settled, Transmit, TryId, UpstreamState, Via,
+};
 pub use rule::{AZURE_DNS, Disposition, ForwardRule, Here, Protocol, Rules, Target, UpstreamSets};
 pub use token::LoopGuard;

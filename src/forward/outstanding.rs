@@ -3,13 +3,16 @@
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::machine::Via;
+use super::question::Via;
 use super::rule::ForwardRule;
 use crate::wire::edns::{OPT_LEN, push_opt};
 use crate::wire::header::{self, HEADER_LEN, Header};
 use crate::wire::{Edns, Message, Rcode, Rtype};
+
+/// How long an answer takes that is worth a turn.
+const ANSWER_TIME: Duration = Duration::from_millis(100);
 
 /// A question with all who wait for it.
 #[derive(Debug)]
@@ -33,6 +36,13 @@ pub(super) struct OutstandingQuery<W> {
     pub(super) next_try: Option<Instant>,
     /// The upstream in whose line it stands.
     pub(super) line: Option<usize>,
+    /// Some of those who waited had a stale answer at hand.
+    pub(super) has_stale: bool,
+    /// How many askers there were.
+    pub(super) askers: u32,
+    /// It stands in line though nobody waits any more, for the second time: a client asks twice, then gives up. It has no
+    /// turn until somebody comes again, and is then the first.
+    pub(super) is_abandoned: bool,
     /// Until when it is kept though nobody waits: whoever gave up may come again.
     pub(super) keep_until: Instant,
     /// Asked without EDNS, because an upstream does not understand it.
@@ -87,11 +97,15 @@ impl<W> OutstandingQuery<W> {
     /// When an upstream was asked last in this round.
     pub(super) fn last_asked(&self, upstream: usize) -> Option<Instant> {
         let round = self.tries.get(self.round_start..).unwrap_or_default();
-        round
-            .iter()
-            .filter(|tried| tried.upstream == upstream)
-            .map(|tried| tried.sent)
-            .max()
+        round.iter().filter(|tried| tried.upstream == upstream).map(|tried| tried.sent).max()
+    }
+
+    /// Whether a turn would be wasted on it: nobody waits any more, or the last who does will have gone before an answer
+    /// can be there. A client asks twice, so only the second time counts. Without this a long line would be served just
+    /// too late, one after the other.
+    pub(super) fn is_hopeless(&self, now: Instant) -> bool {
+        let nearly_gone = self.waiters.back().is_some_and(|waiting| waiting.deadline < now + ANSWER_TIME);
+        self.is_abandoned || (self.askers >= 2 && nearly_gone)
     }
 
     /// Whether any try may still be answered.
@@ -107,28 +121,12 @@ impl<W> OutstandingQuery<W> {
     /// When something is to be done for it next.
     pub(super) fn due(&self) -> Instant {
         let waiter = self.waiters.front().map(|waiting| waiting.deadline);
-        let stale = self.waiters.iter().filter_map(|waiting| waiting.stale_at).min();
-        let slow = self
-            .tries
-            .iter()
-            .filter(|tried| tried.is_open)
-            .filter_map(|tried| tried.slow_at)
-            .min();
-        let closing = self
-            .tries
-            .iter()
-            .filter(|tried| tried.is_open)
-            .map(|tried| tried.closes)
-            .min();
-        let end = if self.waiters.is_empty() {
-            Some(self.keep_until)
-        } else {
-            None
-        };
-        let soonest = [waiter, stale, slow, closing, end, self.next_try]
-            .into_iter()
-            .flatten()
-            .min();
+        // In the order of their coming, like the deadlines.
+        let stale = if self.has_stale { self.waiters.iter().find_map(|waiting| waiting.stale_at) } else { None };
+        let slow = self.tries.iter().filter(|tried| tried.is_open).filter_map(|tried| tried.slow_at).min();
+        let closing = self.tries.iter().filter(|tried| tried.is_open).map(|tried| tried.closes).min();
+        let end = if self.waiters.is_empty() { Some(self.keep_until) } else { None };
+        let soonest = [waiter, stale, slow, closing, end, self.next_try].into_iter().flatten().min();
         soonest.unwrap_or(self.keep_until)
     }
 }
@@ -186,11 +184,7 @@ pub(super) fn judge(bytes: &[u8], id: u16, question: &[u8], with_edns: bool) -> 
     }
     if header.qdcount != 1 || echoed != question {
         let same_but_for_case = header.qdcount == 1 && echoed.eq_ignore_ascii_case(question);
-        return if same_but_for_case {
-            Judgement::Suspicious
-        } else {
-            Judgement::Unrelated
-        };
+        return if same_but_for_case { Judgement::Suspicious } else { Judgement::Unrelated };
     }
     judge_matching(bytes, &header, with_edns)
 }
@@ -238,14 +232,7 @@ pub(super) fn write_query<W>(query: &OutstandingQuery<W>, id: u16, tokens: &[u8]
         flags |= header::CD;
     }
     let arcount = u16::from(!query.without_edns);
-    let head = Header {
-        id,
-        flags,
-        qdcount: 1,
-        ancount: 0,
-        nscount: 0,
-        arcount,
-    };
+    let head = Header { id, flags, qdcount: 1, ancount: 0, nscount: 0, arcount };
     let mut bytes = Vec::with_capacity(HEADER_LEN + query.question.len() + OPT_LEN + tokens.len());
     bytes.extend_from_slice(&head.to_bytes());
     bytes.extend_from_slice(&query.question);

@@ -14,11 +14,7 @@ pub(super) struct FairQueue<T> {
 
 impl<T> FairQueue<T> {
     pub(super) fn new() -> Self {
-        Self {
-            lines: HashMap::default(),
-            turns: VecDeque::new(),
-            len: 0,
-        }
+        Self { lines: HashMap::default(), turns: VecDeque::new(), len: 0 }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -35,6 +31,16 @@ impl<T> FairQueue<T> {
             self.turns.push_back(client);
         }
         line.push_back(thing);
+        self.len += 1;
+    }
+
+    /// Puts something in front of its client's line: it waited before.
+    pub(super) fn push_front(&mut self, client: IpAddr, thing: T) {
+        let line = self.lines.entry(client).or_default();
+        if line.is_empty() {
+            self.turns.push_back(client);
+        }
+        line.push_front(thing);
         self.len += 1;
     }
 

@@ -27,6 +27,18 @@ pub enum Protocol {
     Datagram,
     /// TCP alone.
     Tcp,
+    /// DNS over TLS (RFC 7858), with a certificate for this name or address.
+    Tls {
+        /// A host name, or the address where the rule names none.
+        server_name: Arc<str>,
+    },
+    /// DNS over HTTPS (RFC 8484), with a certificate for this name or address.
+    Https {
+        /// A host name, or the address where the rule names none.
+        server_name: Arc<str>,
+        /// The path of its resource, with the slash at its beginning.
+        path: Arc<str>,
+    },
 }
 
 impl Target {
@@ -38,10 +50,28 @@ impl Target {
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.protocol {
-            Protocol::Datagram => write!(f, "{}", self.address),
-            Protocol::Tcp => write!(f, "tcp://{}", self.address),
+        let address = self.address;
+        match &self.protocol {
+            Protocol::Datagram => write!(f, "{address}"),
+            Protocol::Tcp => write!(f, "tcp://{address}"),
+            Protocol::Tls { server_name } => write!(f, "tls://{address}{}", Fragment(address, server_name)),
+            Protocol::Https { server_name, path } => {
+                write!(f, "https://{address}{path}{}", Fragment(address, server_name))
+            }
         }
+    }
+}
+
+/// The name of the certificate, where it is not the address itself.
+struct Fragment<'a>(SocketAddr, &'a str);
+
+impl fmt::Display for Fragment<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(address, name) = self;
+        if name.parse() == Ok(address.ip()) {
+            return Ok(());
+        }
+        write!(f, "#{name}")
     }
 }
 
@@ -105,11 +135,7 @@ impl Rules {
         default: Arc<ForwardRule>,
         spoken_for: &[Name],
     ) -> Self {
-        let mut all = Self {
-            by_zone: HashMap::default(),
-            depths: 0,
-            root: Disposition::Forward(default),
-        };
+        let mut all = Self { by_zone: HashMap::default(), depths: 0, root: Disposition::Forward(default) };
         for (zone, here) in HERE {
             if let Ok(zone) = Name::parse(zone)
                 && !spoken_for.contains(&zone)
@@ -131,10 +157,7 @@ impl Rules {
             return;
         }
         self.depths |= 1 << depth;
-        self.by_zone.insert(
-            zone.to_lowercase().as_wire().into(),
-            (disposition, zone.as_wire().len() as u8),
-        );
+        self.by_zone.insert(zone.to_lowercase().as_wire().into(), (disposition, zone.as_wire().len() as u8));
     }
 
     /// What the longest zone that holds `qname` (lower case wire form) says, and how many octets of the name's end
@@ -159,11 +182,7 @@ impl Rules {
 
     /// How many zones have a rule of the settings.
     pub fn len(&self) -> usize {
-        1 + self
-            .by_zone
-            .values()
-            .filter(|(disposition, _)| matches!(disposition, Disposition::Forward(_)))
-            .count()
+        1 + self.by_zone.values().filter(|(disposition, _)| matches!(disposition, Disposition::Forward(_))).count()
     }
 
     /// There is always the rule for the root.
@@ -173,12 +192,12 @@ impl Rules {
 
     /// All rules that forward.
     pub fn forwards(&self) -> impl Iterator<Item = &Arc<ForwardRule>> {
-        std::iter::once(&self.root)
-            .chain(self.by_zone.values().map(|(disposition, _)| disposition))
-            .filter_map(|disposition| match disposition {
+        std::iter::once(&self.root).chain(self.by_zone.values().map(|(disposition, _)| disposition)).filter_map(
+            |disposition| match disposition {
                 Disposition::Forward(rule) => Some(rule),
                 Disposition::Here(_) => None,
-            })
+            },
+        )
     }
 }
 
@@ -213,12 +232,7 @@ mod tests {
 
     #[test]
     fn the_longest_zone_wins() {
-        let rules = [
-            rule("example"),
-            rule("b.example"),
-            rule("sub.reddog.microsoft.com"),
-            rule("invalid"),
-        ];
+        let rules = [rule("example"), rule("b.example"), rule("sub.reddog.microsoft.com"), rule("invalid")];
         let rules = Rules::new(rules, rule("."), &[Name::parse("invalid").unwrap()]);
         for (name, expected) in [
             ("a.example", "example"),
@@ -243,10 +257,7 @@ mod tests {
 
     #[test]
     fn the_same_upstreams_have_the_same_number() {
-        let target = |port| Target {
-            address: SocketAddr::from(([10, 0, 0, 4], port)),
-            protocol: Protocol::Datagram,
-        };
+        let target = |port| Target { address: SocketAddr::from(([10, 0, 0, 4], port)), protocol: Protocol::Datagram };
         let mut sets = UpstreamSets::default();
         let first = sets.number(&[target(53), target(54)]);
         assert_eq!(sets.number(&[target(54), target(53)]), first);

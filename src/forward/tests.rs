@@ -37,12 +37,7 @@ impl World {
         });
         #[expect(clippy::disallowed_methods, reason = "a start for the hand-moved clock")]
         let now = Instant::now();
-        Self {
-            machine,
-            now,
-            out: Outbox::default(),
-            rule,
-        }
+        Self { machine, now, out: Outbox::default(), rule }
     }
 
     fn ask(&mut self, name: &str, waiter: u32) {
@@ -56,10 +51,8 @@ impl World {
     /// Asks with an answer at hand that expired `ago` seconds ago, private ones a minute's worth.
     fn ask_stale(&mut self, name: &str, waiter: u32, ago: u64) {
         let expired = self.now - Duration::from_secs(ago);
-        let stale = Stale {
-            until: expired + Duration::from_secs(60),
-            until_down: expired + Duration::from_secs(86_400),
-        };
+        let stale =
+            Stale { until: expired + Duration::from_secs(60), until_down: expired + Duration::from_secs(86_400) };
         self.ask_with(name, waiter, [10, 0, 0, 1].into(), Some(stale));
     }
 
@@ -74,12 +67,7 @@ impl World {
             tokens: &[],
             rule: &rule,
         };
-        let asker = Asker {
-            waiter,
-            client,
-            deadline: self.now + Duration::from_millis(4500),
-            stale,
-        };
+        let asker = Asker { waiter, client, deadline: self.now + Duration::from_millis(4500), stale };
         self.machine.ask(self.now, question, asker, &mut self.out);
     }
 
@@ -111,10 +99,7 @@ impl World {
 }
 
 fn target(number: u8) -> Target {
-    Target {
-        address: SocketAddr::from(([10, 0, 1, number], 53)),
-        protocol: Protocol::Datagram,
-    }
+    Target { address: SocketAddr::from(([10, 0, 1, number], 53)), protocol: Protocol::Datagram }
 }
 
 fn question(name: &str) -> Vec<u8> {
@@ -127,11 +112,7 @@ fn question(name: &str) -> Vec<u8> {
 fn answer(transmit: &Transmit, flags: u16) -> Vec<u8> {
     let mut bytes = transmit.message.clone();
     let asked = Header::read(&bytes).unwrap();
-    let head = Header {
-        flags: header::QR | header::RD | header::RA | flags,
-        arcount: 0,
-        ..asked
-    };
+    let head = Header { flags: header::QR | header::RD | header::RA | flags, arcount: 0, ..asked };
     bytes[..HEADER_LEN].copy_from_slice(&head.to_bytes());
     let question_end = Message::parse(&transmit.message).unwrap().question_end;
     bytes.truncate(question_end);
@@ -227,25 +208,26 @@ fn a_dead_upstream_is_passed_over_and_comes_back() {
         let second = sent.last().unwrap();
         world.hear(second, answer(second, 0));
     }
-    world.ask("b.example", 10);
-    let sent = world.sent();
-    assert_eq!(
-        sent.iter().map(|t| t.to).collect::<Vec<_>>(),
-        [target(2).address],
-        "the first is taken for down"
-    );
-    world.hear(&sent[0], answer(&sent[0], 0));
+    let asked = |world: &mut World, name: &str| {
+        world.ask(name, 10);
+        let sent = world.sent();
+        let first = &sent[0];
+        world.hear(first, answer(first, 0));
+        sent
+    };
+    let whom = |sent: &[Transmit]| sent.iter().map(|transmit| transmit.to).collect::<Vec<_>>();
+    let (one, two) = (target(1).address, target(2).address);
+    assert_eq!(whom(&asked(&mut world, "b.example")), [two, one], "the first is taken for down, and tried as well");
+    assert_eq!(whom(&asked(&mut world, "c.example")), [two], "not with every query");
     world.pass(200);
-    world.ask("c.example", 11);
-    let sent = world.sent();
+    let probed = asked(&mut world, "d.example");
+    assert_eq!(whom(&probed), [two, one]);
+    world.hear(&probed[1], answer(&probed[1], 0));
     assert_eq!(
-        sent.iter().map(|t| t.to).collect::<Vec<_>>(),
-        [target(2).address, target(1).address],
-        "it is tried as well"
+        whom(&asked(&mut world, "e.example")),
+        [one],
+        "its first answer brings it back, also when it comes second"
     );
-    world.hear(&sent[1], answer(&sent[1], 0));
-    world.ask("d.example", 12);
-    assert_eq!(world.sent()[0].to, target(1).address, "its first answer brings it back");
 }
 
 #[test]
@@ -277,11 +259,7 @@ fn a_guess_makes_tcp_decide() {
         assert_eq!(world.hear(&sent[0], guess), Heard::Listen);
     }
     let by_stream = world.sent();
-    assert_eq!(
-        by_stream.iter().map(|t| t.via).collect::<Vec<_>>(),
-        [Via::Stream],
-        "once"
-    );
+    assert_eq!(by_stream.iter().map(|t| t.via).collect::<Vec<_>>(), [Via::Stream], "once");
     assert_eq!(world.hear(&sent[0], answer(&sent[0], 0)), Heard::Done);
     assert!(world.settled().is_empty(), "the datagram is held back");
     let mut by_tcp = answer(&by_stream[0], Rcode::NXDOMAIN.0);
@@ -343,13 +321,7 @@ fn an_upstream_without_edns_is_asked_without() {
     let mut world = World::new(1);
     world.ask("a.example", 1);
     let sent = world.sent();
-    let has_opt = |t: &Transmit| {
-        Message::parse(&t.message)
-            .unwrap()
-            .records
-            .iter()
-            .any(|r| r.rtype == Rtype::OPT)
-    };
+    let has_opt = |t: &Transmit| Message::parse(&t.message).unwrap().records.iter().any(|r| r.rtype == Rtype::OPT);
     assert!(has_opt(&sent[0]));
     world.hear(&sent[0], answer(&sent[0], Rcode::FORMERR.0));
     let again = world.sent();
@@ -374,10 +346,7 @@ fn a_closed_port_is_tried_again_in_its_time() {
 
 #[test]
 fn a_budget_is_never_exceeded_and_clients_take_turns() {
-    let limits = Limits {
-        queries_per_second: 100,
-        pending: 50,
-    };
+    let limits = Limits { queries_per_second: 100, pending: 50 };
     let mut world = World::with_limits(1, limits);
     for n in 0..400 {
         world.ask_from(&format!("noisy{n}.example"), n, [10, 0, 0, 1].into());
@@ -396,13 +365,7 @@ fn a_budget_is_never_exceeded_and_clients_take_turns() {
                 .settled()
                 .into_iter()
                 .filter(|s| s.outcome.is_ok())
-                .flat_map(|settled| {
-                    settled
-                        .waiters
-                        .into_iter()
-                        .map(|released| released.waiter)
-                        .collect::<Vec<_>>()
-                }),
+                .flat_map(|settled| settled.waiters.into_iter().map(|released| released.waiter).collect::<Vec<_>>()),
         );
         world.pass(1);
         pending = world.sent();
@@ -415,13 +378,7 @@ fn a_budget_is_never_exceeded_and_clients_take_turns() {
 
 #[test]
 fn pending_queries_are_bounded() {
-    let mut world = World::with_limits(
-        1,
-        Limits {
-            queries_per_second: 0,
-            pending: 5,
-        },
-    );
+    let mut world = World::with_limits(1, Limits { queries_per_second: 0, pending: 5 });
     for n in 0..20 {
         world.ask(&format!("slow{n}.example"), n);
     }
@@ -445,10 +402,7 @@ fn a_stale_answer_is_taken_when_the_upstream_does_not_answer_in_time() {
     assert!(world.settled().is_empty());
     world.pass(1);
     assert_eq!(outcomes(&world.settled()), [(Err(None), vec![1])]);
-    assert!(
-        !world.machine.is_empty(),
-        "the question is still asked, for the cache's sake"
-    );
+    assert!(!world.machine.is_empty(), "the question is still asked, for the cache's sake");
 }
 
 #[test]
@@ -466,13 +420,7 @@ fn a_private_stale_answer_is_good_for_a_minute_while_others_are_answered() {
 
 #[test]
 fn stale_answers_do_not_wait_in_line() {
-    let mut world = World::with_limits(
-        1,
-        Limits {
-            queries_per_second: 0,
-            pending: 1,
-        },
-    );
+    let mut world = World::with_limits(1, Limits { queries_per_second: 0, pending: 1 });
     world.ask("first.example", 1);
     world.ask_stale("stale.example", 2, 5);
     assert_eq!(outcomes(&world.settled()), [(Err(None), vec![2])], "at once");
@@ -480,16 +428,10 @@ fn stale_answers_do_not_wait_in_line() {
     let sent = world.sent();
     world.hear(&sent[0], answer(&sent[0], 0));
     let next = world.sent();
-    assert!(
-        next[0].message.windows(4).any(|octets| octets == b"miss"),
-        "who waits goes before a refresh"
-    );
+    assert!(next[0].message.windows(4).any(|octets| octets == b"miss"), "who waits goes before a refresh");
     world.hear(&next[0], answer(&next[0], 0));
     let last = world.sent();
-    assert!(
-        last[0].message.windows(5).any(|octets| octets == b"stale"),
-        "the refresh has the next turn"
-    );
+    assert!(last[0].message.windows(5).any(|octets| octets == b"stale"), "the refresh has the next turn");
     world.settled();
     world.hear(&last[0], answer(&last[0], 0));
     assert_eq!(world.settled().len(), 1, "its answer is for the cache");
@@ -497,22 +439,12 @@ fn stale_answers_do_not_wait_in_line() {
 
 #[test]
 fn a_single_upstream_that_is_down_is_probed_and_back_at_once() {
-    let mut world = World::with_limits(
-        1,
-        Limits {
-            queries_per_second: 950,
-            pending: 180,
-        },
-    );
+    let mut world = World::with_limits(1, Limits { queries_per_second: 950, pending: 180 });
     for n in 0..20 {
         world.ask(&format!("dead{n}.example"), n);
     }
     world.pass(5000);
-    assert!(
-        outcomes(&world.settled())
-            .iter()
-            .all(|(outcome, _)| *outcome == Err(Some(Failure::Silence)))
-    );
+    assert!(outcomes(&world.settled()).iter().all(|(outcome, _)| *outcome == Err(Some(Failure::Silence))));
     world.sent();
     let mut up = 0;
     for second in 0..900 {
@@ -521,10 +453,7 @@ fn a_single_upstream_that_is_down_is_probed_and_back_at_once() {
         world.pass(1000);
         up += world.sent().len();
         let settled = world.settled();
-        let stale = outcomes(&settled)
-            .iter()
-            .filter(|(outcome, _)| *outcome == Err(None))
-            .count();
+        let stale = outcomes(&settled).iter().filter(|(outcome, _)| *outcome == Err(None)).count();
         assert!(stale >= 1, "stale at once, however old");
     }
     assert!((900..=900 * 6).contains(&up), "{up} queries in 900 s");
@@ -539,12 +468,7 @@ fn a_single_upstream_that_is_down_is_probed_and_back_at_once() {
             world.hear(&transmit, answer(&transmit, 0));
         }
         let settled = world.settled();
-        answered.extend(
-            outcomes(&settled)
-                .into_iter()
-                .filter(|(o, _)| o.is_ok())
-                .flat_map(|(_, waiters)| waiters),
-        );
+        answered.extend(outcomes(&settled).into_iter().filter(|(o, _)| o.is_ok()).flat_map(|(_, waiters)| waiters));
     }
     let back = answered.iter().filter(|&&waiter| waiter >= 10_000).count();
     assert_eq!(back, 50, "all who wait are answered within 0.4 s of the return");
@@ -552,13 +476,7 @@ fn a_single_upstream_that_is_down_is_probed_and_back_at_once() {
 
 #[test]
 fn slow_names_do_not_take_every_place() {
-    let mut world = World::with_limits(
-        1,
-        Limits {
-            queries_per_second: 950,
-            pending: 36,
-        },
-    );
+    let mut world = World::with_limits(1, Limits { queries_per_second: 950, pending: 36 });
     let mut open: Vec<(Instant, Transmit)> = Vec::new();
     let mut quick_waits = Vec::new();
     let mut asked_at = std::collections::HashMap::new();
@@ -591,11 +509,7 @@ fn slow_names_do_not_take_every_place() {
     }
     quick_waits.sort_unstable();
     assert!(quick_waits.len() >= 1990);
-    assert!(
-        quick_waits[quick_waits.len() * 99 / 100] <= Duration::from_millis(15),
-        "{:?}",
-        quick_waits.last()
-    );
+    assert!(quick_waits[quick_waits.len() * 99 / 100] <= Duration::from_millis(15), "{:?}", quick_waits.last());
 }
 
 #[test]
@@ -616,13 +530,7 @@ fn a_failure_is_not_asked_again_at_once() {
 
 #[test]
 fn who_got_no_turn_is_not_told_a_failure_and_keeps_the_place() {
-    let mut world = World::with_limits(
-        1,
-        Limits {
-            queries_per_second: 0,
-            pending: 1,
-        },
-    );
+    let mut world = World::with_limits(1, Limits { queries_per_second: 0, pending: 1 });
     world.ask("first.example", 1);
     let first = world.sent();
     world.pass(4000);
@@ -632,40 +540,52 @@ fn who_got_no_turn_is_not_told_a_failure_and_keeps_the_place() {
     world.settled();
     world.pass(4500);
     let settled = world.settled();
-    assert!(
-        outcomes(&settled).contains(&(Err(Some(Failure::NoTurn)), vec![3])),
-        "{:?}",
-        outcomes(&settled)
-    );
+    assert!(outcomes(&settled).contains(&(Err(Some(Failure::NoTurn)), vec![3])), "{:?}", outcomes(&settled));
     world.pass(500);
     world.ask("third.example", 4);
     let sent: Vec<_> = world.sent();
-    assert!(
-        sent.iter()
-            .any(|t| t.message.windows(5).any(|octets| octets == b"third")),
-        "its place was kept"
-    );
+    assert!(sent.iter().any(|t| t.message.windows(5).any(|octets| octets == b"third")), "its place was kept");
 }
 
 #[test]
-fn one_client_has_a_thousand_places() {
-    let mut world = World::with_limits(
-        1,
-        Limits {
-            queries_per_second: 1,
-            pending: 1,
-        },
-    );
-    for n in 0..1500 {
+fn one_client_has_so_many_places_and_others_have_theirs() {
+    let mut world = World::with_limits(1, Limits { queries_per_second: 1, pending: 1 });
+    for n in 0..33_000 {
         world.ask(&format!("n{n}.example"), n);
     }
     let given_way = outcomes(&world.settled());
-    let oldest: Vec<u32> = (0..500).collect();
-    assert_eq!(
-        given_way,
-        [(Err(Some(Failure::NoTurn)), oldest)],
-        "those that waited longest"
-    );
-    world.ask_from("other.example", 9999, [10, 0, 0, 2].into());
-    assert!(world.settled().is_empty(), "others have theirs");
+    let oldest: Vec<u32> = (0..33_000 - 32_768).collect();
+    assert_eq!(given_way, [(Err(Some(Failure::NoTurn)), oldest)], "those that waited longest");
+    world.ask_from("other.example", 99_999, [10, 0, 0, 2].into());
+    assert!(world.settled().is_empty());
+}
+
+#[test]
+fn questions_that_nobody_waits_for_make_room() {
+    let mut world = World::with_limits(1, Limits { queries_per_second: 1, pending: 1 });
+    for second in 0..12 {
+        for n in 0..9_000 {
+            world.ask_from(&format!("n{n}.s{second}.example"), n, [10, 0, 0, (n % 200) as u8].into());
+        }
+        world.pass(1000);
+        let told = outcomes(&world.settled());
+        assert!(told.iter().all(|(outcome, _)| *outcome != Err(Some(Failure::Overload))), "in second {second}");
+        assert!(world.machine.len() <= 49_152);
+    }
+}
+
+#[test]
+fn who_joins_a_question_that_nobody_waited_for_has_it_asked_again() {
+    let mut world = World::new(1);
+    world.ask_stale("a.example", 1, 5);
+    world.pass(1800);
+    assert_eq!(outcomes(&world.settled()), [(Err(None), vec![1])]);
+    assert_eq!(world.sent().len(), 2);
+    world.pass(100);
+    world.ask_stale("a.example", 2, 7);
+    world.pass(1000);
+    let sent = world.sent();
+    assert_eq!(sent.len(), 1, "the second try is repeated a second after it was made");
+    world.hear(&sent[0], answer(&sent[0], 0));
+    assert_eq!(outcomes(&world.settled()), [(Ok(Rcode::NOERROR), vec![2])]);
 }

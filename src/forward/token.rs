@@ -24,9 +24,7 @@ pub struct LoopGuard(RandomState);
 impl LoopGuard {
     /// The tokens that an OPT record's data carries, one behind the other.
     pub fn tokens(opt_data: &[u8]) -> &[u8] {
-        let found = Options(opt_data)
-            .find(|&(code, _)| code == OPTION_LOOP)
-            .map(|(_, data)| data);
+        let found = Options(opt_data).find(|&(code, _)| code == OPTION_LOOP).map(|(_, data)| data);
         found.unwrap_or_default()
     }
 

@@ -6,14 +6,17 @@ use std::time::{Duration, Instant};
 
 use rand::Rng;
 
-use super::machine::{Failure, Forwarding, Outbox, Transmit, TryId, Via};
+use super::health::PROBE_INTERVAL;
+use super::machine::Forwarding;
 use super::outstanding::{Try, write_query};
+use super::question::{Failure, Outbox, Transmit, TryId, Via};
 use super::rule::Protocol;
+use super::upstream::Ticket;
 
 /// Tries per round.
 const TRIES_MAX: usize = 4;
 /// After how long a single upstream is asked again.
-const AGAIN_AFTER: Duration = Duration::from_millis(1000);
+pub(super) const AGAIN_AFTER: Duration = Duration::from_millis(1000);
 /// After how long the next of several is asked.
 const NEXT_AFTER: Duration = Duration::from_millis(300);
 /// After how long a repeat that had no turn is tried again.
@@ -66,13 +69,29 @@ impl<W> Forwarding<W> {
         let Some(query) = self.outstanding.get_mut(slot as usize) else {
             return;
         };
+        let is_down = query
+            .tries
+            .last()
+            .and_then(|tried| self.upstreams.get(tried.upstream))
+            .is_some_and(|upstream| upstream.health.is_down());
+        let patience = if is_down { PROBE_INTERVAL } else { AGAIN_AFTER };
         let is_fresh = query
             .tries
             .last()
-            .is_some_and(|tried| tried.is_open && now.saturating_duration_since(tried.sent) < AGAIN_AFTER);
+            .is_some_and(|tried| tried.is_open && now.saturating_duration_since(tried.sent) < patience);
         let is_slow_try = query.tries.iter().any(|tried| tried.is_open && tried.is_slow);
-        if query.line.is_some() || is_fresh || is_slow_try {
+        if query.is_abandoned {
+            query.line = None;
+        } else if query.line.is_some() {
             return;
+        }
+        if is_slow_try {
+            return;
+        }
+        if is_fresh {
+            // The last try is the first of the new round: it is repeated in its time.
+            query.round_start = query.tries.len() - 1;
+            return self.plan(now, slot);
         }
         query.round_start = query.tries.len();
         self.try_next(now, slot, client, out);
@@ -85,10 +104,7 @@ impl<W> Forwarding<W> {
         let numbers = self.upstream_numbers(&rule);
         let query = self.outstanding.get(slot as usize)?;
         let rank = |number: usize| self.upstreams.get(number).map(|upstream| upstream.health.rank(now));
-        let fresh = numbers
-            .iter()
-            .copied()
-            .filter(|&number| query.last_asked(number).is_none());
+        let fresh = numbers.iter().copied().filter(|&number| query.last_asked(number).is_none());
         fresh.min_by_key(|&number| rank(number)).or_else(|| {
             let oldest = numbers.iter().copied().min_by_key(|&number| query.last_asked(number))?;
             let waited = now.saturating_duration_since(query.last_asked(oldest)?);
@@ -103,12 +119,13 @@ impl<W> Forwarding<W> {
         };
         query.line = Some(number);
         query.next_try = None;
-        let line = if is_slow {
-            &mut upstream.slow_line
+        let line = if is_slow { &mut upstream.slow_line } else { &mut upstream.line };
+        let ticket = (slot, query.generation);
+        if std::mem::take(&mut query.is_abandoned) {
+            line.push_front(client, ticket);
         } else {
-            &mut upstream.line
-        };
-        line.push(client, (slot, query.generation));
+            line.push(client, ticket);
+        }
         self.counts.queued += 1;
         self.purge_lines(number);
     }
@@ -152,9 +169,7 @@ impl<W> Forwarding<W> {
             now + NEXT_AFTER
         } else {
             let oldest = asked.into_iter().flatten().min();
-            oldest
-                .map_or(now, |oldest| oldest + AGAIN_AFTER)
-                .max(now + Duration::from_millis(1))
+            oldest.map_or(now, |oldest| oldest + AGAIN_AFTER).max(now + Duration::from_millis(1))
         };
         self.plan_at(slot, at);
     }
@@ -195,21 +210,16 @@ impl<W> Forwarding<W> {
         let is_slow = is_limited && self.slow_zones.holds(&query.question, now);
         upstream.slow_open += u32::from(is_slow);
         let id = self.rng.next_u32() as u16;
-        let tokens = if upstream.target.is_azure_dns() {
-            Vec::new()
-        } else {
-            self.guard.option(&query.question, &query.tokens)
-        };
+        let tokens =
+            if upstream.target.is_azure_dns() { Vec::new() } else { self.guard.option(&query.question, &query.tokens) };
         let closes = now + LISTEN;
         query.keep_until = query.keep_until.max(closes);
         query.line = None;
+        query.is_abandoned = false;
         out.transmits.push(Transmit {
-            id: TryId {
-                slot,
-                generation: query.generation,
-                number: try_number,
-            },
+            id: TryId { slot, generation: query.generation, number: try_number },
             to: upstream.target.address,
+            protocol: upstream.target.protocol.clone(),
             via,
             message: write_query(query, id, &tokens),
             deadline: closes,
@@ -291,11 +301,7 @@ impl<W> Forwarding<W> {
             // An upstream that restarts refuses for a moment: the tries left are made at their time.
             None if query.next_try.is_some() => {}
             None => {
-                let failure = if query.was_unreachable {
-                    Failure::Unreachable
-                } else {
-                    Failure::Silence
-                };
+                let failure = if query.was_unreachable { Failure::Unreachable } else { Failure::Silence };
                 self.end(now, slot, Err(failure), out);
             }
         }
@@ -306,10 +312,8 @@ impl<W> Forwarding<W> {
         let Some(query) = self.outstanding.get_mut(slot as usize) else {
             return;
         };
-        for tried in query
-            .tries
-            .iter_mut()
-            .filter(|tried| tried.is_open && !tried.is_late && tried.via == Via::Datagram)
+        for tried in
+            query.tries.iter_mut().filter(|tried| tried.is_open && !tried.is_late && tried.via == Via::Datagram)
         {
             tried.is_late = true;
             if let Some(upstream) = self.upstreams.get_mut(tried.upstream) {
@@ -323,11 +327,7 @@ impl<W> Forwarding<W> {
         let Some(query) = self.outstanding.get_mut(slot as usize) else {
             return;
         };
-        for tried in query
-            .tries
-            .iter_mut()
-            .filter(|tried| tried.is_open && tried.slow_at.is_some_and(|at| at <= now))
-        {
+        for tried in query.tries.iter_mut().filter(|tried| tried.is_open && tried.slow_at.is_some_and(|at| at <= now)) {
             tried.slow_at = None;
             let Some(upstream) = self.upstreams.get_mut(tried.upstream) else {
                 continue;
@@ -351,11 +351,7 @@ impl<W> Forwarding<W> {
         let took = now.saturating_duration_since(sent);
         if let Some(upstream) = self.upstreams.get_mut(tried.upstream) {
             // A slow name says nothing of the upstream's speed.
-            let rtt = if tried.is_slow {
-                upstream.health.rtt().unwrap_or(took)
-            } else {
-                took
-            };
+            let rtt = if tried.is_slow { upstream.health.rtt().unwrap_or(took) } else { took };
             upstream.health.heard(rtt, now);
         }
         if took < SLOW_AFTER {
@@ -386,11 +382,7 @@ impl<W> Forwarding<W> {
     }
 
     pub(super) fn close_try(&mut self, slot: u32, number: usize) {
-        let Some(tried) = self
-            .outstanding
-            .get_mut(slot as usize)
-            .and_then(|query| query.tries.get_mut(number))
-        else {
+        let Some(tried) = self.outstanding.get_mut(slot as usize).and_then(|query| query.tries.get_mut(number)) else {
             return;
         };
         if std::mem::replace(&mut tried.is_open, false)
@@ -404,29 +396,22 @@ impl<W> Forwarding<W> {
     /// Sends what waits as far as budgets allow.
     pub(super) fn serve_lines(&mut self, now: Instant, out: &mut Outbox<W>) {
         for number in 0..self.upstreams.len() {
-            let most = self
-                .upstreams
-                .get(number)
-                .map_or(0, |upstream| upstream.turns_at_once());
+            let most = self.upstreams.get(number).map_or(0, |upstream| upstream.turns_at_once());
             let mut served = 0;
             while served < most {
-                let Some((slot, generation)) = self
-                    .upstreams
-                    .get_mut(number)
-                    .and_then(|upstream| upstream.next_in_line(now))
-                else {
-                    break;
+                let outstanding = &self.outstanding;
+                let is_live = |&(slot, generation): &Ticket| {
+                    let query = outstanding.get(slot as usize);
+                    query.is_some_and(|query| {
+                        query.generation == generation && query.line == Some(number) && !query.is_hopeless(now)
+                    })
                 };
-                let waits = self
-                    .outstanding
-                    .get(slot as usize)
-                    .is_some_and(|query| query.generation == generation && query.line == Some(number));
-                if waits {
-                    served += 1;
-                    self.send_usual(now, slot, number, out);
-                    self.plan(now, slot);
-                    self.arm(slot);
-                }
+                let next = self.upstreams.get_mut(number).and_then(|upstream| upstream.next_in_line(now, is_live));
+                let Some((slot, _)) = next else { break };
+                served += 1;
+                self.send_usual(now, slot, number, out);
+                self.plan(now, slot);
+                self.arm(slot);
             }
         }
     }

@@ -70,41 +70,34 @@ impl Upstream {
     }
 
     /// Whose turn it is, if anybody's. Questions that somebody waits for go before refreshes, but for every fourth turn
-    /// when a stale answer would soon be too old.
-    pub(super) fn next_in_line(&mut self, now: Instant) -> Option<Ticket> {
-        if !self.budget.allows(now) || (self.health.is_down() && !self.health.take_probe(now)) {
+    /// when a stale answer would soon be too old. Tickets that `is_live` does not know cost no turn.
+    pub(super) fn next_in_line(&mut self, now: Instant, is_live: impl Fn(&Ticket) -> bool) -> Option<Ticket> {
+        if !self.budget.allows(now) || (self.health.is_down() && !self.health.probe_wait(now).is_zero()) {
             return None;
         }
         self.turns = self.turns.wrapping_add(1);
-        let nearly_too_old = self
-            .refreshes
-            .peek()
-            .is_some_and(|Reverse((end, _))| *end < now + NEARLY_TOO_OLD);
+        let ticket = std::iter::from_fn(|| self.take_ticket(now)).find(is_live)?;
+        self.health.take_probe(now);
+        Some(ticket)
+    }
+
+    /// The ticket that comes next in this turn.
+    fn take_ticket(&mut self, now: Instant) -> Option<Ticket> {
+        let nearly_too_old = self.refreshes.peek().is_some_and(|Reverse((end, _))| *end < now + NEARLY_TOO_OLD);
         let refresh_first = self.turns.is_multiple_of(REFRESH_SHARE) && nearly_too_old;
         let slow_first = self.turns % 2 == 1;
         let refresh = |upstream: &mut Self| upstream.refreshes.pop().map(|Reverse((_, ticket))| ticket);
         let slow = |upstream: &mut Self| {
-            if upstream.has_slow_place() {
-                upstream.slow_line.pop()
-            } else {
-                None
-            }
+            if upstream.has_slow_place() { upstream.slow_line.pop() } else { None }
         };
         let first = if refresh_first { refresh(self) } else { None };
         let first = first.or_else(|| if slow_first { slow(self) } else { None });
-        first
-            .or_else(|| self.line.pop())
-            .or_else(|| slow(self))
-            .or_else(|| refresh(self))
+        first.or_else(|| self.line.pop()).or_else(|| slow(self)).or_else(|| refresh(self))
     }
 
     /// How many turns may follow each other at once.
     pub(super) fn turns_at_once(&self) -> usize {
-        if self.budget.limits.queries_per_second == 0 {
-            UNLIMITED_AT_ONCE
-        } else {
-            usize::MAX
-        }
+        if self.budget.limits.queries_per_second == 0 { UNLIMITED_AT_ONCE } else { usize::MAX }
     }
 
     /// When the next turn may be.
@@ -119,11 +112,7 @@ impl Upstream {
         if !self.budget.has_place() {
             return None; // a place that becomes free is a turn
         }
-        let pause = if self.budget.limits.queries_per_second == 0 {
-            UNLIMITED_PAUSE
-        } else {
-            Duration::ZERO
-        };
+        let pause = if self.budget.limits.queries_per_second == 0 { UNLIMITED_PAUSE } else { Duration::ZERO };
         Some(now + self.budget.wait(now).max(pause).max(Duration::from_micros(500)))
     }
 

@@ -11,9 +11,8 @@ use crate::azure::{HostName, private_names};
 /// Claims the names that the endpoint of an account does not list, at the address of one that it does.
 pub(super) fn claim(gathered: &Gathered, endpoints: &[Endpoint], claims: &mut Claims, messages: &mut Messages) {
     for (_, account) in gathered.accounts.iter().filter(|(_, account)| account.has_three_names) {
-        let Some(endpoint) = endpoints
-            .iter()
-            .find(|endpoint| endpoint.target.is_some() && endpoint.target == account.id)
+        let Some(endpoint) =
+            endpoints.iter().find(|endpoint| endpoint.target.is_some() && endpoint.target == account.id)
         else {
             continue;
         };
@@ -22,21 +21,11 @@ pub(super) fn claim(gathered: &Gathered, endpoints: &[Endpoint], claims: &mut Cl
 }
 
 fn claim_account(account: &Account, endpoint: &Endpoint, claims: &mut Claims, messages: &mut Messages) {
-    let Some(label) = account
-        .subdomain
-        .as_deref()
-        .or_else(|| account.id.as_ref().map(|id| id.name()))
-    else {
+    let Some(label) = account.subdomain.as_deref().or_else(|| account.id.as_ref().map(|id| id.name())) else {
         return;
     };
-    let names: Vec<HostName> = SUFFIXES
-        .iter()
-        .filter_map(|suffix| HostName::under([label], suffix))
-        .collect();
-    let listed = endpoint
-        .listings
-        .iter()
-        .flat_map(|listing| listing.names.iter().map(move |known| (listing, known)));
+    let names: Vec<HostName> = SUFFIXES.iter().filter_map(|suffix| HostName::under([label], suffix)).collect();
+    let listed = endpoint.listings.iter().flat_map(|listing| listing.names.iter().map(move |known| (listing, known)));
     let mut listed = listed.filter(|(_, known)| names.contains(&known.name));
     let (addresses, source, what) = match listed.next() {
         Some((listing, known)) => (known.addresses.clone(), &listing.source, &listing.what),
@@ -54,23 +43,10 @@ fn claim_account(account: &Account, endpoint: &Endpoint, claims: &mut Claims, me
     messages.warning(Some(source), text, "give the endpoint's network interface to be sure");
     for name in missing {
         for name in private_names(name, None).into_iter().chain([name.clone()]) {
-            claim_addresses(
-                claims,
-                &name,
-                &addresses,
-                None,
-                Origin::Derived,
-                Group::of(&name),
-                source,
-                what,
-            );
+            claim_addresses(claims, &name, &addresses, None, Origin::Derived, Group::of(&name), source, what);
         }
     }
 }
 
 /// In the public cloud; the others' documentation has no such names.
-const SUFFIXES: [&str; 3] = [
-    "cognitiveservices.azure.com",
-    "openai.azure.com",
-    "services.ai.azure.com",
-];
+const SUFFIXES: [&str; 3] = ["cognitiveservices.azure.com", "openai.azure.com", "services.ai.azure.com"];

@@ -27,11 +27,7 @@ pub(super) fn known(listed: &[Listed], place: &Place, options: &Options, message
         }
         let addresses = listed.addresses.iter();
         let addresses = addresses.filter_map(|it| address(it, place, messages)).collect();
-        Some(Known {
-            name,
-            addresses,
-            ttl: listed.ttl,
-        })
+        Some(Known { name, addresses, ttl: listed.ttl })
     };
     listed.iter().filter_map(|listed| one(listed, messages)).collect()
 }
@@ -50,11 +46,7 @@ pub(super) fn host_name(
         Err(error) => {
             messages.error(
                 Some(&place),
-                format!(
-                    "\"{}\" is no host name: {}",
-                    printable(&text.value),
-                    printable(&error.to_string())
-                ),
+                format!("\"{}\" is no host name: {}", printable(&text.value), printable(&error.to_string())),
                 "take it out of the input",
             );
             return None;
@@ -70,11 +62,7 @@ pub(super) fn host_name(
     match options.cloud {
         Some(asked) if !belongs_to(&name, asked) => {
             let text = format!("{name} is a name of the cloud \"{cloud}\", not of \"{asked}\"");
-            messages.error(
-                Some(&place),
-                text,
-                format!("leave --cloud out, or give --cloud {cloud}"),
-            );
+            messages.error(Some(&place), text, format!("leave --cloud out, or give --cloud {cloud}"));
             None
         }
         _ => Some(name),
@@ -89,10 +77,7 @@ fn refuse_foreign(name: &HostName, zone: Option<&str>, place: &Place, messages: 
         .filter(|zone| name.in_front_of(zone).is_some());
     let (text, suffix) = match zone {
         Some(zone) => (format!("{zone} is no private DNS zone of an Azure service"), zone),
-        None => (
-            format!("{name} is no name of an Azure service that has private endpoints"),
-            name.to_string(),
-        ),
+        None => (format!("{name} is no name of an Azure service that has private endpoints"), name.to_string()),
     };
     let suffix = suffix.trim_start_matches("*.");
     let hint = format!("if these names are yours to answer, say so: --allow '{suffix}'");

@@ -58,9 +58,7 @@ fn public_name(cloud: Cloud, resource_type: &str, resource: &str, fixed: &Fixed)
                 None => (fixed.group.as_str(), resource.to_owned()),
             };
             let known = STORAGE_SERVICES.contains(&service);
-            known
-                .then(|| HostName::under([account.as_str(), service], cloud.storage()))
-                .flatten()
+            known.then(|| HostName::under([account.as_str(), service], cloud.storage())).flatten()
         }
         "microsoft.keyvault/vaults" => HostName::under([resource], cloud.key_vault().0),
         "microsoft.containerregistry/registries" => match fixed.member.strip_prefix("registry_data_") {

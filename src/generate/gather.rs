@@ -52,17 +52,12 @@ fn fits(endpoint: &PrivateEndpoint, name: &str) -> bool {
     let Ok(name) = HostName::parse(name) else {
         return false;
     };
-    let mut targets = endpoint
-        .connections
-        .iter()
-        .filter_map(|it| ResourceId::parse(&it.target));
+    let mut targets = endpoint.connections.iter().filter_map(|it| ResourceId::parse(&it.target));
     targets.any(|target| {
         if target.resource_type() == "microsoft.machinelearningservices/workspaces" {
             WorkspaceName::recognise(&name).is_some()
         } else {
-            name.labels()
-                .next()
-                .is_some_and(|label| label.eq_ignore_ascii_case(target.name()))
+            name.labels().next().is_some_and(|label| label.eq_ignore_ascii_case(target.name()))
         }
     })
 }
@@ -79,19 +74,12 @@ pub(super) fn gather(documents: &[Document], messages: &mut Messages) -> Gathere
             }
             Content::ZoneFile(text) => {
                 let file = metadata::read_zone_file(text);
-                let one = |set| Located {
-                    value: Metadata::RecordSet(set),
-                    path: String::new(),
-                };
+                let one = |set| Located { value: Metadata::RecordSet(set), path: String::new() };
                 (file.sets.into_iter().map(one).collect(), file.problems)
             }
         };
         report(document, problems, messages);
-        found.extend(
-            objects
-                .into_iter()
-                .map(|found| (document.place.at(&found.path), found.value)),
-        );
+        found.extend(objects.into_iter().map(|found| (document.place.at(&found.path), found.value)));
     }
     // Endpoints first: they name their interfaces, while not every interface names its endpoint.
     found.sort_by_key(|(_, metadata)| !matches!(metadata, Metadata::Endpoint(_)));
@@ -123,18 +111,15 @@ impl Gathered {
                 self.note(&place, &endpoint_label(&endpoint));
                 let whole = std::mem::take(&mut endpoint.interfaces);
                 let unit = self.units.entry(key).or_default();
-                unit.interfaces
-                    .extend(whole.into_iter().map(|nic| (place.clone(), nic)));
+                unit.interfaces.extend(whole.into_iter().map(|nic| (place.clone(), nic)));
                 unit.endpoints.push((place, endpoint));
             }
             Metadata::Interface(nic) => {
                 let by_nic = nic.id.as_ref().and_then(|id| endpoint_of_nic.get(&id.key()).cloned());
-                let key = by_nic
-                    .or_else(|| nic.endpoint.as_ref().map(|id| id.key()))
-                    .unwrap_or_else(|| own_key(&place));
+                let key =
+                    by_nic.or_else(|| nic.endpoint.as_ref().map(|id| id.key())).unwrap_or_else(|| own_key(&place));
                 if nic.addresses.is_empty() {
-                    self.others
-                        .insert("network interface of no private endpoint".to_owned());
+                    self.others.insert("network interface of no private endpoint".to_owned());
                     return;
                 }
                 self.note(&place, &interface_label(&nic));
@@ -195,11 +180,7 @@ impl Gathered {
         else {
             return;
         };
-        if !endpoint
-            .endpoints
-            .iter()
-            .any(|(_, it)| source.names().any(|name| fits(it, name)))
-        {
+        if !endpoint.endpoints.iter().any(|(_, it)| source.names().any(|name| fits(it, name))) {
             return;
         }
         let (from, to) = (from.clone(), to.clone());
@@ -245,20 +226,13 @@ pub(super) fn interface_label(nic: &Interface) -> String {
 
 pub(super) fn zone_group_label(group: &ZoneGroup) -> String {
     match &group.endpoint {
-        Some(endpoint) => format!(
-            "private DNS zone group of {}",
-            label("private endpoint", endpoint.name())
-        ),
+        Some(endpoint) => format!("private DNS zone group of {}", label("private endpoint", endpoint.name())),
         None => "private DNS zone group".to_owned(),
     }
 }
 
 fn label(what: &str, name: &str) -> String {
-    if name.is_empty() {
-        format!("a {what}")
-    } else {
-        format!("{what} {}", printable(name))
-    }
+    if name.is_empty() { format!("a {what}") } else { format!("{what} {}", printable(name)) }
 }
 
 /// The key of a unit that names no endpoint. No resource id begins like it.

@@ -53,10 +53,7 @@ impl Group {
     }
 
     fn of_service(name: &HostName) -> Self {
-        let plain: Vec<&str> = name
-            .labels()
-            .filter(|label| !label.starts_with("privatelink"))
-            .collect();
+        let plain: Vec<&str> = name.labels().filter(|label| !label.starts_with("privatelink")).collect();
         let Some(plain) = HostName::from_labels(plain) else {
             return Self::Other(name.to_string());
         };
@@ -68,9 +65,7 @@ impl Group {
             if plain.in_front_of(cloud.registry()).is_some() {
                 return Self::Registry;
             }
-            let service = plain
-                .in_front_of(cloud.storage())
-                .and_then(|front| front.last().copied().map(str::to_owned));
+            let service = plain.in_front_of(cloud.storage()).and_then(|front| front.last().copied().map(str::to_owned));
             if let Some(at) = service.and_then(|service| STORAGE_SERVICES.iter().position(|known| *known == service)) {
                 return Self::Storage(at);
             }

@@ -30,11 +30,7 @@ pub(super) enum Content {
 
 /// The documents of an input. What cannot be read ends it with an error.
 pub(super) fn documents(input: &Input, messages: &mut Messages) -> Vec<Document> {
-    let start = Place {
-        input: input.name.clone(),
-        document: 0,
-        at: String::new(),
-    };
+    let start = Place { input: input.name.clone(), document: 0, at: String::new() };
     let Some(text) = decode(&input.bytes) else {
         messages.error(
             Some(&start),
@@ -44,10 +40,7 @@ pub(super) fn documents(input: &Input, messages: &mut Messages) -> Vec<Document>
         return Vec::new();
     };
     if is_zone_file(&text) {
-        return vec![Document {
-            place: start,
-            content: Content::ZoneFile(text),
-        }];
+        return vec![Document { place: start, content: Content::ZoneFile(text) }];
     }
     let mut values = Vec::new();
     for value in serde_json::Deserializer::from_str(&text).into_iter::<Value>() {
@@ -65,18 +58,11 @@ pub(super) fn documents(input: &Input, messages: &mut Messages) -> Vec<Document>
     }
     let several = values.len() > 1;
     let number = |at: usize| if several { at + 1 } else { 0 };
-    let place = |at| Place {
-        document: number(at),
-        at: "$".to_owned(),
-        ..start.clone()
-    };
+    let place = |at| Place { document: number(at), at: "$".to_owned(), ..start.clone() };
     values
         .into_iter()
         .enumerate()
-        .map(|(at, value)| Document {
-            place: place(at),
-            content: Content::Json(value),
-        })
+        .map(|(at, value)| Document { place: place(at), content: Content::Json(value) })
         .collect()
 }
 
@@ -84,8 +70,7 @@ pub(super) fn documents(input: &Input, messages: &mut Messages) -> Vec<Document>
 fn decode(bytes: &[u8]) -> Option<String> {
     let utf16 = |unit: fn([u8; 2]) -> u16, bytes: &[u8]| {
         let (pairs, rest) = bytes.as_chunks::<2>();
-        rest.is_empty()
-            .then(|| String::from_utf16(&pairs.iter().map(|pair| unit(*pair)).collect::<Vec<_>>()).ok())?
+        rest.is_empty().then(|| String::from_utf16(&pairs.iter().map(|pair| unit(*pair)).collect::<Vec<_>>()).ok())?
     };
     match bytes {
         [0xEF, 0xBB, 0xBF, rest @ ..] => String::from_utf8(rest.to_vec()).ok(),
@@ -115,10 +100,7 @@ mod tests {
 
     fn read(bytes: &[u8]) -> (Vec<Value>, Vec<String>) {
         let mut messages = Messages::default();
-        let input = Input {
-            name: "in.json".into(),
-            bytes: bytes.to_vec(),
-        };
+        let input = Input { name: "in.json".into(), bytes: bytes.to_vec() };
         let values = documents(&input, &mut messages)
             .into_iter()
             .map(|document| match document.content {
@@ -132,16 +114,8 @@ mod tests {
     #[test]
     fn every_encoding_that_shells_write() {
         let text = "{\"a\": \"\u{e9}\"}\n[]\n";
-        let le: Vec<u8> = [0xFEFF]
-            .into_iter()
-            .chain(text.encode_utf16())
-            .flat_map(u16::to_le_bytes)
-            .collect();
-        let be: Vec<u8> = [0xFEFF]
-            .into_iter()
-            .chain(text.encode_utf16())
-            .flat_map(u16::to_be_bytes)
-            .collect();
+        let le: Vec<u8> = [0xFEFF].into_iter().chain(text.encode_utf16()).flat_map(u16::to_le_bytes).collect();
+        let be: Vec<u8> = [0xFEFF].into_iter().chain(text.encode_utf16()).flat_map(u16::to_be_bytes).collect();
         let marked = [&[0xEF, 0xBB, 0xBF], text.as_bytes()].concat();
         for bytes in [text.as_bytes(), &le, &be, &marked] {
             let (values, messages) = read(bytes);
@@ -161,10 +135,7 @@ mod tests {
             (b"\"\xff\"", "neither UTF-8"),
         ] {
             let (values, messages) = read(bytes);
-            assert!(
-                values.is_empty() && messages.len() == 1 && messages[0].contains(expected),
-                "{messages:?}"
-            );
+            assert!(values.is_empty() && messages.len() == 1 && messages[0].contains(expected), "{messages:?}");
         }
         let deep = "[".repeat(100_000);
         assert_eq!(read(deep.as_bytes()).1.len(), 1);

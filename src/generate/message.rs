@@ -53,22 +53,13 @@ impl Messages {
 
     /// Says it the first time only, wherever it comes up again.
     pub(super) fn error_once(&mut self, place: &Place, text: String, hint: String) {
-        if !self
-            .0
-            .iter()
-            .any(|message| message.text == text && message.hint == hint)
-        {
+        if !self.0.iter().any(|message| message.text == text && message.hint == hint) {
             self.push(Severity::Error, Some(place), text, hint);
         }
     }
 
     fn push(&mut self, severity: Severity, place: Option<&Place>, text: String, hint: String) {
-        let message = Message {
-            severity,
-            place: place.cloned(),
-            text,
-            hint,
-        };
+        let message = Message { severity, place: place.cloned(), text, hint };
         if !self.0.contains(&message) {
             self.0.push(message);
         }
@@ -88,10 +79,7 @@ impl Messages {
 impl Place {
     /// The same document, elsewhere.
     pub(super) fn at(&self, path: &str) -> Self {
-        Self {
-            at: path.to_owned(),
-            ..self.clone()
-        }
+        Self { at: path.to_owned(), ..self.clone() }
     }
 }
 

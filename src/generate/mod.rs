@@ -57,10 +57,7 @@ pub struct Options {
 /// Derives records from metadata. Nothing when a message is an error, and never no records at all.
 pub fn generate(inputs: &[Input], options: &Options) -> (Option<Records>, Messages) {
     let mut messages = Messages::default();
-    let documents: Vec<_> = inputs
-        .iter()
-        .flat_map(|input| input::documents(input, &mut messages))
-        .collect();
+    let documents: Vec<_> = inputs.iter().flat_map(|input| input::documents(input, &mut messages)).collect();
     let gathered = gather::gather(&documents, &mut messages);
     let claims = claims(&gathered, options, &mut messages);
     let groups = claims.into_groups(&mut messages);
@@ -126,16 +123,8 @@ fn claim_record_sets(
             } else if is_presentation(set.record_type, &data.value) {
                 Data::Presentation(data.value.clone())
             } else {
-                let text = format!(
-                    "\"{}\" is no data of a {} record",
-                    printable(&data.value),
-                    set.record_type
-                );
-                messages.error(
-                    Some(&place.at(&data.path)),
-                    text,
-                    "take the record set out of the input",
-                );
+                let text = format!("\"{}\" is no data of a {} record", printable(&data.value), set.record_type);
+                messages.error(Some(&place.at(&data.path)), text, "take the record set out of the input");
                 continue;
             };
             claims.add(Claim {
@@ -169,11 +158,7 @@ fn report_nothing(gathered: &Gathered, messages: &mut Messages) {
         messages.error(None, "no record can be derived from the input: see above", "");
         return;
     }
-    let kinds = gathered
-        .others
-        .iter()
-        .filter(|kind| !kind.is_empty())
-        .map(|kind| printable(kind));
+    let kinds = gathered.others.iter().filter(|kind| !kind.is_empty()).map(|kind| printable(kind));
     let found: Vec<String> = gathered.source_lines().into_iter().chain(kinds).collect();
     let text = if found.is_empty() {
         "no record can be derived from the input: nothing in it was recognised".to_owned()
@@ -196,17 +181,10 @@ fn header(gathered: &Gathered, options: &Options, groups: &[RecordGroup]) -> Vec
     ];
     lines.extend(gathered.source_lines().iter().map(|source| format!("  {source}")));
     if !options.compute_instances.is_empty() {
-        let mut instances: Vec<String> = options
-            .compute_instances
-            .iter()
-            .map(|instance| printable(instance))
-            .collect();
+        let mut instances: Vec<String> = options.compute_instances.iter().map(|instance| printable(instance)).collect();
         instances.sort();
         instances.dedup();
-        lines.push(format!(
-            "  --compute-instance {}",
-            instances.join(" --compute-instance ")
-        ));
+        lines.push(format!("  --compute-instance {}", instances.join(" --compute-instance ")));
     }
     lines
 }

@@ -91,17 +91,11 @@ pub(super) struct Claims(BTreeMap<(HostName, &'static str), Vec<Claim>>);
 
 impl Claims {
     pub(super) fn add(&mut self, claim: Claim) {
-        self.0
-            .entry((claim.name.clone(), claim.record_type))
-            .or_default()
-            .push(claim);
+        self.0.entry((claim.name.clone(), claim.record_type)).or_default().push(claim);
     }
 
     pub(super) fn has(&self, name: &HostName) -> bool {
-        self.0
-            .range((name.clone(), "")..)
-            .next()
-            .is_some_and(|((found, _), _)| found == name)
+        self.0.range((name.clone(), "")..).next().is_some_and(|((found, _), _)| found == name)
     }
 
     pub(super) fn names(&self) -> impl Iterator<Item = &HostName> {
@@ -116,17 +110,11 @@ impl Claims {
             let Some((group, record)) = merge(&name, record_type, &claims, messages) else {
                 continue;
             };
-            groups
-                .entry(group)
-                .or_default()
-                .insert(SortKey::new(&name, record_type), record);
+            groups.entry(group).or_default().insert(SortKey::new(&name, record_type), record);
         }
         groups
             .into_iter()
-            .map(|(group, records)| RecordGroup {
-                title: group.title(),
-                records: records.into_values().collect(),
-            })
+            .map(|(group, records)| RecordGroup { title: group.title(), records: records.into_values().collect() })
             .collect()
     }
 }
@@ -138,17 +126,8 @@ struct SortKey(bool, HostName, bool, HostName, &'static str);
 impl SortKey {
     fn new(name: &HostName, record_type: &'static str) -> Self {
         let stem = HostName::from_labels(name.labels().filter(|label| !label.starts_with("privatelink")));
-        let label_end = name
-            .labels()
-            .next()
-            .is_some_and(|label| label.starts_with('*') && label != "*");
-        Self(
-            label_end,
-            stem.unwrap_or_else(|| name.clone()),
-            name.is_privatelink(),
-            name.clone(),
-            record_type,
-        )
+        let label_end = name.labels().next().is_some_and(|label| label.starts_with('*') && label != "*");
+        Self(label_end, stem.unwrap_or_else(|| name.clone()), name.is_privatelink(), name.clone(), record_type)
     }
 }
 
@@ -160,11 +139,7 @@ fn merge(
 ) -> Option<(Group, Record)> {
     let mut words: BTreeMap<&Place, (BTreeSet<&Data>, &Claim)> = BTreeMap::new();
     for claim in claims {
-        words
-            .entry(&claim.source)
-            .or_insert_with(|| (BTreeSet::new(), claim))
-            .0
-            .insert(&claim.data);
+        words.entry(&claim.source).or_insert_with(|| (BTreeSet::new(), claim)).0.insert(&claim.data);
     }
     let best = claims.iter().min_by_key(|claim| (claim.origin, &claim.source))?;
     let (data, _) = words.get(&best.source)?;
@@ -183,21 +158,9 @@ fn merge(
         messages.error(None, text, hint);
         return None;
     }
-    let ttl = claims
-        .iter()
-        .filter_map(|claim| claim.ttl)
-        .min()
-        .filter(|ttl| *ttl != TTL_DEFAULT);
+    let ttl = claims.iter().filter_map(|claim| claim.ttl).min().filter(|ttl| *ttl != TTL_DEFAULT);
     let data = data.iter().map(|data| (*data).clone()).collect();
-    Some((
-        best.group.clone(),
-        Record {
-            name: name.to_name(),
-            record_type,
-            data,
-            ttl,
-        },
-    ))
+    Some((best.group.clone(), Record { name: name.to_name(), record_type, data, ttl }))
 }
 
 fn refuse_aliases_with_data(claims: &BTreeMap<(HostName, &'static str), Vec<Claim>>, messages: &mut Messages) {
@@ -218,10 +181,7 @@ fn refuse_aliases_with_data(claims: &BTreeMap<(HostName, &'static str), Vec<Clai
 }
 
 fn listed(data: &BTreeSet<&Data>) -> String {
-    data.iter()
-        .map(|data| super::message::printable(&data.to_string()))
-        .collect::<Vec<_>>()
-        .join(", ")
+    data.iter().map(|data| super::message::printable(&data.to_string())).collect::<Vec<_>>().join(", ")
 }
 
 /// What a record has that states none, seconds.

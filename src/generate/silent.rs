@@ -36,19 +36,13 @@ pub(super) fn report(unit: &Unit, messages: &mut Messages) {
         ),
         Silence::Nameless(target) => messages.warning(
             place,
-            format!(
-                "{label} leads to a service without names of its own: {}",
-                printable(target)
-            ),
+            format!("{label} leads to a service without names of its own: {}", printable(target)),
             "nothing to do: clients reach it by address, or by a name of yours",
         ),
         Silence::Interface(nic) => messages.error(
             place,
             format!("{label} lists no name, and neither does its {nic}"),
-            format!(
-                "print both again; if the names stay away, see the state of its connection: {}",
-                show(endpoint)
-            ),
+            format!("print both again; if the names stay away, see the state of its connection: {}", show(endpoint)),
         ),
         Silence::Elsewhere => messages.error(
             place,
@@ -117,10 +111,8 @@ pub(super) fn warn_nameless_interface(
     endpoint: Option<&ResourceId>,
     messages: &mut Messages,
 ) {
-    let text = format!(
-        "no name leads to this address of group {}: the connection is probably not approved",
-        printable(group)
-    );
+    let text =
+        format!("no name leads to this address of group {}: the connection is probably not approved", printable(group));
     let endpoint = shell_word(endpoint.map(ResourceId::as_str), "ENDPOINT_ID");
     messages.warning(
         Some(&place.at(path)),
@@ -147,7 +139,4 @@ fn group_list(endpoint: &PrivateEndpoint) -> String {
 }
 
 /// Types of such targets.
-const NAMELESS: [&str; 2] = [
-    "microsoft.network/applicationgateways",
-    "microsoft.network/privatelinkservices",
-];
+const NAMELESS: [&str; 2] = ["microsoft.network/applicationgateways", "microsoft.network/privatelinkservices"];

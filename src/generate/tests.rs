@@ -86,17 +86,8 @@ fn replace(value: &mut Value, left: &mut usize, by: Value) -> Option<Value> {
 
 fn run(documents: &[Value]) -> Option<String> {
     let bytes = documents.iter().map(Value::to_string).collect::<String>().into_bytes();
-    let options = Options {
-        compute_instances: vec!["ci1".to_owned()],
-        ..Options::default()
-    };
-    let (records, messages) = generate(
-        &[Input {
-            name: "in.json".to_owned(),
-            bytes,
-        }],
-        &options,
-    );
+    let options = Options { compute_instances: vec!["ci1".to_owned()], ..Options::default() };
+    let (records, messages) = generate(&[Input { name: "in.json".to_owned(), bytes }], &options);
     assert_eq!(records.is_none(), messages.has_error());
     records.map(|records| print(&records, Format::Toml))
 }

@@ -58,11 +58,8 @@ pub(super) fn endpoint(unit: &Unit, options: &Options, messages: &mut Messages) 
     let (place, what) = first_object(unit)?;
     let connections = || unit.endpoints.iter().flat_map(|(_, endpoint)| &endpoint.connections);
     let mut groups: Vec<String> = connections().flat_map(|connection| connection.groups.clone()).collect();
-    groups.extend(
-        unit.interfaces
-            .iter()
-            .flat_map(|(_, nic)| nic.addresses.iter().map(|address| address.group.clone())),
-    );
+    groups
+        .extend(unit.interfaces.iter().flat_map(|(_, nic)| nic.addresses.iter().map(|address| address.group.clone())));
     let target = connections().find_map(|connection| ResourceId::parse(&connection.target));
     Some(Endpoint {
         target,
@@ -86,26 +83,10 @@ fn listings(unit: &Unit, options: &Options, messages: &mut Messages) -> Vec<List
             if it.names.is_empty() && !it.group.is_empty() && unit.endpoints.is_empty() {
                 silent::warn_nameless_interface(place, &it.address.path, &it.group, nic.endpoint.as_ref(), messages);
             }
-            let found = it
-                .names
-                .iter()
-                .filter_map(|name| check::host_name(name, place, None, options, messages));
-            names.extend(
-                found
-                    .map(|name| Known {
-                        name,
-                        addresses: vec![address],
-                        ttl: None,
-                    })
-                    .collect::<Vec<_>>(),
-            );
+            let found = it.names.iter().filter_map(|name| check::host_name(name, place, None, options, messages));
+            names.extend(found.map(|name| Known { name, addresses: vec![address], ttl: None }).collect::<Vec<_>>());
         }
-        listings.push(Listing {
-            origin: Origin::Interface,
-            source: place.clone(),
-            what: interface_label(nic),
-            names,
-        });
+        listings.push(Listing { origin: Origin::Interface, source: place.clone(), what: interface_label(nic), names });
     }
     for (place, rows) in &unit.rows {
         let names = check::known(rows, place, options, messages);
@@ -136,29 +117,18 @@ fn listings(unit: &Unit, options: &Options, messages: &mut Messages) -> Vec<List
             messages.warning(Some(place), text, hint);
         }
         let names = check::known(&group.records, place, options, messages);
-        listings.push(Listing {
-            origin: Origin::Zone,
-            source: place.clone(),
-            what: zone_group_label(group),
-            names,
-        });
+        listings.push(Listing { origin: Origin::Zone, source: place.clone(), what: zone_group_label(group), names });
     }
     listings.retain(|listing| !listing.names.is_empty());
     listings
 }
 
 fn fixed(unit: &Unit, messages: &mut Messages) -> Vec<Fixed> {
-    let all = unit
-        .endpoints
-        .iter()
-        .flat_map(|(place, endpoint)| endpoint.static_addresses.iter().map(move |it| (place, it)));
+    let all =
+        unit.endpoints.iter().flat_map(|(place, endpoint)| endpoint.static_addresses.iter().map(move |it| (place, it)));
     let one = |(place, it): (&Place, &crate::azure::metadata::StaticAddress)| {
         let address = check::address(&it.address, place, messages)?;
-        Some(Fixed {
-            address,
-            group: it.group.to_ascii_lowercase(),
-            member: it.member.to_ascii_lowercase(),
-        })
+        Some(Fixed { address, group: it.group.to_ascii_lowercase(), member: it.member.to_ascii_lowercase() })
     };
     all.filter_map(one).collect()
 }
@@ -184,10 +154,7 @@ impl Endpoint {
     /// of a known endpoint is all there is. What a source lists is never derived beside it.
     fn names_behind(&self, known: &Known) -> Vec<HostName> {
         let resource_type = self.target.as_ref().map(ResourceId::resource_type);
-        let service = resource_type.as_deref().map(|resource_type| Service {
-            resource_type,
-            groups: &self.groups,
-        });
+        let service = resource_type.as_deref().map(|resource_type| Service { resource_type, groups: &self.groups });
         if known.name.is_privatelink() {
             let only_zones = self.listings.iter().all(|it| it.origin == Origin::Zone);
             let derives = only_zones && self.is_described && !names_are_chosen(resource_type.as_deref());
@@ -204,10 +171,7 @@ impl Endpoint {
     /// Whether the zone group lists private names of all these addresses.
     fn zone_group_knows(&self, known: &Known) -> bool {
         let zones = self.listings.iter().filter(|listing| listing.origin == Origin::Zone);
-        let listed: Vec<_> = zones
-            .flat_map(|zone| &zone.names)
-            .flat_map(|name| &name.addresses)
-            .collect();
+        let listed: Vec<_> = zones.flat_map(|zone| &zone.names).flat_map(|name| &name.addresses).collect();
         known.addresses.iter().all(|address| listed.contains(&address))
     }
 }
@@ -215,24 +179,12 @@ impl Endpoint {
 impl Listing {
     pub(super) fn claim(&self, name: &HostName, known: &Known, origin: Origin, claims: &mut Claims) {
         let group = Group::of(name);
-        claim_addresses(
-            claims,
-            name,
-            &known.addresses,
-            known.ttl,
-            origin,
-            group,
-            &self.source,
-            &self.what,
-        );
+        claim_addresses(claims, name, &known.addresses, known.ttl, origin, group, &self.source, &self.what);
     }
 }
 
 /// Claims addresses for a name: A and AAAA, each what it is.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "a claim is flat, and each caller has another half of it"
-)]
+#[expect(clippy::too_many_arguments, reason = "a claim is flat, and each caller has another half of it")]
 pub(super) fn claim_addresses(
     claims: &mut Claims,
     name: &HostName,
@@ -258,32 +210,14 @@ pub(super) fn claim_addresses(
 }
 
 fn first_object(unit: &Unit) -> Option<(Place, String)> {
-    let endpoint = unit
-        .endpoints
-        .first()
-        .map(|(place, it)| (place.clone(), endpoint_label(it)));
-    let nic = || {
-        unit.interfaces
-            .first()
-            .map(|(place, it)| (place.clone(), interface_label(it)))
-    };
-    let group = || {
-        unit.zone_groups
-            .first()
-            .map(|(place, it)| (place.clone(), zone_group_label(it)))
-    };
-    let rows = || {
-        unit.rows
-            .first()
-            .map(|(place, _)| (place.clone(), "a query over a network interface".to_owned()))
-    };
+    let endpoint = unit.endpoints.first().map(|(place, it)| (place.clone(), endpoint_label(it)));
+    let nic = || unit.interfaces.first().map(|(place, it)| (place.clone(), interface_label(it)));
+    let group = || unit.zone_groups.first().map(|(place, it)| (place.clone(), zone_group_label(it)));
+    let rows = || unit.rows.first().map(|(place, _)| (place.clone(), "a query over a network interface".to_owned()));
     endpoint.or_else(nic).or_else(group).or_else(rows)
 }
 
 /// Whether the public name does not follow from the private one.
 fn names_are_chosen(resource_type: Option<&str>) -> bool {
-    matches!(
-        resource_type,
-        Some("microsoft.compute/diskaccesses" | "microsoft.elasticsan/elasticsans")
-    )
+    matches!(resource_type, Some("microsoft.compute/diskaccesses" | "microsoft.elasticsan/elasticsans"))
 }

@@ -14,6 +14,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Registry, reload};
@@ -36,15 +37,17 @@ pub fn start(format: LogFormat, level: LogLevel) {
     }
     SET.store(level as u8, Ordering::Relaxed);
     writer::start();
-    let lines = tracing_subscriber::fmt::layer()
-        .with_writer(writer::Lines)
-        .with_target(false);
+    // What goes wrong on a connection is told by whoever keeps it, once, and not by the libraries below.
+    let ours = filter_fn(|metadata| {
+        !["hickory_net", "h2", "hyper"].iter().any(|library| metadata.target().starts_with(library))
+    });
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer::Lines).with_target(false);
     let is_text = match format {
         LogFormat::Auto => std::io::stderr().is_terminal(),
         LogFormat::Text => true,
         LogFormat::Json => false,
     };
-    let registry = tracing_subscriber::registry().with(filter);
+    let registry = tracing_subscriber::registry().with(filter).with(ours);
     // Somebody else's subscriber in the same process stays in its place.
     let _ = if is_text {
         registry.with(lines).try_init()

@@ -31,10 +31,7 @@ impl Recurring {
 
     fn due_at(&self, now: Instant) -> Option<u64> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if state
-            .said
-            .is_some_and(|said| now.saturating_duration_since(said) < INTERVAL)
-        {
+        if state.said.is_some_and(|said| now.saturating_duration_since(said) < INTERVAL) {
             state.unsaid += 1;
             return None;
         }

@@ -80,9 +80,7 @@ pub fn write() {
     let items = WAITING.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(items) = items {
         // Without the thread the queue fills up, and lines are lost and counted.
-        let _ = std::thread::Builder::new()
-            .name("log".to_owned())
-            .spawn(move || write_lines(&items));
+        let _ = std::thread::Builder::new().name("log".to_owned()).spawn(move || write_lines(&items));
     }
 }
 
@@ -122,10 +120,7 @@ fn write_lines(items: &Receiver<Item>) {
         }
         let lost = lost();
         if lost > told {
-            tracing::warn!(
-                lines = lost - told,
-                "log lines were lost: they came faster than they were read"
-            );
+            tracing::warn!(lines = lost - told, "log lines were lost: they came faster than they were read");
             told = lost;
         }
     }

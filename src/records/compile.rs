@@ -173,11 +173,7 @@ impl<'a> Builder<'a> {
         let fail = |problems: &mut Problems, message: String, hint: &str| {
             if let Some(source) = sources.get(spec.file as usize) {
                 let at = spec.at as usize;
-                let span = at..source
-                    .text()
-                    .get(at..)
-                    .and_then(|text| text.find('\n'))
-                    .map_or(at, |len| at + len);
+                let span = at..source.text().get(at..).and_then(|text| text.find('\n')).map_or(at, |len| at + len);
                 problems.push(Diagnostic::at(Severity::Error, source, span, message, hint));
             }
         };
@@ -214,20 +210,12 @@ impl<'a> Builder<'a> {
             if known.view != view {
                 continue;
             }
-            let place = || {
-                sources
-                    .get(other.file as usize)
-                    .map(|source| source.place(other.at as usize))
-                    .unwrap_or_default()
-            };
+            let place =
+                || sources.get(other.file as usize).map(|source| source.place(other.at as usize)).unwrap_or_default();
             if other.rtype == rtype {
                 if !same_data(&other.data, &spec.data) {
                     let message = format!("{name} {rtype} has other data at {}", place());
-                    fail(
-                        problems,
-                        message,
-                        "keep one of the two, or put all data into one [[record]]",
-                    );
+                    fail(problems, message, "keep one of the two, or put all data into one [[record]]");
                 } else if let Some(ttl) = spec.ttl {
                     known.ttl = known.ttl.min(ttl);
                 }
@@ -282,11 +270,8 @@ impl<'a> Builder<'a> {
                 at = rrset.previous;
                 let mut up = number;
                 while let Some(node) = self.nodes.get(up as usize) {
-                    let is_new = if rrset.view == EVERYBODY {
-                        seen_by_all.insert(up)
-                    } else {
-                        seen.insert((up, rrset.view))
-                    };
+                    let is_new =
+                        if rrset.view == EVERYBODY { seen_by_all.insert(up) } else { seen.insert((up, rrset.view)) };
                     if !is_new {
                         break;
                     }
@@ -341,12 +326,9 @@ impl<'a> Builder<'a> {
                 push_rrset(&mut arena, spec.rtype, rrset.view, rrset.ttl, &spec.data);
                 stats.records += spec.data.len();
                 push_reverse(&mut reverse, spec, rrset, entry);
-                if let (Rtype::SOA, Some(zone), Some(data), true) = (
-                    spec.rtype,
-                    node.zone,
-                    spec.data.first(),
-                    node.flags & APEX != 0 && rrset.view == EVERYBODY,
-                ) {
+                if let (Rtype::SOA, Some(zone), Some(data), true) =
+                    (spec.rtype, node.zone, spec.data.first(), node.flags & APEX != 0 && rrset.view == EVERYBODY)
+                {
                     soas.insert(zone, (rrset.ttl, data.clone().into_boxed_slice()));
                 }
             }
@@ -381,14 +363,7 @@ fn push_reverse(reverse: &mut Vec<ReverseEntry>, spec: &RecordSpec, rrset: &Rrse
             (Rtype::AAAA, _, Ok(octets)) => address_number(octets.into()),
             _ => continue,
         };
-        reverse.push(ReverseEntry {
-            address,
-            is_pattern,
-            order: rrset.spec,
-            entry,
-            ttl: rrset.ttl,
-            view: rrset.view,
-        });
+        reverse.push(ReverseEntry { address, is_pattern, order: rrset.spec, entry, ttl: rrset.ttl, view: rrset.view });
     }
 }
 
@@ -414,10 +389,7 @@ fn place_slot(slots: &mut [Slot], hash: u64, entry: u32) {
     let mut place = hash as usize & mask;
     while let Some(slot) = slots.get_mut(place) {
         if slot.entry == EMPTY {
-            *slot = Slot {
-                tag: (hash >> 32) as u32,
-                entry,
-            };
+            *slot = Slot { tag: (hash >> 32) as u32, entry };
             return;
         }
         place = (place + 1) & mask;

@@ -57,13 +57,7 @@ impl<'t> Entry<'t> {
     pub(super) fn read(octets: &'t [u8]) -> Option<Self> {
         let (&[name_len, flags, z0, z1, r0, r1], rest) = octets.split_first_chunk::<HEAD_LEN>()?;
         let (name, rest) = rest.split_at_checked(name_len as usize)?;
-        Some(Self {
-            flags,
-            zone: u16::from_be_bytes([z0, z1]),
-            rrset_count: u16::from_be_bytes([r0, r1]),
-            name,
-            rest,
-        })
+        Some(Self { flags, zone: u16::from_be_bytes([z0, z1]), rrset_count: u16::from_be_bytes([r0, r1]), name, rest })
     }
 
     #[inline]
@@ -92,10 +86,7 @@ impl<'t> Entry<'t> {
         if !self.has(LABEL_ENDS) {
             return &[];
         }
-        self.rest
-            .split_first()
-            .and_then(|(&count, lengths)| lengths.get(..count as usize))
-            .unwrap_or_default()
+        self.rest.split_first().and_then(|(&count, lengths)| lengths.get(..count as usize)).unwrap_or_default()
     }
 
     /// The views that see this name, where it is limited.
@@ -112,10 +103,7 @@ impl<'t> Entry<'t> {
     /// All RRsets.
     #[inline]
     pub(super) fn rrsets(&self) -> Rrsets<'t> {
-        Rrsets {
-            left: self.rrset_count,
-            octets: self.behind_views(),
-        }
+        Rrsets { left: self.rrset_count, octets: self.behind_views() }
     }
 
     #[inline]
@@ -123,10 +111,7 @@ impl<'t> Entry<'t> {
         if !self.has(LABEL_ENDS) {
             return self.rest;
         }
-        self.rest
-            .split_first()
-            .and_then(|(&count, rest)| rest.get(count as usize..))
-            .unwrap_or_default()
+        self.rest.split_first().and_then(|(&count, rest)| rest.get(count as usize..)).unwrap_or_default()
     }
 
     #[inline]

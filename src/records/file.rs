@@ -44,11 +44,8 @@ pub fn read_records(source: &SourceText, file: u32, problems: &mut Problems) -> 
     let document = Document::new(source);
     let root = document.parse();
     let reader = document.reader(&root, "the file");
-    let records: Vec<_> = reader
-        .tables("record")
-        .iter()
-        .filter_map(|table| read_record(&document, table, file))
-        .collect();
+    let records: Vec<_> =
+        reader.tables("record").iter().filter_map(|table| read_record(&document, table, file)).collect();
     reader.finish();
     drop(root);
     problems.extend(document.into_problems());
@@ -69,26 +66,11 @@ fn read_record(document: &Document<'_>, table: &Placed<&toml::de::DeTable<'_>>, 
     reader.finish();
     let (name, rtype, ttl, clients, texts) = (name?, rtype?, ttl?, clients?, texts?);
     if texts.is_empty() {
-        document.error(
-            data_span,
-            format!("the record {name} {rtype} has no data"),
-            "data = [\"10.1.0.5\"]",
-        );
+        document.error(data_span, format!("the record {name} {rtype} has no data"), "data = [\"10.1.0.5\"]");
         return None;
     }
-    let data = texts
-        .iter()
-        .map(|text| read_data(document, rtype, text))
-        .collect::<Option<Vec<_>>>()?;
-    Some(RecordSpec {
-        name,
-        rtype,
-        data,
-        ttl,
-        clients,
-        file,
-        at: u32::try_from(table.span.start).ok()?,
-    })
+    let data = texts.iter().map(|text| read_data(document, rtype, text)).collect::<Option<Vec<_>>>()?;
+    Some(RecordSpec { name, rtype, data, ttl, clients, file, at: u32::try_from(table.span.start).ok()? })
 }
 
 fn read_name(document: &Document<'_>, reader: &TableReader<'_>) -> Option<Name> {
@@ -116,11 +98,7 @@ fn read_type(document: &Document<'_>, reader: &TableReader<'_>) -> Option<Rtype>
         }
         Some(rtype) => Some(rtype),
         None => {
-            document.error(
-                text.span,
-                format!("unknown type \"{}\"", text.value.escape_debug()),
-                hint,
-            );
+            document.error(text.span, format!("unknown type \"{}\"", text.value.escape_debug()), hint);
             None
         }
     }
@@ -135,11 +113,7 @@ fn read_ttl(document: &Document<'_>, reader: &TableReader<'_>) -> Option<Option<
     match ttl_seconds(ttl.value) {
         Some(seconds) => Some(Some(seconds)),
         None => {
-            document.error(
-                ttl.span,
-                "a TTL is a whole number of seconds up to 2147483647",
-                "ttl = \"10s\"",
-            );
+            document.error(ttl.span, "a TTL is a whole number of seconds up to 2147483647", "ttl = \"10s\"");
             None
         }
     }
@@ -164,28 +138,18 @@ fn read_clients(document: &Document<'_>, reader: &TableReader<'_>) -> Option<Vec
         );
         return None;
     }
-    texts
-        .iter()
-        .map(|text| read_prefix(document, "clients", text))
-        .collect()
+    texts.iter().map(|text| read_prefix(document, "clients", text)).collect()
 }
 
 /// Reads a network prefix or a single address; notes what is neither.
 pub fn read_prefix(document: &Document<'_>, key: &str, text: &Placed<&str>) -> Option<IpNet> {
-    let prefix = text
-        .value
-        .parse::<IpNet>()
-        .ok()
-        .or_else(|| text.value.parse::<std::net::IpAddr>().ok().map(IpNet::from));
+    let prefix =
+        text.value.parse::<IpNet>().ok().or_else(|| text.value.parse::<std::net::IpAddr>().ok().map(IpNet::from));
     match prefix {
         Some(prefix) if prefix.trunc() == prefix => Some(prefix),
         Some(prefix) => {
             let message = format!("\"{}\" in `{key}` has bits set beyond its prefix", text.value);
-            document.error(
-                text.span.clone(),
-                message,
-                format!("did you mean \"{}\"?", prefix.trunc()),
-            );
+            document.error(text.span.clone(), message, format!("did you mean \"{}\"?", prefix.trunc()));
             None
         }
         None => {
@@ -200,11 +164,7 @@ fn read_data(document: &Document<'_>, rtype: Rtype, text: &Placed<&str>) -> Opti
     match rdata::parse(rtype, text.value) {
         Ok(data) => Some(data),
         Err(error) => {
-            document.error(
-                text.span.clone(),
-                format!("`data` is no {rtype} record: {error}"),
-                error.hint(),
-            );
+            document.error(text.span.clone(), format!("`data` is no {rtype} record: {error}"), error.hint());
             None
         }
     }

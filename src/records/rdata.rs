@@ -42,11 +42,7 @@ pub const RDATA_MAX: usize = 65535;
 /// [`RdataError`] with the place in `text`, when the text is not data of this type, is larger than [`RDATA_MAX`], or
 /// the type can never be a record ([`Rtype::is_meta`]).
 pub fn parse(rtype: Rtype, text: &str) -> Result<Vec<u8>, RdataError> {
-    read(rtype, text).map_err(|fault| RdataError {
-        rtype,
-        at: fault.at,
-        problem: fault.problem,
-    })
+    read(rtype, text).map_err(|fault| RdataError { rtype, at: fault.at, problem: fault.problem })
 }
 
 /// Prints record data in presentation form, names with their final dot, everything unprintable escaped.
@@ -203,26 +199,17 @@ struct Fault {
 
 fn read(rtype: Rtype, text: &str) -> Result<Vec<u8>, Fault> {
     if rtype.is_meta() {
-        return Err(Fault {
-            at: 0,
-            problem: Problem::Meta(rtype),
-        });
+        return Err(Fault { at: 0, problem: Problem::Meta(rtype) });
     }
     let mut tokens = Tokens::new(text);
     let mut rdata = Vec::new();
     if tokens.skip_if(generic::MARK) {
         generic::read(&mut tokens, &mut rdata)?;
         if schema::find(rtype).is_some() && fitting(rtype, &rdata).is_none() {
-            return Err(Fault {
-                at: 0,
-                problem: Problem::NotOf(rtype),
-            });
+            return Err(Fault { at: 0, problem: Problem::NotOf(rtype) });
         }
     } else {
-        let schema = schema::find(rtype).ok_or(Fault {
-            at: 0,
-            problem: Problem::NumberOnly(rtype),
-        })?;
+        let schema = schema::find(rtype).ok_or(Fault { at: 0, problem: Problem::NumberOnly(rtype) })?;
         for &(label, field) in schema.fields {
             tokens.label = label.trim_matches(['[', ']', '.']);
             field.read(&mut tokens, &mut rdata)?;
@@ -230,10 +217,7 @@ fn read(rtype: Rtype, text: &str) -> Result<Vec<u8>, Fault> {
         tokens.end()?;
     }
     if rdata.len() > RDATA_MAX {
-        return Err(Fault {
-            at: 0,
-            problem: Problem::TooLong(rdata.len()),
-        });
+        return Err(Fault { at: 0, problem: Problem::TooLong(rdata.len()) });
     }
     Ok(rdata)
 }

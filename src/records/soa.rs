@@ -17,21 +17,14 @@ pub struct Soa<'t> {
 impl Soa<'static> {
     /// A synthesised one: its owner is the last `owner_len` octets of the name asked.
     pub fn new(owner_len: usize, negative_ttl: u32) -> Self {
-        Self {
-            owner_len,
-            own: None,
-            negative_ttl,
-        }
+        Self { owner_len, own: None, negative_ttl }
     }
 }
 
 impl Soa<'_> {
     /// Its TTL, seconds: the smaller of TTL and minimum (RFC 2308 §5) in negative answers.
     fn negative_ttl(&self) -> u32 {
-        let minimum = self
-            .own
-            .and_then(|(_, data)| data.last_chunk::<4>())
-            .map(|minimum| u32::from_be_bytes(*minimum));
+        let minimum = self.own.and_then(|(_, data)| data.last_chunk::<4>()).map(|minimum| u32::from_be_bytes(*minimum));
         match (self.own, minimum) {
             (Some((ttl, _)), Some(minimum)) => ttl.min(minimum),
             _ => self.negative_ttl,
@@ -40,11 +33,7 @@ impl Soa<'_> {
 
     /// The first label of RNAME: none where the owner leaves no room for it; the name itself is a mailbox then.
     fn mailbox(&self) -> &'static [u8] {
-        if self.owner_len + SOA_MAILBOX.len() > NAME_MAX {
-            &[]
-        } else {
-            SOA_MAILBOX
-        }
+        if self.owner_len + SOA_MAILBOX.len() > NAME_MAX { &[] } else { SOA_MAILBOX }
     }
 
     /// Appends the record to a reply whose question's name is `qname_len` octets long.
@@ -75,22 +64,9 @@ impl Soa<'_> {
         let owner = Name::from_wire(wire.get(wire.len().checked_sub(self.owner_len)?..)?)?;
         let data = match self.own {
             Some((_, data)) => data.to_vec(),
-            None => [
-                owner.as_wire(),
-                self.mailbox(),
-                owner.as_wire(),
-                &soa_tail(self.negative_ttl),
-            ]
-            .concat(),
+            None => [owner.as_wire(), self.mailbox(), owner.as_wire(), &soa_tail(self.negative_ttl)].concat(),
         };
-        Some(OwnedRecord {
-            section,
-            owner,
-            rtype: Rtype::SOA,
-            class: 1,
-            ttl: self.negative_ttl(),
-            data,
-        })
+        Some(OwnedRecord { section, owner, rtype: Rtype::SOA, class: 1, ttl: self.negative_ttl(), data })
     }
 }
 

@@ -140,12 +140,7 @@ impl Table {
 
     /// Every owner name with its RRsets, in the order of the files.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], Rrset<'_>)> {
-        let mut offsets: Vec<u32> = self
-            .slots
-            .iter()
-            .map(|slot| slot.entry)
-            .filter(|&entry| entry != EMPTY)
-            .collect();
+        let mut offsets: Vec<u32> = self.slots.iter().map(|slot| slot.entry).filter(|&entry| entry != EMPTY).collect();
         offsets.sort_unstable();
         offsets
             .into_iter()
@@ -257,11 +252,7 @@ impl Table {
             && let Some(label) = name::labels(qname).next()
         {
             for &end_len in encloser.label_ends() {
-                let Some(end) = label
-                    .len()
-                    .checked_sub(end_len as usize)
-                    .and_then(|start| label.get(start..))
-                else {
+                let Some(end) = label.len().checked_sub(end_len as usize).and_then(|start| label.get(start..)) else {
                     continue;
                 };
                 if let Some(entry) = pattern_name(&mut key, end, encloser_name).and_then(|name| self.find(name))
@@ -296,19 +287,14 @@ impl Table {
     }
 
     fn missing_in(&self, entry: &Entry<'_>) -> Missing {
-        entry
-            .zone()
-            .and_then(|zone| self.zones.get(zone))
-            .map_or(Missing::Forward, |zone| zone.missing)
+        entry.zone().and_then(|zone| self.zones.get(zone)).map_or(Missing::Forward, |zone| zone.missing)
     }
 
     fn soa_of(&self, zone: Option<usize>, owner_len: usize) -> Soa<'_> {
         let zone = zone.and_then(|zone| self.zones.get(zone));
         Soa {
             owner_len: zone.map_or(owner_len, |zone| zone.apex.as_wire().len()),
-            own: zone
-                .and_then(|zone| zone.soa.as_ref())
-                .map(|(ttl, data)| (*ttl, &**data)),
+            own: zone.and_then(|zone| zone.soa.as_ref()).map(|(ttl, data)| (*ttl, &**data)),
             negative_ttl: self.negative_ttl,
         }
     }
@@ -323,12 +309,7 @@ impl Table {
         let run = run.get(..run.partition_point(|entry| entry.address == address))?;
         let visible = |entry: &&ReverseEntry| self.views.fit(entry.view, client).is_some();
         let plain_only = run.iter().find(visible).map(|first| !first.is_pattern)?;
-        Some(Pointers {
-            table: self,
-            run,
-            client,
-            plain_only,
-        })
+        Some(Pointers { table: self, run, client, plain_only })
     }
 }
 
@@ -366,13 +347,8 @@ mod tests {
         let source = SourceText::new("records.toml", text);
         let mut problems = Problems::default();
         let specs = read_records(&source, 0, &mut problems);
-        let zones: Vec<_> = zones
-            .iter()
-            .map(|&(apex, missing)| Zone {
-                apex: Name::parse(apex).unwrap(),
-                missing,
-            })
-            .collect();
+        let zones: Vec<_> =
+            zones.iter().map(|&(apex, missing)| Zone { apex: Name::parse(apex).unwrap(), missing }).collect();
         let table = compile(&specs, &zones, TableSettings { ttl: 10 }, &[source], &mut problems);
         (table, problems)
     }
@@ -386,16 +362,13 @@ mod tests {
         let name = Name::parse(name).unwrap().to_lowercase();
         let show_soa = |soa: Soa<'_>| soa.to_record(&name, Section::Authority).unwrap().owner.to_string();
         match table.lookup(name.as_wire(), qtype, client.parse().unwrap()) {
-            Lookup::Answer(rrset, how) => format!(
-                "{how:?} {:?}",
-                rrset.iter().map(|(_, data)| data.to_vec()).collect::<Vec<_>>()
-            ),
+            Lookup::Answer(rrset, how) => {
+                format!("{how:?} {:?}", rrset.iter().map(|(_, data)| data.to_vec()).collect::<Vec<_>>())
+            }
             Lookup::Alias(..) => "alias".to_owned(),
-            Lookup::Pointers(pointers) => pointers
-                .iter()
-                .map(|(_, name)| name::Presented(name).to_string())
-                .collect::<Vec<_>>()
-                .join(" "),
+            Lookup::Pointers(pointers) => {
+                pointers.iter().map(|(_, name)| name::Presented(name).to_string()).collect::<Vec<_>>().join(" ")
+            }
             Lookup::Any(_) => "any".to_owned(),
             Lookup::ApexSoa(soa) => format!("soa {}", show_soa(soa)),
             Lookup::NoData(soa, _) => format!("nodata {}", show_soa(soa)),
@@ -432,10 +405,7 @@ mod tests {
         ] {
             assert_eq!(ask(&table, name, Rtype::A, ANYONE), expected, "{name}");
         }
-        assert_eq!(
-            ask(&table, "exact-x.n.example", Rtype::AAAA, ANYONE),
-            "nodata exact-x.n.example"
-        );
+        assert_eq!(ask(&table, "exact-x.n.example", Rtype::AAAA, ANYONE), "nodata exact-x.n.example");
         assert_eq!(ask(&table, "other.n.example", Rtype::AAAA, ANYONE), "nodata n.example");
         assert_eq!(ask(&table, "ws-x.n.example", Rtype::TXT, ANYONE), "nodata n.example");
         assert_eq!(ask(&table, "ws-x.n.example", Rtype::ANY, ANYONE), "any");
@@ -443,15 +413,8 @@ mod tests {
 
     #[test]
     fn zones_say_what_missing_names_mean() {
-        let text = [
-            record("a.b.z.example", "A", "10.0.0.1"),
-            record("*.z.example", "A", "10.0.0.2"),
-        ]
-        .concat();
-        let (table, _) = table_of(
-            &text,
-            &[("z.example", Missing::NxDomain), ("f.z.example", Missing::Forward)],
-        );
+        let text = [record("a.b.z.example", "A", "10.0.0.1"), record("*.z.example", "A", "10.0.0.2")].concat();
+        let (table, _) = table_of(&text, &[("z.example", Missing::NxDomain), ("f.z.example", Missing::Forward)]);
         for (name, qtype, expected) in [
             ("b.z.example", Rtype::A, "nodata z.example"), // an empty non-terminal stops the wildcard
             ("c.b.z.example", Rtype::A, "nxdomain z.example"),
@@ -474,22 +437,13 @@ mod tests {
             record("*.c.example", "AAAA", "fd00::1"),
         ];
         let (table, _) = table_of(&text.concat(), &[]);
-        assert_eq!(
-            ask(&table, "5.0.1.10.in-addr.arpa", Rtype::PTR, ANYONE),
-            "a.example b.example"
-        );
-        assert_eq!(
-            ask(&table, "5.0.1.10.IN-ADDR.arpa", Rtype::A, ANYONE),
-            "nodata 5.0.1.10.in-addr.arpa"
-        );
+        assert_eq!(ask(&table, "5.0.1.10.in-addr.arpa", Rtype::PTR, ANYONE), "a.example b.example");
+        assert_eq!(ask(&table, "5.0.1.10.IN-ADDR.arpa", Rtype::A, ANYONE), "nodata 5.0.1.10.in-addr.arpa");
         let v6 = "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.d.f.ip6.arpa";
         assert_eq!(ask(&table, v6, Rtype::PTR, ANYONE), "*.c.example");
-        for name in [
-            "6.0.1.10.in-addr.arpa",
-            "05.0.1.10.in-addr.arpa",
-            "0.1.10.in-addr.arpa",
-            "1.5.0.1.10.in-addr.arpa",
-        ] {
+        for name in
+            ["6.0.1.10.in-addr.arpa", "05.0.1.10.in-addr.arpa", "0.1.10.in-addr.arpa", "1.5.0.1.10.in-addr.arpa"]
+        {
             assert_eq!(ask(&table, name, Rtype::PTR, ANYONE), "missing", "{name}");
         }
     }
@@ -503,31 +457,13 @@ mod tests {
             [[record]]\nname = '*.z.example'\ntype = 'A'\ndata = '10.9.0.5'";
         let (table, problems) = table_of(text, &[]);
         assert!(problems.iter().next().is_none(), "{problems}");
-        assert_eq!(
-            ask(&table, "w.z.example", Rtype::A, "10.1.1.1"),
-            "Record [[10, 1, 0, 5]]"
-        );
-        assert_eq!(
-            ask(&table, "w.z.example", Rtype::A, "10.2.1.1"),
-            "Record [[10, 2, 0, 5]]"
-        );
-        assert_eq!(
-            ask(&table, "w.z.example", Rtype::A, "192.168.0.1"),
-            "Wildcard [[10, 9, 0, 5]]"
-        );
-        assert_eq!(
-            ask(&table, "x.w.z.example", Rtype::A, "192.168.0.1"),
-            "Wildcard [[10, 9, 0, 5]]"
-        );
+        assert_eq!(ask(&table, "w.z.example", Rtype::A, "10.1.1.1"), "Record [[10, 1, 0, 5]]");
+        assert_eq!(ask(&table, "w.z.example", Rtype::A, "10.2.1.1"), "Record [[10, 2, 0, 5]]");
+        assert_eq!(ask(&table, "w.z.example", Rtype::A, "192.168.0.1"), "Wildcard [[10, 9, 0, 5]]");
+        assert_eq!(ask(&table, "x.w.z.example", Rtype::A, "192.168.0.1"), "Wildcard [[10, 9, 0, 5]]");
         assert_eq!(ask(&table, "x.w.z.example", Rtype::A, "10.1.0.1"), "missing");
-        assert_eq!(
-            ask(&table, "5.0.2.10.in-addr.arpa", Rtype::PTR, "192.168.0.1"),
-            "missing"
-        );
-        assert_eq!(
-            ask(&table, "5.0.2.10.in-addr.arpa", Rtype::PTR, "10.2.0.1"),
-            "w.z.example"
-        );
+        assert_eq!(ask(&table, "5.0.2.10.in-addr.arpa", Rtype::PTR, "192.168.0.1"), "missing");
+        assert_eq!(ask(&table, "5.0.2.10.in-addr.arpa", Rtype::PTR, "10.2.0.1"), "w.z.example");
     }
 
     #[test]
@@ -540,14 +476,8 @@ mod tests {
         ];
         let (_, problems) = table_of(&text.concat(), &[]);
         let shown = problems.to_string();
-        assert!(
-            shown.contains("records.toml:9:1: error: A.example A has other data at records.toml:1:1"),
-            "{shown}"
-        );
-        assert!(
-            shown.contains("records.toml:13:1: error: a.example has a CNAME and other records"),
-            "{shown}"
-        );
+        assert!(shown.contains("records.toml:9:1: error: A.example A has other data at records.toml:1:1"), "{shown}");
+        assert!(shown.contains("records.toml:13:1: error: a.example has a CNAME and other records"), "{shown}");
         assert_eq!(problems.iter().count(), 2, "{shown}");
     }
 }

@@ -41,11 +41,7 @@ impl Views {
             return Some(0);
         };
         let prefixes = self.0.get(index)?;
-        prefixes
-            .iter()
-            .filter(|prefix| prefix.contains(&client))
-            .map(|prefix| u16::from(prefix.prefix_len()) + 1)
-            .max()
+        prefixes.iter().filter(|prefix| prefix.contains(&client)).map(|prefix| u16::from(prefix.prefix_len()) + 1).max()
     }
 
     /// How many views there are besides everybody's.

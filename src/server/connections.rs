@@ -51,9 +51,7 @@ pub(super) struct ReplyOctets {
 
 impl Drop for ReplyOctets {
     fn drop(&mut self) {
-        self.connections
-            .waiting_octets
-            .fetch_sub(self.octets, Ordering::Relaxed);
+        self.connections.waiting_octets.fetch_sub(self.octets, Ordering::Relaxed);
     }
 }
 
@@ -65,10 +63,7 @@ impl Connections {
     /// Takes room for a reply that has to wait; nothing when too much waits already.
     pub(super) fn take_octets(self: &Arc<Self>, octets: usize) -> Option<ReplyOctets> {
         let before = self.waiting_octets.fetch_add(octets, Ordering::Relaxed);
-        let taken = ReplyOctets {
-            connections: self.clone(),
-            octets,
-        };
+        let taken = ReplyOctets { connections: self.clone(), octets };
         (before + octets <= WAITING_OCTETS_MAX).then_some(taken)
     }
 
@@ -88,10 +83,7 @@ impl Connections {
         }
         *of_address += 1;
         counts.total += 1;
-        Some(Place {
-            connections: self.clone(),
-            address,
-        })
+        Some(Place { connections: self.clone(), address })
     }
 
     /// How many there are.
@@ -146,9 +138,7 @@ mod tests {
         assert!(connections.is_crowded());
         drop(places);
         assert!(connections.is_empty());
-        let of_one: Vec<_> = (0..100)
-            .map_while(|_| connections.take(IpAddr::from([10, 0, 0, 1])))
-            .collect();
+        let of_one: Vec<_> = (0..100).map_while(|_| connections.take(IpAddr::from([10, 0, 0, 1]))).collect();
         assert_eq!(of_one.len(), PER_ADDRESS_MAX as usize);
     }
 }

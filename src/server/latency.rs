@@ -78,9 +78,7 @@ impl Latencies {
         for (total, bucket) in self.buckets.iter_mut().zip(&latency.buckets) {
             *total += bucket.load(Ordering::Relaxed);
         }
-        self.nanoseconds = self
-            .nanoseconds
-            .wrapping_add(latency.nanoseconds.load(Ordering::Relaxed));
+        self.nanoseconds = self.nanoseconds.wrapping_add(latency.nanoseconds.load(Ordering::Relaxed));
     }
 }
 
@@ -91,14 +89,7 @@ mod tests {
     #[test]
     fn times_fall_into_their_buckets() {
         let latency = Latency::default();
-        for (micros, count) in [
-            (0, 1),
-            (10, 2),
-            (11, 4),
-            (5_000_000, 8),
-            (5_000_001, 16),
-            (90_000_000, 32),
-        ] {
+        for (micros, count) in [(0, 1), (10, 2), (11, 4), (5_000_000, 8), (5_000_001, 16), (90_000_000, 32)] {
             latency.add(Duration::from_micros(micros), count);
         }
         let mut all = Latencies::default();
@@ -107,9 +98,6 @@ mod tests {
         assert_eq!(all.buckets[1], 4);
         assert_eq!(all.buckets[17], 8);
         assert_eq!(all.buckets[18], 48);
-        assert_eq!(
-            all.nanoseconds / 1000,
-            20 + 44 + 40_000_000 + 80_000_016 + 2_880_000_000
-        );
+        assert_eq!(all.nanoseconds / 1000, 20 + 44 + 40_000_000 + 80_000_016 + 2_880_000_000);
     }
 }

@@ -13,9 +13,13 @@ use super::counters::Outcome;
 use crate::engine::{Chain, Client, Engine, Reason, Snapshot, StaleAnswer};
 use crate::forward::Forwarding;
 use crate::sys::{LocalAddress, send_datagram};
+use crate::upstream::{Authorities, Trust};
 
 /// How long an answer is of use to a client: Azure asks forwarders for more than 4 s of patience, glibc gives up after 5.
 pub(super) const PATIENCE: Duration = Duration::from_millis(4500);
+
+/// How often a loop is told of.
+const LOOP_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The state that all workers share.
 pub struct Shared {
@@ -25,6 +29,8 @@ pub struct Shared {
     pub snapshot: ArcSwap<Snapshot>,
     /// What is asked upstream.
     forwarding: Mutex<Forwarding<Waiter>>,
+    /// Whose certificates upstreams may show.
+    pub trust: Arc<Trust>,
     /// Stream connections.
     pub connections: Arc<Connections>,
     /// Wakes the one who watches the state machine's timers, when there is an earlier one than it knows.
@@ -34,6 +40,8 @@ pub struct Shared {
     /// One of so many queries is logged; 0: none.
     pub log_queries: AtomicU32,
     start: Instant,
+    /// When a loop was last told of.
+    loop_told: Mutex<Option<Instant>>,
     /// Turns true when the server is to end.
     pub(super) stopping: watch::Sender<bool>,
 }
@@ -45,11 +53,13 @@ impl Shared {
             engine,
             snapshot: ArcSwap::from_pointee(snapshot),
             forwarding: Mutex::new(forwarding),
+            trust: Arc::new(Trust::new(&Authorities::default())),
             connections: Arc::default(),
             timers_changed: Notify::new(),
             timer_armed: AtomicU64::new(u64::MAX),
             log_queries: AtomicU32::new(0),
             start: Instant::now(),
+            loop_told: Mutex::new(None),
             stopping: watch::Sender::new(false),
         }
     }
@@ -67,10 +77,22 @@ impl Shared {
         }
     }
 
+    /// Tells the operator of a forwarding loop, once a minute at most.
+    pub(super) fn say_loop(&self, from: std::net::IpAddr, now: Instant) {
+        let mut told = self.loop_told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.is_none_or(|at| now.saturating_duration_since(at) >= LOOP_INTERVAL) {
+            *told = Some(now);
+            tracing::warn!(
+                %from,
+                "a question of this server's own came back to it: an upstream is this server itself, or forwards to it. \
+                 Such questions are refused; name another upstream in [[forward]]"
+            );
+        }
+    }
+
     /// Says until when the watcher sleeps.
     pub(super) fn arm_timer(&self, next: Option<Instant>) {
-        self.timer_armed
-            .store(next.map_or(u64::MAX, |next| self.nanoseconds(next)), Ordering::Relaxed);
+        self.timer_armed.store(next.map_or(u64::MAX, |next| self.nanoseconds(next)), Ordering::Relaxed);
     }
 
     /// Tells all workers to end.
@@ -96,17 +118,9 @@ pub struct Waiter {
 /// The way back to a client.
 pub(super) enum ReplyPath {
     /// A datagram from the socket that the query came to.
-    Datagram {
-        socket: Arc<std::net::UdpSocket>,
-        peer: SocketAddr,
-        local: Option<LocalAddress>,
-    },
+    Datagram { socket: Arc<std::net::UdpSocket>, peer: SocketAddr, local: Option<LocalAddress> },
     /// The connection that the query came by.
-    Stream {
-        replies: mpsc::UnboundedSender<StreamReply>,
-        permit: OwnedSemaphorePermit,
-        connections: Arc<Connections>,
-    },
+    Stream { replies: mpsc::UnboundedSender<StreamReply>, permit: OwnedSemaphorePermit, connections: Arc<Connections> },
 }
 
 /// A reply on its way into a connection, with the place that its query took.
@@ -121,29 +135,19 @@ pub(super) struct StreamReply {
 impl ReplyPath {
     /// Sends a reply; `outcome` comes of it, unless it cannot be sent.
     pub(super) fn deliver(self, message: &[u8], outcome: Outcome) -> Outcome {
-        if self.send(message) {
-            outcome
-        } else {
-            Outcome::Not(Reason::Unsent)
-        }
+        if self.send(message) { outcome } else { Outcome::Not(Reason::Unsent) }
     }
 
     fn send(self, message: &[u8]) -> bool {
         use std::os::fd::AsFd;
         match self {
             Self::Datagram { socket, peer, local } => send_datagram(socket.as_fd(), message, peer, local).is_ok(),
-            Self::Stream {
-                replies,
-                permit,
-                connections,
-            } => connections.take_octets(message.len()).is_some_and(|octets| {
-                let reply = StreamReply {
-                    message: message.to_vec(),
-                    _octets: octets,
-                    _permit: permit,
-                };
-                replies.send(reply).is_ok()
-            }),
+            Self::Stream { replies, permit, connections } => {
+                connections.take_octets(message.len()).is_some_and(|octets| {
+                    let reply = StreamReply { message: message.to_vec(), _octets: octets, _permit: permit };
+                    replies.send(reply).is_ok()
+                })
+            }
         }
     }
 }

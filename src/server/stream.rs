@@ -62,11 +62,7 @@ pub(super) async fn serve(worker: Rc<Worker>, listener: TcpListener, stop: Stop)
                 }
             }
             // A connection that broke before it was accepted is none of ours; without descriptors, wait for some.
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted
-                ) => {}
+            Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) => {}
             Err(error) => {
                 static CAUSE: Recurring = Recurring::new();
                 if let Some(before) = CAUSE.due() {
@@ -87,10 +83,7 @@ async fn serve_connection(
 ) {
     let (replies, outgoing) = mpsc::unbounded_channel();
     let writing = tokio::task::spawn_local(write_replies(writer, outgoing));
-    let client = Client {
-        address: client,
-        transport: Transport::Stream,
-    };
+    let client = Client { address: client, transport: Transport::Stream };
     let abort = writing.abort_handle();
     tokio::select! {
         _ = read_queries(worker, client, reader, replies) => {
@@ -136,11 +129,7 @@ async fn read_message(
     message: &mut Vec<u8>,
 ) -> io::Result<()> {
     let first = loop {
-        let idle = if worker.shared.connections.is_crowded() {
-            IDLE_CROWDED
-        } else {
-            IDLE
-        };
+        let idle = if worker.shared.connections.is_crowded() { IDLE_CROWDED } else { IDLE };
         match timeout(idle, reader.read_u8()).await {
             Ok(first) => break first?,
             // One place is taken by the query that is waited for.
@@ -168,11 +157,7 @@ fn answer(
     worker.counters.kind(message);
     let now = Instant::now();
     let snapshot = worker.shared.snapshot.load();
-    let path = ReplyPath::Stream {
-        replies: replies.clone(),
-        permit,
-        connections: worker.shared.connections.clone(),
-    };
+    let path = ReplyPath::Stream { replies: replies.clone(), permit, connections: worker.shared.connections.clone() };
     let outcome = match worker.answer(&snapshot, message, client, now, reply) {
         Action::Forward(forward) => return worker.forward(message, client, forward, path, now),
         Action::AnsweredAndRefresh(source, forward) => {
@@ -199,12 +184,7 @@ async fn write_replies(
     let mut permits = Vec::new();
     while let Some(first) = outgoing.recv().await {
         let mut next = Some(first);
-        while let Some(StreamReply {
-            message,
-            _permit: permit,
-            _octets: waiting,
-        }) = next.take()
-        {
+        while let Some(StreamReply { message, _permit: permit, _octets: waiting }) = next.take() {
             octets.extend_from_slice(&(message.len() as u16).to_be_bytes());
             octets.extend_from_slice(&message);
             permits.push((permit, waiting));

@@ -62,10 +62,7 @@ fn serve_batch(worker: &Rc<Worker>, socket: &Arc<std::net::UdpSocket>, batch: &m
             continue;
         };
         worker.counters.kind(datagram.bytes);
-        let client = Client {
-            address: datagram.peer.ip().to_canonical(),
-            transport: Transport::Datagram,
-        };
+        let client = Client { address: datagram.peer.ip().to_canonical(), transport: Transport::Datagram };
         *outcome = match worker.answer(&snapshot, datagram.bytes, client, now, reply) {
             Action::Answered(source) => Some(Outcome::Answered(source)),
             Action::Refused(reason) | Action::Dropped(reason) => Some(Outcome::Not(reason)),
@@ -75,11 +72,7 @@ fn serve_batch(worker: &Rc<Worker>, socket: &Arc<std::net::UdpSocket>, batch: &m
             }
             Action::Forward(forward) => {
                 reply.clear();
-                let path = ReplyPath::Datagram {
-                    socket: socket.clone(),
-                    peer: datagram.peer,
-                    local: datagram.local,
-                };
+                let path = ReplyPath::Datagram { socket: socket.clone(), peer: datagram.peer, local: datagram.local };
                 worker.forward(datagram.bytes, client, forward, path, now);
                 None
             }

@@ -20,9 +20,11 @@ use super::listen::{BindError, Listener, Stop, bind};
 use super::shared::{PATIENCE, ReplyPath, Shared, Waiter};
 use super::{stream, udp};
 use crate::engine::{Action, Answer, Client, Forward, Reason, Settlement, Snapshot, Transport};
-use crate::forward::{Asker, Failure, Forwarding, Heard, Outbox, Question, Released, Settled, Transmit, TryId, Via};
+use crate::forward::{
+    Asker, Failure, Forwarding, Heard, Outbox, Question, Released, Settled, Target, Transmit, TryId, Via,
+};
 use crate::log::{self, QueryLine, Recurring};
-use crate::upstream::{FreshSockets, Received, exchange};
+use crate::upstream::{FreshSockets, Received, Streams};
 
 /// How often sockets are looked for whose queries were settled elsewhere, or by nobody in time.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
@@ -92,9 +94,8 @@ impl Workers {
             self.listeners.push(Listening { asked, address, stop });
             added.push(address);
         }
-        let (keep, go): (Vec<_>, Vec<_>) = std::mem::take(&mut self.listeners)
-            .into_iter()
-            .partition(|listening| addresses.contains(&listening.asked));
+        let (keep, go): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.listeners).into_iter().partition(|listening| addresses.contains(&listening.asked));
         self.listeners = keep;
         let removed = go.iter().map(|listening| listening.address).collect();
         go.iter().for_each(|listening| listening.stop.stop());
@@ -150,22 +151,16 @@ pub fn start(
     seed: &mut dyn FnMut() -> io::Result<[u8; 32]>,
 ) -> io::Result<Workers> {
     let counters: Arc<[Arc<Counters>]> = (0..count).map(|_| Arc::default()).collect();
-    let mut workers = Workers {
-        listeners: Vec::new(),
-        counters: counters.clone(),
-        senders: Vec::new(),
-        threads: Vec::new(),
-    };
+    let mut workers =
+        Workers { listeners: Vec::new(), counters: counters.clone(), senders: Vec::new(), threads: Vec::new() };
     for (number, counters) in counters.iter().cloned().enumerate() {
         let (sender, listeners) = mpsc::unbounded_channel();
-        let (shared, seed) = (shared.clone(), seed()?);
-        let thread = std::thread::Builder::new()
-            .name(format!("worker-{number}"))
-            .spawn(move || {
-                if let Err(error) = run(number, &shared, counters, listeners, seed) {
-                    tracing::error!(worker = number, %error, "a worker ended");
-                }
-            })?;
+        let (shared, seeds) = (shared.clone(), [seed()?, seed()?]);
+        let thread = std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
+            if let Err(error) = run(number, &shared, counters, listeners, seeds) {
+                tracing::error!(worker = number, %error, "a worker ended");
+            }
+        })?;
         workers.senders.push(sender);
         workers.threads.push(thread);
     }
@@ -177,17 +172,15 @@ fn run(
     shared: &Arc<Shared>,
     counters: Arc<Counters>,
     mut listeners: mpsc::UnboundedReceiver<Listener>,
-    seed: [u8; 32],
+    seeds: [[u8; 32]; 2],
 ) -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .event_interval(EVENT_INTERVAL)
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().event_interval(EVENT_INTERVAL).build()?;
     let local = LocalSet::new();
     let worker = Rc::new(Worker {
         shared: shared.clone(),
         counters,
-        sockets: RefCell::new(FreshSockets::new(seed)?),
+        sockets: RefCell::new(FreshSockets::new(seeds[0])?),
+        streams: Streams::new(shared.trust.clone(), seeds[1]),
         turn: Cell::new(number as u32),
         reply: RefCell::new(Vec::with_capacity(4096)),
     });
@@ -227,6 +220,7 @@ pub(super) struct Worker {
     pub(super) shared: Arc<Shared>,
     pub(super) counters: Arc<Counters>,
     sockets: RefCell<FreshSockets>,
+    streams: Streams,
     turn: Cell<u32>,
     /// For replies to those who waited.
     reply: RefCell<Vec<u8>>,
@@ -270,13 +264,14 @@ impl Worker {
         reply: &mut Vec<u8>,
     ) -> Action {
         let turn = self.next_turn();
-        let answered = catch_unwind(AssertUnwindSafe(|| {
-            self.shared.engine.answer(snapshot, bytes, client, now, turn, reply)
-        }));
-        answered.unwrap_or_else(|_| {
-            reply.clear();
-            Action::Dropped(Reason::Fault)
-        })
+        let action = guarded(|| self.shared.engine.answer(snapshot, bytes, client, now, turn, reply));
+        match action {
+            Action::Refused(Reason::Loop) => self.shared.say_loop(client.address, now),
+            // What a panic left in the buffer is no reply.
+            Action::Dropped(Reason::Fault) => reply.clear(),
+            _ => {}
+        }
+        action
     }
 
     /// Sends a query's question upstream; the reply goes `path` when its answer is there.
@@ -289,24 +284,13 @@ impl Worker {
         now: Instant,
     ) {
         let (chain, stale) = (forward.chain.take(), forward.stale.take());
-        let waiter = Waiter {
-            query: query.into(),
-            client,
-            chain,
-            stale,
-            deadline: now + PATIENCE,
-            path,
-        };
-        self.with_forwarding(now, |forwarding, out| {
-            forwarding.ask(now, question(&forward), asker(waiter), out)
-        });
+        let waiter = Waiter { query: query.into(), client, chain, stale, deadline: now + PATIENCE, path };
+        self.with_forwarding(now, |forwarding, out| forwarding.ask(now, question(&forward), asker(waiter), out));
     }
 
     /// Asks a question again before its answer in the cache expires.
     pub(super) fn refresh(self: &Rc<Self>, forward: &Forward, now: Instant) {
-        self.with_forwarding(now, |forwarding, out| {
-            forwarding.refresh(now, question(forward), None, out)
-        });
+        self.with_forwarding(now, |forwarding, out| forwarding.refresh(now, question(forward), None, out));
     }
 
     /// Calls the state machine and carries out what it says.
@@ -365,7 +349,8 @@ impl Worker {
     }
 
     async fn ask_by_stream(self: Rc<Self>, transmit: Transmit) {
-        let outcome = exchange(transmit.to, &transmit.message, transmit.deadline).await;
+        let target = Target { address: transmit.to, protocol: transmit.protocol };
+        let outcome = self.streams.ask(&target, &transmit.message, transmit.deadline).await;
         let now = Instant::now();
         self.with_forwarding(now, |forwarding, out| take(forwarding, now, transmit.id, outcome, out));
     }
@@ -374,10 +359,7 @@ impl Worker {
     fn settle(&self, settled: Settled<Waiter>, now: Instant, out: &mut Outbox<Waiter>) {
         let snapshot = self.shared.snapshot.load();
         let outcome = settled.outcome.and_then(|bytes| {
-            self.shared
-                .engine
-                .keep(&snapshot, &settled.rule, &settled.key, &bytes, now)
-                .ok_or(Failure::Silence)
+            self.shared.engine.keep(&snapshot, &settled.rule, &settled.key, &bytes, now).ok_or(Failure::Silence)
         });
         for released in settled.waiters {
             self.settle_waiter(&snapshot, released, &outcome, now, out);
@@ -400,25 +382,13 @@ impl Worker {
             (_, Err(failure)) => Settlement::Failed(*failure),
         };
         let mut reply = self.reply.borrow_mut();
-        let settled = catch_unwind(AssertUnwindSafe(|| {
-            self.shared.engine.settle(
-                snapshot,
-                &waiter.query,
-                waiter.client,
-                chain,
-                settlement,
-                now,
-                turn,
-                &mut reply,
-            )
-        }));
-        let outcome = match settled.unwrap_or(Action::Dropped(Reason::Fault)) {
+        let action = guarded(|| {
+            self.shared.engine.settle(snapshot, &waiter.query, waiter.client, chain, settlement, now, turn, &mut reply)
+        });
+        let outcome = match action {
             Action::Forward(mut forward) => {
                 (waiter.chain, waiter.stale) = (forward.chain.take(), forward.stale.take());
-                return self
-                    .shared
-                    .forwarding()
-                    .ask(now, question(&forward), asker(waiter), out);
+                return self.shared.forwarding().ask(now, question(&forward), asker(waiter), out);
             }
             Action::Dropped(reason) => Outcome::Not(reason),
             Action::Answered(source) | Action::AnsweredAndRefresh(source, _) => {
@@ -518,6 +488,11 @@ fn take(
     }
 }
 
+/// Calls the engine. A panic in there costs the one query that met it; the worker and its sockets stay.
+fn guarded(call: impl FnOnce() -> Action) -> Action {
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or(Action::Dropped(Reason::Fault))
+}
+
 /// The question of a forward, borrowed from it.
 fn question(forward: &Forward) -> Question<'_> {
     Question {
@@ -536,5 +511,18 @@ fn asker(waiter: Waiter) -> Asker<Waiter> {
         deadline: waiter.deadline,
         stale: waiter.stale.as_ref().map(|stale| stale.limits),
         waiter,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_costs_one_query() {
+        let action = guarded(|| panic!("a defect, on purpose"));
+        assert!(matches!(action, Action::Dropped(Reason::Fault)));
+        let action = guarded(|| Action::Refused(Reason::Access));
+        assert!(matches!(action, Action::Refused(Reason::Access)));
     }
 }

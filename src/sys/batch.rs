@@ -66,12 +66,7 @@ impl Batch {
     /// Receives what is there, at most [`BATCH`] datagrams, without waiting; gives how many.
     pub fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
         let buffers = self.octets.chunks_exact_mut(DATAGRAM_MAX);
-        let places = self
-            .peers
-            .iter_mut()
-            .zip(self.controls.iter_mut())
-            .zip(buffers)
-            .zip(self.parts.iter_mut());
+        let places = self.peers.iter_mut().zip(self.controls.iter_mut()).zip(buffers).zip(self.parts.iter_mut());
         for ((((peer, control), buffer), part), header) in places.zip(self.received.iter_mut()) {
             part.iov_base = buffer.as_mut_ptr().cast();
             part.iov_len = buffer.len();
@@ -80,11 +75,8 @@ impl Batch {
             message.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
             message.msg_iov = part;
             message.msg_iovlen = 1;
-            message.msg_control = if self.with_local_address {
-                control.0.as_mut_ptr().cast()
-            } else {
-                std::ptr::null_mut()
-            };
+            message.msg_control =
+                if self.with_local_address { control.0.as_mut_ptr().cast() } else { std::ptr::null_mut() };
             message.msg_controllen = if self.with_local_address { CONTROL_LEN as _ } else { 0 };
             message.msg_flags = 0;
         }
@@ -107,9 +99,7 @@ impl Batch {
     pub fn at(&mut self, index: usize) -> Option<(Datagram<'_>, &mut Vec<u8>)> {
         let header = self.received.get(index)?;
         let start = index * DATAGRAM_MAX;
-        let bytes = self
-            .octets
-            .get(start..start + (header.msg_len as usize).min(DATAGRAM_MAX))?;
+        let bytes = self.octets.get(start..start + (header.msg_len as usize).min(DATAGRAM_MAX))?;
         let peer = peer_of(self.peers.get(index)?)?;
         let local = if self.with_local_address {
             LocalAddress::read(self.controls.get(index)?, header.msg_hdr.msg_controllen as _)
@@ -129,12 +119,8 @@ impl Batch {
     pub fn send(&mut self, socket: BorrowedFd<'_>, count: usize, mut unsent: impl FnMut(usize)) {
         self.to_send.clear();
         self.sent_for.clear();
-        let pieces = self
-            .received
-            .iter()
-            .zip(&self.replies)
-            .zip(self.reply_parts.iter_mut())
-            .zip(self.controls.iter_mut());
+        let pieces =
+            self.received.iter().zip(&self.replies).zip(self.reply_parts.iter_mut()).zip(self.controls.iter_mut());
         for (index, (((header, reply), part), control)) in pieces.take(count).enumerate() {
             if reply.is_empty() {
                 continue;

@@ -46,10 +46,7 @@ impl LocalAddress {
                 let interface: [u8; 4] = payload.get(16..20)?.try_into().ok()?;
                 let address = Ipv6Addr::from(address);
                 let of_link = address.is_unicast_link_local();
-                Some(Self::V6(
-                    address,
-                    if of_link { u32::from_ne_bytes(interface) } else { 0 },
-                ))
+                Some(Self::V6(address, if of_link { u32::from_ne_bytes(interface) } else { 0 }))
             }
             _ => None,
         }
@@ -97,10 +94,7 @@ pub fn send_datagram(
     let peer = SockAddr::from(peer);
     let mut control = Control([0; CONTROL_LEN]);
     let control_len = local.map_or(0, |local| local.write(&mut control));
-    let mut part = libc::iovec {
-        iov_base: bytes.as_ptr().cast_mut().cast(),
-        iov_len: bytes.len(),
-    };
+    let mut part = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
     // SAFETY: an all-zero msghdr is valid: null pointers with zero lengths.
     let mut message: libc::msghdr = unsafe { mem::zeroed() };
     message.msg_name = peer.as_ptr().cast_mut().cast();
@@ -112,18 +106,9 @@ pub fn send_datagram(
         message.msg_controllen = control_len as _;
     }
     // SAFETY: every pointer in `message` leads to a live local of the stated length, and sendmsg only reads them.
-    let sent = unsafe {
-        libc::sendmsg(
-            socket.as_raw_fd(),
-            &raw const message,
-            libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL,
-        )
-    };
-    if sent < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
-    }
+    let sent =
+        unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const message, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) };
+    if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// The peer of a received datagram.
@@ -132,10 +117,7 @@ pub(super) fn peer_of(storage: &libc::sockaddr_storage) -> Option<SocketAddr> {
         libc::AF_INET => {
             // SAFETY: the family says that the storage holds a sockaddr_in, which is smaller than the storage.
             let v4: libc::sockaddr_in = unsafe { std::ptr::read((&raw const *storage).cast()) };
-            Some(SocketAddr::new(
-                IpAddr::from(v4.sin_addr.s_addr.to_ne_bytes()),
-                u16::from_be(v4.sin_port),
-            ))
+            Some(SocketAddr::new(IpAddr::from(v4.sin_addr.s_addr.to_ne_bytes()), u16::from_be(v4.sin_port)))
         }
         libc::AF_INET6 => {
             // SAFETY: the family says that the storage holds a sockaddr_in6, which is smaller than the storage.

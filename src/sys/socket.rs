@@ -37,10 +37,7 @@ pub fn bind_datagram(address: SocketAddr) -> io::Result<Bound> {
         report_local_address(&socket, address.ip())?;
     }
     socket.bind(&address.into())?;
-    Ok(Bound {
-        socket: socket.into(),
-        with_local_address,
-    })
+    Ok(Bound { socket: socket.into(), with_local_address })
 }
 
 /// Binds a listening stream socket; where `shared`, it shares its address with others of this process.
@@ -69,11 +66,7 @@ pub fn bind_stream_alone(address: SocketAddr) -> io::Result<TcpListener> {
 pub fn connect_fresh(upstream: SocketAddr, ports: impl Iterator<Item = u16>) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(upstream), Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_nonblocking(true)?;
-    let any: IpAddr = if upstream.is_ipv4() {
-        Ipv4Addr::UNSPECIFIED.into()
-    } else {
-        Ipv6Addr::UNSPECIFIED.into()
-    };
+    let any: IpAddr = if upstream.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let usable = ports.filter(|&port| port >= FIRST_PORT).take(PORT_TRIES);
     let mut bound = false;
     for port in usable {
@@ -113,9 +106,5 @@ fn report_local_address(socket: &Socket, address: IpAddr) -> io::Result<()> {
             size_of::<libc::c_int>() as libc::socklen_t,
         )
     };
-    if set < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
-    }
+    if set < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

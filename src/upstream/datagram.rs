@@ -79,15 +79,9 @@ impl FreshSockets {
         let socket: UdpSocket = connect_fresh(transmit.to, ports)?;
         let mut socket = mio::net::UdpSocket::from_std(socket);
         let entry = self.sockets.vacant_entry();
-        self.poll
-            .registry()
-            .register(&mut socket, Token(entry.key()), Interest::READABLE)?;
+        self.poll.registry().register(&mut socket, Token(entry.key()), Interest::READABLE)?;
         socket.send(&transmit.message)?;
-        entry.insert(FreshSocket {
-            socket,
-            id: transmit.id,
-            deadline: transmit.deadline,
-        });
+        entry.insert(FreshSocket { socket, id: transmit.id, deadline: transmit.deadline });
         Ok(())
     }
 
@@ -120,11 +114,7 @@ impl FreshSockets {
                 Err(error) => Err(error),
             };
             let failed = outcome.is_err();
-            received.push(Received {
-                socket: key,
-                id: fresh.id,
-                outcome,
-            });
+            received.push(Received { socket: key, id: fresh.id, outcome });
             if failed {
                 return;
             }

@@ -1,13 +1,22 @@
-//! Towards upstreams: carries out what `forward` decided. It opens sockets, sends, reads, and understands nothing of what
-//! it reads.
+//! Towards upstreams: carries out what `forward` decided. It opens sockets, sends, reads, and understands of what it
+//! reads no more than which query it answers.
+//!
+//! Queries by UDP leave from a socket of their own each ([`FreshSockets`]). All others share a few connections per
+//! upstream ([`Streams`]), over TCP, TLS or HTTPS.
 
 #![expect(clippy::disallowed_methods, reason = "the shell owns the clock")]
 #![expect(clippy::disallowed_types, reason = "the shell owns sockets")]
 
+mod connection;
 mod datagram;
+mod fault;
+mod framed;
+mod https;
 mod probe;
 mod stream;
+mod trust;
 
 pub use datagram::{FreshSockets, Received};
 pub use probe::{Finding, probe};
-pub use stream::exchange;
+pub use stream::Streams;
+pub use trust::{Authorities, Trust};

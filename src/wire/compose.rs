@@ -58,11 +58,7 @@ pub struct Verdict<'a> {
 /// Names are compressed (RFC 1035 §4.1.4). What does not fit is left out by whole RRsets; TC is set when that concerns
 /// answer or authority (RFC 2181 §9). Records are expected in section order.
 pub fn compose(query: &Query<'_>, records: &[OwnedRecord], verdict: &Verdict<'_>, limit: usize, out: &mut Vec<u8>) {
-    let reserve = if query.edns.is_some() {
-        OPT_LEN + verdict.options.len()
-    } else {
-        0
-    };
+    let reserve = if query.edns.is_some() { OPT_LEN + verdict.options.len() } else { 0 };
     let (counts, truncated) = write_sections(query.question(), records, limit.saturating_sub(reserve), out);
     let mut arcount = counts[2];
     let rcode = client_rcode(query, verdict.rcode);
@@ -72,23 +68,12 @@ pub fn compose(query: &Query<'_>, records: &[OwnedRecord], verdict: &Verdict<'_>
     }
     let mut flags =
         header::QR | header::RA | (query.header.flags & (header::RD | header::CD)) | (rcode.0 & header::RCODE);
-    for (set, flag) in [
-        (verdict.authoritative, header::AA),
-        (verdict.authentic, header::AD),
-        (truncated, header::TC),
-    ] {
+    for (set, flag) in [(verdict.authoritative, header::AA), (verdict.authentic, header::AD), (truncated, header::TC)] {
         if set {
             flags |= flag;
         }
     }
-    let head = Header {
-        id: query.header.id,
-        flags,
-        qdcount: 1,
-        ancount: counts[0],
-        nscount: counts[1],
-        arcount,
-    };
+    let head = Header { id: query.header.id, flags, qdcount: 1, ancount: counts[0], nscount: counts[1], arcount };
     if let Some(place) = out.first_chunk_mut::<HEADER_LEN>() {
         *place = head.to_bytes();
     }
@@ -127,11 +112,7 @@ pub fn write_sections(question: &[u8], records: &[OwnedRecord], room: usize, out
 
 /// A response code that needs EDNS cannot be said to a client without it: SERVFAIL instead.
 pub fn client_rcode(query: &Query<'_>, rcode: Rcode) -> Rcode {
-    if rcode.0 > header::RCODE && query.edns.is_none() {
-        Rcode::SERVFAIL
-    } else {
-        rcode
-    }
+    if rcode.0 > header::RCODE && query.edns.is_none() { Rcode::SERVFAIL } else { rcode }
 }
 
 fn same_rrset(a: &OwnedRecord, b: &OwnedRecord) -> bool {
@@ -147,9 +128,7 @@ struct Compressor {
 impl Compressor {
     /// Starts with the question's name, which stands behind the header.
     fn new(out: &[u8]) -> Self {
-        let mut names = Self {
-            known: HashMap::default(),
-        };
+        let mut names = Self { known: HashMap::default() };
         if let Some(question) = out.get(HEADER_LEN..) {
             names.learn(question, HEADER_LEN);
         }
@@ -221,22 +200,11 @@ mod tests {
     use crate::wire::query::tests::query_bytes;
 
     fn record(section: Section, owner: &str, rtype: Rtype, data: Vec<u8>) -> OwnedRecord {
-        OwnedRecord {
-            section,
-            owner: Name::parse(owner).unwrap(),
-            rtype,
-            class: 1,
-            ttl: 10,
-            data,
-        }
+        OwnedRecord { section, owner: Name::parse(owner).unwrap(), rtype, class: 1, ttl: 10, data }
     }
 
-    const VERDICT: Verdict<'static> = Verdict {
-        rcode: Rcode::NOERROR,
-        authoritative: true,
-        authentic: false,
-        options: &[],
-    };
+    const VERDICT: Verdict<'static> =
+        Verdict { rcode: Rcode::NOERROR, authoritative: true, authentic: false, options: &[] };
 
     #[test]
     fn a_chain_is_written_and_read_back() {
@@ -244,27 +212,15 @@ mod tests {
         let query = Query::parse(&bytes).unwrap();
         let target = Name::parse("acct.privatelink.blob.core.windows.net").unwrap();
         let records = [
-            record(
-                Section::Answer,
-                "acct.blob.core.windows.net",
-                Rtype::CNAME,
-                target.as_wire().to_vec(),
-            ),
-            record(
-                Section::Answer,
-                "acct.privatelink.blob.core.windows.net",
-                Rtype::A,
-                vec![10, 20, 4, 9],
-            ),
+            record(Section::Answer, "acct.blob.core.windows.net", Rtype::CNAME, target.as_wire().to_vec()),
+            record(Section::Answer, "acct.privatelink.blob.core.windows.net", Rtype::A, vec![10, 20, 4, 9]),
         ];
         let mut out = Vec::new();
         compose(&query, &records, &VERDICT, 1232, &mut out);
         let message = Message::parse(&out).unwrap();
         assert_eq!(message.records.len(), 3);
-        let read: Vec<_> = message
-            .section(Section::Answer)
-            .map(|view| OwnedRecord::from_view(&message, view).unwrap())
-            .collect();
+        let read: Vec<_> =
+            message.section(Section::Answer).map(|view| OwnedRecord::from_view(&message, view).unwrap()).collect();
         assert_eq!(read, records);
         assert!(out.len() < 110, "names are compressed: {} octets", out.len());
     }

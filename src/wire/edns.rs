@@ -34,12 +34,7 @@ impl Edns {
     /// Reads the fixed fields of an OPT record: its class and TTL.
     pub fn from_fields(class: u16, ttl: u32) -> Self {
         let [rcode_high, version, ..] = ttl.to_be_bytes();
-        Self {
-            payload: class,
-            version,
-            rcode_high,
-            dnssec_ok: ttl & DO != 0,
-        }
+        Self { payload: class, version, rcode_high, dnssec_ok: ttl & DO != 0 }
     }
 }
 

@@ -85,20 +85,13 @@ impl<'a> Message<'a> {
                 records.push(record);
             }
         }
-        Some(Self {
-            bytes,
-            header,
-            question_end,
-            records,
-        })
+        Some(Self { bytes, header, question_end, records })
     }
 
     /// Whether every name in it can be read, and the data of each record is as long as what is in it (RFC 9267 §2 to
     /// §5): owner names, names in data of the types that [`Self::expanded_data`] expands, and addresses.
     pub fn is_sound(&self) -> bool {
-        self.records
-            .iter()
-            .all(|record| check_name(self.bytes, record.start).is_some() && self.data_is_sound(record))
+        self.records.iter().all(|record| check_name(self.bytes, record.start).is_some() && self.data_is_sound(record))
     }
 
     fn data_is_sound(&self, record: &RecordView) -> bool {
@@ -292,16 +285,7 @@ mod tests {
     use super::*;
 
     fn header(qdcount: u16, ancount: u16) -> Vec<u8> {
-        Header {
-            id: 1,
-            flags: 0x8180,
-            qdcount,
-            ancount,
-            nscount: 0,
-            arcount: 0,
-        }
-        .to_bytes()
-        .to_vec()
+        Header { id: 1, flags: 0x8180, qdcount, ancount, nscount: 0, arcount: 0 }.to_bytes().to_vec()
     }
 
     #[test]

@@ -297,11 +297,7 @@ mod tests {
         ] {
             let name = Name::parse(text).unwrap();
             assert_eq!(name.as_wire(), wire, "{text}");
-            assert_eq!(
-                Name::parse(&name.to_string()).unwrap().as_wire(),
-                wire,
-                "{text} printed and read again"
-            );
+            assert_eq!(Name::parse(&name.to_string()).unwrap().as_wire(), wire, "{text} printed and read again");
         }
     }
 
@@ -331,11 +327,7 @@ mod tests {
     #[test]
     fn a_dot_inside_a_label_is_not_a_label_end() {
         assert_ne!(Name::parse(r"a\.b.com"), Name::parse("a.b.com"));
-        assert!(
-            !Name::parse(r"x\.b.com")
-                .unwrap()
-                .is_within(&Name::parse("b.com").unwrap())
-        );
+        assert!(!Name::parse(r"x\.b.com").unwrap().is_within(&Name::parse("b.com").unwrap()));
     }
 
     #[test]

@@ -83,9 +83,7 @@ impl<'a> Query<'a> {
         }
         let question = bytes.get(HEADER_LEN..).unwrap_or_default();
         let qname = LowerName::read(question).ok_or_else(|| form_error(None))?;
-        let Some((&[t0, t1, c0, c1], _)) = question
-            .get(qname.len()..)
-            .and_then(|rest| rest.split_first_chunk::<4>())
+        let Some((&[t0, t1, c0, c1], _)) = question.get(qname.len()..).and_then(|rest| rest.split_first_chunk::<4>())
         else {
             return Err(form_error(None));
         };
@@ -104,16 +102,7 @@ impl<'a> Query<'a> {
         }
         let qtype = Rtype(u16::from_be_bytes([t0, t1]));
         let qclass = u16::from_be_bytes([c0, c1]);
-        Ok(Self {
-            bytes,
-            header,
-            question_end,
-            qtype,
-            qclass,
-            edns,
-            options,
-            qname,
-        })
+        Ok(Self { bytes, header, question_end, qtype, qclass, edns, options, qname })
     }
 
     /// The whole message as it came.
@@ -148,22 +137,12 @@ impl<'a> Query<'a> {
 
     /// A refusing answer to this query.
     pub fn refusal(&self, rcode: Rcode, error: Option<ExtendedError>) -> Refusal {
-        Refusal {
-            rcode,
-            error,
-            question_end: Some(self.question_end),
-            edns: self.edns,
-        }
+        Refusal { rcode, error, question_end: Some(self.question_end), edns: self.edns }
     }
 }
 
 fn refusal(rcode: Rcode, error: Option<ExtendedError>, question_end: Option<usize>, edns: Option<Edns>) -> Fault {
-    Fault::Refused(Refusal {
-        rcode,
-        error,
-        question_end,
-        edns,
-    })
+    Fault::Refused(Refusal { rcode, error, question_end, edns })
 }
 
 fn read_question_end(bytes: &[u8]) -> Option<usize> {
@@ -176,11 +155,7 @@ fn read_edns(bytes: &[u8], header: &Header) -> Option<Edns> {
     if header.qdcount > 1 || header.ancount != 0 || header.nscount != 0 {
         return None;
     }
-    let start = if header.qdcount == 0 {
-        HEADER_LEN
-    } else {
-        read_question_end(bytes)?
-    };
+    let start = if header.qdcount == 0 { HEADER_LEN } else { read_question_end(bytes)? };
     parse_additional(bytes, start, header.arcount).and_then(|(edns, _)| edns)
 }
 
@@ -201,10 +176,7 @@ fn parse_additional(bytes: &[u8], at: usize, count: u16) -> Option<(Option<Edns>
                 return None;
             }
             options = data;
-            edns = Some(Edns::from_fields(
-                u16::from_be_bytes([c0, c1]),
-                u32::from_be_bytes([x0, x1, x2, x3]),
-            ));
+            edns = Some(Edns::from_fields(u16::from_be_bytes([c0, c1]), u32::from_be_bytes([x0, x1, x2, x3])));
         }
         at = fields + 10 + len;
     }
@@ -227,10 +199,7 @@ impl LowerName {
 
     /// Takes a name that is in wire form already.
     pub fn from_name(name: &name::Name) -> Self {
-        Self::copy(name.as_wire()).unwrap_or(Self {
-            octets: [0; name::NAME_MAX],
-            len: 1,
-        })
+        Self::copy(name.as_wire()).unwrap_or(Self { octets: [0; name::NAME_MAX], len: 1 })
     }
 
     #[inline]
@@ -240,10 +209,7 @@ impl LowerName {
         place.copy_from_slice(wire);
         // Length octets are at most 63, below every upper case letter, so the whole name can be lowered at once.
         place.make_ascii_lowercase();
-        Some(Self {
-            octets,
-            len: wire.len() as u8,
-        })
+        Some(Self { octets, len: wire.len() as u8 })
     }
 
     /// The wire form.
@@ -274,14 +240,7 @@ pub(crate) mod tests {
     /// A query in wire form, for tests of every room.
     pub(crate) fn query_bytes(name: &str, qtype: Rtype, flags: u16, opt: Option<(u16, u32)>) -> Vec<u8> {
         let arcount = u16::from(opt.is_some());
-        let header = Header {
-            id: 0x1234,
-            flags,
-            qdcount: 1,
-            ancount: 0,
-            nscount: 0,
-            arcount,
-        };
+        let header = Header { id: 0x1234, flags, qdcount: 1, ancount: 0, nscount: 0, arcount };
         let mut bytes = header.to_bytes().to_vec();
         bytes.extend_from_slice(Name::parse(name).unwrap().as_wire());
         bytes.extend_from_slice(&qtype.0.to_be_bytes());
@@ -304,10 +263,7 @@ pub(crate) mod tests {
         let bytes = query_bytes("Ws.Eastus.api.azureml.ms", Rtype::A, header::RD, Some((4096, 0x8000)));
         let query = Query::parse(&bytes).unwrap();
         assert_eq!(query.qtype, Rtype::A);
-        assert_eq!(
-            query.qname.as_wire(),
-            Name::parse("ws.eastus.api.azureml.ms").unwrap().as_wire()
-        );
+        assert_eq!(query.qname.as_wire(), Name::parse("ws.eastus.api.azureml.ms").unwrap().as_wire());
         assert_eq!(query.question().get(1..3), Some(&b"Ws"[..]));
         assert!(query.recursion_desired() && query.dnssec_ok());
         assert_eq!(query.edns.unwrap().payload, 4096);
@@ -317,10 +273,7 @@ pub(crate) mod tests {
     fn silence_for_what_is_no_query() {
         let bytes = query_bytes("a", Rtype::A, 0, None);
         assert_eq!(rcode_of(&bytes[..11]), Err(Fault::Short));
-        assert_eq!(
-            rcode_of(&query_bytes("a", Rtype::A, header::QR, None)),
-            Err(Fault::Response)
-        );
+        assert_eq!(rcode_of(&query_bytes("a", Rtype::A, header::QR, None)), Err(Fault::Response));
     }
 
     #[test]

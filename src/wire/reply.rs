@@ -8,9 +8,8 @@ use super::{ExtendedError, Query, Rcode};
 /// How many octets a reply to this query may have over UDP: what the client can take, at most 1232 (RFC 6891 §6.2.3,
 /// RFC 9715); 512 without EDNS.
 pub fn udp_limit(edns: Option<edns::Edns>) -> usize {
-    edns.map_or(edns::UDP_PAYLOAD_PLAIN, |edns| {
-        edns.payload.clamp(edns::UDP_PAYLOAD_PLAIN, edns::UDP_PAYLOAD_MAX)
-    }) as usize
+    edns.map_or(edns::UDP_PAYLOAD_PLAIN, |edns| edns.payload.clamp(edns::UDP_PAYLOAD_PLAIN, edns::UDP_PAYLOAD_MAX))
+        as usize
 }
 
 /// A reply under way: header and question stand, records are appended, [`Writer::finish`] closes it.
@@ -53,11 +52,7 @@ impl<'w, 'q> Writer<'w, 'q> {
         let question_end = HEADER_LEN + query.question().len();
         let option = error.map(edns::extended_error_option);
         let options = option.as_ref().map_or(&[][..], |option| option);
-        let opt_len = if query.edns.is_some() {
-            OPT_LEN + options.len()
-        } else {
-            0
-        };
+        let opt_len = if query.edns.is_some() { OPT_LEN + options.len() } else { 0 };
         let mut counts = counts;
         let mut flags =
             header::QR | header::RA | (query.header.flags & (header::RD | header::CD)) | (rcode.0 & header::RCODE);
@@ -99,12 +94,7 @@ pub fn write_refusal(bytes: &[u8], refusal: &Refusal, out: &mut Vec<u8>) {
     out.extend_from_slice(question.unwrap_or_default());
     let option = refusal.error.map(edns::extended_error_option);
     if let Some(edns) = refusal.edns {
-        push_opt(
-            out,
-            refusal.rcode,
-            edns.dnssec_ok,
-            option.as_ref().map_or(&[], |option| option),
-        );
+        push_opt(out, refusal.rcode, edns.dnssec_ok, option.as_ref().map_or(&[], |option| option));
     }
     let kept = header::OPCODE | header::RD | header::CD;
     let head = Header {

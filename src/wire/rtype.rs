@@ -17,9 +17,7 @@ impl Rtype {
         if text == "*" {
             return Some(Self::ANY);
         }
-        let known = MNEMONICS
-            .iter()
-            .find(|(_, mnemonic)| mnemonic.eq_ignore_ascii_case(text));
+        let known = MNEMONICS.iter().find(|(_, mnemonic)| mnemonic.eq_ignore_ascii_case(text));
         if let Some(&(number, _)) = known {
             return Some(Self(number));
         }
@@ -290,18 +288,7 @@ mod tests {
         assert_eq!(Rtype::parse("*"), Some(Rtype::ANY));
         assert_eq!(Rtype(65280).to_string(), "TYPE65280");
         assert_eq!(format!("{:?} {:>6}|", Rtype::MX, Rtype::MX), "MX     MX|");
-        for text in [
-            "",
-            "A ",
-            "TYPE",
-            "TYPE65536",
-            "TYPE+1",
-            "TYPE-1",
-            "TYPE 1",
-            "ADDRESS",
-            "TÿPE1",
-            "tyé",
-        ] {
+        for text in ["", "A ", "TYPE", "TYPE65536", "TYPE+1", "TYPE-1", "TYPE 1", "ADDRESS", "TÿPE1", "tyé"] {
             assert_eq!(Rtype::parse(text), None, "{text:?}");
         }
     }
@@ -319,9 +306,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_a_record_is_meta() {
-        for mnemonic in [
-            "OPT", "TSIG", "TKEY", "IXFR", "AXFR", "MAILB", "MAILA", "ANY", "NXNAME", "TYPE0",
-        ] {
+        for mnemonic in ["OPT", "TSIG", "TKEY", "IXFR", "AXFR", "MAILB", "MAILA", "ANY", "NXNAME", "TYPE0"] {
             assert!(Rtype::parse(mnemonic).unwrap().is_meta(), "{mnemonic}");
         }
         for mnemonic in ["A", "APL", "NULL", "EUI64", "URI", "DLV", "TYPE127", "TYPE65280"] {

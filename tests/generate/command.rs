@@ -21,11 +21,7 @@ fn standard_input_and_files_give_the_same_records() {
 #[test]
 fn documents_follow_each_other_in_any_encoding() {
     let text = format!("{INPUT}\n{{\"fqdn\": \"b.blob.core.windows.net\", \"ipAddresses\": [\"10.0.0.5\"]}}{INPUT}");
-    let utf16: Vec<u8> = [0xFEFF]
-        .into_iter()
-        .chain(text.encode_utf16())
-        .flat_map(u16::to_le_bytes)
-        .collect();
+    let utf16: Vec<u8> = [0xFEFF].into_iter().chain(text.encode_utf16()).flat_map(u16::to_le_bytes).collect();
     let marked = format!("\u{FEFF}{text}");
     for bytes in [text.as_bytes(), &utf16, marked.as_bytes()] {
         assert_eq!(Run::new(&[], bytes).records().len(), 4);
@@ -44,15 +40,8 @@ fn the_same_input_gives_the_same_bytes() {
     let first = Run::new(&[&paths[0].0, &paths[1].0], b"");
     let again = Run::new(&[&paths[1].1, &paths[0].1], b"");
     assert_eq!(first.stdout, again.stdout);
-    assert!(
-        first.stdout.contains("#   x.json: ") && first.stdout.contains("#   y.json: "),
-        "{}",
-        first.stdout
-    );
-    assert!(
-        !first.stdout.contains(&*dir.0.to_string_lossy()),
-        "no path of this machine stands in the file"
-    );
+    assert!(first.stdout.contains("#   x.json: ") && first.stdout.contains("#   y.json: "), "{}", first.stdout);
+    assert!(!first.stdout.contains(&*dir.0.to_string_lossy()), "no path of this machine stands in the file");
 }
 
 #[test]
@@ -70,11 +59,7 @@ fn an_output_file_is_replaced_as_a_whole_or_not_at_all() {
     assert_eq!(Run::new(&["--output", &file], other.as_bytes()).code, Some(0));
     let names = read_back(&text_of(&file));
     assert!(names.keys().all(|(name, _)| name.starts_with("b.")), "{names:?}");
-    assert_eq!(
-        dir.names().into_iter().collect::<Vec<_>>(),
-        ["records.toml"],
-        "nothing is left beside it"
-    );
+    assert_eq!(dir.names().into_iter().collect::<Vec<_>>(), ["records.toml"], "nothing is left beside it");
 
     let nowhere = dir.path("no/such/directory/x.toml");
     let run = Run::new(&["-o", &nowhere], INPUT.as_bytes());
@@ -121,11 +106,6 @@ fn wrong_usage_ends_with_2() {
         &["-o"],
     ] {
         let run = Run::new(arguments, INPUT.as_bytes());
-        assert_eq!(
-            (run.code, run.stdout.as_str()),
-            (Some(2), ""),
-            "{arguments:?}: {}",
-            run.stderr
-        );
+        assert_eq!((run.code, run.stdout.as_str()), (Some(2), ""), "{arguments:?}: {}", run.stderr);
     }
 }

@@ -131,27 +131,15 @@ fn whole_interface_endpoint_and_query_say_the_same() {
     let configurations = whole["ipConfigurations"].as_array().unwrap();
     let row = |it: &Value| json!({"FQDNs": it["privateLinkConnectionProperties"]["fqdns"], "IPAddress": it["privateIPAddress"]});
     let query: Value = configurations.iter().map(row).collect();
-    let names = |it: &Value| {
-        it["privateLinkConnectionProperties"]["fqdns"]
-            .as_array()
-            .unwrap()
-            .clone()
-    };
+    let names = |it: &Value| it["privateLinkConnectionProperties"]["fqdns"].as_array().unwrap().clone();
     let dns = configurations.iter().flat_map(|it| {
-        names(it)
-            .into_iter()
-            .map(|name| json!({"fqdn": name, "ipAddresses": [it["privateIPAddress"]]}))
+        names(it).into_iter().map(|name| json!({"fqdn": name, "ipAddresses": [it["privateIPAddress"]]}))
     });
     let endpoint =
         json!({"customDnsConfigs": dns.collect::<Value>(), "privateLinkServiceConnections": [], "name": "pe"});
     let expected = Run::on(&whole).records();
     assert_eq!(expected.len(), 10);
-    for other in [
-        json!({"id": "", "properties": whole}),
-        query,
-        endpoint.clone(),
-        json!({"properties": endpoint}),
-    ] {
+    for other in [json!({"id": "", "properties": whole}), query, endpoint.clone(), json!({"properties": endpoint})] {
         assert_eq!(Run::on(&other).records(), expected, "{other}");
     }
     // Keys in any case: PowerShell's, and the spelling of the older command.
@@ -162,10 +150,7 @@ fn whole_interface_endpoint_and_query_say_the_same() {
 /// The same with all keys in capitals.
 fn shout(value: &Value) -> Value {
     match value {
-        Value::Object(members) => members
-            .iter()
-            .map(|(key, value)| (key.to_uppercase(), shout(value)))
-            .collect(),
+        Value::Object(members) => members.iter().map(|(key, value)| (key.to_uppercase(), shout(value))).collect(),
         Value::Array(items) => items.iter().map(shout).collect(),
         other => other.clone(),
     }

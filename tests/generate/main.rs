@@ -66,9 +66,7 @@ impl Run {
     fn public(&self) -> BTreeSet<String> {
         let records = self.records();
         let public = records.iter().filter(|((name, _), _)| !name.contains("privatelink"));
-        public
-            .map(|((name, _), data)| format!("{name} {}", data.join(" ")))
-            .collect()
+        public.map(|((name, _), data)| format!("{name} {}", data.join(" "))).collect()
     }
 
     /// That a run failed, saying all of `parts` and giving nothing.
@@ -99,34 +97,19 @@ fn read_back(text: &str) -> Records {
     let mut records = Records::new();
     for record in table["record"].as_array().unwrap() {
         let record = record.as_table().unwrap();
-        assert!(
-            record
-                .keys()
-                .all(|key| ["name", "type", "data", "ttl"].contains(&key.as_str())),
-            "{record:?}"
-        );
+        assert!(record.keys().all(|key| ["name", "type", "data", "ttl"].contains(&key.as_str())), "{record:?}");
         let text_of = |key: &str| record[key].as_str().unwrap().to_owned();
-        let data = record["data"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|data| data.as_str().unwrap().to_owned());
+        let data = record["data"].as_array().unwrap().iter().map(|data| data.as_str().unwrap().to_owned());
         let owner = (text_of("name"), text_of("type"));
         assert_eq!(owner.0, owner.0.to_ascii_lowercase());
-        assert!(
-            records.insert(owner.clone(), data.collect()).is_none(),
-            "{owner:?} stands twice"
-        );
+        assert!(records.insert(owner.clone(), data.collect()).is_none(), "{owner:?} stands twice");
     }
     records
 }
 
 /// The address records, as `name address`.
 fn lines(records: &Records) -> BTreeSet<String> {
-    records
-        .iter()
-        .map(|((name, _), data)| format!("{name} {}", data.join(" ")))
-        .collect()
+    records.iter().map(|((name, _), data)| format!("{name} {}", data.join(" "))).collect()
 }
 
 fn set(lines: &[&str]) -> BTreeSet<String> {
@@ -163,10 +146,7 @@ impl TempDir {
     }
 
     fn names(&self) -> BTreeSet<String> {
-        std::fs::read_dir(&self.0)
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect()
+        std::fs::read_dir(&self.0).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
     }
 }
 

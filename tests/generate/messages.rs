@@ -72,10 +72,7 @@ fn states_are_told_apart() {
     let mut updating = endpoint("pe1", &storage("a"), "Approved", json!([]));
     updating["provisioningState"] = "Updating".into();
     Run::on(&updating).fails_with(&["is being updated", "az network private-endpoint show --ids"]);
-    for target in [
-        format!("{NETWORK}/applicationGateways/gw"),
-        "pls.6f9a.eastus.azure.privatelinkservice".to_owned(),
-    ] {
+    for target in [format!("{NETWORK}/applicationGateways/gw"), "pls.6f9a.eastus.azure.privatelinkservice".to_owned()] {
         Run::on(&endpoint("pe1", &target, "Approved", json!([]))).fails_with(&["a service without names of its own"]);
     }
 }
@@ -95,11 +92,7 @@ fn what_is_not_approved_is_left_out_whoever_lists_it() {
     });
     let run = Run::on_all(&[], &[nic, pending, row("b.blob.core.windows.net", "10.0.0.5")]);
     assert_eq!(run.public(), set(&["b.blob.core.windows.net 10.0.0.5"]));
-    assert!(
-        run.stderr.contains("Pending") && run.stderr.starts_with("warning"),
-        "{}",
-        run.stderr
-    );
+    assert!(run.stderr.contains("Pending") && run.stderr.starts_with("warning"), "{}", run.stderr);
 }
 
 #[test]
@@ -130,13 +123,7 @@ fn two_sources_that_disagree_are_both_named() {
     let old = dir.file("old.json", row("a.blob.core.windows.net", "10.0.0.4").to_string());
     let new = dir.file("new.json", row("A.blob.core.windows.net", "10.0.0.9").to_string());
     let run = Run::new(&[&old, &new], b"");
-    run.fails_with(&[
-        "a.blob.core.windows.net A is 10.0.0.9",
-        "but 10.0.0.4",
-        "old.json",
-        "new.json",
-        "made anew",
-    ]);
+    run.fails_with(&["a.blob.core.windows.net A is 10.0.0.9", "but 10.0.0.4", "old.json", "new.json", "made anew"]);
     // The same disagreement between what follows from an endpoint and what its zone still has.
     let set = json!({
         "type": "Microsoft.Network/privateDnsZones/A",
@@ -155,22 +142,14 @@ fn several_addresses_and_both_families_are_merged() {
         {"FQDNs": ["a.blob.core.windows.net"], "IPAddress": "10.0.0.4"},
         {"FQDNs": ["A.BLOB.core.windows.net."], "IPAddress": "FD00::1"},
     ]);
-    let expected = set(&[
-        "a.blob.core.windows.net 10.0.0.4 10.0.0.5",
-        "a.blob.core.windows.net fd00::1",
-    ]);
+    let expected = set(&["a.blob.core.windows.net 10.0.0.4 10.0.0.5", "a.blob.core.windows.net fd00::1"]);
     assert_eq!(Run::on(&rows).public(), expected);
 }
 
 #[test]
 fn names_outside_azure_need_to_be_let_in() {
-    for name in [
-        "login.microsoftonline.com",
-        "www.example.com",
-        "portal.azure.com",
-        "*.blob.core.windows.net",
-        "*.com",
-    ] {
+    for name in ["login.microsoftonline.com", "www.example.com", "portal.azure.com", "*.blob.core.windows.net", "*.com"]
+    {
         Run::on(&row(name, "10.0.0.4")).fails_with(&["is no name of an Azure service", "--allow"]);
     }
     let run = Run::on_all(&["--allow", "example.com"], &[row("db.Example.com", "10.0.0.4")]);
@@ -182,12 +161,7 @@ fn names_outside_azure_need_to_be_let_in() {
 #[test]
 fn the_cloud_can_be_asserted() {
     let china = row("a.blob.core.chinacloudapi.cn", "10.0.0.4");
-    assert_eq!(
-        Run::on_all(&["--cloud", "china"], std::slice::from_ref(&china))
-            .records()
-            .len(),
-        2
-    );
+    assert_eq!(Run::on_all(&["--cloud", "china"], std::slice::from_ref(&china)).records().len(), 2);
     Run::on_all(&["--cloud", "public"], &[china]).fails_with(&["a name of the cloud \"china\", not of \"public\""]);
 }
 
@@ -197,10 +171,7 @@ fn ordinary_objects_are_passed_over() {
     let service = json!({"type": "Microsoft.Network/networkInterfaces", "ipConfigurations": [
         {"privateIPAddress": "10.0.0.8", "privateLinkConnectionProperties": {"groupId": "", "requiredMemberName": "", "fqdns": []}}]});
     Run::on(&machine).fails_with(&["network interface of no private endpoint"]);
-    let run = Run::on_all(
-        &[],
-        &[json!([machine, service]), row("a.blob.core.windows.net", "10.0.0.4")],
-    );
+    let run = Run::on_all(&[], &[json!([machine, service]), row("a.blob.core.windows.net", "10.0.0.4")]);
     assert_eq!(run.public(), set(&["a.blob.core.windows.net 10.0.0.4"]));
     assert_eq!(run.stderr, "");
 }
@@ -209,10 +180,7 @@ fn ordinary_objects_are_passed_over() {
 fn an_interface_without_names_is_told_of() {
     let nic = json!({"type": "Microsoft.Network/networkInterfaces", "ipConfigurations": [
         {"privateIPAddress": "10.0.0.8", "privateLinkConnectionProperties": {"groupId": "iotHub", "fqdns": []}}]});
-    Run::on(&nic).fails_with(&[
-        "no name leads to this address of group iotHub",
-        "az network private-endpoint show",
-    ]);
+    Run::on(&nic).fails_with(&["no name leads to this address of group iotHub", "az network private-endpoint show"]);
 }
 
 #[test]
@@ -229,12 +197,8 @@ fn an_interface_without_names_beside_its_endpoint_is_told_of() {
 
 #[test]
 fn a_name_without_an_address_is_told_of() {
-    let bare = endpoint(
-        "pe1",
-        &storage("a"),
-        "Approved",
-        json!([{"fqdn": "a.blob.core.windows.net", "ipAddresses": []}]),
-    );
+    let bare =
+        endpoint("pe1", &storage("a"), "Approved", json!([{"fqdn": "a.blob.core.windows.net", "ipAddresses": []}]));
     Run::on(&bare).fails_with(&["a.blob.core.windows.net is listed without an address"]);
 }
 
@@ -260,18 +224,11 @@ fn endpoints_with_fixed_addresses_alone_are_put_together_with_a_warning() {
     ]);
     let run = Run::on(&fixed);
     assert_eq!(run.public(), set(&["acct.blob.core.windows.net 10.0.0.4"]));
-    assert!(
-        run.stderr.contains("put together from its fixed addresses"),
-        "{}",
-        run.stderr
-    );
+    assert!(run.stderr.contains("put together from its fixed addresses"), "{}", run.stderr);
     fixed["ipConfigurations"] =
         json!([{"groupId": "dfs_secondary", "memberName": "dfs_secondary", "privateIPAddress": "10.0.0.4"}]);
     let run = Run::on_all(&["--cloud", "usgov"], &[fixed]);
-    assert_eq!(
-        run.public(),
-        set(&["acct-secondary.dfs.core.usgovcloudapi.net 10.0.0.4"])
-    );
+    assert_eq!(run.public(), set(&["acct-secondary.dfs.core.usgovcloudapi.net 10.0.0.4"]));
     // A registry's first address is its data endpoint: never paired by order.
     let target = "/subscriptions/s/resourceGroups/rg/providers/Microsoft.ContainerRegistry/registries/acr";
     let mut registry = endpoint("pe1", target, "Approved", json!([]));
@@ -279,10 +236,7 @@ fn endpoints_with_fixed_addresses_alone_are_put_together_with_a_warning() {
         {"groupId": "registry", "memberName": "registry_data_eastus", "privateIPAddress": "10.0.0.4"},
         {"groupId": "registry", "memberName": "registry", "privateIPAddress": "10.0.0.5"},
     ]);
-    assert_eq!(
-        Run::on(&registry).public(),
-        set(&["acr.azurecr.io 10.0.0.5", "acr.eastus.data.azurecr.io 10.0.0.4"])
-    );
+    assert_eq!(Run::on(&registry).public(), set(&["acr.azurecr.io 10.0.0.5", "acr.eastus.data.azurecr.io 10.0.0.4"]));
 }
 
 #[test]
@@ -293,10 +247,7 @@ fn a_zone_group_gives_the_public_names_of_its_endpoint() {
     });
     let target = "/subscriptions/s/resourceGroups/rg/providers/Microsoft.KeyVault/vaults/kv";
     let run = Run::on_all(&[], &[group, endpoint("pe1", target, "Approved", json!([]))]);
-    assert_eq!(
-        run.public(),
-        set(&["kv.vault.azure.net 10.0.0.4", "kv.vaultcore.azure.net 10.0.0.4"])
-    );
+    assert_eq!(run.public(), set(&["kv.vault.azure.net 10.0.0.4", "kv.vaultcore.azure.net 10.0.0.4"]));
 }
 
 #[test]
@@ -316,11 +267,7 @@ fn what_a_zone_group_lists_is_not_derived_beside_it() {
 #[test]
 fn an_alias_stands_alone() {
     let set = |kind: &str, member: &str, value: Value| json!({"type": format!("Microsoft.Network/privateDnsZones/{kind}"), "fqdn": "a.privatelink.blob.core.windows.net.", member: value});
-    let alias = set(
-        "CNAME",
-        "cnameRecord",
-        json!({"cname": "b.privatelink.blob.core.windows.net"}),
-    );
+    let alias = set("CNAME", "cnameRecord", json!({"cname": "b.privatelink.blob.core.windows.net"}));
     assert_eq!(Run::on(&alias).records().len(), 1);
     let address = set("A", "aRecords", json!([{"ipv4Address": "10.0.0.4"}]));
     Run::on_all(&[], &[alias, address])

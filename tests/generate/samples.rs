@@ -19,11 +19,7 @@ const SAMPLES: &[(&str, &[&str], &[&str])] = &[
         &["asoteststoriphqpp.blob.core.windows.net 10.0.0.4"],
         &["asoteststoriphqpp.privatelink.blob.core.windows.net 10.0.0.4"],
     ),
-    (
-        "zone-group-storage-blob-2025.json",
-        &[],
-        &["asoteststoriphqpp.privatelink.blob.core.windows.net 10.0.0.4"],
-    ),
+    ("zone-group-storage-blob-2025.json", &[], &["asoteststoriphqpp.privatelink.blob.core.windows.net 10.0.0.4"]),
     (
         "endpoint-static-addresses.json",
         &["ipconfig000002.blob.core.windows.net 10.0.0.4"],
@@ -31,10 +27,7 @@ const SAMPLES: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "endpoint-registry.json",
-        &[
-            "clitest000005.azurecr.io 192.168.2.5",
-            "clitest000005.eastus2euap.data.azurecr.io 192.168.2.4",
-        ],
+        &["clitest000005.azurecr.io 192.168.2.5", "clitest000005.eastus2euap.data.azurecr.io 192.168.2.4"],
         &[
             "clitest000005.privatelink.azurecr.io 192.168.2.5",
             "clitest000005.eastus2euap.data.privatelink.azurecr.io 192.168.2.4",
@@ -42,10 +35,7 @@ const SAMPLES: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "interface-registry.json",
-        &[
-            "clitest000005.azurecr.io 192.168.2.5",
-            "clitest000005.eastus2euap.data.azurecr.io 192.168.2.4",
-        ],
+        &["clitest000005.azurecr.io 192.168.2.5", "clitest000005.eastus2euap.data.azurecr.io 192.168.2.4"],
         &[
             "clitest000005.privatelink.azurecr.io 192.168.2.5",
             "clitest000005.eastus2euap.data.privatelink.azurecr.io 192.168.2.4",
@@ -61,10 +51,7 @@ const SAMPLES: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "endpoint-key-vault-2020.json",
-        &[
-            "cli-test-kv-pec-000002.vaultcore.azure.net 10.0.0.4",
-            "cli-test-kv-pec-000002.vault.azure.net 10.0.0.4",
-        ],
+        &["cli-test-kv-pec-000002.vaultcore.azure.net 10.0.0.4", "cli-test-kv-pec-000002.vault.azure.net 10.0.0.4"],
         &["cli-test-kv-pec-000002.privatelink.vaultcore.azure.net 10.0.0.4"],
     ),
     (
@@ -167,60 +154,28 @@ fn every_sample_gives_exactly_its_records() {
 #[test]
 fn samples_without_addresses_give_a_message_and_no_records() {
     for (file, parts) in [
-        (
-            "accounts-ai-services.json",
-            &["AI services account cctestaifoundry758265970007", "az network nic show"][..],
-        ),
-        (
-            "aks-private-cluster.json",
-            &["microsoft.containerservice/managedclusters", "az network nic show"],
-        ),
+        ("accounts-ai-services.json", &["AI services account cctestaifoundry758265970007", "az network nic show"][..]),
+        ("aks-private-cluster.json", &["microsoft.containerservice/managedclusters", "az network nic show"]),
         (
             "endpoint-pending-ml-registry.json",
-            &[
-                "private endpoint pe-000005",
-                "Pending",
-                "az network private-endpoint-connection approve",
-            ],
+            &["private endpoint pe-000005", "Pending", "az network private-endpoint-connection approve"],
         ),
-        (
-            "workspaces.json",
-            &["no address of workspace cctestml438669734316", "az network nic show"],
-        ),
-        (
-            "online-endpoints.json",
-            &[
-                "cctest-online-endpoint.eastus.inference.ml.azure.com",
-                "workspace cctest-mlws",
-            ],
-        ),
-        (
-            "resource-graph-table.json",
-            &["microsoft.storage/storageaccounts", "az network nic show"],
-        ),
+        ("workspaces.json", &["no address of workspace cctestml438669734316", "az network nic show"]),
+        ("online-endpoints.json", &["cctest-online-endpoint.eastus.inference.ml.azure.com", "workspace cctest-mlws"]),
+        ("resource-graph-table.json", &["microsoft.storage/storageaccounts", "az network nic show"]),
     ] {
         let run = run(file, &[]);
         run.fails_with(parts);
-        assert!(
-            !run.stderr.contains("example.com") && !run.stderr.contains("ssh-rsa"),
-            "{file}"
-        );
+        assert!(!run.stderr.contains("example.com") && !run.stderr.contains("ssh-rsa"), "{file}");
     }
 }
 
 #[test]
 fn a_private_zone_of_ones_own_comes_out_when_it_is_let_in() {
     run("record-sets-all-types.json", &[]).fails_with(&["--allow 'clitest.privatedns.com000002'"]);
-    let records = run(
-        "record-sets-all-types.json",
-        &["--allow", "clitest.privatedns.com000002"],
-    )
-    .records();
+    let records = run("record-sets-all-types.json", &["--allow", "clitest.privatedns.com000002"]).records();
     let of = |number: u32, record_type: &str| {
-        (
-            format!("clitestprivatednsrecordset{number:06}.clitest.privatedns.com000002"),
-            record_type.to_owned(),
-        )
+        (format!("clitestprivatednsrecordset{number:06}.clitest.privatedns.com000002"), record_type.to_owned())
     };
     let expected: Records = [
         (of(3, "A"), "10.0.0.1"),
@@ -257,18 +212,11 @@ fn a_zone_file_gives_its_records() {
     ]
     .into_iter()
     .map(|(name, kind, data)| {
-        (
-            (format!("{name}.zone1.local"), kind.to_owned()),
-            data.iter().map(ToString::to_string).collect(),
-        )
+        ((format!("{name}.zone1.local"), kind.to_owned()), data.iter().map(ToString::to_string).collect())
     })
     .collect();
     assert_eq!(run.records(), expected);
-    assert!(
-        run.stdout.contains("ttl  = \"0s\"") && run.stdout.contains("ttl  = \"7200s\""),
-        "{}",
-        run.stdout
-    );
+    assert!(run.stdout.contains("ttl  = \"0s\"") && run.stdout.contains("ttl  = \"7200s\""), "{}", run.stdout);
 }
 
 #[test]
@@ -276,23 +224,14 @@ fn a_stated_time_to_live_is_kept() {
     let run = run("record-sets-registry.json", &[]);
     assert_eq!(run.stdout.matches("ttl  = \"3600s\"").count(), 2, "{}", run.stdout);
     let zone_group = self::run("zone-group-storage-blob-2025.json", &[]);
-    assert!(
-        !zone_group.stdout.contains("ttl"),
-        "10 s is what records have that state none"
-    );
+    assert!(!zone_group.stdout.contains("ttl"), "10 s is what records have that state none");
 }
 
 #[test]
 fn sources_of_one_endpoint_agree_and_add_up() {
-    let all = [
-        "endpoint-storage-blob-2025.json",
-        "interface-storage-blob-2025.json",
-        "zone-group-storage-blob-2025.json",
-    ];
-    let paths: Vec<String> = all
-        .iter()
-        .map(|file| format!("tests/generate/samples/{file}"))
-        .collect();
+    let all =
+        ["endpoint-storage-blob-2025.json", "interface-storage-blob-2025.json", "zone-group-storage-blob-2025.json"];
+    let paths: Vec<String> = all.iter().map(|file| format!("tests/generate/samples/{file}")).collect();
     let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
     let run = Run::new(&paths, b"");
     let expected = set(&[
@@ -301,11 +240,7 @@ fn sources_of_one_endpoint_agree_and_add_up() {
     ]);
     assert_eq!(lines(&run.records()), expected);
     let reversed: Vec<&str> = paths.iter().rev().copied().collect();
-    assert_eq!(
-        Run::new(&reversed, b"").stdout,
-        run.stdout,
-        "the order of inputs does not matter"
-    );
+    assert_eq!(Run::new(&reversed, b"").stdout, run.stdout, "the order of inputs does not matter");
 }
 
 #[test]
@@ -318,12 +253,8 @@ fn an_account_of_three_names_joins_its_endpoint() {
         account["value"][0]["id"].clone();
     properties["customDnsConfigs"][0]["fqdn"] = "cctestaifoundry758265970007.cognitiveservices.azure.com".into();
     let run = Run::on_all(&[], &[endpoint.clone(), account.clone()]);
-    let expected = [
-        "cognitiveservices.azure.com",
-        "openai.azure.com",
-        "services.ai.azure.com",
-    ]
-    .map(|suffix| format!("cctestaifoundry758265970007.{suffix} 10.0.0.4"));
+    let expected = ["cognitiveservices.azure.com", "openai.azure.com", "services.ai.azure.com"]
+        .map(|suffix| format!("cctestaifoundry758265970007.{suffix} 10.0.0.4"));
     assert_eq!(run.public(), expected.into_iter().collect());
     assert_eq!(run.records().len(), 6);
 

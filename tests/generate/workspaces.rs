@@ -29,20 +29,10 @@ fn arm_workspace(id: &str, name: &str, region: &str) -> Value {
 fn two_workspaces_of_one_region_lose_the_region_wildcard() {
     let run = Run::on_all(&[], &[interface(ONE, "eastus", 5), interface(TWO, "eastus", 20)]);
     let lines = lines(&run.records());
-    assert!(
-        !lines.iter().any(|line| line.starts_with("*.eastus.inference")),
-        "{lines:#?}"
-    );
+    assert!(!lines.iter().any(|line| line.starts_with("*.eastus.inference")), "{lines:#?}");
     assert!(lines.contains(&format!("*.{ONE}.inference.eastus.privatelink.api.azureml.ms 10.1.0.7")));
-    assert!(lines.contains(&format!(
-        "*.{TWO}.inference.eastus.privatelink.api.azureml.ms 10.1.0.22"
-    )));
-    assert!(
-        run.stderr
-            .contains("warning: *.eastus.inference.ml.azure.com was left out"),
-        "{}",
-        run.stderr
-    );
+    assert!(lines.contains(&format!("*.{TWO}.inference.eastus.privatelink.api.azureml.ms 10.1.0.22")));
+    assert!(run.stderr.contains("warning: *.eastus.inference.ml.azure.com was left out"), "{}", run.stderr);
 }
 
 #[test]
@@ -58,10 +48,7 @@ fn workspaces_of_two_regions_keep_theirs() {
 
 #[test]
 fn a_workspace_without_an_address_counts_as_another_of_the_region() {
-    let run = Run::on_all(
-        &[],
-        &[interface(ONE, "eastus", 5), arm_workspace(TWO, "other", "eastus")],
-    );
+    let run = Run::on_all(&[], &[interface(ONE, "eastus", 5), arm_workspace(TWO, "other", "eastus")]);
     assert!(!run.stdout.contains("\"*.eastus.inference"), "{}", run.stdout);
     assert!(run.stderr.contains("no address of workspace other"), "{}", run.stderr);
     // The same workspace, described, is no other one.
@@ -75,20 +62,12 @@ fn a_workspace_without_an_inference_address_does_too() {
     older.as_array_mut().unwrap().pop();
     let run = Run::on_all(&[], &[interface(ONE, "eastus", 5), older]);
     assert!(!run.stdout.contains("\"*.eastus.inference"), "{}", run.stdout);
-    assert!(
-        run.stderr.contains("*.eastus.inference.ml.azure.com was left out"),
-        "{}",
-        run.stderr
-    );
+    assert!(run.stderr.contains("*.eastus.inference.ml.azure.com was left out"), "{}", run.stderr);
 }
 
 #[test]
 fn compute_instances_go_to_the_workspace_that_is_meant() {
-    let inputs = [
-        interface(ONE, "eastus", 5),
-        interface(TWO, "westus2", 20),
-        arm_workspace(TWO, "second", "westus2"),
-    ];
+    let inputs = [interface(ONE, "eastus", 5), interface(TWO, "westus2", 20), arm_workspace(TWO, "second", "westus2")];
     Run::on_all(&["--compute-instance", "ci1"], &inputs).fails_with(&["2 workspaces", "--compute-instance"]);
     for option in [format!("{TWO}/ci1"), "Second/ci1".to_owned()] {
         let run = Run::on_all(&["--compute-instance", &option], &inputs);
@@ -96,9 +75,7 @@ fn compute_instances_go_to_the_workspace_that_is_meant() {
         let instances: Vec<_> = lines.iter().filter(|line| line.contains("instances")).collect();
         assert_eq!(instances.len(), 4);
         assert!(
-            instances
-                .iter()
-                .all(|line| line.contains(".westus2.") && line.ends_with(" 10.1.0.20")),
+            instances.iter().all(|line| line.contains(".westus2.") && line.ends_with(" 10.1.0.20")),
             "{instances:?}"
         );
     }
@@ -123,12 +100,7 @@ fn notebooks_may_be_another_regions() {
     ] {
         assert!(lines.contains(&format!("{name} 10.1.0.6")), "{lines:#?}");
     }
-    assert!(
-        !lines
-            .iter()
-            .any(|line| line.contains(".westus3.notebooks") || line.contains("inference")),
-        "{lines:#?}"
-    );
+    assert!(!lines.iter().any(|line| line.contains(".westus3.notebooks") || line.contains("inference")), "{lines:#?}");
     assert_eq!(run.stderr, "");
 }
 
@@ -191,10 +163,8 @@ fn endpoint_query_and_workspace_of_the_command_line_join() {
     // Two endpoints that list nothing, and no way to tell whose the names are.
     let mut other = endpoint.clone();
     other["name"] = "other".into();
-    Run::on_all(&[], &[endpoint, other, interface(ONE, "eastus", 5)]).fails_with(&[
-        "private endpoint pe lists no name",
-        "private endpoint other lists no name",
-    ]);
+    Run::on_all(&[], &[endpoint, other, interface(ONE, "eastus", 5)])
+        .fails_with(&["private endpoint pe lists no name", "private endpoint other lists no name"]);
 }
 
 #[test]
@@ -226,11 +196,7 @@ fn a_zone_group_without_the_notebooks_zone_is_told_of() {
     let group = json!({"privateDnsZoneConfigs": [{"recordSets": [
         {"recordType": "A", "fqdn": format!("{ONE}.workspace.eastus.privatelink.api.azureml.ms"), "ipAddresses": ["10.1.0.5"]}]}]});
     let run = Run::on(&group);
-    assert!(
-        run.stderr.contains("no source lists a notebook name of workspace"),
-        "{}",
-        run.stderr
-    );
+    assert!(run.stderr.contains("no source lists a notebook name of workspace"), "{}", run.stderr);
     assert!(!lines(&run.records()).iter().any(|line| line.contains("notebooks")));
 }
 
@@ -259,39 +225,16 @@ fn projects_get_their_hubs_addresses() {
 #[test]
 fn online_endpoints_join_their_workspace() {
     let online: Value = serde_json::from_str(include_str!("samples/online-endpoints.json")).unwrap();
-    let workspace = online["value"][0]["id"]
-        .as_str()
-        .unwrap()
-        .split("/onlineEndpoints")
-        .next()
-        .unwrap()
-        .to_owned();
+    let workspace = online["value"][0]["id"].as_str().unwrap().split("/onlineEndpoints").next().unwrap().to_owned();
     let mut described = arm_workspace(ONE, "cctest-mlws", "eastus");
     described["id"] = workspace.to_ascii_uppercase().into();
     let mut unmanaged = online.clone();
     unmanaged["value"][0]["kind"] = "Kubernetes".into();
     unmanaged["value"][0]["properties"]["scoringUri"] = "https://10.0.0.9/score".into();
-    let run = Run::on_all(
-        &[],
-        &[
-            online,
-            unmanaged,
-            described,
-            interface(ONE, "eastus", 5),
-            interface(TWO, "eastus", 20),
-        ],
-    );
-    let inference: Vec<_> = run
-        .public()
-        .into_iter()
-        .filter(|line| line.contains("inference"))
-        .collect();
-    assert_eq!(
-        inference,
-        ["cctest-online-endpoint.eastus.inference.ml.azure.com 10.1.0.7"],
-        "{}",
-        run.stderr
-    );
+    let run =
+        Run::on_all(&[], &[online, unmanaged, described, interface(ONE, "eastus", 5), interface(TWO, "eastus", 20)]);
+    let inference: Vec<_> = run.public().into_iter().filter(|line| line.contains("inference")).collect();
+    assert_eq!(inference, ["cctest-online-endpoint.eastus.inference.ml.azure.com 10.1.0.7"], "{}", run.stderr);
 }
 
 #[test]
@@ -304,17 +247,10 @@ fn record_sets_of_the_private_zones_do_as_well() {
     let sets = json!([
         set(api, format!("{ONE}.workspace.eastus"), "10.1.0.5"),
         set(api, format!("*.{ONE}.inference.eastus"), "10.1.0.7"),
-        set(
-            "privatelink.notebooks.azure.net",
-            format!("ml-w-eastus-{ONE}.eastus"),
-            "10.1.0.6"
-        ),
+        set("privatelink.notebooks.azure.net", format!("ml-w-eastus-{ONE}.eastus"), "10.1.0.6"),
     ]);
     let run = Run::on_all(&["--compute-instance", "ci1"], &[sets]);
-    assert_eq!(
-        run.records(),
-        Run::on_all(&["--compute-instance", "ci1"], &[interface(ONE, "eastus", 5)]).records()
-    );
+    assert_eq!(run.records(), Run::on_all(&["--compute-instance", "ci1"], &[interface(ONE, "eastus", 5)]).records());
 }
 
 #[test]

@@ -8,10 +8,7 @@ fn loopback_and_private_networks_may_ask_by_default() {
     let fake = FakeAzureDns::start();
     let server = Pldns::start(&fake.rule("."), RECORDS);
     for client in ["127.0.0.1", "127.0.0.2", "127.255.255.254"] {
-        Query::new(&format!("{API} A"))
-            .from(client)
-            .ask_at(server.address())
-            .rcode("NOERROR");
+        Query::new(&format!("{API} A")).from(client).ask_at(server.address()).rcode("NOERROR");
     }
 }
 
@@ -23,28 +20,13 @@ fn others_are_refused_with_a_reason_whatever_they_ask() {
         "[access]\nallow = [\"127.0.0.1/32\"]\n\n".to_owned() + &zone("corp.example", "nxdomain") + &fake.rule(".");
     let server = Pldns::start(&settings, RECORDS);
     server.ask("cached.example A").rcode("NOERROR");
-    let questions = [
-        &format!("{API} A"),
-        "cached.example A",
-        "fresh.example A",
-        "x.corp.example A",
-        "localhost A",
-    ];
+    let questions = [&format!("{API} A"), "cached.example A", "fresh.example A", "x.corp.example A", "localhost A"];
     for question in questions {
         for query in [Query::new(question), Query::new(question).tcp()] {
-            query
-                .from("127.0.0.2")
-                .ask_at(server.address())
-                .rcode("REFUSED")
-                .ede(18)
-                .no_answers()
-                .no_aa();
+            query.from("127.0.0.2").ask_at(server.address()).rcode("REFUSED").ede(18).no_answers().no_aa();
         }
     }
-    assert!(
-        fake.seen("fresh.example *").is_empty(),
-        "a stranger's question went upstream"
-    );
+    assert!(fake.seen("fresh.example *").is_empty(), "a stranger's question went upstream");
     let stopped = server.stop();
     assert_eq!((stopped.received, stopped.answered, stopped.refused), (11, 1, 10));
 }
@@ -62,20 +44,11 @@ fn a_refusal_without_edns_is_no_longer_than_the_query() {
 #[test]
 fn prefixes_are_bits_not_octets() {
     let fake = FakeAzureDns::start();
-    let server = Pldns::start(
-        &format!("[access]\nallow = [\"127.0.8.0/22\"]\n{}", fake.rule(".")),
-        RECORDS,
-    );
-    for (client, rcode) in [
-        ("127.0.7.255", "REFUSED"),
-        ("127.0.8.0", "NOERROR"),
-        ("127.0.11.255", "NOERROR"),
-        ("127.0.12.0", "REFUSED"),
-    ] {
-        Query::new(&format!("{API} A"))
-            .from(client)
-            .ask_at(server.address())
-            .rcode(rcode);
+    let server = Pldns::start(&format!("[access]\nallow = [\"127.0.8.0/22\"]\n{}", fake.rule(".")), RECORDS);
+    for (client, rcode) in
+        [("127.0.7.255", "REFUSED"), ("127.0.8.0", "NOERROR"), ("127.0.11.255", "NOERROR"), ("127.0.12.0", "REFUSED")]
+    {
+        Query::new(&format!("{API} A")).from(client).ask_at(server.address()).rcode(rcode);
     }
 }
 
@@ -86,14 +59,8 @@ fn ipv6_clients_are_served_and_judged_like_others() {
         return;
     }
     let fake = FakeAzureDns::start();
-    let server = Setup::new(&fake.rule("."), RECORDS)
-        .listen("[::1]:0")
-        .listen("127.0.0.1:0")
-        .start();
-    let strict = Setup::new(
-        &format!("[access]\nallow = [\"127.0.0.1/32\"]\n{}", fake.rule(".")),
-        RECORDS,
-    );
+    let server = Setup::new(&fake.rule("."), RECORDS).listen("[::1]:0").listen("127.0.0.1:0").start();
+    let strict = Setup::new(&format!("[access]\nallow = [\"127.0.0.1/32\"]\n{}", fake.rule(".")), RECORDS);
     let strict = strict.listen("[::1]:0").start();
     for query in [Query::new(&format!("{API} A")), Query::new(&format!("{API} A")).tcp()] {
         for address in server.addresses() {
@@ -110,16 +77,10 @@ fn wildcard_binds_of_both_families_stand_beside_each_other() {
         eprintln!("this machine has no IPv6: nothing is shown");
         return;
     }
-    let server = Setup::new(&fake.rule("."), RECORDS)
-        .listen("[::]:0")
-        .listen("0.0.0.0:0")
-        .start();
+    let server = Setup::new(&fake.rule("."), RECORDS).listen("[::]:0").listen("0.0.0.0:0").start();
     for address in server.addresses() {
-        let loopback: std::net::IpAddr = if address.is_ipv4() {
-            std::net::Ipv4Addr::LOCALHOST.into()
-        } else {
-            std::net::Ipv6Addr::LOCALHOST.into()
-        };
+        let loopback: std::net::IpAddr =
+            if address.is_ipv4() { std::net::Ipv4Addr::LOCALHOST.into() } else { std::net::Ipv6Addr::LOCALHOST.into() };
         let at = (loopback, address.port()).into();
         Query::new(&format!("{API} A")).ask_at(at).rcode("NOERROR");
         Query::new(&format!("{API} A")).tcp().ask_at(at).rcode("NOERROR");

@@ -30,11 +30,7 @@ fn letters_match_in_any_case_and_the_question_comes_back_as_asked() {
     let server = Pldns::start(&fake.rule("."), &record("MixedCase.Example", "A", &["10.0.0.1"]));
     // The echo of the question is checked, letter by letter, in every ask.
     for name in ["mixedcase.example", "MIXEDCASE.EXAMPLE", "mIxEdCaSe.eXaMpLe"] {
-        server
-            .ask(&format!("{name} A"))
-            .rcode("NOERROR")
-            .aa()
-            .answers(&["mixedcase.example 10 IN A 10.0.0.1"]);
+        server.ask(&format!("{name} A")).rcode("NOERROR").aa().answers(&["mixedcase.example 10 IN A 10.0.0.1"]);
         server.ask(&format!("{name} AAAA")).nodata("mixedcase.example");
     }
 }
@@ -44,10 +40,7 @@ fn several_addresses_rotate_and_are_always_complete() {
     let fake = FakeAzureDns::start();
     let addresses = ["10.0.0.1", "10.0.0.2", "10.0.0.3"];
     let server = Pldns::start(&fake.rule("."), &record("many.example", "A", &addresses));
-    let lines: Vec<String> = addresses
-        .iter()
-        .map(|ip| format!("many.example 10 IN A {ip}"))
-        .collect();
+    let lines: Vec<String> = addresses.iter().map(|ip| format!("many.example 10 IN A {ip}")).collect();
     let mut first = HashSet::new();
     for _ in 0..60 {
         let got = server.ask("many.example A");
@@ -61,19 +54,7 @@ fn several_addresses_rotate_and_are_always_complete() {
 fn another_type_of_an_existing_name_is_nodata_and_never_asked_of_the_upstream() {
     let fake = FakeAzureDns::start();
     let server = Pldns::start(&fake.rule("."), RECORDS);
-    for kind in [
-        "AAAA",
-        "HTTPS",
-        "SVCB",
-        "TXT",
-        "MX",
-        "NS",
-        "SOA",
-        "SRV",
-        "CAA",
-        "PTR",
-        "TYPE65280",
-    ] {
+    for kind in ["AAAA", "HTTPS", "SVCB", "TXT", "MX", "NS", "SOA", "SRV", "CAA", "PTR", "TYPE65280"] {
         fake.answer(&format!("{API} {kind}"), &[&format!("{API} 60 IN TXT \"leaked\"")]);
         server.ask(&format!("{API} {kind}")).nodata(API).no_ede();
     }
@@ -98,28 +79,19 @@ fn the_soa_of_a_negative_answer_is_the_longest_zones() {
 fn the_soa_without_a_zone_is_the_parents_for_wildcards_and_label_ends() {
     let fake = FakeAzureDns::start();
     let server = Pldns::start(&fake.rule("."), RECORDS);
-    server
-        .ask("ep.eastus.inference.ml.azure.com AAAA")
-        .nodata("eastus.inference.ml.azure.com");
+    server.ask("ep.eastus.inference.ml.azure.com AAAA").nodata("eastus.inference.ml.azure.com");
     let notebook = crate::common::cast::NOTEBOOK;
-    server
-        .ask(&format!("{notebook} AAAA"))
-        .nodata("eastus.notebooks.azure.net");
+    server.ask(&format!("{notebook} AAAA")).nodata("eastus.notebooks.azure.net");
 }
 
 #[test]
 fn the_ttl_is_the_records_else_the_settings() {
     let fake = FakeAzureDns::start();
-    let settings = format!(
-        "{}\n[records]\nfiles = [\"records/*.toml\"]\nttl = \"90s\"\n",
-        fake.rule(".")
-    );
+    let settings = format!("{}\n[records]\nfiles = [\"records/*.toml\"]\nttl = \"90s\"\n", fake.rule("."));
     let records =
         record("plain.example", "A", &["10.0.0.1"]) + &record_with("own.example", "A", &["10.0.0.2"], "ttl = \"5m\"");
     let server = Pldns::start(&settings, &records);
-    server
-        .ask("plain.example A")
-        .answers(&["plain.example 90 IN A 10.0.0.1"]);
+    server.ask("plain.example A").answers(&["plain.example 90 IN A 10.0.0.1"]);
     server.ask("own.example A").answers(&["own.example 300 IN A 10.0.0.2"]);
 }
 
@@ -131,17 +103,9 @@ fn every_type_of_presentation_form_is_served() {
         ("AAAA", "fd00::1", r"\# 16 fd000000000000000000000000000001"),
         ("MX", "10 mail.example.", r"\# 16 000a046d61696c076578616d706c6500"),
         ("TXT", r#""hello world" "x""#, r"\# 14 0b68656c6c6f20776f726c640178"),
-        (
-            "SRV",
-            "1 2 443 target.example.",
-            r"\# 22 0001000201bb06746172676574076578616d706c6500",
-        ),
+        ("SRV", "1 2 443 target.example.", r"\# 22 0001000201bb06746172676574076578616d706c6500"),
         ("NS", "ns.example.", r"\# 12 026e73076578616d706c6500"),
-        (
-            "CAA",
-            r#"0 issue "ca.example""#,
-            r"\# 17 000569737375656361 2e6578616d706c65",
-        ),
+        ("CAA", r#"0 issue "ca.example""#, r"\# 17 000569737375656361 2e6578616d706c65"),
         ("TLSA", "3 1 1 abcd", r"\# 5 030101abcd"),
         ("SSHFP", "1 2 abcd", r"\# 4 0102abcd"),
         ("DS", "1 8 2 abcd", r"\# 6 00010802abcd"),
@@ -153,11 +117,8 @@ fn every_type_of_presentation_form_is_served() {
         ("TYPE65281", r"\# 0", r"\# 0"),
     ];
     let fake = FakeAzureDns::start();
-    let records: String = cases
-        .iter()
-        .enumerate()
-        .map(|(n, (kind, data, _))| record(&format!("n{n}.example"), kind, &[data]))
-        .collect();
+    let records: String =
+        cases.iter().enumerate().map(|(n, (kind, data, _))| record(&format!("n{n}.example"), kind, &[data])).collect();
     let server = Pldns::start(&fake.rule("."), &records);
     for (n, (kind, _, wire)) in cases.iter().enumerate() {
         let name = format!("n{n}.example");
@@ -184,9 +145,7 @@ fn one_name_may_have_several_types() {
     let records = record("both.example", "A", &["10.0.0.1"]) + &record("both.example", "AAAA", &["fd00::1"]);
     let server = Pldns::start(&fake.rule("."), &records);
     server.ask("both.example A").answers(&["both.example 10 IN A 10.0.0.1"]);
-    server
-        .ask("both.example AAAA")
-        .answers(&["both.example 10 IN AAAA fd00::1"]);
+    server.ask("both.example AAAA").answers(&["both.example 10 IN AAAA fd00::1"]);
     server.ask("both.example TXT").nodata("both.example");
 }
 
@@ -197,18 +156,9 @@ fn names_compare_as_labels_never_as_text() {
     fake.answer(r"x\000.example A", &[r"x\000.example 60 IN A 192.0.2.2"]);
     let records = record(r"a\.b.example", "A", &["10.0.0.1"]) + &record("x.example", "A", &["10.0.0.2"]);
     let server = Pldns::start(&fake.rule("."), &records);
-    server
-        .ask(r"a\.b.example A")
-        .aa()
-        .answers(&[r"a\.b.example 10 IN A 10.0.0.1"]);
-    server
-        .ask("a.b.example A")
-        .no_aa()
-        .answers(&["a.b.example 60 IN A 192.0.2.1"]);
-    server
-        .ask(r"x\000.example A")
-        .no_aa()
-        .answers(&[r"x\000.example 60 IN A 192.0.2.2"]);
+    server.ask(r"a\.b.example A").aa().answers(&[r"a\.b.example 10 IN A 10.0.0.1"]);
+    server.ask("a.b.example A").no_aa().answers(&["a.b.example 60 IN A 192.0.2.1"]);
+    server.ask(r"x\000.example A").no_aa().answers(&[r"x\000.example 60 IN A 192.0.2.2"]);
 }
 
 #[test]
@@ -217,15 +167,8 @@ fn a_name_beside_the_table_is_forwarded() {
     fake.answer("eastus.api.azureml.ms A", &["eastus.api.azureml.ms 60 IN A 192.0.2.1"]);
     fake.answer(&format!("x.{API} A"), &[&format!("x.{API} 60 IN A 192.0.2.2")]);
     let server = Pldns::start(&fake.rule("."), RECORDS);
-    server
-        .ask("eastus.api.azureml.ms A")
-        .no_aa()
-        .ra()
-        .answers(&["eastus.api.azureml.ms 60 IN A 192.0.2.1"]);
-    server
-        .ask(&format!("x.{API} A"))
-        .no_aa()
-        .answers(&[format!("x.{API} 60 IN A 192.0.2.2")]);
+    server.ask("eastus.api.azureml.ms A").no_aa().ra().answers(&["eastus.api.azureml.ms 60 IN A 192.0.2.1"]);
+    server.ask(&format!("x.{API} A")).no_aa().answers(&[format!("x.{API} 60 IN A 192.0.2.2")]);
 }
 
 #[test]
@@ -233,10 +176,7 @@ fn a_zone_may_say_that_what_is_missing_does_not_exist() {
     let fake = FakeAzureDns::start();
     let settings = zone("corp.example", "nxdomain") + &fake.rule(".");
     let server = Pldns::start(&settings, &record("a.corp.example", "A", &["10.0.0.1"]));
-    server
-        .ask("a.corp.example A")
-        .aa()
-        .answers(&["a.corp.example 10 IN A 10.0.0.1"]);
+    server.ask("a.corp.example A").aa().answers(&["a.corp.example 10 IN A 10.0.0.1"]);
     for kind in ["A", "AAAA", "TXT", "CNAME", "ANY"] {
         server.ask(&format!("b.corp.example {kind}")).nxdomain("corp.example");
     }
@@ -259,48 +199,27 @@ fn the_longest_zone_says_what_a_missing_name_means() {
     fake.answer("notcorp.example A", &["notcorp.example 60 IN A 192.0.2.2"]);
     let settings = zone("corp.example", "nxdomain") + &zone("open.corp.example", "forward") + &fake.rule(".");
     let server = Pldns::start(&settings, "");
-    server
-        .ask("x.open.corp.example A")
-        .no_aa()
-        .answers(&["x.open.corp.example 60 IN A 192.0.2.1"]);
+    server.ask("x.open.corp.example A").no_aa().answers(&["x.open.corp.example 60 IN A 192.0.2.1"]);
     server.ask("x.corp.example A").nxdomain("corp.example");
-    server
-        .ask("notcorp.example A")
-        .answers(&["notcorp.example 60 IN A 192.0.2.2"]);
+    server.ask("notcorp.example A").answers(&["notcorp.example 60 IN A 192.0.2.2"]);
 }
 
 #[test]
 fn any_is_answered_with_the_least() {
     let fake = FakeAzureDns::start();
     let server = Pldns::start(&fake.rule("."), RECORDS);
-    server
-        .ask(&format!("{API} ANY"))
-        .rcode("NOERROR")
-        .aa()
-        .answers(&[format!(r#"{API} * IN HINFO "RFC8482" """#)]);
+    server.ask(&format!("{API} ANY")).rcode("NOERROR").aa().answers(&[format!(r#"{API} * IN HINFO "RFC8482" """#)]);
     let name = "ep.eastus.inference.ml.azure.com";
-    server
-        .ask(&format!("{name} ANY"))
-        .rcode("NOERROR")
-        .answers(&[format!(r#"{name} * IN HINFO "RFC8482" """#)]);
+    server.ask(&format!("{name} ANY")).rcode("NOERROR").answers(&[format!(r#"{name} * IN HINFO "RFC8482" """#)]);
 }
 
 #[test]
 fn zone_transfers_are_refused() {
     let fake = FakeAzureDns::start();
     let server = Pldns::start(&(zone("corp.example", "nxdomain") + &fake.rule(".")), RECORDS);
-    for question in [
-        format!("{API} AXFR"),
-        "corp.example AXFR".to_owned(),
-        "elsewhere.example IXFR".to_owned(),
-    ] {
+    for question in [format!("{API} AXFR"), "corp.example AXFR".to_owned(), "elsewhere.example IXFR".to_owned()] {
         server.ask(&question).rcode("REFUSED").no_answers().some_ede();
-        Query::new(&question)
-            .tcp()
-            .ask_at(server.address())
-            .rcode("REFUSED")
-            .no_answers()
-            .some_ede();
+        Query::new(&question).tcp().ask_at(server.address()).rcode("REFUSED").no_answers().some_ede();
     }
     assert!(fake.seen("elsewhere.example *").is_empty());
 }
@@ -310,9 +229,7 @@ fn opcodes_other_than_query_are_not_implemented() {
     let fake = FakeAzureDns::start();
     let server = Pldns::start(&fake.rule("."), RECORDS);
     for opcode in [1, 2, 3, 4, 5, 6, 15] {
-        let got = Query::new(&format!("{API} SOA"))
-            .opcode(opcode)
-            .ask_at(server.address());
+        let got = Query::new(&format!("{API} SOA")).opcode(opcode).ask_at(server.address());
         got.rcode("NOTIMP").no_answers().some_ede();
     }
 }
@@ -336,11 +253,7 @@ fn without_recursion_desired_only_the_table_answers() {
     fake.answer("elsewhere.example A", &["elsewhere.example 60 IN A 192.0.2.1"]);
     let server = Pldns::start(&fake.rule("."), RECORDS);
     let ask = |question: &str| Query::new(question).no_rd().ask_at(server.address());
-    ask(&format!("{API} A"))
-        .rcode("NOERROR")
-        .aa()
-        .ra()
-        .answers(&[format!("{API} 10 IN A 10.1.0.5")]);
+    ask(&format!("{API} A")).rcode("NOERROR").aa().ra().answers(&[format!("{API} 10 IN A 10.1.0.5")]);
     ask(&format!("{API} AAAA")).nodata(API);
     ask("elsewhere.example A").rcode("REFUSED").ede(20).no_answers().no_aa();
     assert!(fake.seen("elsewhere.example *").is_empty());
@@ -372,11 +285,7 @@ fn an_empty_table_forwards_everything() {
     let fake = FakeAzureDns::start();
     fake.gives("a.example A", Answer::of(&["a.example 60 IN A 192.0.2.1"]));
     let server = Pldns::start(&fake.rule("."), "");
-    server
-        .ask("a.example A")
-        .no_aa()
-        .ra()
-        .answers(&["a.example 60 IN A 192.0.2.1"]);
+    server.ask("a.example A").no_aa().ra().answers(&["a.example 60 IN A 192.0.2.1"]);
 }
 
 #[test]
@@ -399,9 +308,7 @@ fn addresses_rotate_for_a_client_that_always_asks_for_both_families() {
         let query = Query::new(question);
         socket.send(&query.bytes()).unwrap();
         let bytes = receive(&socket, Duration::from_secs(5)).expect("an answer");
-        query
-            .check(&bytes)
-            .unwrap_or_else(|why| panic!("{why}\n{}", dns::show(&bytes)))
+        query.check(&bytes).unwrap_or_else(|why| panic!("{why}\n{}", dns::show(&bytes)))
     };
     let mut first = HashSet::new();
     for _ in 0..60 {

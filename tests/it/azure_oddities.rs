@@ -25,12 +25,7 @@ fn tcp_decides(bad: Answer) {
     let fake = FakeAzureDns::start();
     fake.on(QUESTION, Script::udp([Play::of(bad)]).tcp([Play::of(truth())]));
     let server = Pldns::start(&fake.rule("."), "");
-    server
-        .ask(QUESTION)
-        .rcode("NOERROR")
-        .no_tc()
-        .answers(&lines())
-        .within(Duration::from_millis(800));
+    server.ask(QUESTION).rcode("NOERROR").no_tc().answers(&lines()).within(Duration::from_millis(800));
     let transports: Vec<_> = fake.seen(QUESTION).iter().map(|seen| seen.transport).collect();
     assert_eq!(transports, [Transport::Udp, Transport::Tcp]);
 }
@@ -52,26 +47,16 @@ fn answers_cut_in_the_middle_of_a_record_are_asked_again_over_tcp_with_tc_and_wi
 #[test]
 fn an_answer_cut_in_its_question_does_not_end_the_wait() {
     let fake = FakeAzureDns::start();
-    fake.on(
-        QUESTION,
-        Script::udp([Play::of(truth().edit(|bytes| bytes.truncate(20))).then(50, truth())]),
-    );
+    fake.on(QUESTION, Script::udp([Play::of(truth().edit(|bytes| bytes.truncate(20))).then(50, truth())]));
     let server = Pldns::start(&fake.rule("."), "");
-    server
-        .ask(QUESTION)
-        .rcode("NOERROR")
-        .answers(&lines())
-        .within(Duration::from_secs(2));
+    server.ask(QUESTION).rcode("NOERROR").answers(&lines()).within(Duration::from_secs(2));
 }
 
 #[test]
 fn tcp_byte_by_byte_is_read_to_its_end() {
     let fake = FakeAzureDns::start();
     let truncated = Play::of(Answer::of(&[]).flag(dns::TC));
-    fake.on(
-        QUESTION,
-        Script::udp([truncated]).tcp([Play::of(truth()).byte_by_byte()]),
-    );
+    fake.on(QUESTION, Script::udp([truncated]).tcp([Play::of(truth()).byte_by_byte()]));
     let server = Pldns::start(&fake.rule("."), "");
     server.ask(QUESTION).answers(&lines()).within(Duration::from_secs(3));
 }
@@ -80,43 +65,23 @@ fn tcp_byte_by_byte_is_read_to_its_end() {
 fn a_connection_closed_in_the_middle_does_not_end_the_wait() {
     let fake = FakeAzureDns::start();
     let truncated = Play::of(Answer::of(&[]).flag(dns::TC));
-    let tcp = [
-        Play::of(truth()).closed_in_the_middle(),
-        Play::closed(),
-        Play::of(truth()),
-    ];
+    let tcp = [Play::of(truth()).closed_in_the_middle(), Play::closed(), Play::of(truth())];
     fake.on(QUESTION, Script::udp([truncated]).tcp(tcp));
     let server = Pldns::start(&fake.rule("."), "");
-    server
-        .ask(QUESTION)
-        .answers(&lines())
-        .within(Duration::from_millis(4900));
+    server.ask(QUESTION).answers(&lines()).within(Duration::from_millis(4900));
 }
 
 #[test]
 fn where_tcp_is_refused_a_truncated_answer_fails_in_time_and_others_go_on() {
     let fake = FakeAzureDns::start_without_tcp();
-    fake.on(
-        QUESTION,
-        Script::udp([Play::of(truth().without_opt().flag(dns::TC).cut(3))]),
-    );
+    fake.on(QUESTION, Script::udp([Play::of(truth().without_opt().flag(dns::TC).cut(3))]));
     fake.answer("small.example A", &["small.example 60 IN A 192.0.2.1"]);
     let server = Pldns::start(&fake.rule("."), "");
-    server
-        .ask("small.example A")
-        .rcode("NOERROR")
-        .within(Duration::from_millis(500));
-    server
-        .ask(QUESTION)
-        .rcode("SERVFAIL")
-        .some_ede()
-        .within(Duration::from_millis(4900));
+    server.ask("small.example A").rcode("NOERROR").within(Duration::from_millis(500));
+    server.ask(QUESTION).rcode("SERVFAIL").some_ede().within(Duration::from_millis(4900));
     // Not counted as the upstream's failure: it still serves what fits, at once.
     fake.answer("other.example A", &["other.example 60 IN A 192.0.2.1"]);
-    server
-        .ask("other.example A")
-        .rcode("NOERROR")
-        .within(Duration::from_millis(500));
+    server.ask("other.example A").rcode("NOERROR").within(Duration::from_millis(500));
 }
 
 #[test]
@@ -133,10 +98,7 @@ fn where_tcp_is_swallowed_a_truncated_answer_fails_in_time_and_others_go_on() {
             got.rcode("SERVFAIL").some_ede().within(Duration::from_millis(4900));
         });
         fake.wait_for(QUESTION, 2);
-        server
-            .ask("small.example A")
-            .rcode("NOERROR")
-            .within(Duration::from_millis(500));
+        server.ask("small.example A").rcode("NOERROR").within(Duration::from_millis(500));
     });
 }
 
@@ -174,25 +136,17 @@ fn the_cookie_and_the_size_of_the_hop_stay_on_the_hop() {
     let got = server.ask(QUESTION);
     got.rcode("NOERROR").answers(&lines());
     assert_eq!(got.opt().size, 1232, "{}", got.message);
-    assert!(
-        got.opt().options.iter().all(|(code, _)| *code != 10),
-        "a cookie nobody sent: {}",
-        got.message
-    );
+    assert!(got.opt().options.iter().all(|(code, _)| *code != 10), "a cookie nobody sent: {}", got.message);
 }
 
 #[test]
 fn the_byte_swapped_ttl_of_blocked_names_is_capped() {
     let fake = FakeAzureDns::start();
-    fake.answer(
-        "blocked.example A",
-        &["blocked.example 1006632960 IN CNAME blockpolicy.azuredns.invalid"],
-    );
+    fake.answer("blocked.example A", &["blocked.example 1006632960 IN CNAME blockpolicy.azuredns.invalid"]);
     let server = Pldns::start(&fake.rule("."), "");
     let got = server.ask("blocked.example A");
     assert!((1..=3600).contains(&got.message.answers[0].ttl), "{}", got.message);
-    got.rcode("NOERROR")
-        .answer("blocked.example * IN CNAME blockpolicy.azuredns.invalid");
+    got.rcode("NOERROR").answer("blocked.example * IN CNAME blockpolicy.azuredns.invalid");
 }
 
 #[test]
@@ -223,12 +177,7 @@ fn nxdomain_at_a_privatelink_name_passes_with_its_chain_and_soa() {
     let soa = "privatelink.blob.core.windows.net 10 IN SOA azureprivatedns.net azureprivatedns-host.microsoft.com 1 3600 300 2419200 10";
     fake.gives(QUESTION, Answer::of(&[chain]).rcode("NXDOMAIN").authority(&[soa]));
     let server = Pldns::start(&fake.rule("."), "");
-    server
-        .ask(QUESTION)
-        .rcode("NXDOMAIN")
-        .no_aa()
-        .answers(&[chain])
-        .authority(&[soa]);
+    server.ask(QUESTION).rcode("NXDOMAIN").no_aa().answers(&[chain]).authority(&[soa]);
 }
 
 #[test]
@@ -248,15 +197,9 @@ fn additional_records_never_become_answers() {
 #[test]
 fn an_upstream_without_edns_is_still_understood() {
     let fake = FakeAzureDns::start();
-    fake.gives(
-        "plain.example A",
-        Answer::of(&["plain.example 60 IN A 192.0.2.1"]).without_opt(),
-    );
+    fake.gives("plain.example A", Answer::of(&["plain.example 60 IN A 192.0.2.1"]).without_opt());
     let server = Pldns::start(&fake.rule("."), "");
-    server
-        .ask("plain.example A")
-        .rcode("NOERROR")
-        .answers(&["plain.example 60 IN A 192.0.2.1"]);
+    server.ask("plain.example A").rcode("NOERROR").answers(&["plain.example 60 IN A 192.0.2.1"]);
 }
 
 #[test]
@@ -280,8 +223,7 @@ fn an_opt_that_is_not_the_last_record_leaves_the_others_whole() {
     let server = Pldns::start(&fake.rule("."), "");
     for _ in 0..2 {
         let got = server.ask("a.example SRV");
-        got.rcode("NOERROR")
-            .answers(&["a.example * IN SRV 0 0 443 host.far.test"]);
+        got.rcode("NOERROR").answers(&["a.example * IN SRV 0 0 443 host.far.test"]);
         got.additional(&["host.far.test * IN A 192.0.2.1", "two.host.far.test * IN A 192.0.2.2"]);
     }
 }
@@ -289,24 +231,14 @@ fn an_opt_that_is_not_the_last_record_leaves_the_others_whole() {
 #[test]
 fn an_upstream_that_does_not_know_edns_is_asked_without() {
     for with_tcp in [true, false] {
-        let fake = if with_tcp {
-            FakeAzureDns::start()
-        } else {
-            FakeAzureDns::start_without_tcp()
-        };
+        let fake = if with_tcp { FakeAzureDns::start() } else { FakeAzureDns::start_without_tcp() };
         let formerr = Play::of(Answer::of(&[]).rcode("FORMERR").without_opt());
         let truth = Play::of(Answer::of(&["a.example 60 IN A 192.0.2.1"]).without_opt());
         fake.on("a.example A", Script::udp([formerr, truth]));
         let server = Pldns::start(&fake.rule("."), "");
-        server
-            .ask("a.example A")
-            .answers(&["a.example 60 IN A 192.0.2.1"])
-            .within(Duration::from_secs(2));
+        server.ask("a.example A").answers(&["a.example 60 IN A 192.0.2.1"]).within(Duration::from_secs(2));
         let asked = fake.seen("a.example A");
-        assert!(
-            asked.iter().any(|seen| seen.message.opt.is_none()),
-            "never asked without EDNS"
-        );
+        assert!(asked.iter().any(|seen| seen.message.opt.is_none()), "never asked without EDNS");
     }
 }
 
@@ -321,8 +253,5 @@ fn a_bare_formerr_of_twelve_octets_leads_to_a_query_without_edns() {
     let script = Script::udp([Play::of(bare.clone()), truth.clone()]).tcp([Play::of(bare), truth]);
     fake.on("a.example A", script);
     let server = Pldns::start(&fake.rule("."), "");
-    server
-        .ask("a.example A")
-        .answers(&["a.example 60 IN A 192.0.2.1"])
-        .within(Duration::from_millis(4900));
+    server.ask("a.example A").answers(&["a.example 60 IN A 192.0.2.1"]).within(Duration::from_millis(4900));
 }

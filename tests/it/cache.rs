@@ -13,10 +13,7 @@ fn do_and_cd_reach_the_upstream_and_are_cached_apart() {
     let server = Pldns::start(&fake.rule("."), "");
     for _ in 0..2 {
         for (do_bit, cd) in [(0, 0), (dns::DO, 0), (0, dns::CD), (dns::DO, dns::CD)] {
-            let got = Query::new("a.example A")
-                .edns_flags(do_bit)
-                .flag(cd)
-                .ask_at(server.address());
+            let got = Query::new("a.example A").edns_flags(do_bit).flag(cd).ask_at(server.address());
             got.rcode("NOERROR");
             assert_eq!(got.message.flags & dns::CD, cd, "CD is copied: {}", got.message);
         }
@@ -24,35 +21,20 @@ fn do_and_cd_reach_the_upstream_and_are_cached_apart() {
     let asked: HashSet<(bool, bool)> = fake
         .seen("a.example A")
         .iter()
-        .map(|seen| {
-            (
-                seen.message.opt.as_ref().unwrap().flags & dns::DO != 0,
-                seen.message.has(dns::CD),
-            )
-        })
+        .map(|seen| (seen.message.opt.as_ref().unwrap().flags & dns::DO != 0, seen.message.has(dns::CD)))
         .collect();
     assert_eq!(asked.len(), 4, "each of DO and CD once: {asked:?}");
-    assert_eq!(
-        fake.seen("a.example A").len(),
-        4,
-        "the second round comes from the cache"
-    );
+    assert_eq!(fake.seen("a.example A").len(), 4, "the second round comes from the cache");
 }
 
 #[test]
 fn answers_are_cached_and_their_ttl_counts_down() {
     let fake = FakeAzureDns::start();
-    fake.answer(
-        "a.example A",
-        &["a.example 300 IN CNAME b.example", "b.example 60 IN A 192.0.2.1"],
-    );
+    fake.answer("a.example A", &["a.example 300 IN CNAME b.example", "b.example 60 IN A 192.0.2.1"]);
     fake.gives("no.example A", Answer::negative("NXDOMAIN", "example"));
     let server = Pldns::start(&fake.rule("."), "");
     let answers = |ttls: (u32, u32)| {
-        [
-            format!("a.example {} IN CNAME b.example", ttls.0),
-            format!("b.example {} IN A 192.0.2.1", ttls.1),
-        ]
+        [format!("a.example {} IN CNAME b.example", ttls.0), format!("b.example {} IN A 192.0.2.1", ttls.1)]
     };
     server.ask("a.example A").answers(&answers((300, 60)));
     server.ask("no.example A").rcode("NXDOMAIN");
@@ -71,10 +53,7 @@ fn an_answer_is_not_used_longer_than_it_says() {
     let fake = FakeAzureDns::start();
     fake.on(
         "a.example A",
-        Script::udp([
-            Play::answers(&["a.example 1 IN A 192.0.2.1"]),
-            Play::answers(&["a.example 60 IN A 192.0.2.2"]),
-        ]),
+        Script::udp([Play::answers(&["a.example 1 IN A 192.0.2.1"]), Play::answers(&["a.example 60 IN A 192.0.2.2"])]),
     );
     fake.on(
         "zero.example A",
@@ -109,9 +88,8 @@ fn identical_questions_in_flight_are_asked_once() {
     fake.on("a.example A", Script::udp([slow]));
     let server = Pldns::start(&fake.rule("."), "");
     // 1,000 clients' questions, different in all that may not matter: ID, case, EDNS or none, size, options, address.
-    let sockets: Vec<_> = (0..50)
-        .map(|n| client(Some(format!("127.0.9.{}", n + 1).parse().unwrap()), server.address()))
-        .collect();
+    let sockets: Vec<_> =
+        (0..50).map(|n| client(Some(format!("127.0.9.{}", n + 1).parse().unwrap()), server.address())).collect();
     let queries: Vec<Query> = (0..1000)
         .map(|n| {
             let query = Query::new(if n % 2 == 0 { "a.example A" } else { "A.ExamplE A" });
@@ -168,12 +146,9 @@ fn each_rules_answers_are_cached_by_the_question_asked_alone() {
     let (a, b) = (FakeAzureDns::start(), FakeAzureDns::start());
     a.gives(
         "x.a.example A",
-        Answer::of(&[
-            "x.a.example 60 IN CNAME v.b.example",
-            "v.b.example 60 IN A 203.0.113.66",
-        ])
-        .authority(&["b.example 60 IN NS evil.a.example"])
-        .additional(&["w.b.example 60 IN A 203.0.113.66"]),
+        Answer::of(&["x.a.example 60 IN CNAME v.b.example", "v.b.example 60 IN A 203.0.113.66"])
+            .authority(&["b.example 60 IN NS evil.a.example"])
+            .additional(&["w.b.example 60 IN A 203.0.113.66"]),
     );
     for name in ["v.b.example", "w.b.example"] {
         b.answer(&format!("{name} A"), &[&format!("{name} 60 IN A 192.0.2.1")]);
@@ -181,8 +156,6 @@ fn each_rules_answers_are_cached_by_the_question_asked_alone() {
     let server = Pldns::start(&(a.rule("a.example") + &b.rule("b.example")), "");
     server.ask("x.a.example A").rcode("NOERROR");
     for name in ["v.b.example", "w.b.example"] {
-        server
-            .ask(&format!("{name} A"))
-            .answers(&[format!("{name} 60 IN A 192.0.2.1")]);
+        server.ask(&format!("{name} A")).answers(&[format!("{name} 60 IN A 192.0.2.1")]);
     }
 }

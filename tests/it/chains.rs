@@ -48,10 +48,7 @@ fn aliases_are_followed_within_the_table() {
 #[test]
 fn an_alias_leads_out_of_the_table_through_the_rules() {
     let fake = FakeAzureDns::start();
-    fake.answer(
-        "www.example A",
-        &["www.example 60 IN CNAME web.example", "web.example 30 IN A 192.0.2.1"],
-    );
+    fake.answer("www.example A", &["www.example 60 IN CNAME web.example", "web.example 30 IN A 192.0.2.1"]);
     fake.gives("none.example A", Answer::negative("NXDOMAIN", "example"));
     let records = record("a.test", "CNAME", &["www.example."]) + &record("b.test", "CNAME", &["none.example."]);
     let server = Pldns::start(&fake.rule("."), &records);
@@ -61,16 +58,8 @@ fn an_alias_leads_out_of_the_table_through_the_rules() {
         "web.example 30 IN A 192.0.2.1",
     ]);
     let missing = server.ask("b.test A");
-    missing
-        .rcode("NXDOMAIN")
-        .aa()
-        .answers(&["b.test 10 IN CNAME none.example"]);
-    assert_eq!(
-        missing.message.authorities.len(),
-        1,
-        "the upstream's SOA: {}",
-        missing.message
-    );
+    missing.rcode("NXDOMAIN").aa().answers(&["b.test 10 IN CNAME none.example"]);
+    assert_eq!(missing.message.authorities.len(), 1, "the upstream's SOA: {}", missing.message);
 }
 
 #[test]
@@ -81,14 +70,8 @@ fn without_recursion_desired_an_alias_stands_alone() {
         + &record("c.test", "A", &["10.0.0.1"]);
     let server = Pldns::start(&fake.rule("."), &records);
     let ask = |question: &str| Query::new(question).no_rd().ask_at(server.address());
-    ask("out.test A")
-        .rcode("NOERROR")
-        .aa()
-        .answers(&["out.test 10 IN CNAME www.example"]);
-    ask("in.test A")
-        .rcode("NOERROR")
-        .aa()
-        .answers(&["in.test 10 IN CNAME c.test", "c.test 10 IN A 10.0.0.1"]);
+    ask("out.test A").rcode("NOERROR").aa().answers(&["out.test 10 IN CNAME www.example"]);
+    ask("in.test A").rcode("NOERROR").aa().answers(&["in.test 10 IN CNAME c.test", "c.test 10 IN A 10.0.0.1"]);
     assert!(fake.seen("www.example *").is_empty());
 }
 
@@ -98,15 +81,8 @@ fn a_query_for_the_alias_itself_is_never_chased() {
     fake.answer(&format!("{PUBLIC} CNAME"), &[&public_chain()[0]]);
     let records = record("a.test", "CNAME", &["b.test."]) + &record(PRIVATE, "A", &["10.1.0.9"]);
     let server = Pldns::start(&fake.rule("."), &records);
-    server
-        .ask("a.test CNAME")
-        .rcode("NOERROR")
-        .aa()
-        .answers(&["a.test 10 IN CNAME b.test"]);
-    server
-        .ask(&format!("{PUBLIC} CNAME"))
-        .rcode("NOERROR")
-        .answers(&[&public_chain()[0]]);
+    server.ask("a.test CNAME").rcode("NOERROR").aa().answers(&["a.test 10 IN CNAME b.test"]);
+    server.ask(&format!("{PUBLIC} CNAME")).rcode("NOERROR").answers(&[&public_chain()[0]]);
 }
 
 #[test]
@@ -129,17 +105,9 @@ fn a_loop_across_table_and_upstream_fails_with_a_reason() {
     fake.answer("out.example A", &["out.example 60 IN CNAME in.test"]);
     let server = Pldns::start(&fake.rule("."), &record("in.test", "CNAME", &["out.example."]));
     for name in ["in.test", "out.example"] {
-        server
-            .ask(&format!("{name} A"))
-            .rcode("SERVFAIL")
-            .some_ede()
-            .within(Duration::from_secs(5));
+        server.ask(&format!("{name} A")).rcode("SERVFAIL").some_ede().within(Duration::from_secs(5));
     }
-    assert!(
-        fake.seen("out.example A").len() <= 4,
-        "asked {} times",
-        fake.seen("out.example A").len()
-    );
+    assert!(fake.seen("out.example A").len() <= 4, "asked {} times", fake.seen("out.example A").len());
 }
 
 #[test]
@@ -164,21 +132,11 @@ fn an_upstreams_chain_is_cut_at_the_first_name_of_the_table() {
     for transport in ["fresh", "cached"] {
         let got = server.ask(&format!("{PUBLIC} A"));
         got.rcode("NOERROR").no_aa().ra();
-        got.answers(&[
-            public_chain()[0].replace(" 60 ", " * "),
-            format!("{PRIVATE} 10 IN A 10.1.0.9"),
-        ]);
+        got.answers(&[public_chain()[0].replace(" 60 ", " * "), format!("{PRIVATE} 10 IN A 10.1.0.9")]);
         let shown = got.message.to_string();
-        assert!(
-            !shown.contains("20.60.1.1") && !shown.contains("stamp"),
-            "{transport}: {shown}"
-        );
+        assert!(!shown.contains("20.60.1.1") && !shown.contains("stamp"), "{transport}: {shown}");
     }
-    assert_eq!(
-        fake.seen(&format!("{PUBLIC} A")).len(),
-        1,
-        "the second answer comes from the cache"
-    );
+    assert_eq!(fake.seen(&format!("{PUBLIC} A")).len(), 1, "the second answer comes from the cache");
 }
 
 #[test]
@@ -187,10 +145,7 @@ fn a_cut_chain_may_end_in_nodata_and_no_public_address_slips_through() {
     storage(&fake);
     let server = Pldns::start(&fake.rule("."), &record(PRIVATE, "A", &["10.1.0.9"]));
     let got = server.ask(&format!("{PUBLIC} AAAA"));
-    got.rcode("NOERROR")
-        .no_aa()
-        .answers(&[&public_chain()[0]])
-        .soa(PRIVATE, 10);
+    got.rcode("NOERROR").no_aa().answers(&[&public_chain()[0]]).soa(PRIVATE, 10);
     assert!(!got.message.to_string().contains("2001:db8"), "{}", got.message);
 }
 
@@ -202,27 +157,20 @@ fn wildcards_and_label_ends_are_targets_too() {
     let notebook = format!("ml-x-eastus-{GUID}.eastus.notebooks.azure.net");
     fake.answer(
         &format!("{endpoint} A"),
-        &[
-            &format!("{endpoint} 60 IN CNAME {target}"),
-            &format!("{target} 60 IN A 20.1.2.3"),
-        ],
+        &[&format!("{endpoint} 60 IN CNAME {target}"), &format!("{target} 60 IN A 20.1.2.3")],
     );
     fake.answer(
         "nb.example A",
-        &[
-            &format!("nb.example 60 IN CNAME {notebook}"),
-            &format!("{notebook} 60 IN A 20.1.2.4"),
-        ],
+        &[&format!("nb.example 60 IN CNAME {notebook}"), &format!("{notebook} 60 IN A 20.1.2.4")],
     );
     let server = Pldns::start(&fake.rule("."), RECORDS);
-    server.ask(&format!("{endpoint} A")).no_aa().answers(&[
-        format!("{endpoint} 60 IN CNAME {target}"),
-        format!("{target} 10 IN A 10.1.0.7"),
-    ]);
-    server.ask("nb.example A").answers(&[
-        format!("nb.example 60 IN CNAME {notebook}"),
-        format!("{notebook} 10 IN A 10.1.0.6"),
-    ]);
+    server
+        .ask(&format!("{endpoint} A"))
+        .no_aa()
+        .answers(&[format!("{endpoint} 60 IN CNAME {target}"), format!("{target} 10 IN A 10.1.0.7")]);
+    server
+        .ask("nb.example A")
+        .answers(&[format!("nb.example 60 IN CNAME {notebook}"), format!("{notebook} 10 IN A 10.1.0.6")]);
 }
 
 #[test]
@@ -248,10 +196,7 @@ fn the_target_may_be_deep_in_the_chain_and_in_another_case() {
 #[test]
 fn a_chain_may_go_from_upstream_to_table_to_upstream() {
     let fake = FakeAzureDns::start();
-    fake.answer(
-        "a.example A",
-        &["a.example 60 IN CNAME mid.test", "mid.test 60 IN A 192.0.2.9"],
-    );
+    fake.answer("a.example A", &["a.example 60 IN CNAME mid.test", "mid.test 60 IN A 192.0.2.9"]);
     fake.answer("end.example A", &["end.example 30 IN A 192.0.2.1"]);
     let server = Pldns::start(&fake.rule("."), &record("mid.test", "CNAME", &["end.example."]));
     server.ask("a.example A").rcode("NOERROR").no_aa().answers(&[
@@ -283,9 +228,7 @@ fn a_chain_into_a_zone_of_our_own_without_a_record_ends_there() {
     let settings = zone("privatelink.blob.core.windows.net", "nxdomain") + &fake.rule(".");
     let server = Pldns::start(&settings, "");
     let got = server.ask(&format!("{PUBLIC} A"));
-    got.rcode("NXDOMAIN")
-        .answers(&[&public_chain()[0]])
-        .soa("privatelink.blob.core.windows.net", 10);
+    got.rcode("NXDOMAIN").answers(&[&public_chain()[0]]).soa("privatelink.blob.core.windows.net", 10);
     assert!(!got.message.to_string().contains("20.60.1.1"), "{}", got.message);
 }
 
@@ -294,14 +237,8 @@ fn a_chain_past_the_table_goes_through_whole() {
     let fake = FakeAzureDns::start();
     storage(&fake);
     let settings = zone("privatelink.blob.core.windows.net", "forward") + &fake.rule(".");
-    let server = Pldns::start(
-        &settings,
-        &record("other.privatelink.blob.core.windows.net", "A", &["10.1.0.9"]),
-    );
-    server
-        .ask(&format!("{PUBLIC} A"))
-        .rcode("NOERROR")
-        .answers(&public_chain());
+    let server = Pldns::start(&settings, &record("other.privatelink.blob.core.windows.net", "A", &["10.1.0.9"]));
+    server.ask(&format!("{PUBLIC} A")).rcode("NOERROR").answers(&public_chain());
 }
 
 #[test]
@@ -310,15 +247,10 @@ fn ad_is_cleared_on_a_cut_chain_only() {
     let chain = public_chain();
     let answer = Answer::of(&chain.each_ref().map(String::as_str)).flag(dns::AD);
     fake.gives(&format!("{PUBLIC} A"), answer);
-    fake.gives(
-        "whole.example A",
-        Answer::of(&["whole.example 60 IN A 192.0.2.1"]).flag(dns::AD),
-    );
+    fake.gives("whole.example A", Answer::of(&["whole.example 60 IN A 192.0.2.1"]).flag(dns::AD));
     let server = Pldns::start(&fake.rule("."), &record(PRIVATE, "A", &["10.1.0.9"]));
     let ask = |question: &str| Query::new(question).flag(dns::AD).ask_at(server.address());
-    ask(&format!("{PUBLIC} A"))
-        .no_ad()
-        .answer(&format!("{PRIVATE} 10 IN A 10.1.0.9"));
+    ask(&format!("{PUBLIC} A")).no_ad().answer(&format!("{PRIVATE} 10 IN A 10.1.0.9"));
     ask("whole.example A").ad();
 }
 
@@ -328,11 +260,7 @@ fn records_beside_the_chain_cannot_lead_it_astray() {
     // The answer's chain is a.example -> b.example; the record of c.example belongs to nobody.
     fake.answer(
         "a.example A",
-        &[
-            "a.example 60 IN CNAME b.example",
-            "b.example 60 IN A 192.0.2.1",
-            "c.example 60 IN CNAME p.test",
-        ],
+        &["a.example 60 IN CNAME b.example", "b.example 60 IN A 192.0.2.1", "c.example 60 IN CNAME p.test"],
     );
     let server = Pldns::start(&fake.rule("."), &record("p.test", "A", &["10.0.0.1"]));
     let got = server.ask("a.example A");
@@ -361,13 +289,9 @@ fn cached_chains_follow_the_table_when_it_changes() {
     let any_ttl = |line: &String| line.replacen(" 60 ", " * ", 1);
     server.ask(&question).answers(&chain);
     server.reload(&record(PRIVATE, "A", &["10.1.0.9"]));
-    server
-        .ask(&question)
-        .answers(&[any_ttl(&chain[0]), format!("{PRIVATE} 10 IN A 10.1.0.9")]);
+    server.ask(&question).answers(&[any_ttl(&chain[0]), format!("{PRIVATE} 10 IN A 10.1.0.9")]);
     server.reload(&record(PRIVATE, "A", &["10.1.0.10"]));
-    server
-        .ask(&question)
-        .answers(&[any_ttl(&chain[0]), format!("{PRIVATE} 10 IN A 10.1.0.10")]);
+    server.ask(&question).answers(&[any_ttl(&chain[0]), format!("{PRIVATE} 10 IN A 10.1.0.10")]);
     server.reload("");
     server.ask(&question).answers(&chain.each_ref().map(any_ttl));
     assert_eq!(fake.seen(&question).len(), 1, "all but the first come from the cache");
@@ -379,10 +303,7 @@ fn an_alias_into_a_zone_of_our_own_without_a_record_ends_there() {
     let settings = zone("corp.example", "nxdomain") + &fake.rule(".");
     let server = Pldns::start(&settings, &record("a.test", "CNAME", &["none.corp.example."]));
     let got = server.ask("a.test A");
-    got.rcode("NXDOMAIN")
-        .aa()
-        .answers(&["a.test 10 IN CNAME none.corp.example"])
-        .soa("corp.example", 10);
+    got.rcode("NXDOMAIN").aa().answers(&["a.test 10 IN CNAME none.corp.example"]).soa("corp.example", 10);
     assert!(fake.seen("none.corp.example *").is_empty());
 }
 
@@ -410,9 +331,7 @@ fn a_chain_that_the_upstream_leaves_open_is_led_into_the_table_all_the_same() {
 #[test]
 fn a_long_chain_of_an_upstream_is_led_into_the_table_or_fails() {
     let fake = FakeAzureDns::start();
-    let mut lines: Vec<String> = (0..40)
-        .map(|n| format!("n{n}.example 60 IN CNAME n{}.example", n + 1))
-        .collect();
+    let mut lines: Vec<String> = (0..40).map(|n| format!("n{n}.example 60 IN CNAME n{}.example", n + 1)).collect();
     lines.push("n40.example 60 IN CNAME p.test".to_owned());
     lines.push("p.test 60 IN A 192.0.2.1".to_owned());
     fake.answer("n0.example A", &lines.iter().map(String::as_str).collect::<Vec<_>>());

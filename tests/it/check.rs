@@ -22,10 +22,7 @@ fn check_files(files: &[(&str, &str)]) -> Checked {
 
 /// Settings behind the usual head, and one file of records.
 fn check(settings: &str, records: &str) -> Checked {
-    check_files(&[
-        ("pldns.toml", &format!("{HEAD}{settings}")),
-        ("records/a.toml", records),
-    ])
+    check_files(&[("pldns.toml", &format!("{HEAD}{settings}")), ("records/a.toml", records)])
 }
 
 impl Checked {
@@ -56,22 +53,14 @@ impl Checked {
     /// What is not as it must be for a problem in the line of `file` that holds `text`.
     fn lacks(&self, file: &str, text: &str) -> Option<String> {
         let source = std::fs::read_to_string(self.dir.path().join(file)).unwrap();
-        let (index, line) = source
-            .lines()
-            .enumerate()
-            .find(|(_, line)| line.contains(text))
-            .expect("the text is in the file");
+        let (index, line) =
+            source.lines().enumerate().find(|(_, line)| line.contains(text)).expect("the text is in the file");
         let place = format!("{file}:{}:", index + 1);
         let err = &self.ran.err;
         let rest = err.split(&place).nth(1).unwrap_or_default();
         let column = rest.starts_with(|c: char| c.is_ascii_digit());
         let good = self.ran.code == Some(1) && column && err.contains(line.trim());
-        (!good).then(|| {
-            format!(
-                "{place}COLUMN and the line expected, exit code {:?}\n--- err\n{err}",
-                self.ran.code
-            )
-        })
+        (!good).then(|| format!("{place}COLUMN and the line expected, exit code {:?}\n--- err\n{err}", self.ran.code))
     }
 
     #[track_caller]
@@ -149,14 +138,8 @@ allow = ["10.0.0.0/8", "fc00::/7"]
 fn an_unknown_key_is_an_error_with_line_and_column() {
     for (text, line) in [
         ("[listen]\nadmin = \"\"\nadmim = \"\"\n", "admim = \"\""),
-        (
-            "[[forward]]\nzone = \".\"\nupstream = [\"10.0.0.4\"]\n",
-            "upstream = [\"10.0.0.4\"]",
-        ),
-        (
-            "[[zone]]\nname = \"a.example\"\nmising = \"forward\"\n",
-            "mising = \"forward\"",
-        ),
+        ("[[forward]]\nzone = \".\"\nupstream = [\"10.0.0.4\"]\n", "upstream = [\"10.0.0.4\"]"),
+        ("[[zone]]\nname = \"a.example\"\nmising = \"forward\"\n", "mising = \"forward\""),
         ("[access]\nallowed = []\n", "allowed = []"),
         ("[recrods]\nfiles = []\n", "[recrods]"),
     ] {
@@ -167,26 +150,16 @@ fn an_unknown_key_is_an_error_with_line_and_column() {
     checked.ran.err_has("pldns.toml:2:1");
     // The hint leads to the right word.
     checked.ran.err_has("admin");
-    check(
-        "",
-        "[[record]]\nname = \"a.example\"\ntype = \"A\"\ndata = \"10.0.0.1\"\ntll = \"5s\"\n",
-    )
-    .bad()
-    .at("records/a.toml", "tll");
+    check("", "[[record]]\nname = \"a.example\"\ntype = \"A\"\ndata = \"10.0.0.1\"\ntll = \"5s\"\n")
+        .bad()
+        .at("records/a.toml", "tll");
 }
 
 #[test]
 fn toml_that_is_none_is_shown_where_it_breaks() {
-    check_files(&[("pldns.toml", "[listen]\nadmin = \n")])
-        .bad()
-        .at("pldns.toml", "admin =");
-    check("", "[[record]]\nname = \"a.example\ntype = \"A\"\n")
-        .bad()
-        .at("records/a.toml", "a.example");
-    check_files(&[("pldns.toml", "[listen]\nadmin = \"\"\nadmin = \"\"\n")])
-        .bad()
-        .ran
-        .err_has("pldns.toml:3:1");
+    check_files(&[("pldns.toml", "[listen]\nadmin = \n")]).bad().at("pldns.toml", "admin =");
+    check("", "[[record]]\nname = \"a.example\ntype = \"A\"\n").bad().at("records/a.toml", "a.example");
+    check_files(&[("pldns.toml", "[listen]\nadmin = \"\"\nadmin = \"\"\n")]).bad().ran.err_has("pldns.toml:3:1");
 }
 
 #[test]
@@ -212,15 +185,9 @@ fn all_problems_are_reported_in_one_go() {
 fn values_that_cannot_be_are_errors() {
     let mut problems = Vec::new();
     for (settings, text) in [
-        (
-            "[[forward]]\nzone = \"a..example\"\nupstreams = [\"10.0.0.4\"]\n",
-            "a..example",
-        ),
+        ("[[forward]]\nzone = \"a..example\"\nupstreams = [\"10.0.0.4\"]\n", "a..example"),
         ("[[forward]]\nzone = \".\"\nupstreams = []\n", "upstreams = []"),
-        (
-            "[[forward]]\nzone = \".\"\nupstreams = [\"ftp://10.0.0.4\"]\n",
-            "ftp://",
-        ),
+        ("[[forward]]\nzone = \".\"\nupstreams = [\"ftp://10.0.0.4\"]\n", "ftp://"),
         ("[[forward]]\nzone = \".\"\nupstreams = [\"10.0.0.4:99999\"]\n", "99999"),
         ("[[zone]]\nname = \"\"\nmissing = \"forward\"\n", "name = \"\""),
         ("[access]\nallow = [\"everybody\"]\n", "everybody"),
@@ -231,9 +198,7 @@ fn values_that_cannot_be_are_errors() {
     check_files(&[("pldns.toml", "[listen]\ndns = [\"localhost\"]\nadmin = \"\"\n")])
         .bad()
         .at("pldns.toml", "localhost");
-    check_files(&[("pldns.toml", "[records]\nttl = \"soon\"\n")])
-        .bad()
-        .at("pldns.toml", "soon");
+    check_files(&[("pldns.toml", "[records]\nttl = \"soon\"\n")]).bad().at("pldns.toml", "soon");
 }
 
 #[test]
@@ -255,18 +220,9 @@ fn records_that_cannot_be_are_errors() {
         (record("a.example", "OPT", &["x"]), "OPT"),
         (record("a.example", "AXFR", &["x"]), "AXFR"),
         (record_with("a.example", "A", &["10.0.0.1"], "ttl = \"long\""), "long"),
-        (
-            record_with("a.example", "A", &["10.0.0.1"], "clients = [\"10.0.0.0/40\"]"),
-            "10.0.0.0/40",
-        ),
-        (
-            "[[record]]\nname = \"a.example\"\ntype = \"A\"\n".to_owned(),
-            "[[record]]",
-        ),
-        (
-            "[[record]]\ntype = \"A\"\ndata = \"10.0.0.1\"\n".to_owned(),
-            "[[record]]",
-        ),
+        (record_with("a.example", "A", &["10.0.0.1"], "clients = [\"10.0.0.0/40\"]"), "10.0.0.0/40"),
+        ("[[record]]\nname = \"a.example\"\ntype = \"A\"\n".to_owned(), "[[record]]"),
+        ("[[record]]\ntype = \"A\"\ndata = \"10.0.0.1\"\n".to_owned(), "[[record]]"),
     ] {
         problems.extend(check("", &records).lacks("records/a.toml", text));
     }
@@ -289,36 +245,18 @@ fn the_same_record_twice_is_fine_and_different_data_names_both_places() {
     let one = record("a.example", "A", &["10.0.0.1"]);
     let two = "\n\n".to_owned() + &record("A.example", "A", &["10.0.0.2"]);
     let head = format!("{HEAD}[[forward]]\nzone = \".\"\nupstreams = [\"10.0.0.4\"]\n");
-    check_files(&[
-        ("pldns.toml", &head),
-        ("records/a.toml", &one),
-        ("records/b.toml", &("\n\n".to_owned() + &one)),
-    ])
-    .good();
-    let checked = check_files(&[
-        ("pldns.toml", &head),
-        ("records/a.toml", &one),
-        ("records/b.toml", &two),
-    ]);
+    check_files(&[("pldns.toml", &head), ("records/a.toml", &one), ("records/b.toml", &("\n\n".to_owned() + &one))])
+        .good();
+    let checked = check_files(&[("pldns.toml", &head), ("records/a.toml", &one), ("records/b.toml", &two)]);
     checked.bad();
     checked.ran.err_has("records/a.toml:").err_has("records/b.toml:");
     // The order of data does not make it different.
     let forth = record("a.example", "A", &["10.0.0.1", "10.0.0.2"]);
     let back = record("a.example", "A", &["10.0.0.2", "10.0.0.1"]);
-    check_files(&[
-        ("pldns.toml", &head),
-        ("records/a.toml", &forth),
-        ("records/b.toml", &back),
-    ])
-    .good();
+    check_files(&[("pldns.toml", &head), ("records/a.toml", &forth), ("records/b.toml", &back)]).good();
     // In other clients' view it is no conflict.
     let view = record_with("a.example", "A", &["10.0.0.2"], "clients = [\"10.2.0.0/16\"]");
-    check_files(&[
-        ("pldns.toml", &head),
-        ("records/a.toml", &one),
-        ("records/b.toml", &view),
-    ])
-    .good();
+    check_files(&[("pldns.toml", &head), ("records/a.toml", &one), ("records/b.toml", &view)]).good();
 }
 
 #[test]
@@ -339,20 +277,11 @@ fn an_alias_stands_alone() {
 
 #[test]
 fn a_whole_public_zone_claimed_is_warned_about() {
-    for name in [
-        "blob.core.windows.net",
-        "api.azureml.ms",
-        "vault.azure.net",
-        "azurecr.io",
-    ] {
+    for name in ["blob.core.windows.net", "api.azureml.ms", "vault.azure.net", "azurecr.io"] {
         check(&format!("[[zone]]\nname = \"{name}\"\nmissing = \"nxdomain\"\n"), "").warns(name);
         check(&format!("[[zone]]\nname = \"{name}\"\nmissing = \"forward\"\n"), "").warns_of_nothing();
     }
-    check(
-        "[[zone]]\nname = \"privatelink.blob.core.windows.net\"\nmissing = \"nxdomain\"\n",
-        "",
-    )
-    .warns_of_nothing();
+    check("[[zone]]\nname = \"privatelink.blob.core.windows.net\"\nmissing = \"nxdomain\"\n", "").warns_of_nothing();
 }
 
 #[test]
@@ -368,11 +297,7 @@ fn an_upstream_that_is_this_server_is_warned_about() {
 #[test]
 fn a_rule_for_a_privatelink_zone_is_warned_about() {
     for zone in ["privatelink.blob.core.windows.net", "privatelink.api.azureml.ms"] {
-        check(
-            &format!("[[forward]]\nzone = \"{zone}\"\nupstreams = [\"10.0.0.4\"]\n"),
-            "",
-        )
-        .warns(zone);
+        check(&format!("[[forward]]\nzone = \"{zone}\"\nupstreams = [\"10.0.0.4\"]\n"), "").warns(zone);
     }
 }
 
@@ -380,21 +305,16 @@ fn a_rule_for_a_privatelink_zone_is_warned_about() {
 fn a_file_that_is_not_there_is_the_inputs_fault() {
     let dir = Scratch::new();
     for command in ["check", "serve"] {
-        run(dir.path(), &[command, "-c", "nowhere.toml"])
-            .code(1)
-            .err_has("nowhere.toml");
+        run(dir.path(), &[command, "-c", "nowhere.toml"]).code(1).err_has("nowhere.toml");
     }
 }
 
 #[test]
 fn wrong_usage_is_exit_code_2() {
     let dir = Scratch::new();
-    for arguments in [
-        &["no-such-command"][..],
-        &["check", "--no-such-flag"],
-        &["serve", "--listen"],
-        &["check", "a", "b"],
-    ] {
+    for arguments in
+        [&["no-such-command"][..], &["check", "--no-such-flag"], &["serve", "--listen"], &["check", "a", "b"]]
+    {
         run(dir.path(), arguments).code(2);
     }
     run(dir.path(), &["--help"]).code(0).err_lacks("error");
@@ -407,9 +327,7 @@ fn a_port_that_is_taken_ends_serve_with_1() {
     let dir = Scratch::new();
     dir.write("pldns.toml", "[listen]\nadmin = \"\"\n");
     let address = fake.address().to_string();
-    run(dir.path(), &["serve", "-c", "pldns.toml", "--listen", &address])
-        .code(1)
-        .err_has(&address);
+    run(dir.path(), &["serve", "-c", "pldns.toml", "--listen", &address]).code(1).err_has(&address);
 }
 
 #[test]
@@ -418,9 +336,6 @@ fn what_is_printed_is_escaped() {
         [[record]]\nname = \"b.example\"\ntype = \"A\\u001b[31m\"\ndata = \"10.0.0.1\"\n";
     let checked = check("", text);
     let said = format!("{}{}", checked.ran.out, checked.ran.err);
-    assert!(
-        !said.contains(['\u{1b}', '\u{7}']),
-        "control characters are printed: {said:?}"
-    );
+    assert!(!said.contains(['\u{1b}', '\u{7}']), "control characters are printed: {said:?}");
     checked.bad();
 }

@@ -5,9 +5,7 @@ use crate::common::{Answer, FakeAzureDns, Play, Pldns, Query, Script, dns};
 
 /// So many addresses that one answer needs about `16 * count` octets.
 fn many(name: &str, count: usize) -> String {
-    let addresses: Vec<String> = (0..count)
-        .map(|n| format!("10.9.{}.{}", n / 200, n % 200 + 1))
-        .collect();
+    let addresses: Vec<String> = (0..count).map(|n| format!("10.9.{}.{}", n / 200, n % 200 + 1)).collect();
     record(name, "A", &addresses.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
@@ -60,16 +58,8 @@ fn truncation_falls_between_record_sets() {
     let server = Pldns::start(&fake.rule("."), &records);
     let got = server.ask("a.example A");
     got.tc();
-    assert!(
-        got.message.answers.iter().all(|record| record.rtype == 5),
-        "a part of a record set: {}",
-        got.message
-    );
-    Query::new("a.example A")
-        .tcp()
-        .ask_at(server.address())
-        .no_tc()
-        .answer("a.example 10 IN CNAME l.example");
+    assert!(got.message.answers.iter().all(|record| record.rtype == 5), "a part of a record set: {}", got.message);
+    Query::new("a.example A").tcp().ask_at(server.address()).no_tc().answer("a.example 10 IN CNAME l.example");
 }
 
 #[test]
@@ -78,10 +68,7 @@ fn forwarded_answers_are_truncated_for_the_client_and_whole_over_tcp() {
     let lines: Vec<String> = (1..=100).map(|n| format!("big.example 60 IN A 192.0.2.{n}")).collect();
     let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
     let truncated = Answer::of(&[]).flag(dns::TC);
-    fake.on(
-        "big.example A",
-        Script::udp([Play::of(truncated)]).tcp([Play::answers(&lines)]),
-    );
+    fake.on("big.example A", Script::udp([Play::of(truncated)]).tcp([Play::answers(&lines)]));
     let server = Pldns::start(&fake.rule("."), "");
     server.ask("big.example A").rcode("NOERROR").tc();
     Query::new("big.example A").no_edns().ask_at(server.address()).tc();
@@ -95,12 +82,7 @@ fn our_own_size_stands_in_every_answer() {
     let fake = FakeAzureDns::start();
     fake.answer("f.example A", &["f.example 60 IN A 192.0.2.1"]);
     let server = Pldns::start(&fake.rule("."), RECORDS);
-    for question in [
-        format!("{API} A"),
-        format!("{API} AAAA"),
-        "f.example A".to_owned(),
-        "f.example A".to_owned(),
-    ] {
+    for question in [format!("{API} A"), format!("{API} AAAA"), "f.example A".to_owned(), "f.example A".to_owned()] {
         let got = server.ask(&question);
         assert_eq!((got.opt().size, got.opt().version), (1232, 0), "{}", got.message);
     }
@@ -111,9 +93,7 @@ fn a_version_we_do_not_know_is_answered_badvers() {
     let fake = FakeAzureDns::start();
     let server = Pldns::start(&fake.rule("."), RECORDS);
     for version in [1, 2, 255] {
-        let got = Query::new(&format!("{API} A"))
-            .edns_version(version)
-            .ask_at(server.address());
+        let got = Query::new(&format!("{API} A")).edns_version(version).ask_at(server.address());
         got.rcode("BADVERS").no_answers();
         assert_eq!(got.opt().version, 0, "{}", got.message);
     }
@@ -142,11 +122,7 @@ fn options_that_nobody_knows_are_ignored() {
         .option(65_001, b"twice")
         .ask_at(server.address());
     got.rcode("NOERROR").answers(&[format!("{API} 10 IN A 10.1.0.5")]);
-    assert!(
-        got.opt().options.iter().all(|(code, _)| ![65_001, 100].contains(code)),
-        "{}",
-        got.message
-    );
+    assert!(got.opt().options.iter().all(|(code, _)| ![65_001, 100].contains(code)), "{}", got.message);
 }
 
 #[test]
@@ -170,11 +146,7 @@ fn an_upstreams_answer_above_what_it_was_told_is_still_an_answer() {
     assert_eq!(got.message.answers.len(), 85, "{}", got.message);
     let cut = server.ask("big.example A");
     cut.tc();
-    assert!(
-        cut.message.answers.is_empty(),
-        "a part of a record set: {}",
-        cut.message
-    );
+    assert!(cut.message.answers.is_empty(), "a part of a record set: {}", cut.message);
 }
 
 #[test]
@@ -189,11 +161,7 @@ fn forwarded_answers_are_cut_between_record_sets() {
     assert_eq!(whole.message.answers.len(), 61, "{}", whole.message);
     let cut = Query::new("a.example A").no_edns().ask_at(server.address());
     cut.tc();
-    assert!(
-        cut.message.answers.iter().all(|record| record.rtype == 5),
-        "a part of a record set: {}",
-        cut.message
-    );
+    assert!(cut.message.answers.iter().all(|record| record.rtype == 5), "a part of a record set: {}", cut.message);
 }
 
 #[test]

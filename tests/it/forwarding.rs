@@ -7,13 +7,7 @@ use std::time::Duration;
 #[test]
 fn the_longest_rule_wins() {
     let (root, corp, lab) = (FakeAzureDns::start(), FakeAzureDns::start(), FakeAzureDns::start());
-    for name in [
-        "a.example",
-        "corp.example",
-        "a.corp.example",
-        "a.lab.corp.example",
-        "a.notcorp.example",
-    ] {
+    for name in ["a.example", "corp.example", "a.corp.example", "a.lab.corp.example", "a.notcorp.example"] {
         for (fake, address) in [(&root, "192.0.2.1"), (&corp, "192.0.2.2"), (&lab, "192.0.2.3")] {
             fake.answer(&format!("{name} A"), &[&format!("{name} 60 IN A {address}")]);
         }
@@ -27,70 +21,44 @@ fn the_longest_rule_wins() {
         ("A.CORP.example", "192.0.2.2"),
         ("a.lab.corp.example", "192.0.2.3"),
     ] {
-        server
-            .ask(&format!("{name} A"))
-            .answers(&[format!("{name} 60 IN A {address}")]);
+        server.ask(&format!("{name} A")).answers(&[format!("{name} 60 IN A {address}")]);
     }
 }
 
 #[test]
 fn the_upstreams_answer_goes_through_whole() {
     let fake = FakeAzureDns::start();
-    let answer = Answer::of(&[
-        "srv.example 70 IN SRV 0 0 443 host.example",
-        "srv.example 70 IN SRV 1 0 443 other.example",
-    ])
-    .authority(&["example 80 IN NS ns.example"])
-    .additional(&["host.example 90 IN A 192.0.2.1", "ns.example 90 IN AAAA 2001:db8::53"])
-    .flag(dns::AD)
-    .option(15, &[0, 3, b's', b't', b'a', b'l', b'e']);
+    let answer =
+        Answer::of(&["srv.example 70 IN SRV 0 0 443 host.example", "srv.example 70 IN SRV 1 0 443 other.example"])
+            .authority(&["example 80 IN NS ns.example"])
+            .additional(&["host.example 90 IN A 192.0.2.1", "ns.example 90 IN AAAA 2001:db8::53"])
+            .flag(dns::AD)
+            .option(15, &[0, 3, b's', b't', b'a', b'l', b'e']);
     fake.gives("srv.example SRV", answer);
     fake.answer("odd.example TYPE65400", &[r"odd.example 60 IN TYPE65400 \# 3 abcdef"]);
-    fake.answer(
-        "web.example HTTPS",
-        &[r"web.example 60 IN HTTPS \# 10 00010000010003026832"],
-    );
+    fake.answer("web.example HTTPS", &[r"web.example 60 IN HTTPS \# 10 00010000010003026832"]);
     fake.gives("no.example A", Answer::negative("NXDOMAIN", "example"));
     fake.gives("empty.example AAAA", Answer::negative("NOERROR", "example"));
     let server = Pldns::start(&fake.rule("."), "");
     let got = Query::new("Srv.Example SRV").flag(dns::AD).ask_at(server.address());
     got.rcode("NOERROR").no_aa().ra().ad().no_tc();
-    got.answers(&[
-        "srv.example 70 IN SRV 0 0 443 host.example",
-        "srv.example 70 IN SRV 1 0 443 other.example",
-    ])
-    .authority(&["example 80 IN NS ns.example"])
-    .additional(&["host.example 90 IN A 192.0.2.1", "ns.example 90 IN AAAA 2001:db8::53"])
-    .ede(3);
-    assert_eq!(
-        got.extended_errors(),
-        [(3, "stale".to_owned())],
-        "the upstream's own words"
-    );
-    server
-        .ask("odd.example TYPE65400")
-        .answers(&[r"odd.example 60 IN TYPE65400 \# 3 abcdef"]);
-    server
-        .ask("web.example HTTPS")
-        .answers(&[r"web.example 60 IN HTTPS \# 10 00010000010003026832"]);
+    got.answers(&["srv.example 70 IN SRV 0 0 443 host.example", "srv.example 70 IN SRV 1 0 443 other.example"])
+        .authority(&["example 80 IN NS ns.example"])
+        .additional(&["host.example 90 IN A 192.0.2.1", "ns.example 90 IN AAAA 2001:db8::53"])
+        .ede(3);
+    assert_eq!(got.extended_errors(), [(3, "stale".to_owned())], "the upstream's own words");
+    server.ask("odd.example TYPE65400").answers(&[r"odd.example 60 IN TYPE65400 \# 3 abcdef"]);
+    server.ask("web.example HTTPS").answers(&[r"web.example 60 IN HTTPS \# 10 00010000010003026832"]);
     let missing = server.ask("no.example A");
     missing.rcode("NXDOMAIN").no_aa().no_answers();
-    assert_eq!(
-        missing.message.authorities[0].name,
-        dns::name("example"),
-        "{}",
-        missing.message
-    );
+    assert_eq!(missing.message.authorities[0].name, dns::name("example"), "{}", missing.message);
     server.ask("empty.example AAAA").rcode("NOERROR").no_aa().no_answers();
 }
 
 #[test]
 fn the_upstreams_aa_is_not_ours() {
     let fake = FakeAzureDns::start();
-    fake.gives(
-        "a.example A",
-        Answer::of(&["a.example 60 IN A 192.0.2.1"]).flag(dns::AA),
-    );
+    fake.gives("a.example A", Answer::of(&["a.example 60 IN A 192.0.2.1"]).flag(dns::AA));
     let server = Pldns::start(&fake.rule("."), "");
     server.ask("a.example A").no_aa();
     server.ask("a.example A").no_aa();
@@ -109,50 +77,24 @@ fn what_goes_upstream_is_a_clean_query_of_our_own() {
         .edns_size(4096)
         .ask_at(server.address());
     query.rcode("NOERROR");
-    assert!(
-        query.opt().options.iter().all(|(code, _)| *code != 8),
-        "{}",
-        query.message
-    );
+    assert!(query.opt().options.iter().all(|(code, _)| *code != 8), "{}", query.message);
     let seen = &fake.wait_for("a.example A", 1)[0];
     let opt = seen.message.opt.as_ref().expect("EDNS upstream");
     assert_eq!((opt.size, opt.version), (1232, 0));
-    assert!(
-        seen.options().iter().all(|(code, _)| ![8, 65_001].contains(code)),
-        "{:?}",
-        seen.options()
-    );
-    assert!(
-        seen.options().iter().all(|(_, data)| data != &[0x42; 8]),
-        "the client's cookie: {:?}",
-        seen.options()
-    );
-    assert!(
-        seen.message.has(dns::RD) && !seen.message.has(dns::QR),
-        "{}",
-        seen.message
-    );
+    assert!(seen.options().iter().all(|(code, _)| ![8, 65_001].contains(code)), "{:?}", seen.options());
+    assert!(seen.options().iter().all(|(_, data)| data != &[0x42; 8]), "the client's cookie: {:?}", seen.options());
+    assert!(seen.message.has(dns::RD) && !seen.message.has(dns::QR), "{}", seen.message);
     assert_eq!(seen.message.flags & 0x7800, 0, "{}", seen.message);
 }
 
 #[test]
 fn an_upstreams_refusal_is_passed_on_where_nobody_else_answers() {
     let fake = FakeAzureDns::start();
-    fake.gives(
-        "fails.example A",
-        Answer::of(&[]).rcode("SERVFAIL").option(15, &[0, 9, b'n', b'o']),
-    );
+    fake.gives("fails.example A", Answer::of(&[]).rcode("SERVFAIL").option(15, &[0, 9, b'n', b'o']));
     fake.gives("refused.example A", Answer::of(&[]).rcode("REFUSED"));
     let server = Pldns::start(&fake.rule("."), "");
-    server
-        .ask("fails.example A")
-        .rcode("SERVFAIL")
-        .ede(9)
-        .within(Duration::from_millis(4900));
-    server
-        .ask("refused.example A")
-        .rcode("REFUSED")
-        .within(Duration::from_millis(4900));
+    server.ask("fails.example A").rcode("SERVFAIL").ede(9).within(Duration::from_millis(4900));
+    server.ask("refused.example A").rcode("REFUSED").within(Duration::from_millis(4900));
     for name in ["fails.example A", "refused.example A"] {
         assert!(fake.seen(name).len() <= 4, "{name}: {} tries", fake.seen(name).len());
     }
@@ -162,10 +104,7 @@ fn an_upstreams_refusal_is_passed_on_where_nobody_else_answers() {
 fn an_upstream_over_tcp_alone_can_be_named() {
     let fake = FakeAzureDns::start();
     fake.answer("a.example A", &["a.example 60 IN A 192.0.2.1"]);
-    let settings = format!(
-        "[[forward]]\nzone = \".\"\nupstreams = [\"tcp://{}\"]\n",
-        fake.address()
-    );
+    let settings = format!("[[forward]]\nzone = \".\"\nupstreams = [\"tcp://{}\"]\n", fake.address());
     let server = Pldns::start(&settings, "");
     server.ask("a.example A").answers(&["a.example 60 IN A 192.0.2.1"]);
     let seen = fake.seen("a.example A");
@@ -188,11 +127,7 @@ fn the_root_is_a_name_like_others() {
     let fake = FakeAzureDns::start();
     fake.answer(". NS", &[". 600 IN NS a.root.example"]);
     let server = Pldns::start(&fake.rule("."), "");
-    server
-        .ask(". NS")
-        .rcode("NOERROR")
-        .no_aa()
-        .answers(&[". 600 IN NS a.root.example"]);
+    server.ask(". NS").rcode("NOERROR").no_aa().answers(&[". 600 IN NS a.root.example"]);
 }
 
 #[test]
@@ -201,10 +136,7 @@ fn hundreds_of_names_in_flight_are_all_answered() {
     let count = 400;
     for n in 0..count {
         let answer = Answer::of(&[&format!("n{n}.example 60 IN A 192.0.2.1")]);
-        fake.on(
-            &format!("n{n}.example A"),
-            Script::udp([Play::silence().then(400, answer)]),
-        );
+        fake.on(&format!("n{n}.example A"), Script::udp([Play::silence().then(400, answer)]));
     }
     let server = Pldns::start(&fake.rule("."), "");
     // Several sockets, so that no kernel queue overflows on our side.

@@ -49,17 +49,11 @@ const EXAMPLES: [Example; 3] = [
 
 impl Example {
     fn name(&self, front: &str, privatelink: &str) -> String {
-        format!(
-            "{}.workspace.{}.{front}{privatelink}{}",
-            self.guid, self.region, self.api
-        )
+        format!("{}.workspace.{}.{front}{privatelink}{}", self.guid, self.region, self.api)
     }
 
     fn notebook(&self) -> String {
-        format!(
-            "{}-{}.{}.{}",
-            self.notebook_label, self.guid, self.region, self.notebooks
-        )
+        format!("{}-{}.{}.{}", self.notebook_label, self.guid, self.region, self.notebooks)
     }
 
     /// The interface's three addresses, each with its names.
@@ -101,9 +95,7 @@ impl Example {
     /// The documentation's query over it, with the key of the year.
     fn query(&self, address_key: &str) -> Value {
         let rows = self.listed();
-        rows.iter()
-            .map(|(address, names)| json!({"FQDNs": names, address_key: address}))
-            .collect()
+        rows.iter().map(|(address, names)| json!({"FQDNs": names, address_key: address})).collect()
     }
 
     /// `az network private-endpoint show`; with a zone group it lists no names.
@@ -111,11 +103,7 @@ impl Example {
         let configs: Vec<Value> = self
             .listed()
             .iter()
-            .flat_map(|(address, names)| {
-                names
-                    .iter()
-                    .map(move |name| json!({"fqdn": name, "ipAddresses": [address]}))
-            })
+            .flat_map(|(address, names)| names.iter().map(move |name| json!({"fqdn": name, "ipAddresses": [address]})))
             .filter(|_| !with_zone_group)
             .collect();
         json!({
@@ -162,15 +150,9 @@ impl Example {
             (self.notebook(), "10.1.0.6"),
             (self.notebook().replace(self.notebooks, &private), "10.1.0.6"),
             // Another cut of the workspace's name: the label end does not mind.
-            (
-                format!("ml-x-{}-{}.{}.{}", self.region, self.guid, self.region, self.notebooks),
-                "10.1.0.6",
-            ),
+            (format!("ml-x-{}-{}.{}.{}", self.region, self.guid, self.region, self.notebooks), "10.1.0.6"),
             (format!("ep1.{}.{}", self.region, self.inference), "10.1.0.7"),
-            (
-                format!("ep1.{}.inference.{}.privatelink.{}", self.guid, self.region, self.api),
-                "10.1.0.7",
-            ),
+            (format!("ep1.{}.inference.{}.privatelink.{}", self.guid, self.region, self.api), "10.1.0.7"),
         ]
     }
 }
@@ -200,11 +182,7 @@ fn generate(inputs: &[Value], more: &[&str]) -> Ran {
 fn resolves(server: &Pldns, name: &str, address: &str) {
     let got = Query::new(&format!("{name} A")).ask_at(server.address());
     got.rcode("NOERROR").aa();
-    let last = got
-        .message
-        .answers
-        .last()
-        .unwrap_or_else(|| panic!("{name}: {}", got.message));
+    let last = got.message.answers.last().unwrap_or_else(|| panic!("{name}: {}", got.message));
     assert_eq!(last.rdata, dns::rdata(1, address), "{name}: {}", got.message);
 }
 
@@ -218,10 +196,7 @@ fn serves(example: &Example, ran: &Ran) {
         resolves(&server, &name, address);
     }
     // Its neighbours are not claimed.
-    for name in [
-        format!("{}.{}", example.region, example.api),
-        format!("other.{}", example.notebooks),
-    ] {
+    for name in [format!("{}.{}", example.region, example.api), format!("other.{}", example.notebooks)] {
         server.ask(&format!("{name} A")).rcode("NXDOMAIN").no_aa();
     }
 }
@@ -282,11 +257,7 @@ fn an_interface_beside_the_endpoint_with_a_zone_group_is_enough() {
 fn a_workspace_alone_has_no_addresses() {
     let ran = generate(&[EXAMPLES[0].workspace()], &[]);
     ran.code(1);
-    assert!(
-        !ran.out.contains("[[record]]"),
-        "records without addresses: {}",
-        ran.out
-    );
+    assert!(!ran.out.contains("[[record]]"), "records without addresses: {}", ran.out);
 }
 
 #[test]
@@ -310,16 +281,9 @@ fn the_same_input_gives_the_same_octets_and_a_file_gets_what_the_screen_gets() {
     let one = generate(&[example.interface()], &[]);
     let two = generate(&[example.interface()], &[]);
     assert_eq!(one.out, two.out);
-    assert!(
-        one.out.starts_with('#'),
-        "a header says what it was derived from: {}",
-        one.out
-    );
+    assert!(one.out.starts_with('#'), "a header says what it was derived from: {}", one.out);
     let dir = Scratch::new();
-    dir.write(
-        "input0.json",
-        &serde_json::to_string_pretty(&example.interface()).unwrap(),
-    );
+    dir.write("input0.json", &serde_json::to_string_pretty(&example.interface()).unwrap());
     run(dir.path(), &["generate", "input0.json", "-o", "records.toml"]).code(0);
     assert_eq!(fs::read_to_string(dir.path().join("records.toml")).unwrap(), one.out);
 }
@@ -327,16 +291,10 @@ fn the_same_input_gives_the_same_octets_and_a_file_gets_what_the_screen_gets() {
 #[test]
 fn two_workspaces_of_one_region_do_not_share_the_regions_wildcard() {
     let first = &EXAMPLES[0];
-    let second = Example {
-        guid: "b7d94c10-2f6e-4a83-b1c5-90e3d6f7a218",
-        ..EXAMPLES[0]
-    };
+    let second = Example { guid: "b7d94c10-2f6e-4a83-b1c5-90e3d6f7a218", ..EXAMPLES[0] };
     let mut other = second.interface();
-    for (configuration, address) in other["ipConfigurations"]
-        .as_array_mut()
-        .unwrap()
-        .iter_mut()
-        .zip(["10.2.0.5", "10.2.0.6", "10.2.0.7"])
+    for (configuration, address) in
+        other["ipConfigurations"].as_array_mut().unwrap().iter_mut().zip(["10.2.0.5", "10.2.0.6", "10.2.0.7"])
     {
         configuration["privateIPAddress"] = json!(address);
     }
@@ -344,17 +302,10 @@ fn two_workspaces_of_one_region_do_not_share_the_regions_wildcard() {
     other["privateEndpoint"]["id"] = json!(format!("{}/privateEndpoints/pe2", resource_group()));
     let ran = generate(&[first.interface(), other], &[]);
     ran.code(0);
-    assert!(
-        ran.err.to_ascii_lowercase().contains("warning"),
-        "a warning is due: {}",
-        ran.err
-    );
+    assert!(ran.err.to_ascii_lowercase().contains("warning"), "a warning is due: {}", ran.err);
     let fake = FakeAzureDns::start();
     let server = Pldns::start(&fake.rule("."), &ran.out);
-    server
-        .ask("ep1.eastus.inference.ml.azure.com A")
-        .rcode("NXDOMAIN")
-        .no_aa();
+    server.ask("ep1.eastus.inference.ml.azure.com A").rcode("NXDOMAIN").no_aa();
     let private = |guid: &str| format!("ep1.{guid}.inference.eastus.privatelink.api.azureml.ms");
     resolves(&server, &private(first.guid), "10.1.0.7");
     resolves(&server, &private(second.guid), "10.2.0.7");
@@ -377,53 +328,17 @@ fn service(group: &str, address: &str, name: &str) -> Value {
 #[test]
 fn storage_vault_and_registry_have_their_public_and_privatelink_names() {
     let cases = [
-        (
-            "blob",
-            "acct.blob.core.windows.net",
-            "acct.privatelink.blob.core.windows.net",
-        ),
-        (
-            "file",
-            "acct.file.core.windows.net",
-            "acct.privatelink.file.core.windows.net",
-        ),
-        (
-            "queue",
-            "acct.queue.core.windows.net",
-            "acct.privatelink.queue.core.windows.net",
-        ),
-        (
-            "table",
-            "acct.table.core.windows.net",
-            "acct.privatelink.table.core.windows.net",
-        ),
-        (
-            "dfs",
-            "acct.dfs.core.windows.net",
-            "acct.privatelink.dfs.core.windows.net",
-        ),
-        (
-            "web",
-            "acct.z13.web.core.windows.net",
-            "acct.z13.privatelink.web.core.windows.net",
-        ),
+        ("blob", "acct.blob.core.windows.net", "acct.privatelink.blob.core.windows.net"),
+        ("file", "acct.file.core.windows.net", "acct.privatelink.file.core.windows.net"),
+        ("queue", "acct.queue.core.windows.net", "acct.privatelink.queue.core.windows.net"),
+        ("table", "acct.table.core.windows.net", "acct.privatelink.table.core.windows.net"),
+        ("dfs", "acct.dfs.core.windows.net", "acct.privatelink.dfs.core.windows.net"),
+        ("web", "acct.z13.web.core.windows.net", "acct.z13.privatelink.web.core.windows.net"),
         ("vault", "kv.vault.azure.net", "kv.privatelink.vaultcore.azure.net"),
         ("registry", "acr.azurecr.io", "acr.privatelink.azurecr.io"),
-        (
-            "blob",
-            "cn.blob.core.chinacloudapi.cn",
-            "cn.privatelink.blob.core.chinacloudapi.cn",
-        ),
-        (
-            "blob",
-            "gov.blob.core.usgovcloudapi.net",
-            "gov.privatelink.blob.core.usgovcloudapi.net",
-        ),
-        (
-            "vault",
-            "kv.vault.usgovcloudapi.net",
-            "kv.privatelink.vaultcore.usgovcloudapi.net",
-        ),
+        ("blob", "cn.blob.core.chinacloudapi.cn", "cn.privatelink.blob.core.chinacloudapi.cn"),
+        ("blob", "gov.blob.core.usgovcloudapi.net", "gov.privatelink.blob.core.usgovcloudapi.net"),
+        ("vault", "kv.vault.usgovcloudapi.net", "kv.privatelink.vaultcore.usgovcloudapi.net"),
     ];
     let inputs: Vec<Value> = cases
         .iter()
@@ -443,11 +358,7 @@ fn storage_vault_and_registry_have_their_public_and_privatelink_names() {
 
 #[test]
 fn names_that_azure_does_not_own_are_not_claimed_by_an_input() {
-    for name in [
-        "login.microsoftonline.com",
-        "bank.example",
-        "a\"]\n[[record]].blob.core.windows.net",
-    ] {
+    for name in ["login.microsoftonline.com", "bank.example", "a\"]\n[[record]].blob.core.windows.net"] {
         let ran = generate(&[service("blob", "10.6.6.6", name)], &[]);
         assert!(!ran.out.contains("10.6.6.6"), "{name:?} was written: {}", ran.out);
     }
@@ -456,23 +367,10 @@ fn names_that_azure_does_not_own_are_not_claimed_by_an_input() {
 #[test]
 fn nonsense_is_the_inputs_fault() {
     let dir = Scratch::new();
-    for text in [
-        "",
-        "not json",
-        "{}",
-        "[]",
-        "{\"ipConfigurations\": 7}",
-        "[[[[[[[[[[\u{0}",
-    ] {
+    for text in ["", "not json", "{}", "[]", "{\"ipConfigurations\": 7}", "[[[[[[[[[[\u{0}"] {
         let ran = run_with_input(dir.path(), &["generate"], text);
         assert_eq!(ran.code, Some(1), "{text:?}: {}{}", ran.out, ran.err);
-        assert!(
-            !ran.err.contains("panicked") && !ran.err.is_empty(),
-            "{text:?}: {}",
-            ran.err
-        );
+        assert!(!ran.err.contains("panicked") && !ran.err.is_empty(), "{text:?}: {}", ran.err);
     }
-    run(dir.path(), &["generate", "nowhere.json"])
-        .code(1)
-        .err_has("nowhere.json");
+    run(dir.path(), &["generate", "nowhere.json"]).code(1).err_has("nowhere.json");
 }

@@ -16,10 +16,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("upstream", &["sys", "engine", "wire", "forward"]),
     ("azure", &["wire"]),
     ("generate", &["azure", "wire"]),
-    (
-        "admin",
-        &["server", "engine", "forward", "records", "wire", "config", "log"],
-    ),
+    ("admin", &["server", "engine", "forward", "records", "wire", "config", "log"]),
     ("log", &["config", "wire"]),
     ("config", &["document", "records", "wire", "forward"]),
 ];
@@ -89,12 +86,7 @@ fn lines_of(root: &Path, file: &Path) -> Vec<Line> {
     let text = fs::read_to_string(file).unwrap();
     code_lines(&text)
         .into_iter()
-        .map(|(number, text)| Line {
-            file: Path::new("src").join(inside),
-            room: room.clone(),
-            number,
-            text,
-        })
+        .map(|(number, text)| Line { file: Path::new("src").join(inside), room: room.clone(), number, text })
         .collect()
 }
 
@@ -133,11 +125,7 @@ fn code_lines(text: &str) -> Vec<(usize, String)> {
 
 /// The rooms that a line names by `crate::room` or `crate::{room, ...}`.
 fn rooms_named(text: &str) -> Vec<String> {
-    let word = |rest: &str| {
-        rest.chars()
-            .take_while(|c| c.is_alphanumeric() || *c == '_')
-            .collect::<String>()
-    };
+    let word = |rest: &str| rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
     let mut named = Vec::new();
     for (at, _) in text.match_indices("crate::") {
         let rest = &text[at + "crate::".len()..];
@@ -231,10 +219,7 @@ fn the_core_has_no_clock_no_socket_and_no_file() {
 
 #[test]
 fn unsafe_code_stays_in_its_room() {
-    let unsafe_word = |text: &str| {
-        text.split(|c: char| !c.is_alphanumeric() && c != '_')
-            .any(|word| word == "unsafe")
-    };
+    let unsafe_word = |text: &str| text.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == "unsafe");
     let problems = lines()
         .iter()
         .filter(|line| line.room != "sys" && unsafe_word(&line.text))
@@ -262,15 +247,9 @@ fn the_table_of_rooms_has_no_cycle() {
 fn the_reader_of_this_file_reads_rightly() {
     assert_eq!(rooms_named("use crate::wire::{Name, Rtype};"), ["wire"]);
     assert_eq!(rooms_named("use crate::{cache::{A, B}, wire};"), ["cache", "wire"]);
-    assert_eq!(
-        rooms_named("let x = crate::engine::f(crate::sys::g());"),
-        ["engine", "sys"]
-    );
+    assert_eq!(rooms_named("let x = crate::engine::f(crate::sys::g());"), ["engine", "sys"]);
     let text =
         "a();\n// crate::sys\n#[cfg(test)]\nmod tests {\n    fn f() { bad(); }\n}\nb();\n#[cfg(test)]\nmod t;\nc();\n";
-    let kept: Vec<_> = code_lines(text)
-        .into_iter()
-        .map(|(number, text)| format!("{number} {text}"))
-        .collect();
+    let kept: Vec<_> = code_lines(text).into_iter().map(|(number, text)| format!("{number} {text}")).collect();
     assert_eq!(kept, ["1 a();", "7 b();", "10 c();"]);
 }

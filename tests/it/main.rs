@@ -36,6 +36,7 @@ mod house;
 /// What is no query.
 mod malformed;
 /// How long, how often, and who next.
+mod outage;
 mod patience;
 /// SIGHUP.
 mod reload;

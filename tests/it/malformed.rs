@@ -21,12 +21,7 @@ fn question(name: &[u8]) -> Vec<u8> {
 }
 
 fn opt(options: &[u8]) -> Vec<u8> {
-    [
-        &[0, 0, 41, 4, 208, 0, 0, 0, 0],
-        &(options.len() as u16).to_be_bytes()[..],
-        options,
-    ]
-    .concat()
+    [&[0, 0, 41, 4, 208, 0, 0, 0, 0], &(options.len() as u16).to_be_bytes()[..], options].concat()
 }
 
 /// Messages of 12 octets or more that are no good query, each with its name.
@@ -46,47 +41,22 @@ fn bad() -> Vec<(&'static str, Vec<u8>)> {
         ("no type and class", join(&[&one, &dns::name(API)])),
         ("half a class", join(&[&one, &good[..good.len() - 1]])),
         ("a pointer to itself", join(&[&one, &question(&[0xc0, 12])])),
-        (
-            "a pointer forward",
-            join(&[&one, &question(&[0xc0, 20]), &dns::name(API)]),
-        ),
+        ("a pointer forward", join(&[&one, &question(&[0xc0, 20]), &dns::name(API)])),
         ("a pointer into the header", join(&[&one, &question(&[0xc0, 0])])),
         ("half a pointer", join(&[&one, &[0xc0]])),
         ("label type 0x40", join(&[&one, &question(&[0x41, b'a', 0])])),
         ("label type 0x80", join(&[&one, &question(&[0x81, b'a', 0])])),
         ("a name of 257 octets", join(&[&one, &question(&long_name)])),
-        (
-            "an additional record that is not there",
-            join(&[&one_and_additional, &good]),
-        ),
-        (
-            "OPT cut in its header",
-            join(&[&one_and_additional, &good, &opt(&[])[..7]]),
-        ),
+        ("an additional record that is not there", join(&[&one_and_additional, &good])),
+        ("OPT cut in its header", join(&[&one_and_additional, &good, &opt(&[])[..7]])),
         (
             "OPT cut in its data",
-            join(&[
-                &one_and_additional,
-                &good,
-                &opt(&[0, 10, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8])[..20],
-            ]),
+            join(&[&one_and_additional, &good, &opt(&[0, 10, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8])[..20]]),
         ),
-        (
-            "an option longer than its OPT",
-            join(&[&one_and_additional, &good, &opt(&[0, 10, 0, 8, 1, 2])]),
-        ),
-        (
-            "an option cut in its header",
-            join(&[&one_and_additional, &good, &opt(&[0, 10, 0])]),
-        ),
-        (
-            "OPT with a name",
-            join(&[&one_and_additional, &good, b"\x01a", &opt(&[])]),
-        ),
-        (
-            "two OPT records",
-            join(&[&header([1, 0, 0, 2]), &good, &opt(&[]), &opt(&[])]),
-        ),
+        ("an option longer than its OPT", join(&[&one_and_additional, &good, &opt(&[0, 10, 0, 8, 1, 2])])),
+        ("an option cut in its header", join(&[&one_and_additional, &good, &opt(&[0, 10, 0])])),
+        ("OPT with a name", join(&[&one_and_additional, &good, b"\x01a", &opt(&[])])),
+        ("two OPT records", join(&[&header([1, 0, 0, 2]), &good, &opt(&[]), &opt(&[])])),
         ("12 octets of nonsense", [&ID[..], &[1, 0], &[255; 8]].concat()),
     ]
 }
@@ -95,12 +65,7 @@ fn bad() -> Vec<(&'static str, Vec<u8>)> {
 fn is_formerr(name: &str, bytes: &[u8]) {
     assert!(bytes.len() >= 12, "{name}: {bytes:02x?}");
     assert_eq!(bytes[..2], ID, "{name}: the ID of the query\n{}", dns::show(bytes));
-    assert_eq!(
-        bytes[2] & 0xf8,
-        0x80,
-        "{name}: a response with opcode 0\n{}",
-        dns::show(bytes)
-    );
+    assert_eq!(bytes[2] & 0xf8, 0x80, "{name}: a response with opcode 0\n{}", dns::show(bytes));
     assert_eq!(bytes[3] & 0xf, 1, "{name}: FORMERR\n{}", dns::show(bytes));
     dns::Message::parse(bytes).unwrap_or_else(|why| panic!("{name}: {why}: {bytes:02x?}"));
 }
@@ -137,9 +102,7 @@ fn what_has_an_id_and_is_no_query_gets_formerr_over_tcp() {
 fn datagrams_without_a_whole_header_and_responses_get_silence() {
     let fake = FakeAzureDns::start();
     let server = Pldns::start(&fake.rule("."), RECORDS);
-    let mut messages: Vec<Vec<u8>> = (0..12)
-        .map(|length| [header([1, 0, 0, 0])].concat()[..length].to_vec())
-        .collect();
+    let mut messages: Vec<Vec<u8>> = (0..12).map(|length| [header([1, 0, 0, 0])].concat()[..length].to_vec()).collect();
     let whole = Query::new(&format!("{API} A")).bytes();
     let mut response = whole.clone();
     response[2] |= 0x80;
@@ -157,9 +120,7 @@ fn datagrams_without_a_whole_header_and_responses_get_silence() {
     let query = Query::new(&format!("{API} A"));
     socket.send(&query.bytes()).unwrap();
     let first = receive(&socket, Duration::from_secs(5)).expect("an answer to the good query");
-    query
-        .check(&first)
-        .unwrap_or_else(|why| panic!("{why}\n{}", dns::show(&first)));
+    query.check(&first).unwrap_or_else(|why| panic!("{why}\n{}", dns::show(&first)));
     let stopped = server.stop();
     assert_eq!(stopped.received, messages.len() as u64 + 1);
     assert_eq!((stopped.dropped, stopped.answered), (messages.len() as u64, 1));
@@ -173,12 +134,7 @@ fn formerr_is_not_longer_than_what_caused_it_by_more_than_an_opt() {
         let socket = client(None, server.address());
         socket.send(&message).unwrap();
         let answer = receive(&socket, Duration::from_secs(5)).unwrap_or_else(|| panic!("{name}: no answer"));
-        assert!(
-            answer.len() <= message.len() + 64,
-            "{name}: {} octets for {}",
-            answer.len(),
-            message.len()
-        );
+        assert!(answer.len() <= message.len() + 64, "{name}: {} octets for {}", answer.len(), message.len());
     }
 }
 
@@ -194,12 +150,7 @@ fn an_update_or_notify_of_its_own_shape_is_not_implemented() {
     let socket = client(None, server.address());
     socket.send(&update).unwrap();
     let answer = receive(&socket, Duration::from_secs(5)).expect("an answer");
-    assert_eq!(
-        (&answer[..2], answer[2] & 0xf8, answer[3] & 0xf),
-        (&ID[..], 0xa8, 4),
-        "{}",
-        dns::show(&answer)
-    );
+    assert_eq!((&answer[..2], answer[2] & 0xf8, answer[3] & 0xf), (&ID[..], 0xa8, 4), "{}", dns::show(&answer));
 }
 
 #[test]

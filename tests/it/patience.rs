@@ -11,11 +11,7 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_millis(4900);
 
 fn two(first: &FakeAzureDns, second: &FakeAzureDns) -> String {
-    format!(
-        "[[forward]]\nzone = \".\"\nupstreams = [\"{}\", \"{}\"]\n",
-        first.address(),
-        second.address()
-    )
+    format!("[[forward]]\nzone = \".\"\nupstreams = [\"{}\", \"{}\"]\n", first.address(), second.address())
 }
 
 #[test]
@@ -24,28 +20,17 @@ fn a_silent_upstream_is_asked_four_times_at_most_each_time_anew() {
     fake.on("dead.example A", Script::udp([Play::silence()]));
     let server = Pldns::start(&fake.rule("."), RECORDS);
     let got = server.ask("dead.example A");
-    got.rcode("SERVFAIL")
-        .ede(22)
-        .no_answers()
-        .within(PATIENCE)
-        .not_before(Duration::from_secs(4));
+    got.rcode("SERVFAIL").ede(22).no_answers().within(PATIENCE).not_before(Duration::from_secs(4));
     let seen = fake.seen("dead.example A");
     let udp: Vec<_> = seen.iter().filter(|one| one.transport == Transport::Udp).collect();
     assert!((2..=4).contains(&seen.len()), "{} tries", seen.len());
     let ids: HashSet<u16> = udp.iter().map(|one| one.id()).collect();
     let ports: HashSet<u16> = udp.iter().map(|one| one.source.port()).collect();
-    assert_eq!(
-        (ids.len(), ports.len()),
-        (udp.len(), udp.len()),
-        "each try has its own ID and port"
-    );
+    assert_eq!((ids.len(), ports.len()), (udp.len(), udp.len()), "each try has its own ID and port");
     let pause = udp[1].at - udp[0].at;
     assert!((900..1400).contains(&pause.as_millis()), "asked again after {pause:?}");
     // The table does not wait for anybody.
-    server
-        .ask(&format!("{API} A"))
-        .rcode("NOERROR")
-        .within(Duration::from_millis(500));
+    server.ask(&format!("{API} A")).rcode("NOERROR").within(Duration::from_millis(500));
 }
 
 #[test]
@@ -67,10 +52,7 @@ fn a_late_answer_to_an_earlier_try_is_still_good() {
     let late = Play::silence().then(1500, Answer::of(&["a.example 60 IN A 192.0.2.1"]));
     fake.on("a.example A", Script::udp([late, Play::silence()]));
     let server = Pldns::start(&fake.rule("."), "");
-    server
-        .ask("a.example A")
-        .answers(&["a.example 60 IN A 192.0.2.1"])
-        .within(Duration::from_millis(2500));
+    server.ask("a.example A").answers(&["a.example 60 IN A 192.0.2.1"]).within(Duration::from_millis(2500));
 }
 
 #[test]
@@ -85,16 +67,12 @@ fn the_next_of_several_upstreams_is_asked_after_300_milliseconds() {
     for n in 0..4 {
         let name = format!("n{n}.example");
         let got = server.ask(&format!("{name} A"));
-        got.answers(&[format!("{name} 60 IN A 192.0.2.1")])
-            .within(Duration::from_millis(800));
+        got.answers(&[format!("{name} 60 IN A 192.0.2.1")]).within(Duration::from_millis(800));
         let silent = first.seen(&format!("{name} A"));
         let spoke = second.seen(&format!("{name} A"));
         if let Some(asked) = silent.first().filter(|asked| asked.at < spoke[0].at) {
             let pause = spoke[0].at - asked.at;
-            assert!(
-                (250..600).contains(&pause.as_millis()),
-                "the next was asked after {pause:?}"
-            );
+            assert!((250..600).contains(&pause.as_millis()), "the next was asked after {pause:?}");
         }
     }
 }
@@ -103,16 +81,10 @@ fn the_next_of_several_upstreams_is_asked_after_300_milliseconds() {
 fn a_dead_upstream_beside_a_living_one_is_left_alone_after_a_while() {
     let living = FakeAzureDns::start();
     for n in 0..20 {
-        living.answer(
-            &format!("n{n}.example A"),
-            &[&format!("n{n}.example 60 IN A 192.0.2.1")],
-        );
+        living.answer(&format!("n{n}.example A"), &[&format!("n{n}.example 60 IN A 192.0.2.1")]);
     }
-    let settings = format!(
-        "[[forward]]\nzone = \".\"\nupstreams = [\"{}\", \"{}\"]\n",
-        dead_address(),
-        living.address()
-    );
+    let settings =
+        format!("[[forward]]\nzone = \".\"\nupstreams = [\"{}\", \"{}\"]\n", dead_address(), living.address());
     let server = Pldns::start(&settings, "");
     for n in 0..20 {
         let got = server.ask(&format!("n{n}.example A"));
@@ -129,17 +101,11 @@ fn failures_of_one_upstream_lead_to_the_next() {
         let (bad, good) = (FakeAzureDns::start(), FakeAzureDns::start());
         for n in 0..3 {
             bad.gives(&format!("n{n}.example A"), Answer::of(&[]).rcode(rcode));
-            good.answer(
-                &format!("n{n}.example A"),
-                &[&format!("n{n}.example 60 IN A 192.0.2.1")],
-            );
+            good.answer(&format!("n{n}.example A"), &[&format!("n{n}.example 60 IN A 192.0.2.1")]);
         }
         let server = Pldns::start(&two(&bad, &good), "");
         for n in 0..3 {
-            server
-                .ask(&format!("n{n}.example A"))
-                .rcode("NOERROR")
-                .within(Duration::from_secs(1));
+            server.ask(&format!("n{n}.example A")).rcode("NOERROR").within(Duration::from_secs(1));
         }
     }
 }
@@ -151,14 +117,8 @@ fn an_unreachable_upstream_fails_in_time_and_with_a_reason() {
     let got = server.ask("a.example A");
     got.rcode("SERVFAIL").no_answers().within(PATIENCE);
     let codes: Vec<u16> = got.extended_errors().into_iter().map(|(code, _)| code).collect();
-    assert!(
-        codes.iter().any(|code| [22, 23].contains(code)),
-        "extended error 22 or 23, not {codes:?}"
-    );
-    server
-        .ask(&format!("{API} A"))
-        .rcode("NOERROR")
-        .within(Duration::from_millis(500));
+    assert!(codes.iter().any(|code| [22, 23].contains(code)), "extended error 22 or 23, not {codes:?}");
+    server.ask(&format!("{API} A")).rcode("NOERROR").within(Duration::from_millis(500));
 }
 
 #[test]
@@ -173,10 +133,7 @@ fn an_alias_out_of_the_table_to_a_dead_upstream_fails_with_a_reason() {
 fn an_upstream_that_comes_back_is_used_at_once() {
     let fake = FakeAzureDns::start();
     for n in 0..5 {
-        fake.answer(
-            &format!("n{n}.example A"),
-            &[&format!("n{n}.example 60 IN A 192.0.2.1")],
-        );
+        fake.answer(&format!("n{n}.example A"), &[&format!("n{n}.example 60 IN A 192.0.2.1")]);
     }
     let server = Pldns::start(&fake.rule("."), "");
     server.ask("n0.example A").rcode("NOERROR");
@@ -184,10 +141,7 @@ fn an_upstream_that_comes_back_is_used_at_once() {
     server.ask("n1.example A").rcode("SERVFAIL").ede(22).within(PATIENCE);
     fake.be_silent(false);
     for n in 2..5 {
-        server
-            .ask(&format!("n{n}.example A"))
-            .rcode("NOERROR")
-            .within(Duration::from_millis(1500));
+        server.ask(&format!("n{n}.example A")).rcode("NOERROR").within(Duration::from_millis(1500));
     }
 }
 
@@ -197,10 +151,7 @@ fn a_silent_upstream_does_not_delay_the_start() {
     fake.be_silent(true);
     let start = Instant::now();
     let server = Pldns::start(&fake.rule("."), RECORDS);
-    server
-        .ask(&format!("{API} A"))
-        .rcode("NOERROR")
-        .within(Duration::from_millis(500));
+    server.ask(&format!("{API} A")).rcode("NOERROR").within(Duration::from_millis(500));
     let took = start.elapsed();
     assert!(took < Duration::from_secs(3), "ready after {took:?}");
 }
@@ -229,10 +180,7 @@ fn sockets_of_queries_that_nobody_answered_are_given_back() {
         std::thread::sleep(Duration::from_millis(100));
         after = server.descriptors();
     }
-    assert!(
-        after <= before + 10,
-        "{before} descriptors before, {after} after all was settled"
-    );
+    assert!(after <= before + 10, "{before} descriptors before, {after} after all was settled");
 }
 
 #[test]
@@ -244,19 +192,10 @@ fn a_flood_of_names_nobody_answers_leaves_the_table_alone() {
     for n in 0..2000 {
         socket.send(&Query::new(&format!("n{n}.example A")).bytes()).unwrap();
         if n % 50 == 49 {
-            server
-                .ask(&format!("{API} A"))
-                .rcode("NOERROR")
-                .within(Duration::from_millis(500));
-            Query::new(&format!("{API} A"))
-                .tcp()
-                .ask_at(server.address())
-                .within(Duration::from_secs(1));
+            server.ask(&format!("{API} A")).rcode("NOERROR").within(Duration::from_millis(500));
+            Query::new(&format!("{API} A")).tcp().ask_at(server.address()).within(Duration::from_secs(1));
         }
     }
     fake.be_silent(false);
-    server
-        .ask("back.example A")
-        .rcode("NXDOMAIN")
-        .within(Duration::from_millis(1500));
+    server.ask("back.example A").rcode("NXDOMAIN").within(Duration::from_millis(1500));
 }

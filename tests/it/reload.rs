@@ -29,20 +29,13 @@ fn new_settings_serve_after_a_reload() {
     let mut server = Pldns::start(&format!("{head}{}", old.rule(".")), "");
     server.ask("a.example A").answers(&["a.example 60 IN A 192.0.2.1"]);
     let access = "[access]\nallow = [\"127.0.0.1/32\"]\n\n";
-    server.write(
-        "pldns.toml",
-        &format!("{head}{access}{}{}", zone("corp.example", "nxdomain"), new.rule(".")),
-    );
+    server.write("pldns.toml", &format!("{head}{access}{}{}", zone("corp.example", "nxdomain"), new.rule(".")));
     server.signal(libc::SIGHUP);
     server.wait_for("reloaded", SOON);
     // The cache is keyed by whom the rule asks: the old upstream's answer is not the new one's.
     server.ask("a.example A").answers(&["a.example 60 IN A 192.0.2.2"]);
     server.ask("x.corp.example A").nxdomain("corp.example");
-    Query::new("a.example A")
-        .from("127.0.0.2")
-        .ask_at(server.address())
-        .rcode("REFUSED")
-        .ede(18);
+    Query::new("a.example A").from("127.0.0.2").ask_at(server.address()).rcode("REFUSED").ede(18);
 }
 
 #[test]
@@ -123,9 +116,7 @@ fn a_query_under_way_survives_a_reload() {
     let address = server.address();
     thread::scope(|scope| {
         let asker = scope.spawn(move || {
-            Query::new("slow.example A")
-                .ask_at(address)
-                .answers(&["slow.example 60 IN A 192.0.2.1"]);
+            Query::new("slow.example A").ask_at(address).answers(&["slow.example 60 IN A 192.0.2.1"]);
         });
         fake.wait_for("slow.example A", 1);
         server.reload(&record("a.example", "A", &["10.0.0.1"]));
@@ -141,9 +132,7 @@ fn the_table_stands_before_the_cache() {
     fake.answer("a.example AAAA", &["a.example 600 IN AAAA 2001:db8::1"]);
     let mut server = Pldns::start(&fake.rule("."), "");
     server.ask("a.example A").answers(&["a.example 600 IN A 192.0.2.1"]);
-    server
-        .ask("a.example AAAA")
-        .answers(&["a.example 600 IN AAAA 2001:db8::1"]);
+    server.ask("a.example AAAA").answers(&["a.example 600 IN AAAA 2001:db8::1"]);
     server.reload(&record("a.example", "A", &["10.0.0.1"]));
     server.ask("a.example A").aa().answers(&["a.example 10 IN A 10.0.0.1"]);
     server.ask("a.example AAAA").nodata("a.example");

@@ -8,14 +8,10 @@ fn every_address_of_the_table_has_its_names() {
     let fake = FakeAzureDns::start();
     let server = Pldns::start(&fake.rule("."), RECORDS);
     let cert = API.replace("workspace.eastus.api", "workspace.eastus.cert.api");
-    server
-        .ask("5.0.1.10.in-addr.arpa PTR")
-        .rcode("NOERROR")
-        .aa()
-        .answers_in_any_order(&[
-            format!("5.0.1.10.in-addr.arpa 10 IN PTR {API}"),
-            format!("5.0.1.10.in-addr.arpa 10 IN PTR {cert}"),
-        ]);
+    server.ask("5.0.1.10.in-addr.arpa PTR").rcode("NOERROR").aa().answers_in_any_order(&[
+        format!("5.0.1.10.in-addr.arpa 10 IN PTR {API}"),
+        format!("5.0.1.10.in-addr.arpa 10 IN PTR {cert}"),
+    ]);
     server.ask("5.0.1.10.IN-ADDR.ARPA PTR").rcode("NOERROR").aa();
 }
 
@@ -24,36 +20,22 @@ fn ipv6_addresses_have_names_under_ip6_arpa() {
     let fake = FakeAzureDns::start();
     let server = Pldns::start(&fake.rule("."), &record("six.example", "AAAA", &["fd00::12:ab"]));
     let reverse = "b.a.0.0.2.1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.d.f.ip6.arpa";
-    server
-        .ask(&format!("{reverse} PTR"))
-        .rcode("NOERROR")
-        .aa()
-        .answers(&[format!("{reverse} 10 IN PTR six.example")]);
-    server
-        .ask(&format!("{} PTR", reverse.to_ascii_uppercase()))
-        .rcode("NOERROR")
-        .aa();
+    server.ask(&format!("{reverse} PTR")).rcode("NOERROR").aa().answers(&[format!("{reverse} 10 IN PTR six.example")]);
+    server.ask(&format!("{} PTR", reverse.to_ascii_uppercase())).rcode("NOERROR").aa();
 }
 
 #[test]
 fn wildcards_name_an_address_only_where_nothing_plainer_does() {
     let fake = FakeAzureDns::start();
-    let server = Pldns::start(
-        &fake.rule("."),
-        &(RECORDS.to_owned() + &record("plain.example", "A", &["10.1.0.6"])),
-    );
+    let server = Pldns::start(&fake.rule("."), &(RECORDS.to_owned() + &record("plain.example", "A", &["10.1.0.6"])));
     // 10.1.0.6: a label end and a plain name. 10.1.0.7: wildcards alone.
-    server
-        .ask("6.0.1.10.in-addr.arpa PTR")
-        .answers(&["6.0.1.10.in-addr.arpa 10 IN PTR plain.example"]);
+    server.ask("6.0.1.10.in-addr.arpa PTR").answers(&["6.0.1.10.in-addr.arpa 10 IN PTR plain.example"]);
     let seven = server.ask("7.0.1.10.in-addr.arpa PTR");
     seven
         .rcode("NOERROR")
         .aa()
         .answer("7.0.1.10.in-addr.arpa 10 IN PTR *.eastus.inference.ml.azure.com")
-        .answer(&format!(
-            "7.0.1.10.in-addr.arpa 10 IN PTR *.{GUID}.inference.eastus.privatelink.api.azureml.ms"
-        ));
+        .answer(&format!("7.0.1.10.in-addr.arpa 10 IN PTR *.{GUID}.inference.eastus.privatelink.api.azureml.ms"));
 }
 
 #[test]
@@ -68,10 +50,7 @@ fn another_type_of_a_reverse_name_is_nodata() {
 #[test]
 fn reverse_names_beside_the_table_are_forwarded() {
     let fake = FakeAzureDns::start();
-    fake.answer(
-        "9.0.1.10.in-addr.arpa PTR",
-        &["9.0.1.10.in-addr.arpa 60 IN PTR vm.internal.cloudapp.net"],
-    );
+    fake.answer("9.0.1.10.in-addr.arpa PTR", &["9.0.1.10.in-addr.arpa 60 IN PTR vm.internal.cloudapp.net"]);
     let server = Pldns::start(&fake.rule("."), RECORDS);
     server
         .ask("9.0.1.10.in-addr.arpa PTR")

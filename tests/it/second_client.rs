@@ -20,11 +20,7 @@ fn essence(message: &Message) -> (u16, u16, [Vec<Record>; 2]) {
         records.sort();
         records
     };
-    (
-        message.rcode(),
-        flags,
-        [sorted(&message.answers), sorted(&message.authorities)],
-    )
+    (message.rcode(), flags, [sorted(&message.answers), sorted(&message.authorities)])
 }
 
 #[test]
@@ -87,11 +83,7 @@ fn hickorys_client_gets_the_same_answers() {
     for question in &questions {
         let ours = server.ask(question).message;
         for theirs in hickory::ask(server.address(), question) {
-            assert_eq!(
-                essence(&theirs),
-                essence(&ours),
-                "{question}: hickory got\n{theirs}we got\n{ours}"
-            );
+            assert_eq!(essence(&theirs), essence(&ours), "{question}: hickory got\n{theirs}we got\n{ours}");
         }
     }
 }
@@ -110,14 +102,9 @@ fn hickorys_resolver_finds_the_private_addresses() {
     connection.port = port;
     let upstream = NameServerConfig::new(server.address().ip(), true, vec![connection]);
     let config = ResolverConfig::from_parts(None, vec![], vec![upstream]);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let resolver = Resolver::builder_with_config(config, TokioRuntimeProvider::default())
-            .build()
-            .unwrap();
+        let resolver = Resolver::builder_with_config(config, TokioRuntimeProvider::default()).build().unwrap();
         for (name, expected) in [
             (API, vec!["10.1.0.5"]),
             (NOTEBOOK, vec!["10.1.0.6"]),
@@ -125,10 +112,7 @@ fn hickorys_resolver_finds_the_private_addresses() {
             ("alias.example", vec!["10.0.0.1", "10.0.0.2"]),
         ] {
             // Addresses of both families are looked for: the AAAA half must be a clean NODATA.
-            let found = resolver
-                .lookup_ip(format!("{name}."))
-                .await
-                .unwrap_or_else(|error| panic!("{name}: {error}"));
+            let found = resolver.lookup_ip(format!("{name}.")).await.unwrap_or_else(|error| panic!("{name}: {error}"));
             let mut addresses: Vec<String> = found.iter().map(|ip| ip.to_string()).collect();
             addresses.sort();
             assert_eq!(addresses, expected, "{name}");

@@ -11,10 +11,7 @@ fn a_server_that_was_never_asked_has_nothing_to_account_for() {
     let fake = FakeAzureDns::start();
     let server = Pldns::start(&fake.rule("."), RECORDS);
     let stopped = server.stop();
-    assert_eq!(
-        (stopped.received, stopped.answered, stopped.refused, stopped.dropped),
-        (0, 0, 0, 0)
-    );
+    assert_eq!((stopped.received, stopped.answered, stopped.refused, stopped.dropped), (0, 0, 0, 0));
 }
 
 #[test]
@@ -29,13 +26,7 @@ fn every_query_is_accounted_for_by_what_became_of_it() {
         received.set(received.get() + 1);
         query.ask_at(at)
     };
-    for question in [
-        &format!("{API} A"),
-        &format!("{API} AAAA"),
-        "f.example A",
-        "f.example A",
-        "no.example A",
-    ] {
+    for question in [&format!("{API} A"), &format!("{API} AAAA"), "f.example A", "f.example A", "no.example A"] {
         ask(Query::new(question));
         ask(Query::new(question).tcp());
     }
@@ -72,20 +63,12 @@ fn queries_in_flight_are_answered_before_the_end() {
     // The query over TCP joins the one in flight; an answer from the table on the same connection shows that it was read.
     let behind = Query::new(&format!("{API} A")).tcp();
     write_frame(&mut tcp, &behind.bytes());
-    behind
-        .check(&read_frame(&mut tcp).expect("the table's answer"))
-        .unwrap();
+    behind.check(&read_frame(&mut tcp).expect("the table's answer")).unwrap();
     server.signal(libc::SIGTERM);
     let bytes = receive(&udp, Duration::from_secs(6)).expect("the UDP query in flight is answered");
-    query
-        .check(&bytes)
-        .unwrap_or_else(|why| panic!("{why}\n{}", dns::show(&bytes)));
+    query.check(&bytes).unwrap_or_else(|why| panic!("{why}\n{}", dns::show(&bytes)));
     let bytes = read_frame(&mut tcp).expect("the TCP query in flight is answered");
-    query
-        .clone()
-        .tcp()
-        .check(&bytes)
-        .unwrap_or_else(|why| panic!("{why}\n{}", dns::show(&bytes)));
+    query.clone().tcp().check(&bytes).unwrap_or_else(|why| panic!("{why}\n{}", dns::show(&bytes)));
     let stopped = server.stopped();
     assert_eq!((stopped.received, stopped.answered), (3, 3));
 }

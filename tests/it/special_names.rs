@@ -17,15 +17,8 @@ fn localhost_is_this_host() {
     let fake = FakeAzureDns::start();
     let server = Pldns::start(&fake.rule("."), "");
     for name in ["localhost", "LOCALHOST", "x.localhost", "a.b.localhost"] {
-        server
-            .ask(&format!("{name} A"))
-            .rcode("NOERROR")
-            .ra()
-            .answers(&[format!("{name} * IN A 127.0.0.1")]);
-        server
-            .ask(&format!("{name} AAAA"))
-            .rcode("NOERROR")
-            .answers(&[format!("{name} * IN AAAA ::1")]);
+        server.ask(&format!("{name} A")).rcode("NOERROR").ra().answers(&[format!("{name} * IN A 127.0.0.1")]);
+        server.ask(&format!("{name} AAAA")).rcode("NOERROR").answers(&[format!("{name} * IN AAAA ::1")]);
         server.ask(&format!("{name} MX")).rcode("NOERROR").no_answers();
         assert!(fake.seen(&format!("{name} *")).is_empty());
     }
@@ -39,11 +32,7 @@ fn names_that_cannot_exist_do_not() {
         for kind in ["A", "AAAA", "HTTPS"] {
             let got = server.ask(&format!("{name} {kind}"));
             got.rcode("NXDOMAIN").ra().no_answers();
-            assert!(
-                got.message.authorities.iter().any(|record| record.rtype == 6),
-                "an SOA: {}",
-                got.message
-            );
+            assert!(got.message.authorities.iter().any(|record| record.rtype == 6), "an SOA: {}", got.message);
         }
         assert!(fake.seen(&format!("{name} *")).is_empty(), "{name} went upstream");
     }
@@ -67,31 +56,20 @@ fn their_neighbours_follow_the_rules() {
         "www.use-application-dns.net.example",
     ] {
         fake.answer(&format!("{name} A"), &[&format!("{name} 60 IN A 192.0.2.1")]);
-        server
-            .ask(&format!("{name} A"))
-            .rcode("NOERROR")
-            .answers(&[format!("{name} 60 IN A 192.0.2.1")]);
+        server.ask(&format!("{name} A")).rcode("NOERROR").answers(&[format!("{name} 60 IN A 192.0.2.1")]);
     }
 }
 
 #[test]
 fn a_rule_that_names_them_is_followed() {
     let fake = FakeAzureDns::start();
-    let rules: String = [
-        "localhost",
-        "invalid",
-        "use-application-dns.net",
-        "reddog.microsoft.com",
-    ]
-    .map(|zone| fake.rule(zone))
-    .concat();
+    let rules: String = ["localhost", "invalid", "use-application-dns.net", "reddog.microsoft.com"]
+        .map(|zone| fake.rule(zone))
+        .concat();
     let server = Pldns::start(&(rules + &fake.rule(".")), "");
     for name in NONEXISTENT.iter().chain(&["localhost", "x.localhost"]) {
         fake.answer(&format!("{name} A"), &[&format!("{name} 60 IN A 192.0.2.1")]);
-        server
-            .ask(&format!("{name} A"))
-            .rcode("NOERROR")
-            .answers(&[format!("{name} 60 IN A 192.0.2.1")]);
+        server.ask(&format!("{name} A")).rcode("NOERROR").answers(&[format!("{name} 60 IN A 192.0.2.1")]);
     }
 }
 
@@ -102,18 +80,9 @@ fn a_record_that_names_them_is_served() {
         + &record("db.localhost", "A", &["10.0.0.2"])
         + &record("use-application-dns.net", "A", &["10.0.0.3"]);
     let server = Pldns::start(&fake.rule("."), &records);
-    server
-        .ask("x.reddog.microsoft.com A")
-        .aa()
-        .answers(&["x.reddog.microsoft.com 10 IN A 10.0.0.1"]);
-    server
-        .ask("db.localhost A")
-        .aa()
-        .answers(&["db.localhost 10 IN A 10.0.0.2"]);
-    server
-        .ask("use-application-dns.net A")
-        .aa()
-        .answers(&["use-application-dns.net 10 IN A 10.0.0.3"]);
+    server.ask("x.reddog.microsoft.com A").aa().answers(&["x.reddog.microsoft.com 10 IN A 10.0.0.1"]);
+    server.ask("db.localhost A").aa().answers(&["db.localhost 10 IN A 10.0.0.2"]);
+    server.ask("use-application-dns.net A").aa().answers(&["use-application-dns.net 10 IN A 10.0.0.3"]);
     server.ask("y.reddog.microsoft.com A").rcode("NXDOMAIN");
     server.ask("x.localhost A").answers(&["x.localhost * IN A 127.0.0.1"]);
 }

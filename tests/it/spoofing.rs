@@ -22,19 +22,10 @@ fn the_first_wrong_id_or_case_makes_tcp_decide_at_once() {
     for bad in [lie().wrong_id(), lie().wrong_case()] {
         let fake = FakeAzureDns::start();
         // A second lie matches in everything: who guessed that far must still not win.
-        fake.on(
-            QUESTION,
-            Script::udp([Play::of(bad).then(20, lie())]).tcp([Play::of(truth())]),
-        );
+        fake.on(QUESTION, Script::udp([Play::of(bad).then(20, lie())]).tcp([Play::of(truth())]));
         let server = Pldns::start(&fake.rule("."), "");
-        server
-            .ask(QUESTION)
-            .answers(&[TRUTH])
-            .within(Duration::from_millis(800));
-        assert!(
-            fake.seen(QUESTION).iter().any(|seen| seen.transport == Transport::Tcp),
-            "TCP was not asked"
-        );
+        server.ask(QUESTION).answers(&[TRUTH]).within(Duration::from_millis(800));
+        assert!(fake.seen(QUESTION).iter().any(|seen| seen.transport == Transport::Tcp), "TCP was not asked");
         server.ask(QUESTION).answers(&["a.example * IN A 192.0.2.1"]);
     }
 }
@@ -60,10 +51,7 @@ fn answers_to_another_question_do_not_end_the_wait() {
     );
     fake.on(QUESTION, Script::udp([play.then(50, truth())]));
     let server = Pldns::start(&fake.rule("."), "");
-    server
-        .ask(QUESTION)
-        .answers(&[TRUTH])
-        .within(Duration::from_millis(900));
+    server.ask(QUESTION).answers(&[TRUTH]).within(Duration::from_millis(900));
 }
 
 #[test]
@@ -72,10 +60,7 @@ fn answers_from_another_port_do_not_count() {
     let play = Play::silence().then_from_elsewhere(0, lie()).then(100, truth());
     fake.on(QUESTION, Script::udp([play]));
     let server = Pldns::start(&fake.rule("."), "");
-    server
-        .ask(QUESTION)
-        .answers(&[TRUTH])
-        .within(Duration::from_millis(900));
+    server.ask(QUESTION).answers(&[TRUTH]).within(Duration::from_millis(900));
 }
 
 #[test]
@@ -83,16 +68,9 @@ fn queries_that_come_back_are_no_answers() {
     let fake = FakeAzureDns::start();
     let echo = truth().edit(|bytes| bytes[2] &= 0x7f);
     let other_opcode = lie().edit(|bytes| bytes[2] |= 0x28);
-    fake.on(
-        QUESTION,
-        Script::udp([Play::of(echo).then(0, other_opcode).then(50, truth())]),
-    );
+    fake.on(QUESTION, Script::udp([Play::of(echo).then(0, other_opcode).then(50, truth())]));
     let server = Pldns::start(&fake.rule("."), "");
-    server
-        .ask(QUESTION)
-        .rcode("NOERROR")
-        .answers(&[TRUTH])
-        .within(Duration::from_millis(1500));
+    server.ask(QUESTION).rcode("NOERROR").answers(&[TRUTH]).within(Duration::from_millis(1500));
 }
 
 /// Names of one length, so that the damage below knows where it strikes: the answer's owner name is at octet 26.
@@ -103,9 +81,8 @@ fn numbered(n: usize) -> String {
 /// `right` damaged in every way; ID and address are those of the upstream.
 fn damaged(right: &Answer) -> Vec<Answer> {
     let edit = |edit: fn(&mut Vec<u8>)| right.clone().edit(edit);
-    let mut forms: Vec<Answer> = (0..12)
-        .map(|length| right.clone().edit(move |bytes| bytes.truncate(length)))
-        .collect();
+    let mut forms: Vec<Answer> =
+        (0..12).map(|length| right.clone().edit(move |bytes| bytes.truncate(length))).collect();
     forms.extend((1..40).step_by(3).map(|octets| right.clone().cut(octets)));
     // Counts that promise more or less than there is.
     for (at, value) in [(5, 0), (5, 2), (7, 9), (9, 1), (11, 5), (4, 255), (6, 255)] {
@@ -132,10 +109,7 @@ fn damaged_answers_never_end_the_wait() {
     for n in 0..count {
         let form = damaged(&right(n)).swap_remove(n);
         let udp = Play::of(form).then(5, right(n));
-        fake.on(
-            &format!("{} A", numbered(n)),
-            Script::udp([udp]).tcp([Play::of(right(n))]),
-        );
+        fake.on(&format!("{} A", numbered(n)), Script::udp([udp]).tcp([Play::of(right(n))]));
     }
     let server = Pldns::start(&fake.rule("."), "");
     let address = server.address();
@@ -150,26 +124,12 @@ fn damaged_answers_never_end_the_wait() {
     };
     let problems: Vec<String> = thread::scope(|scope| {
         let ask = &ask;
-        let part = |start| {
-            move || {
-                (start..count)
-                    .step_by(4)
-                    .filter_map(move |n| Some((n, ask(n).err()?)))
-                    .collect()
-            }
-        };
+        let part = |start| move || (start..count).step_by(4).filter_map(move |n| Some((n, ask(n).err()?))).collect();
         let parts: Vec<_> = (0..4).map(|start| scope.spawn(part(start))).collect();
-        let found = parts
-            .into_iter()
-            .flat_map(|part| -> Vec<(usize, String)> { part.join().unwrap() });
+        let found = parts.into_iter().flat_map(|part| -> Vec<(usize, String)> { part.join().unwrap() });
         found.map(|(n, why)| format!("form {n}: {why}")).collect()
     });
-    assert!(
-        problems.is_empty(),
-        "{} of {count}:\n{}",
-        problems.len(),
-        problems.join("\n")
-    );
+    assert!(problems.is_empty(), "{} of {count}:\n{}", problems.len(), problems.join("\n"));
 }
 
 #[test]
@@ -180,28 +140,19 @@ fn every_query_has_its_own_id_and_port() {
     for n in 0..count {
         server.ask(&format!("n{n}.example A")).rcode("NXDOMAIN");
     }
-    let seen: Vec<_> = (0..count)
-        .map(|n| fake.seen(&format!("n{n}.example A")).remove(0))
-        .collect();
+    let seen: Vec<_> = (0..count).map(|n| fake.seen(&format!("n{n}.example A")).remove(0)).collect();
     let ports: Vec<u16> = seen.iter().map(|one| one.source.port()).collect();
     let ids: Vec<u16> = seen.iter().map(|one| one.id()).collect();
     for (what, values) in [("ports", &ports), ("IDs", &ids)] {
         let distinct: HashSet<u16> = values.iter().copied().collect();
-        assert!(
-            distinct.len() > count * 9 / 10,
-            "{what}: {} of {count} differ",
-            distinct.len()
-        );
+        assert!(distinct.len() > count * 9 / 10, "{what}: {} of {count} differ", distinct.len());
         let steps: HashSet<u16> = values.windows(2).map(|pair| pair[1].wrapping_sub(pair[0])).collect();
         assert!(steps.len() > count * 8 / 10, "{what} go in steps: {steps:?}");
     }
     // Each bit of an ID is set about half of the times: 300 fair coins stay within 90 of 150 for certain.
     for bit in 0..16 {
         let set = ids.iter().filter(|id| **id & 1 << bit != 0).count();
-        assert!(
-            (90..=210).contains(&set),
-            "bit {bit} of the IDs is set {set} times of {count}"
-        );
+        assert!((90..=210).contains(&set), "bit {bit} of the IDs is set {set} times of {count}");
     }
 }
 
@@ -215,9 +166,7 @@ fn a_spoofed_record_beside_the_answer_is_never_served_for_its_own_name() {
     fake.answer("victim.example A", &["victim.example 60 IN A 192.0.2.7"]);
     let server = Pldns::start(&fake.rule("."), "");
     server.ask(QUESTION).rcode("NOERROR");
-    server
-        .ask("victim.example A")
-        .answers(&["victim.example 60 IN A 192.0.2.7"]);
+    server.ask("victim.example A").answers(&["victim.example 60 IN A 192.0.2.7"]);
 }
 
 #[test]
@@ -234,9 +183,7 @@ fn a_dname_serves_its_own_question_only() {
     fake.answer("y.old.example A", &["y.old.example 60 IN A 192.0.2.2"]);
     let server = Pldns::start(&fake.rule("."), "");
     server.ask("x.old.example A").answer("x.new.example 60 IN A 192.0.2.1");
-    server
-        .ask("y.old.example A")
-        .answers(&["y.old.example 60 IN A 192.0.2.2"]);
+    server.ask("y.old.example A").answers(&["y.old.example 60 IN A 192.0.2.2"]);
     assert_eq!(fake.seen("y.old.example A").len(), 1);
 }
 
@@ -283,19 +230,12 @@ fn noise_from_the_upstream_never_reaches_a_client_unread() {
     let mut problems = Vec::new();
     for n in 0..count {
         let query = Query::new(&format!("{} A", name(n)));
-        let bytes = query
-            .send_at(server.address())
-            .unwrap_or_else(|| panic!("{}: no answer", name(n)));
+        let bytes = query.send_at(server.address()).unwrap_or_else(|| panic!("{}: no answer", name(n)));
         if let Err(why) = dns::Message::parse(&bytes) {
             problems.push(format!("{}: {why}\n{}", name(n), dns::show(&bytes)));
         }
     }
-    assert!(
-        problems.is_empty(),
-        "{} of {count}:\n{}",
-        problems.len(),
-        problems.join("\n")
-    );
+    assert!(problems.is_empty(), "{} of {count}:\n{}", problems.len(), problems.join("\n"));
 }
 
 #[test]
@@ -304,14 +244,6 @@ fn an_upstream_that_only_talks_nonsense_fails_in_time_and_with_a_reason() {
     let nonsense = Play::of(truth().cut(5));
     fake.on(QUESTION, Script::udp([nonsense.clone()]).tcp([nonsense]));
     let server = Pldns::start(&fake.rule("."), "");
-    server
-        .ask(QUESTION)
-        .rcode("SERVFAIL")
-        .some_ede()
-        .within(Duration::from_millis(4900));
-    assert!(
-        fake.seen(QUESTION).len() <= 8,
-        "asked {} times",
-        fake.seen(QUESTION).len()
-    );
+    server.ask(QUESTION).rcode("SERVFAIL").some_ede().within(Duration::from_millis(4900));
+    assert!(fake.seen(QUESTION).len() <= 8, "asked {} times", fake.seen(QUESTION).len());
 }

@@ -22,9 +22,7 @@ fn open(server: &Pldns) -> TcpStream {
 #[track_caller]
 fn expect(stream: &mut TcpStream, query: &Query) {
     let bytes = read_frame(stream).expect("an answer");
-    query
-        .check(&bytes)
-        .unwrap_or_else(|why| panic!("{why}\n{}", dns::show(&bytes)));
+    query.check(&bytes).unwrap_or_else(|why| panic!("{why}\n{}", dns::show(&bytes)));
 }
 
 #[test]
@@ -68,21 +66,12 @@ fn pipelined_queries_are_answered_as_they_become_ready() {
 fn a_hundred_queries_in_one_write_are_all_answered() {
     let fake = FakeAzureDns::start();
     for n in 0..50 {
-        fake.answer(
-            &format!("n{n}.example A"),
-            &[&format!("n{n}.example 60 IN A 192.0.2.1")],
-        );
+        fake.answer(&format!("n{n}.example A"), &[&format!("n{n}.example 60 IN A 192.0.2.1")]);
     }
     let server = Pldns::start(&fake.rule("."), RECORDS);
     let mut stream = open(&server);
     let queries: Vec<Query> = (0..100)
-        .map(|n| {
-            if n % 2 == 0 {
-                table_query()
-            } else {
-                Query::new(&format!("n{}.example A", n / 2)).tcp()
-            }
-        })
+        .map(|n| if n % 2 == 0 { table_query() } else { Query::new(&format!("n{}.example A", n / 2)).tcp() })
         .collect();
     let mut all = Vec::new();
     for query in &queries {
@@ -121,11 +110,8 @@ fn frames_may_arrive_in_any_pieces() {
 fn answers_above_the_udp_size_come_whole() {
     let fake = FakeAzureDns::start();
     let addresses: Vec<String> = (0..3000).map(|n| format!("10.8.{}.{}", n / 250, n % 250 + 1)).collect();
-    let records = crate::common::cast::record(
-        "huge.example",
-        "A",
-        &addresses.iter().map(String::as_str).collect::<Vec<_>>(),
-    );
+    let records =
+        crate::common::cast::record("huge.example", "A", &addresses.iter().map(String::as_str).collect::<Vec<_>>());
     let server = Pldns::start(&fake.rule("."), &records);
     let got = Query::new("huge.example A").tcp().ask_at(server.address());
     got.no_tc();
@@ -148,10 +134,7 @@ fn an_idle_connection_is_closed_and_a_used_one_is_not() {
         expect(&mut used, &query);
     }
     let end = idle.read(&mut [0]);
-    assert!(
-        matches!(end, Ok(0) | Err(_)),
-        "something was sent on an idle connection"
-    );
+    assert!(matches!(end, Ok(0) | Err(_)), "something was sent on an idle connection");
     let lived = start.elapsed();
     assert!((5..=14).contains(&lived.as_secs()), "closed after {lived:?}");
 }
@@ -202,10 +185,7 @@ fn a_client_that_leaves_harms_nobody() {
         let mut stream = open(&server);
         write_frame(&mut stream, &Query::new("slow.example A").tcp().bytes());
     }
-    Query::new("slow.example A")
-        .tcp()
-        .ask_at(server.address())
-        .rcode("NOERROR");
+    Query::new("slow.example A").tcp().ask_at(server.address()).rcode("NOERROR");
     server.ask(&format!("{API} A")).rcode("NOERROR");
 }
 
@@ -247,14 +227,8 @@ fn idle_connections_of_one_client_never_starve_another() {
     // Some of these may be refused or closed: that is the limit's right.
     let _held: Vec<TcpStream> = (0..200).map(|_| connect(Some(hog), server.address())).collect();
     for _ in 0..10 {
-        table_query()
-            .ask_at(server.address())
-            .rcode("NOERROR")
-            .within(Duration::from_secs(2));
-        server
-            .ask(&format!("{API} A"))
-            .rcode("NOERROR")
-            .within(Duration::from_secs(1));
+        table_query().ask_at(server.address()).rcode("NOERROR").within(Duration::from_secs(2));
+        server.ask(&format!("{API} A")).rcode("NOERROR").within(Duration::from_secs(1));
     }
 }
 
@@ -277,10 +251,7 @@ fn more_queries_than_are_served_at_once_wait_their_turn() {
     let fake = FakeAzureDns::start();
     for n in 0..300 {
         let answer = Answer::of(&[&format!("n{n}.example 60 IN A 192.0.2.1")]);
-        fake.on(
-            &format!("n{n}.example A"),
-            Script::udp([Play::silence().then(100, answer)]),
-        );
+        fake.on(&format!("n{n}.example A"), Script::udp([Play::silence().then(100, answer)]));
     }
     let server = Pldns::start(&fake.rule("."), RECORDS);
     let mut stream = open(&server);

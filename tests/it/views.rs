@@ -7,22 +7,14 @@ const NAME: &str = "ws.example";
 
 fn views() -> String {
     record_with(NAME, "A", &["10.1.0.5"], r#"clients = ["127.0.1.0/24"]"#)
-        + &record_with(
-            NAME,
-            "A",
-            &["10.2.0.5"],
-            r#"clients = ["127.0.2.0/24", "127.0.3.0/24"]"#,
-        )
+        + &record_with(NAME, "A", &["10.2.0.5"], r#"clients = ["127.0.2.0/24", "127.0.3.0/24"]"#)
         + &record_with(NAME, "A", &["10.3.0.5"], r#"clients = ["127.0.2.7/32"]"#)
 }
 
 #[track_caller]
 fn sees(server: &Pldns, client: &str, address: &str) {
     for query in [Query::new("ws.example A"), Query::new("ws.example A").tcp()] {
-        query
-            .from(client)
-            .ask_at(server.address())
-            .answers(&[format!("{NAME} * IN A {address}")]);
+        query.from(client).ask_at(server.address()).answers(&[format!("{NAME} * IN A {address}")]);
     }
 }
 
@@ -55,10 +47,7 @@ fn a_client_that_sees_no_record_in_a_zone_of_our_own_gets_nxdomain() {
     let fake = FakeAzureDns::start();
     let server = Pldns::start(&(zone("example", "nxdomain") + &fake.rule(".")), &views());
     sees(&server, "127.0.1.1", "10.1.0.5");
-    Query::new("ws.example A")
-        .from("127.0.0.1")
-        .ask_at(server.address())
-        .nxdomain("example");
+    Query::new("ws.example A").from("127.0.0.1").ask_at(server.address()).nxdomain("example");
     assert!(fake.seen("ws.example *").is_empty());
 }
 
@@ -83,31 +72,19 @@ fn wildcards_and_label_ends_have_views_too() {
 #[test]
 fn one_cached_answer_is_cut_for_each_client_in_its_own_way() {
     let fake = FakeAzureDns::start();
-    fake.answer(
-        "pub.example A",
-        &["pub.example 60 IN CNAME ws.example", "ws.example 60 IN A 192.0.2.1"],
-    );
+    fake.answer("pub.example A", &["pub.example 60 IN CNAME ws.example", "ws.example 60 IN A 192.0.2.1"]);
     let server = Pldns::start(&fake.rule("."), &views());
     for _ in 0..2 {
-        for (client, address, ttl) in [
-            ("127.0.1.1", "10.1.0.5", "10"),
-            ("127.0.2.7", "10.3.0.5", "10"),
-            ("127.0.0.1", "192.0.2.1", "*"),
-        ] {
+        for (client, address, ttl) in
+            [("127.0.1.1", "10.1.0.5", "10"), ("127.0.2.7", "10.3.0.5", "10"), ("127.0.0.1", "192.0.2.1", "*")]
+        {
             Query::new("pub.example A")
                 .from(client)
                 .ask_at(server.address())
-                .answers(&[
-                    "pub.example * IN CNAME ws.example".to_owned(),
-                    format!("ws.example {ttl} IN A {address}"),
-                ]);
+                .answers(&["pub.example * IN CNAME ws.example".to_owned(), format!("ws.example {ttl} IN A {address}")]);
         }
     }
-    assert_eq!(
-        fake.seen("pub.example A").len(),
-        1,
-        "one upstream query serves all views"
-    );
+    assert_eq!(fake.seen("pub.example A").len(), 1, "one upstream query serves all views");
 }
 
 #[test]

@@ -24,41 +24,24 @@ fn a_wildcard_answers_under_the_name_asked() {
 #[test]
 fn the_name_above_a_wildcard_is_not_matched_by_it() {
     let fake = FakeAzureDns::start();
-    fake.answer(
-        "eastus.inference.ml.azure.com A",
-        &["eastus.inference.ml.azure.com 60 IN A 192.0.2.1"],
-    );
+    fake.answer("eastus.inference.ml.azure.com A", &["eastus.inference.ml.azure.com 60 IN A 192.0.2.1"]);
     let server = Pldns::start(&fake.rule("."), RECORDS);
-    server
-        .ask("eastus.inference.ml.azure.com A")
-        .no_aa()
-        .answers(&["eastus.inference.ml.azure.com 60 IN A 192.0.2.1"]);
-    server
-        .ask("ep.westus.inference.ml.azure.com A")
-        .rcode("NXDOMAIN")
-        .no_aa();
+    server.ask("eastus.inference.ml.azure.com A").no_aa().answers(&["eastus.inference.ml.azure.com 60 IN A 192.0.2.1"]);
+    server.ask("ep.westus.inference.ml.azure.com A").rcode("NXDOMAIN").no_aa();
 }
 
 #[test]
 fn the_wildcard_itself_can_be_asked() {
     let (_fake, server) = own_zone(&record("*.w.example", "A", &["10.0.0.1"]));
-    server
-        .ask("*.w.example A")
-        .aa()
-        .answers(&["*.w.example 10 IN A 10.0.0.1"]);
+    server.ask("*.w.example A").aa().answers(&["*.w.example 10 IN A 10.0.0.1"]);
 }
 
 #[test]
 fn another_type_at_a_wildcard_is_nodata() {
     let fake = FakeAzureDns::start();
-    fake.answer(
-        "ep.eastus.inference.ml.azure.com AAAA",
-        &["ep.eastus.inference.ml.azure.com 60 IN AAAA 2001:db8::1"],
-    );
+    fake.answer("ep.eastus.inference.ml.azure.com AAAA", &["ep.eastus.inference.ml.azure.com 60 IN AAAA 2001:db8::1"]);
     let server = Pldns::start(&fake.rule("."), RECORDS);
-    server
-        .ask("ep.eastus.inference.ml.azure.com AAAA")
-        .nodata("eastus.inference.ml.azure.com");
+    server.ask("ep.eastus.inference.ml.azure.com AAAA").nodata("eastus.inference.ml.azure.com");
     assert!(fake.seen("ep.eastus.inference.ml.azure.com *").is_empty());
 }
 
@@ -70,12 +53,8 @@ fn the_closest_encloser_alone_may_have_the_wildcard() {
             + &record("host.sub.example", "A", &["10.0.0.3"])),
     );
     server.ask("x.example A").answers(&["x.example 10 IN A 10.0.0.1"]);
-    server
-        .ask("x.near.example A")
-        .answers(&["x.near.example 10 IN A 10.0.0.2"]);
-    server
-        .ask("y.x.near.example A")
-        .answers(&["y.x.near.example 10 IN A 10.0.0.2"]);
+    server.ask("x.near.example A").answers(&["x.near.example 10 IN A 10.0.0.2"]);
+    server.ask("y.x.near.example A").answers(&["y.x.near.example 10 IN A 10.0.0.2"]);
     // sub.example exists (as empty non-terminal) and has no wildcard below it: *.example does not reach in.
     server.ask("other.sub.example A").nxdomain("example");
     // Nor below a name that exists.
@@ -87,9 +66,7 @@ fn a_name_that_exists_with_another_type_is_not_covered() {
     let (_fake, server) =
         own_zone(&(record("*.example", "A", &["10.0.0.1"]) + &record("text.example", "TXT", &[r#""here""#])));
     server.ask("text.example A").nodata("example");
-    server
-        .ask("other.example A")
-        .answers(&["other.example 10 IN A 10.0.0.1"]);
+    server.ask("other.example A").answers(&["other.example 10 IN A 10.0.0.1"]);
 }
 
 #[test]
@@ -110,19 +87,10 @@ fn empty_non_terminals_are_forwarded_where_missing_names_are() {
         &fake.rule("."),
         &(record("a.b.example", "A", &["10.0.0.1"]) + &record("*.example", "A", &["10.0.0.2"])),
     );
-    server
-        .ask("b.example A")
-        .no_aa()
-        .answers(&["b.example 60 IN A 192.0.2.1"]);
+    server.ask("b.example A").no_aa().answers(&["b.example 60 IN A 192.0.2.1"]);
     // It stops the wildcard above it here as well.
-    server
-        .ask("x.b.example A")
-        .no_aa()
-        .answers(&["x.b.example 60 IN A 192.0.2.2"]);
-    server
-        .ask("x.c.example A")
-        .aa()
-        .answers(&["x.c.example 10 IN A 10.0.0.2"]);
+    server.ask("x.b.example A").no_aa().answers(&["x.b.example 60 IN A 192.0.2.2"]);
+    server.ask("x.c.example A").aa().answers(&["x.c.example 10 IN A 10.0.0.2"]);
 }
 
 #[test]
@@ -133,13 +101,11 @@ fn a_wildcard_may_have_several_types_and_be_an_alias() {
             + &record("*.alias.example", "CNAME", &["target.example."])
             + &record("target.example", "A", &["10.0.0.9"])),
     );
+    server.ask("x.w.example AAAA").answers(&["x.w.example 10 IN AAAA fd00::1"]);
     server
-        .ask("x.w.example AAAA")
-        .answers(&["x.w.example 10 IN AAAA fd00::1"]);
-    server.ask("x.alias.example A").aa().answers(&[
-        "x.alias.example 10 IN CNAME target.example",
-        "target.example 10 IN A 10.0.0.9",
-    ]);
+        .ask("x.alias.example A")
+        .aa()
+        .answers(&["x.alias.example 10 IN CNAME target.example", "target.example 10 IN A 10.0.0.9"]);
 }
 
 #[test]
@@ -149,14 +115,8 @@ fn a_label_end_matches_every_first_label_that_ends_so() {
     let truncated = format!("ml-abc-eastus-{GUID}.eastus.notebooks.azure.net");
     let upper = NOTEBOOK.to_ascii_uppercase();
     for name in [NOTEBOOK, &truncated, &upper] {
-        server
-            .ask(&format!("{name} A"))
-            .rcode("NOERROR")
-            .aa()
-            .answers(&[format!("{name} 10 IN A 10.1.0.6")]);
-        server
-            .ask(&format!("{name} HTTPS"))
-            .nodata("eastus.notebooks.azure.net");
+        server.ask(&format!("{name} A")).rcode("NOERROR").aa().answers(&[format!("{name} 10 IN A 10.1.0.6")]);
+        server.ask(&format!("{name} HTTPS")).nodata("eastus.notebooks.azure.net");
     }
 }
 
@@ -188,15 +148,9 @@ fn exact_names_come_before_label_ends_and_these_before_wildcards() {
             + &record("text-end.example", "TXT", &[r#""here""#])),
     );
     server.ask("x.example A").answers(&["x.example 10 IN A 10.0.0.1"]);
-    server
-        .ask("x-end.example A")
-        .answers(&["x-end.example 10 IN A 10.0.0.2"]);
-    server
-        .ask("x-long-end.example A")
-        .answers(&["x-long-end.example 10 IN A 10.0.0.3"]);
-    server
-        .ask("exact-end.example A")
-        .answers(&["exact-end.example 10 IN A 10.0.0.4"]);
+    server.ask("x-end.example A").answers(&["x-end.example 10 IN A 10.0.0.2"]);
+    server.ask("x-long-end.example A").answers(&["x-long-end.example 10 IN A 10.0.0.3"]);
+    server.ask("exact-end.example A").answers(&["exact-end.example 10 IN A 10.0.0.4"]);
     // A name that exists is not covered by label ends either.
     server.ask("text-end.example A").nodata("text-end.example");
 }

@@ -20,10 +20,7 @@ fn the_health_listener_has_two_pages_and_no_more() {
     let ready = request(health, "GET", "/readyz", &["Host: anything"]);
     assert_eq!(ready.status, 200);
     let body = ready.json();
-    assert_eq!(
-        (&body["status"], &body["reload"]["state"]),
-        (&"ready".into(), &"ok".into())
-    );
+    assert_eq!((&body["status"], &body["reload"]["state"]), (&"ready".into(), &"ok".into()));
     assert_eq!(body["reload"]["records"], 1);
     for (_, path, _) in ROUTES.iter().filter(|(_, _, with_token)| *with_token) {
         assert_eq!(request(health, "GET", path, &[]).status, 404, "{path}");
@@ -55,18 +52,10 @@ fn the_document_describes_the_routes() {
     let document: Value = serde_json::from_str(OPENAPI).unwrap();
     let mut described: Vec<(String, String)> = Vec::new();
     for (path, methods) in document["paths"].as_object().unwrap() {
-        described.extend(
-            methods
-                .as_object()
-                .unwrap()
-                .keys()
-                .map(|method| (method.clone(), path.clone())),
-        );
+        described.extend(methods.as_object().unwrap().keys().map(|method| (method.clone(), path.clone())));
     }
-    let mut routes: Vec<_> = ROUTES
-        .iter()
-        .map(|(method, path, _)| ((*method).to_owned(), (*path).to_owned()))
-        .collect();
+    let mut routes: Vec<_> =
+        ROUTES.iter().map(|(method, path, _)| ((*method).to_owned(), (*path).to_owned())).collect();
     described.sort();
     routes.sort();
     assert_eq!(described, routes);
@@ -85,17 +74,12 @@ fn every_route_answers_as_it_is_described() {
         let reply = request(server.address("admin"), &method.to_uppercase(), target, &["X-Pldns: 1"]);
         let described = &document["paths"][path][method]["responses"][reply.status.to_string()];
         assert_eq!(reply.status, 200, "{path}: {reply:?}");
-        let Some(content) = described["content"].as_object() else {
-            panic!("{path}: {described}")
-        };
+        let Some(content) = described["content"].as_object() else { panic!("{path}: {described}") };
         if let Some(json) = content.get("application/json") {
             fits(&reply.json(), &json["schema"], &document, path);
         }
         let other = if method == "get" { "DELETE" } else { "GET" };
-        assert_eq!(
-            request(server.address("admin"), other, target, &["X-Pldns: 1"]).status,
-            405
-        );
+        assert_eq!(request(server.address("admin"), other, target, &["X-Pldns: 1"]).status, 405);
     }
     assert_eq!(server.get("admin", "/explain").status, 404);
     server.stop();
@@ -124,10 +108,7 @@ fn fits(value: &Value, schema: &Value, document: &Value, place: &str) {
     assert!(kinds.iter().any(|kind| is(kind)), "{place}: {value} is not {kinds:?}");
     if let (Some(object), Some(properties)) = (value.as_object(), schema["properties"].as_object()) {
         for required in schema["required"].as_array().into_iter().flatten() {
-            assert!(
-                object.contains_key(required.as_str().unwrap()),
-                "{place}: {required} is missing"
-            );
+            assert!(object.contains_key(required.as_str().unwrap()), "{place}: {required} is missing");
         }
         for (key, value) in object {
             assert!(properties.contains_key(key), "{place}: {key} is not described");
@@ -157,11 +138,7 @@ fn records_come_page_by_page() {
 fn a_foreign_host_is_turned_away_on_loopback() {
     let server = Server::start("");
     let admin = server.address("admin");
-    for host in [
-        "Host: evil.example",
-        "Host: localhost.evil.example",
-        "Host: 10.0.0.4:8053",
-    ] {
+    for host in ["Host: evil.example", "Host: localhost.evil.example", "Host: 10.0.0.4:8053"] {
         let reply = request(admin, "GET", "/metrics", &[host]);
         assert_eq!(reply.status, 421, "{host}");
         assert!(!reply.head.contains("access-control-"), "no CORS");
@@ -186,10 +163,7 @@ fn pages_of_other_sites_cannot_change_anything() {
         assert_eq!(request(admin, "POST", "/reload", headers).status, 403, "{headers:?}");
     }
     let preflight = request(admin, "OPTIONS", "/reload", &["Origin: http://evil.example"]);
-    assert!(
-        preflight.status >= 400 && !preflight.head.contains("access-control-"),
-        "{preflight:?}"
-    );
+    assert!(preflight.status >= 400 && !preflight.head.contains("access-control-"), "{preflight:?}");
     assert_eq!(server.get("admin", "/readyz").json()["reload"]["generation"], 0);
     assert_eq!(request(admin, "POST", "/reload", &[own]).status, 200);
     assert_eq!(server.get("admin", "/readyz").json()["reload"]["generation"], 1);
@@ -208,11 +182,7 @@ fn a_token_is_demanded_where_there_is_one() {
         let status = |headers: &[&str]| request(admin, &method.to_uppercase(), path, headers).status;
         let refused = if with_token { 401 } else { 200 };
         assert_eq!(status(&["X-Pldns: 1"]), refused, "{path}");
-        assert_eq!(
-            status(&["X-Pldns: 1", "Authorization: Bearer s3cres"]),
-            refused,
-            "{path}"
-        );
+        assert_eq!(status(&["X-Pldns: 1", "Authorization: Bearer s3cres"]), refused, "{path}");
         let with = status(&["Authorization: Bearer s3cret"]);
         assert!(with == 200 || (path == "/log" && with == 400), "{path}: {with}");
     }
@@ -222,10 +192,7 @@ fn a_token_is_demanded_where_there_is_one() {
     while request(admin, "GET", "/cache", &["Authorization: Bearer another"]).status != 200 {
         assert!(Instant::now() < end);
     }
-    assert_eq!(
-        request(admin, "GET", "/cache", &["Authorization: Bearer s3cret"]).status,
-        401
-    );
+    assert_eq!(request(admin, "GET", "/cache", &["Authorization: Bearer s3cret"]).status, 401);
     server.stop();
 }
 
@@ -235,24 +202,14 @@ fn an_open_admin_listener_without_a_token_is_refused() {
     dir.write("pldns.toml", "[listen]\nadmin = \"0.0.0.0:0\"\n");
     let check = || {
         let command = &mut Command::new(env!("CARGO_BIN_EXE_pldns"));
-        command
-            .args(["check", "-c"])
-            .arg(dir.path().join("pldns.toml"))
-            .output()
-            .unwrap()
+        command.args(["check", "-c"]).arg(dir.path().join("pldns.toml")).output().unwrap()
     };
     let refused = check();
     assert_eq!(refused.status.code(), Some(1));
     let said = String::from_utf8(refused.stderr).unwrap();
-    assert!(
-        said.contains("pldns.toml:2:1: error: 0.0.0.0:0 can be reached from elsewhere"),
-        "{said}"
-    );
+    assert!(said.contains("pldns.toml:2:1: error: 0.0.0.0:0 can be reached from elsewhere"), "{said}");
     dir.write("token", "s3cret");
-    dir.write(
-        "pldns.toml",
-        "[listen]\nadmin = \"0.0.0.0:0\"\n[admin]\ntoken_file = \"token\"\n",
-    );
+    dir.write("pldns.toml", "[listen]\nadmin = \"0.0.0.0:0\"\n[admin]\ntoken_file = \"token\"\n");
     assert!(check().status.success());
 }
 
@@ -309,29 +266,20 @@ fn the_default_address_may_be_taken_and_another_may_not() {
     let taken = TcpListener::bind("127.0.0.1:8053");
     let dir = Arc::new(Scratch::new());
     dir.write("records/r.toml", RECORDS);
-    dir.write(
-        "pldns.toml",
-        &settings("[listen]\ndns = [\"127.0.0.1:0\"]\nhealth = \"127.0.0.1:0\"\ndrain = \"0s\"\n"),
-    );
+    dir.write("pldns.toml", &settings("[listen]\ndns = [\"127.0.0.1:0\"]\nhealth = \"127.0.0.1:0\"\ndrain = \"0s\"\n"));
     let server = Server::start_in(dir.clone(), |_| {});
     assert_eq!(crate::server::ask(server.dns, "a.example"), Some([10, 0, 0, 1]));
     let events = server.events();
     assert!(
         events.iter().any(|event| event["level"] == "WARN"
-            && event["message"]
-                .as_str()
-                .unwrap_or_default()
-                .starts_with("no admin listener")),
+            && event["message"].as_str().unwrap_or_default().starts_with("no admin listener")),
         "{events:#?}"
     );
     server.stop();
     drop(taken);
     let taken: TcpListener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address: SocketAddr = taken.local_addr().unwrap();
-    dir.write(
-        "pldns.toml",
-        &settings(&format!("[listen]\ndns = [\"127.0.0.1:0\"]\nadmin = \"{address}\"\n")),
-    );
+    dir.write("pldns.toml", &settings(&format!("[listen]\ndns = [\"127.0.0.1:0\"]\nadmin = \"{address}\"\n")));
     let mut refused = Server::spawn_in(dir, |_| {});
     refused.wait_for(&format!("cannot listen on {address} ([listen] admin)"));
     assert_eq!(refused.wait_exit().code(), Some(1));

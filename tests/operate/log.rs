@@ -44,27 +44,11 @@ fn queries_are_logged_by_sample_alone() {
         server.wait_for("stopped");
         assert!(server.wait_exit().success());
         let events = server.events();
-        let lines: Vec<_> = events
-            .iter()
-            .filter(|event| event["message"] == "query")
-            .cloned()
-            .collect();
+        let lines: Vec<_> = events.iter().filter(|event| event["message"] == "query").cloned().collect();
         for line in &lines {
             assert_eq!(
-                (
-                    &line["name"],
-                    &line["rtype"],
-                    &line["outcome"],
-                    &line["transport"],
-                    &line["client"]
-                ),
-                (
-                    &"a.example".into(),
-                    &"A".into(),
-                    &"record".into(),
-                    &"udp".into(),
-                    &"127.0.0.1".into()
-                )
+                (&line["name"], &line["rtype"], &line["outcome"], &line["transport"], &line["client"]),
+                (&"a.example".into(), &"A".into(), &"record".into(), &"udp".into(), &"127.0.0.1".into())
             );
         }
         lines.len()
@@ -80,10 +64,7 @@ fn a_pipe_that_nobody_reads_blocks_no_query() {
     let dir = Scratch::new();
     dir.write("records/r.toml", RECORDS);
     let port = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let admin = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let admin = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let listen =
         format!("[listen]\ndns = [\"{port}\"]\nadmin = \"{admin}\"\ndrain = \"0s\"\n[log]\nqueries = \"1/1\"\n");
     dir.write("pldns.toml", &settings(&listen));
@@ -96,9 +77,7 @@ fn a_pipe_that_nobody_reads_blocks_no_query() {
     ask_until(port, "a.example", [10, 0, 0, 1]);
     let lost = || {
         let text = request(admin, "GET", "/metrics", &[]).body;
-        let line = text
-            .lines()
-            .find_map(|line| line.strip_prefix("pldns_log_lines_lost_total "));
+        let line = text.lines().find_map(|line| line.strip_prefix("pldns_log_lines_lost_total "));
         line.unwrap().parse::<u64>().unwrap()
     };
     let end = Instant::now() + SOON * 3;
@@ -108,13 +87,7 @@ fn a_pipe_that_nobody_reads_blocks_no_query() {
         }
         assert!(Instant::now() < end, "no line is lost");
     }
-    assert!(
-        Command::new("kill")
-            .arg(child.id().to_string())
-            .status()
-            .unwrap()
-            .success()
-    );
+    assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
     while child.try_wait().unwrap().is_none() {
         assert!(Instant::now() < end, "it does not end");
         std::thread::sleep(Duration::from_millis(20));
@@ -140,12 +113,6 @@ fn a_full_disk_stops_nothing() {
     for _ in 0..1000 {
         assert_eq!(ask(port, "a.example"), Some([10, 0, 0, 1]));
     }
-    assert!(
-        Command::new("kill")
-            .arg(child.id().to_string())
-            .status()
-            .unwrap()
-            .success()
-    );
+    assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
     assert!(child.wait().unwrap().success());
 }

@@ -18,11 +18,7 @@ fn values(text: &str) -> HashMap<&str, f64> {
 }
 
 fn sum(values: &HashMap<&str, f64>, family: &str) -> f64 {
-    values
-        .iter()
-        .filter(|(name, _)| name.starts_with(family))
-        .map(|(_, value)| value)
-        .sum()
+    values.iter().filter(|(name, _)| name.starts_with(family)).map(|(_, value)| value).sum()
 }
 
 #[test]
@@ -58,21 +54,14 @@ fn every_query_is_in_the_sums() {
     let total = |name: &str| sum(&values, &format!("pldns_queries_{name}_total"));
     assert_eq!(total("received"), 10.0, "{text}");
     assert_eq!(total("by_type"), 10.0);
-    assert_eq!(
-        total("received"),
-        total("answered") + total("refused") + total("dropped"),
-        "{text}"
-    );
+    assert_eq!(total("received"), total("answered") + total("refused") + total("dropped"), "{text}");
     assert_eq!(values["pldns_queries_answered_total{source=\"record\"}"], 5.0);
     assert_eq!(values["pldns_queries_refused_total{reason=\"access\"}"], 1.0);
     assert_eq!(values["pldns_queries_dropped_total{reason=\"short\"}"], 1.0);
     assert_eq!(values["pldns_queries_by_type_total{type=\"A\"}"], 8.0);
     assert_eq!(values["pldns_answer_duration_seconds_count{path=\"records\"}"], 6.0);
     assert_eq!(values["pldns_answer_duration_seconds_count{path=\"forwarded\"}"], 1.0);
-    assert_eq!(
-        values["pldns_answer_duration_seconds_bucket{le=\"+Inf\",path=\"forwarded\"}"],
-        1.0
-    );
+    assert_eq!(values["pldns_answer_duration_seconds_bucket{le=\"+Inf\",path=\"forwarded\"}"], 1.0);
     assert!(values["pldns_forward_queries_sent_total"] >= 1.0);
     assert_eq!(values["pldns_table_records"], 1.0);
     assert!(values["process_resident_memory_bytes"] < values["pldns_memory_bound_bytes"]);
@@ -85,22 +74,9 @@ fn both_text_formats() {
     let server = Server::start("");
     let admin = server.address("admin");
     let older = request(admin, "GET", "/metrics", &["Accept: text/plain"]);
-    assert!(
-        older.head.contains("content-type: text/plain; version=0.0.4"),
-        "{}",
-        older.head
-    );
-    let newer = request(
-        admin,
-        "GET",
-        "/metrics",
-        &["Accept: application/openmetrics-text; version=1.0.0"],
-    );
-    assert!(
-        newer.head.contains("content-type: application/openmetrics-text"),
-        "{}",
-        newer.head
-    );
+    assert!(older.head.contains("content-type: text/plain; version=0.0.4"), "{}", older.head);
+    let newer = request(admin, "GET", "/metrics", &["Accept: application/openmetrics-text; version=1.0.0"]);
+    assert!(newer.head.contains("content-type: application/openmetrics-text"), "{}", newer.head);
     assert!(newer.body.ends_with("# EOF\n"));
     for (text, counter) in [(&older.body, "pldns_reloads_total"), (&newer.body, "pldns_reloads")] {
         assert!(text.contains(&format!("# TYPE {counter} counter\n")), "{text}");
@@ -124,20 +100,12 @@ fn conventions(text: &str) {
                 assert!(kinds.insert(name, kind).is_none(), "{name} is described twice");
                 assert_eq!(kind == "counter", name.ends_with("_total"), "{name} is a {kind}");
                 assert!(name.starts_with("pldns_") || name.starts_with("process_"), "{name}");
-                assert!(
-                    !name.contains("milli") && !name.contains("octets"),
-                    "{name}: base units"
-                );
+                assert!(!name.contains("milli") && !name.contains("octets"), "{name}: base units");
             }
             _ => {
                 let name = line.split(['{', ' ']).next().unwrap();
-                let base = ["_bucket", "_sum", "_count"]
-                    .iter()
-                    .find_map(|end| name.strip_suffix(end));
-                assert!(
-                    kinds.contains_key(name) || base.is_some_and(|base| kinds[base] == "histogram"),
-                    "{line}"
-                );
+                let base = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end));
+                assert!(kinds.contains_key(name) || base.is_some_and(|base| kinds[base] == "histogram"), "{line}");
             }
         }
     }
@@ -147,11 +115,8 @@ fn conventions(text: &str) {
 /// The judge of the format's own makers, where it is installed.
 #[track_caller]
 fn promtool(text: &str) {
-    let child = Command::new("promtool")
-        .args(["check", "metrics"])
-        .stdin(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn();
+    let child =
+        Command::new("promtool").args(["check", "metrics"]).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let Ok(mut child) = child else {
         eprintln!("promtool is not installed: its check is left out");
         return;

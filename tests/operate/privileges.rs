@@ -10,10 +10,7 @@ use std::time::{Duration, Instant};
 use crate::server::{RECORDS, SOON, Scratch, Server, ask, ask_until, settings};
 
 fn is_root() -> bool {
-    Command::new("id")
-        .arg("-u")
-        .output()
-        .is_ok_and(|id| id.stdout == b"0\n")
+    Command::new("id").arg("-u").output().is_ok_and(|id| id.stdout == b"0\n")
 }
 
 /// A line of every thread's status.
@@ -36,11 +33,7 @@ fn it_becomes_the_user_and_keeps_nothing() {
     }
     let dir = Arc::new(Scratch::new());
     dir.write("records/r.toml", RECORDS);
-    let port = std::net::UdpSocket::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
+    let port = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     dir.write(
         "pldns.toml",
         &settings(&format!(
@@ -66,9 +59,7 @@ fn it_becomes_the_user_and_keeps_nothing() {
             assert_eq!(capabilities, "0000000000000000", "{set}");
         }
     }
-    server
-        .dir
-        .write("records/r.toml", &RECORDS.replace("10.0.0.1", "10.0.0.2"));
+    server.dir.write("records/r.toml", &RECORDS.replace("10.0.0.1", "10.0.0.2"));
     ask_until(server.dns, "a.example", [10, 0, 0, 2]);
     server.stop();
 }
@@ -109,21 +100,14 @@ fn it_is_confined_to_its_own_files() {
     outside.write("secret.toml", RECORDS);
     let mut server = Server::start("[log]\nlevel = \"debug\"\n");
     let events = server.events();
-    let said = |text: &str| {
-        events
-            .iter()
-            .any(|event| event["message"].as_str().unwrap_or_default().starts_with(text))
-    };
+    let said = |text: &str| events.iter().any(|event| event["message"].as_str().unwrap_or_default().starts_with(text));
     if said("the kernel has no landlock") || said("not confined") {
         eprintln!("no landlock: confinement is left out");
         return;
     }
     assert!(said("confined to its own files"), "{events:#?}");
     assert!(of_all_threads(&server, "NoNewPrivs:").iter().all(|value| value == "1"));
-    let records = format!(
-        "[records]\nfiles = [\"{}/secret.toml\"]\nwatch = \"100ms\"\n",
-        outside.path().display()
-    );
+    let records = format!("[records]\nfiles = [\"{}/secret.toml\"]\nwatch = \"100ms\"\n", outside.path().display());
     server.dir.write("pldns.toml", &settings(&records));
     server.wait_for("reload refused");
     assert_eq!(ask(server.dns, "a.example"), Some([10, 0, 0, 1]));

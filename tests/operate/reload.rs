@@ -17,11 +17,7 @@ fn a_change_of_content_is_found() {
     let server = Server::start("");
     server.dir.write("records/r.toml", &record("10.0.0.2"));
     ask_until(server.dns, "a.example", [10, 0, 0, 2]);
-    fs::write(
-        server.dir.path().join("records/more.toml"),
-        record("10.0.0.2").replace("a.ex", "b.ex"),
-    )
-    .unwrap();
+    fs::write(server.dir.path().join("records/more.toml"), record("10.0.0.2").replace("a.ex", "b.ex")).unwrap();
     ask_until(server.dns, "b.example", [10, 0, 0, 2]);
     // The same content written again is no change.
     let generation = || server.get("health", "/readyz").json()["reload"]["generation"].clone();
@@ -60,41 +56,24 @@ fn swapped_links_of_a_config_map_are_found() {
 #[test]
 fn what_is_broken_keeps_the_old_serving_and_ready() {
     let mut server = Server::start("");
-    server.dir.write(
-        "records/r.toml",
-        "[[record]]\nname = \"a.example\"\ntype = \"A\"\ndata = \"10.0.0.999\"\n",
-    );
+    server.dir.write("records/r.toml", "[[record]]\nname = \"a.example\"\ntype = \"A\"\ndata = \"10.0.0.999\"\n");
     let event = server.wait_for("reload refused");
     assert_eq!(event["level"], "ERROR");
     let ready = server.get("health", "/readyz");
     assert_eq!(ready.status, 200, "one bad file must not take all replicas out");
     let reload = &ready.json()["reload"];
-    assert_eq!(
-        (&reload["state"], &reload["generation"]),
-        (&"refused".into(), &0.into())
-    );
-    assert!(
-        reload["problems"][0].as_str().unwrap().contains("r.toml:4:"),
-        "{reload}"
-    );
+    assert_eq!((&reload["state"], &reload["generation"]), (&"refused".into(), &0.into()));
+    assert!(reload["problems"][0].as_str().unwrap().contains("r.toml:4:"), "{reload}");
     let metrics = server.get("admin", "/metrics").body;
     assert!(metrics.contains("pldns_reload_last_accepted 0"), "{metrics}");
-    assert!(
-        metrics.contains("pldns_reloads_total{outcome=\"refused\"} 1"),
-        "{metrics}"
-    );
+    assert!(metrics.contains("pldns_reloads_total{outcome=\"refused\"} 1"), "{metrics}");
     assert_eq!(ask(server.dns, "a.example"), Some([10, 0, 0, 1]));
     // It is said once, not at every look.
     std::thread::sleep(Duration::from_millis(500));
     let said = server
         .events()
         .iter()
-        .filter(|event| {
-            event["message"]
-                .as_str()
-                .unwrap_or_default()
-                .starts_with("reload refused")
-        })
+        .filter(|event| event["message"].as_str().unwrap_or_default().starts_with("reload refused"))
         .count();
     assert_eq!(said, 1);
     let refused = server.post("/reload");
@@ -134,14 +113,9 @@ fn listeners_come_and_go() {
     let first = server.dns;
     let new = format!("127.0.0.1:{}", free_port());
     let listen = |dns: &str, health: &str| {
-        settings(&format!(
-            "[listen]\ndns = [{dns}]\nadmin = \"127.0.0.1:0\"\nhealth = \"{health}\"\ndrain = \"0s\"\n"
-        ))
+        settings(&format!("[listen]\ndns = [{dns}]\nadmin = \"127.0.0.1:0\"\nhealth = \"{health}\"\ndrain = \"0s\"\n"))
     };
-    server.dir.write(
-        "pldns.toml",
-        &listen(&format!("\"127.0.0.1:0\", \"{new}\""), "127.0.0.1:0"),
-    );
+    server.dir.write("pldns.toml", &listen(&format!("\"127.0.0.1:0\", \"{new}\""), "127.0.0.1:0"));
     server.wait_for("reloaded");
     let new = new.parse().unwrap();
     assert_eq!(ask(new, "a.example"), Some([10, 0, 0, 1]));
@@ -156,9 +130,7 @@ fn listeners_come_and_go() {
     }
     let socket = client(first);
     socket.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
-    let asked = socket
-        .send(&query(1, "a.example"))
-        .and_then(|_| socket.recv(&mut [0; 512]));
+    let asked = socket.send(&query(1, "a.example")).and_then(|_| socket.recv(&mut [0; 512]));
     assert!(asked.is_err(), "the datagram socket is closed");
     assert_eq!(crate::server::request(admin, "GET", "/healthz", &[]).status, 200);
     server.stop();
@@ -206,11 +178,8 @@ fn reloads_of_a_large_table_lose_nothing() {
     let server = Server::start("[records]\nfiles = [\"records/*.toml\"]\nwatch = \"0s\"\n");
     let mut large = RECORDS.to_owned();
     for n in 0..20_000 {
-        large += &format!(
-            "[[record]]\nname = \"n{n}.example\"\ntype = \"A\"\ndata = \"10.1.{}.{}\"\n",
-            n / 250,
-            n % 250
-        );
+        large +=
+            &format!("[[record]]\nname = \"n{n}.example\"\ntype = \"A\"\ndata = \"10.1.{}.{}\"\n", n / 250, n % 250);
     }
     server.dir.write("records/r.toml", &large);
     let done = AtomicBool::new(false);

@@ -101,12 +101,7 @@ impl Server {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pldns"));
         command.args(["serve", "-c"]).arg(dir.path().join("pldns.toml"));
         prepare(&mut command);
-        let mut child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let log = Arc::new(Log::default());
         let (stderr, writer) = (child.stderr.take().unwrap(), log.clone());
         thread::spawn(move || {
@@ -116,13 +111,7 @@ impl Server {
                 writer.grown.notify_all();
             }
         });
-        Self {
-            child,
-            dir,
-            log,
-            seen: 0,
-            dns: SocketAddr::from(([0; 4], 0)),
-        }
+        Self { child, dir, log, seen: 0, dns: SocketAddr::from(([0; 4], 0)) }
     }
 
     /// Waits for the next event with this message.
@@ -164,10 +153,7 @@ impl Server {
 
     pub(crate) fn signal(&self, signal: i32) {
         // SAFETY is not needed: the command does it.
-        let status = Command::new("kill")
-            .args([format!("-{signal}"), self.child.id().to_string()])
-            .status()
-            .unwrap();
+        let status = Command::new("kill").args([format!("-{signal}"), self.child.id().to_string()]).status().unwrap();
         assert!(status.success());
     }
 
@@ -190,11 +176,7 @@ impl Server {
         let stopped = self.wait_for("stopped");
         assert!(self.wait_exit().success());
         let count = |name: &str| stopped[name].as_u64().unwrap();
-        assert_eq!(
-            count("received"),
-            count("answered") + count("refused") + count("dropped"),
-            "{stopped}"
-        );
+        assert_eq!(count("received"), count("answered") + count("refused") + count("dropped"), "{stopped}");
         stopped
     }
 
@@ -286,12 +268,10 @@ pub(crate) fn ask(server: SocketAddr, name: &str) -> Option<[u8; 4]> {
     socket.send(&query(7, name)).ok()?;
     let mut octets = [0; 1500];
     let len = socket.recv(&mut octets).ok()?;
-    (octets[7] > 0)
-        .then(|| octets[len - 4..len].try_into().unwrap())
-        .or_else(|| {
-            // An OPT record follows, or there is no answer.
-            None
-        })
+    (octets[7] > 0).then(|| octets[len - 4..len].try_into().unwrap()).or_else(|| {
+        // An OPT record follows, or there is no answer.
+        None
+    })
 }
 
 /// Asks until the answer is this one.

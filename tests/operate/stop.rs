@@ -39,8 +39,5 @@ fn a_second_signal_ends_at_once() {
 
 #[test]
 fn the_default_gives_load_balancers_their_time() {
-    assert_eq!(
-        privatelink_dns::config::Settings::default().listen.drain,
-        Duration::from_secs(15)
-    );
+    assert_eq!(privatelink_dns::config::Settings::default().listen.drain, Duration::from_secs(15));
 }

@@ -36,56 +36,30 @@ pub(super) fn record_set(node: &Node<'_>, record_type: &str, problems: &mut Vec<
         });
         return None;
     };
-    Some(RecordSet {
-        zone,
-        name,
-        record_type,
-        data,
-        ttl: node.seconds("ttl"),
-    })
+    Some(RecordSet { zone, name, record_type, data, ttl: node.seconds("ttl") })
 }
 
 fn data(node: &Node<'_>, record_type: &str) -> Option<(&'static str, Vec<Located<String>>)> {
     Some(match record_type {
-        "a" => (
-            "A",
-            each(node, "aRecords", |record| {
-                record.text_of("ipv4Address").map(str::to_owned)
-            }),
-        ),
-        "aaaa" => (
-            "AAAA",
-            each(node, "aaaaRecords", |record| {
-                record.text_of("ipv6Address").map(str::to_owned)
-            }),
-        ),
+        "a" => ("A", each(node, "aRecords", |record| record.text_of("ipv4Address").map(str::to_owned))),
+        "aaaa" => ("AAAA", each(node, "aaaaRecords", |record| record.text_of("ipv6Address").map(str::to_owned))),
         "cname" => {
             let target = node.lifted("cnameRecord").and_then(|record| record.located("cname"));
             (
                 "CNAME",
                 target
                     .into_iter()
-                    .map(|target| Located {
-                        value: absolute(&target.value),
-                        path: target.path,
-                    })
+                    .map(|target| Located { value: absolute(&target.value), path: target.path })
                     .collect(),
             )
         }
         "mx" => (
             "MX",
             each(node, "mxRecords", |record| {
-                Some(format!(
-                    "{} {}",
-                    record.number("preference")?,
-                    absolute(record.text_of("exchange")?)
-                ))
+                Some(format!("{} {}", record.number("preference")?, absolute(record.text_of("exchange")?)))
             }),
         ),
-        "ptr" => (
-            "PTR",
-            each(node, "ptrRecords", |record| record.text_of("ptrdname").map(absolute)),
-        ),
+        "ptr" => ("PTR", each(node, "ptrRecords", |record| record.text_of("ptrdname").map(absolute))),
         "srv" => (
             "SRV",
             each(node, "srvRecords", |record| {
@@ -102,14 +76,7 @@ fn data(node: &Node<'_>, record_type: &str) -> Option<(&'static str, Vec<Located
         "txt" => (
             "TXT",
             each(node, "txtRecords", |record| {
-                Some(
-                    record
-                        .texts("value")
-                        .iter()
-                        .map(|text| quoted(&text.value))
-                        .collect::<Vec<_>>()
-                        .join(" "),
-                )
+                Some(record.texts("value").iter().map(|text| quoted(&text.value)).collect::<Vec<_>>().join(" "))
             }),
         ),
         _ => return None,
@@ -119,21 +86,12 @@ fn data(node: &Node<'_>, record_type: &str) -> Option<(&'static str, Vec<Located
 fn each(node: &Node<'_>, key: &str, one: impl Fn(&Node<'_>) -> Option<String>) -> Vec<Located<String>> {
     node.list(key)
         .iter()
-        .filter_map(|record| {
-            Some(Located {
-                value: one(record)?,
-                path: record.path().to_owned(),
-            })
-        })
+        .filter_map(|record| Some(Located { value: one(record)?, path: record.path().to_owned() }))
         .collect()
 }
 
 fn absolute(name: &str) -> String {
-    if name.ends_with('.') {
-        name.to_owned()
-    } else {
-        format!("{name}.")
-    }
+    if name.ends_with('.') { name.to_owned() } else { format!("{name}.") }
 }
 
 fn quoted(text: &str) -> String {
@@ -163,32 +121,15 @@ mod tests {
     fn data_is_in_presentation_form() {
         let set = |record_type: &str, properties: serde_json::Value| {
             let value = json!({"properties": properties});
-            data(&Node::root(&value), record_type)
-                .unwrap()
-                .1
-                .into_iter()
-                .map(|it| it.value)
-                .collect::<Vec<_>>()
+            data(&Node::root(&value), record_type).unwrap().1.into_iter().map(|it| it.value).collect::<Vec<_>>()
         };
         assert_eq!(set("cname", json!({"cnameRecord": {"cname": "a.b"}})), ["a.b."]);
+        assert_eq!(set("mx", json!({"mxRecords": [{"preference": 1, "exchange": "ex.chan.ge"}]})), ["1 ex.chan.ge."]);
         assert_eq!(
-            set(
-                "mx",
-                json!({"mxRecords": [{"preference": 1, "exchange": "ex.chan.ge"}]})
-            ),
-            ["1 ex.chan.ge."]
-        );
-        assert_eq!(
-            set(
-                "srv",
-                json!({"srvRecords": [{"priority": 1, "weight": 5, "port": 120, "target": "targ.et"}]})
-            ),
+            set("srv", json!({"srvRecords": [{"priority": 1, "weight": 5, "port": 120, "target": "targ.et"}]})),
             ["1 5 120 targ.et."]
         );
-        assert_eq!(
-            set("txt", json!({"txtRecords": [{"value": ["a \"b\"\n", "c"]}]})),
-            [r#""a \"b\"\010" "c""#]
-        );
+        assert_eq!(set("txt", json!({"txtRecords": [{"value": ["a \"b\"\n", "c"]}]})), [r#""a \"b\"\010" "c""#]);
         assert_eq!(set("a", json!({"aRecords": []})), <[&str; 0]>::default());
     }
 }

@@ -59,61 +59,34 @@ pub struct Account {
 
 pub(super) fn workspace(node: &Node<'_>) -> Workspace {
     let either = |rest: &str, cli: &str| node.text_of(rest).or_else(|| node.text_of(cli));
-    let kind = node
-        .text_of("kind")
-        .or_else(|| node.text_of("_kind"))
-        .unwrap_or_default();
+    let kind = node.text_of("kind").or_else(|| node.text_of("_kind")).unwrap_or_default();
     let notebook = node.lifted("notebookInfo").and_then(|info| info.located("fqdn"));
     let connections = node.list("privateEndpointConnections");
-    let resources = [
-        ("storageAccount", "storage_account"),
-        ("keyVault", "key_vault"),
-        ("containerRegistry", "container_registry"),
-    ];
+    let resources =
+        [("storageAccount", "storage_account"), ("keyVault", "key_vault"), ("containerRegistry", "container_registry")];
     Workspace {
         id: node.get("id").and_then(|id| ResourceId::parse(id.text()?)),
-        name: node
-            .get("name")
-            .and_then(|name| name.text())
-            .unwrap_or_default()
-            .to_owned(),
+        name: node.get("name").and_then(|name| name.text()).unwrap_or_default().to_owned(),
         location: node.text_of("location").unwrap_or_default().to_ascii_lowercase(),
         guid: node.text_of("workspaceId").map(str::to_owned),
         discovery_host: either("discoveryUrl", "discovery_url").and_then(host_of_url),
         notebook,
-        kind: if kind.eq_ignore_ascii_case("project") {
-            WorkspaceKind::Project
-        } else {
-            WorkspaceKind::Own
-        },
+        kind: if kind.eq_ignore_ascii_case("project") { WorkspaceKind::Project } else { WorkspaceKind::Own },
         hub: either("hubResourceId", "hub_id").and_then(ResourceId::parse),
         endpoints: connections
             .iter()
             .filter_map(|it| ResourceId::parse(it.lifted("privateEndpoint")?.text_of("id")?))
             .collect(),
-        resources: resources
-            .iter()
-            .filter_map(|(rest, cli)| ResourceId::parse(either(rest, cli)?))
-            .collect(),
+        resources: resources.iter().filter_map(|(rest, cli)| ResourceId::parse(either(rest, cli)?)).collect(),
     }
 }
 
 pub(super) fn online_endpoint(node: &Node<'_>) -> OnlineEndpoint {
-    let managed = node
-        .text_of("kind")
-        .is_none_or(|kind| kind.eq_ignore_ascii_case("managed"));
+    let managed = node.text_of("kind").is_none_or(|kind| kind.eq_ignore_ascii_case("managed"));
     let uri = node.located("scoringUri").filter(|_| managed);
     OnlineEndpoint {
-        workspace: node
-            .get("id")
-            .and_then(|id| ResourceId::parse(id.text()?))
-            .and_then(|id| id.parent()),
-        host: uri.and_then(|uri| {
-            Some(Located {
-                value: host_of_url(&uri.value)?,
-                path: uri.path,
-            })
-        }),
+        workspace: node.get("id").and_then(|id| ResourceId::parse(id.text()?)).and_then(|id| id.parent()),
+        host: uri.and_then(|uri| Some(Located { value: host_of_url(&uri.value)?, path: uri.path })),
     }
 }
 
@@ -121,9 +94,7 @@ pub(super) fn account(node: &Node<'_>) -> Account {
     Account {
         id: node.get("id").and_then(|id| ResourceId::parse(id.text()?)),
         subdomain: node.text_of("customSubDomainName").map(str::to_owned),
-        has_three_names: node
-            .text_of("kind")
-            .is_some_and(|kind| kind.eq_ignore_ascii_case("aiservices")),
+        has_three_names: node.text_of("kind").is_some_and(|kind| kind.eq_ignore_ascii_case("aiservices")),
     }
 }
 

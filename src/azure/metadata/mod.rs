@@ -83,11 +83,7 @@ impl Reading {
         } else if node.value().is_object() {
             self.walk_object(node);
         } else if !node.value().is_null() {
-            self.fatal(
-                node.path(),
-                "neither an object nor a list stands here",
-                "give the JSON that az prints, whole",
-            );
+            self.fatal(node.path(), "neither an object nor a list stands here", "give the JSON that az prints, whole");
         }
     }
 
@@ -134,10 +130,7 @@ impl Reading {
             return Some(Metadata::Endpoint(network::endpoint(node, &mut self.problems)));
         }
         if kind == "microsoft.network/networkinterfaces"
-            || node
-                .list("ipConfigurations")
-                .iter()
-                .any(|it| it.lifted("privateLinkConnectionProperties").is_some())
+            || node.list("ipConfigurations").iter().any(|it| it.lifted("privateLinkConnectionProperties").is_some())
         {
             return Some(Metadata::Interface(network::interface(node, &mut self.problems)));
         }
@@ -169,11 +162,8 @@ impl Reading {
         let (Some(columns), Some(rows)) = (data.get("columns"), data.get("rows")) else {
             return self.walk(data);
         };
-        let names: Vec<String> = columns
-            .items()
-            .iter()
-            .map(|column| column.text_of("name").unwrap_or_default().to_owned())
-            .collect();
+        let names: Vec<String> =
+            columns.items().iter().map(|column| column.text_of("name").unwrap_or_default().to_owned()).collect();
         for row in rows.items() {
             let cells = row.items();
             let members = names.iter().cloned().zip(cells.iter().map(|cell| cell.value().clone()));
@@ -181,20 +171,15 @@ impl Reading {
             let mut inner = read(&object);
             let place = |path: &str| format!("{}{}", row.path(), path.strip_prefix('$').unwrap_or(path));
             inner.found.iter_mut().for_each(|found| found.path = place(&found.path));
-            inner
-                .problems
-                .iter_mut()
-                .for_each(|problem| problem.path = place(&problem.path));
+            inner.problems.iter_mut().for_each(|problem| problem.path = place(&problem.path));
             self.found.append(&mut inner.found);
             self.problems.append(&mut inner.problems);
         }
     }
 
     fn warn_of_more(&mut self, node: &Node<'_>, keys: &[&str]) {
-        let truncated = node
-            .get("resultTruncated")
-            .and_then(|it| it.text())
-            .is_some_and(|text| text.eq_ignore_ascii_case("true"));
+        let truncated =
+            node.get("resultTruncated").and_then(|it| it.text()).is_some_and(|text| text.eq_ignore_ascii_case("true"));
         if truncated || keys.iter().any(|key| node.get(key).and_then(|it| it.text()).is_some()) {
             self.problems.push(Problem {
                 path: node.path().to_owned(),
@@ -206,10 +191,7 @@ impl Reading {
     }
 
     fn push(&mut self, node: &Node<'_>, found: Metadata) {
-        self.found.push(Located {
-            value: found,
-            path: node.path().to_owned(),
-        });
+        self.found.push(Located { value: found, path: node.path().to_owned() });
     }
 
     fn fatal(&mut self, path: &str, text: &str, hint: &str) {
@@ -224,10 +206,7 @@ impl Reading {
 
 /// The object's resource type in lower case, or "".
 fn kind(node: &Node<'_>) -> String {
-    let kind = node
-        .get("type")
-        .or_else(|| node.get("resourceType"))
-        .and_then(|it| it.text());
+    let kind = node.get("type").or_else(|| node.get("resourceType")).and_then(|it| it.text());
     kind.unwrap_or_default().to_ascii_lowercase()
 }
 
@@ -255,14 +234,8 @@ mod tests {
     fn objects_are_recognised_in_every_wrapping() {
         let endpoint = json!({"PRIVATELINKSERVICECONNECTIONS": []});
         assert_eq!(kinds(endpoint.clone()), ["endpoint"]);
-        assert_eq!(
-            kinds(json!([[endpoint.clone()], endpoint.clone()])),
-            ["endpoint", "endpoint"]
-        );
-        assert_eq!(
-            kinds(json!({"value": [endpoint.clone()], "nextLink": null})),
-            ["endpoint"]
-        );
+        assert_eq!(kinds(json!([[endpoint.clone()], endpoint.clone()])), ["endpoint", "endpoint"]);
+        assert_eq!(kinds(json!({"value": [endpoint.clone()], "nextLink": null})), ["endpoint"]);
         assert_eq!(kinds(json!({"data": [{"properties": endpoint}]})), ["endpoint"]);
         let table = json!({"data": {"columns": [{"name": "type"}, {"name": "properties"}], "rows": [["microsoft.network/networkinterfaces", {"ipConfigurations": []}]]}});
         assert_eq!(kinds(table), ["interface"]);
@@ -270,14 +243,8 @@ mod tests {
             kinds(json!([{"FQDNs": ["a.b"], "IPAddress": "10.0.0.1"}, {"fqdns": [], "ipaddress": null}])),
             ["rows"]
         );
-        assert_eq!(
-            kinds(json!({"discovery_url": "x", "storage_account": "y"})),
-            ["workspace"]
-        );
-        assert_eq!(
-            kinds(json!({"type": "Microsoft.Network/privateDnsZones/virtualNetworkLinks"})),
-            ["other"]
-        );
+        assert_eq!(kinds(json!({"discovery_url": "x", "storage_account": "y"})), ["workspace"]);
+        assert_eq!(kinds(json!({"type": "Microsoft.Network/privateDnsZones/virtualNetworkLinks"})), ["other"]);
     }
 
     #[test]
@@ -285,9 +252,7 @@ mod tests {
         let document =
             json!({"data": {"columns": [{"name": "fqdns"}, {"name": "ip"}], "rows": [[["a.b"], "10.0.0.1"]]}});
         let reading = read(&document);
-        let Metadata::Rows(rows) = &reading.found[0].value else {
-            panic!("{reading:?}")
-        };
+        let Metadata::Rows(rows) = &reading.found[0].value else { panic!("{reading:?}") };
         assert_eq!(rows[0].name.value, "a.b");
         assert_eq!(reading.found[0].path, "$.data.rows[0]");
     }
@@ -296,10 +261,6 @@ mod tests {
     fn more_pages_are_told_of() {
         assert_eq!(read(&json!({"value": [], "nextLink": "https://x"})).problems.len(), 1);
         assert_eq!(read(&json!({"data": [], "resultTruncated": "true"})).problems.len(), 1);
-        assert!(
-            read(&json!({"data": [], "skip_token": null, "resultTruncated": "false"}))
-                .problems
-                .is_empty()
-        );
+        assert!(read(&json!({"data": [], "skip_token": null, "resultTruncated": "false"})).problems.is_empty());
     }
 }

@@ -115,11 +115,7 @@ pub(super) fn endpoint(node: &Node<'_>, problems: &mut Vec<Problem>) -> PrivateE
             .iter()
             .flat_map(|item| listed(item, "fqdn", "ipAddresses", problems))
             .collect(),
-        static_addresses: node
-            .list("ipConfigurations")
-            .iter()
-            .filter_map(static_address)
-            .collect(),
+        static_addresses: node.list("ipConfigurations").iter().filter_map(static_address).collect(),
         interface_ids: nics.iter().filter_map(id_of).collect(),
         interfaces,
     }
@@ -130,10 +126,7 @@ fn connection(node: &Node<'_>) -> Connection {
     Connection {
         target: node.text_of("privateLinkServiceId").unwrap_or_default().to_owned(),
         groups: node.texts("groupIds").into_iter().map(|group| group.value).collect(),
-        status: state
-            .and_then(|state| state.text_of("status"))
-            .unwrap_or_default()
-            .to_owned(),
+        status: state.and_then(|state| state.text_of("status")).unwrap_or_default().to_owned(),
     }
 }
 
@@ -155,10 +148,7 @@ pub(super) fn interface(node: &Node<'_>, problems: &mut Vec<Problem>) -> Interfa
         id: id_of(node),
         name: name_of(node),
         endpoint,
-        addresses: addresses
-            .iter()
-            .filter_map(|item| interface_address(item, problems))
-            .collect(),
+        addresses: addresses.iter().filter_map(|item| interface_address(item, problems)).collect(),
     }
 }
 
@@ -186,19 +176,12 @@ pub(super) fn zone_group(node: &Node<'_>) -> ZoneGroup {
     for config in node.list("privateDnsZoneConfigs") {
         let sets = config.list("recordSets");
         if sets.is_empty() {
-            let zone = config
-                .text_of("privateDnsZoneId")
-                .and_then(|id| id.rsplit('/').next())
-                .unwrap_or_default();
+            let zone = config.text_of("privateDnsZoneId").and_then(|id| id.rsplit('/').next()).unwrap_or_default();
             empty_zones.push(zone.to_owned());
         }
         // Sets of other types than addresses do not occur here; what is no address is refused later.
         records.extend(sets.iter().filter_map(|set| {
-            Some(Listed {
-                name: set.located("fqdn")?,
-                addresses: set.texts("ipAddresses"),
-                ttl: set.seconds("ttl"),
-            })
+            Some(Listed { name: set.located("fqdn")?, addresses: set.texts("ipAddresses"), ttl: set.seconds("ttl") })
         }));
     }
     ZoneGroup {
@@ -227,29 +210,16 @@ pub(super) fn row(node: &Node<'_>, problems: &mut Vec<Problem>) -> Vec<Listed> {
         problems.push(no_address(node, "the address is missing", QUERY_HINT));
         return Vec::new();
     }
-    names
-        .into_iter()
-        .map(|name| Listed {
-            name,
-            addresses: addresses.clone(),
-            ttl: node.seconds("ttl"),
-        })
-        .collect()
+    names.into_iter().map(|name| Listed { name, addresses: addresses.clone(), ttl: node.seconds("ttl") }).collect()
 }
 
 fn listed(node: &Node<'_>, name: &str, addresses: &str, problems: &mut Vec<Problem>) -> Option<Listed> {
     refuse_cut(node, problems);
-    Some(Listed {
-        name: node.located(name)?,
-        addresses: node.texts(addresses),
-        ttl: None,
-    })
+    Some(Listed { name: node.located(name)?, addresses: node.texts(addresses), ttl: None })
 }
 
 fn id_of(node: &Node<'_>) -> Option<ResourceId> {
-    node.get("id")
-        .or_else(|| node.get("resourceId"))
-        .and_then(|id| ResourceId::parse(id.text()?))
+    node.get("id").or_else(|| node.get("resourceId")).and_then(|id| ResourceId::parse(id.text()?))
 }
 
 fn name_of(node: &Node<'_>) -> String {
@@ -266,12 +236,7 @@ fn refuse_cut(node: &Node<'_>, problems: &mut Vec<Problem>) {
 }
 
 fn no_address(node: &Node<'_>, text: &str, hint: &str) -> Problem {
-    Problem {
-        path: node.path().to_owned(),
-        fatal: true,
-        text: text.to_owned(),
-        hint: hint.to_owned(),
-    }
+    Problem { path: node.path().to_owned(), fatal: true, text: text.to_owned(), hint: hint.to_owned() }
 }
 
 const NAME_KEYS: [&str; 2] = ["fqdns", "fqdn"];

@@ -20,10 +20,7 @@ pub struct Located<T> {
 
 impl<'a> Node<'a> {
     pub(super) fn root(value: &'a Value) -> Self {
-        Self {
-            value,
-            path: "$".to_owned(),
-        }
+        Self { value, path: "$".to_owned() }
     }
 
     /// The path of this value.
@@ -38,41 +35,26 @@ impl<'a> Node<'a> {
     /// The member of this name in any case of letters; `null` counts as absent.
     pub(super) fn get(&self, key: &str) -> Option<Self> {
         let members = self.value.as_object()?;
-        let found = members
-            .get_key_value(key)
-            .or_else(|| members.iter().find(|(name, _)| name.eq_ignore_ascii_case(key)));
+        let found =
+            members.get_key_value(key).or_else(|| members.iter().find(|(name, _)| name.eq_ignore_ascii_case(key)));
         let (name, value) = found.filter(|(_, value)| !value.is_null())?;
-        Some(Self {
-            value,
-            path: format!("{}.{name}", self.path),
-        })
+        Some(Self { value, path: format!("{}.{name}", self.path) })
     }
 
     /// Whether the member stands there, be it `null`.
     pub(super) fn has(&self, key: &str) -> bool {
-        self.value
-            .as_object()
-            .is_some_and(|members| members.keys().any(|name| name.eq_ignore_ascii_case(key)))
+        self.value.as_object().is_some_and(|members| members.keys().any(|name| name.eq_ignore_ascii_case(key)))
     }
 
     /// The member below `properties` (REST), else in the object itself (the command line lifts them).
     pub(super) fn lifted(&self, key: &str) -> Option<Self> {
-        self.get("properties")
-            .and_then(|properties| properties.get(key))
-            .or_else(|| self.get(key))
+        self.get("properties").and_then(|properties| properties.get(key)).or_else(|| self.get(key))
     }
 
     /// The elements of an array; nothing for any other value.
     pub(super) fn items(&self) -> Vec<Self> {
         let items = self.value.as_array().map(Vec::as_slice).unwrap_or_default();
-        items
-            .iter()
-            .enumerate()
-            .map(|(at, value)| Self {
-                value,
-                path: format!("{}[{at}]", self.path),
-            })
-            .collect()
+        items.iter().enumerate().map(|(at, value)| Self { value, path: format!("{}[{at}]", self.path) }).collect()
     }
 
     /// The elements of the array that this member is; nothing when it is absent or no array.
@@ -97,10 +79,7 @@ impl<'a> Node<'a> {
 
     /// This text, with its place.
     pub(super) fn to_located(&self) -> Option<Located<String>> {
-        Some(Located {
-            value: self.text()?.to_owned(),
-            path: self.path.clone(),
-        })
+        Some(Located { value: self.text()?.to_owned(), path: self.path.clone() })
     }
 
     /// The texts of an array, or the one text that stands there instead.
@@ -117,9 +96,7 @@ impl<'a> Node<'a> {
 
     /// A number of seconds.
     pub(super) fn seconds(&self, key: &str) -> Option<u32> {
-        self.lifted(key)
-            .and_then(|node| node.value.as_u64())
-            .and_then(|seconds| u32::try_from(seconds).ok())
+        self.lifted(key).and_then(|node| node.value.as_u64()).and_then(|seconds| u32::try_from(seconds).ok())
     }
 
     /// A whole number, as text.
@@ -142,10 +119,7 @@ mod tests {
             serde_json::json!({"Properties": {"privateIpAddress": "10.0.0.4"}, "name": "x", "empty": "", "gone": null});
         let node = Node::root(&value);
         let address = node.lifted("privateIPAddress").unwrap();
-        assert_eq!(
-            (address.text(), address.path()),
-            (Some("10.0.0.4"), "$.Properties.privateIpAddress")
-        );
+        assert_eq!((address.text(), address.path()), (Some("10.0.0.4"), "$.Properties.privateIpAddress"));
         assert_eq!(node.text_of("NAME"), Some("x"));
         assert_eq!(node.text_of("empty"), None);
         assert!(node.get("gone").is_none() && node.has("Gone"));

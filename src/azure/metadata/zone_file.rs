@@ -33,18 +33,12 @@ pub fn read_zone_file(text: &str) -> ZoneFile {
     }
     let sets = reader.sets.into_iter().map(|((name, record_type), set)| RecordSet {
         zone: set.zone,
-        name: Located {
-            value: name,
-            path: set.path,
-        },
+        name: Located { value: name, path: set.path },
         record_type,
         data: set.data,
         ttl: set.ttl,
     });
-    ZoneFile {
-        sets: sets.collect(),
-        problems: reader.problems,
-    }
+    ZoneFile { sets: sets.collect(), problems: reader.problems }
 }
 
 #[derive(Default)]
@@ -90,10 +84,7 @@ impl Reader {
         } else {
             &entry.tokens
         };
-        let owner = self
-            .owner
-            .clone()
-            .ok_or_else(|| first.problem("this record has no owner name"))?;
+        let owner = self.owner.clone().ok_or_else(|| first.problem("this record has no owner name"))?;
         self.record(owner, first, rest)
     }
 
@@ -112,33 +103,17 @@ impl Reader {
             }
         };
         let Some(known) = TYPES.iter().find(|known| record_type.text.eq_ignore_ascii_case(known)) else {
-            let is_own = ["SOA", "NS"]
-                .iter()
-                .any(|own| record_type.text.eq_ignore_ascii_case(own));
+            let is_own = ["SOA", "NS"].iter().any(|own| record_type.text.eq_ignore_ascii_case(own));
             return if is_own {
                 Ok(())
             } else {
                 Err(record_type.problem("records of this type do not occur in private zones"))
             };
         };
-        let data = Located {
-            value: self.data(known, record_type, rest)?,
-            path: first.path(),
-        };
-        let zone = self
-            .origin
-            .as_ref()
-            .map(|origin| origin.trim_end_matches('.').to_owned());
-        let new = || Set {
-            zone,
-            path: first.path(),
-            data: Vec::new(),
-            ttl,
-        };
-        let set = self
-            .sets
-            .entry((owner.to_ascii_lowercase(), *known))
-            .or_insert_with(new);
+        let data = Located { value: self.data(known, record_type, rest)?, path: first.path() };
+        let zone = self.origin.as_ref().map(|origin| origin.trim_end_matches('.').to_owned());
+        let new = || Set { zone, path: first.path(), data: Vec::new(), ttl };
+        let set = self.sets.entry((owner.to_ascii_lowercase(), *known)).or_insert_with(new);
         set.ttl = set.ttl.min(ttl);
         set.data.push(data);
         Ok(())
@@ -147,30 +122,21 @@ impl Reader {
     fn data(&self, record_type: &str, at: &Token, tokens: &[Token]) -> Result<String, Problem> {
         let numbers = |tokens: &[Token]| {
             let texts: Vec<&str> = tokens.iter().map(|token| token.text.as_str()).collect();
-            texts
-                .iter()
-                .all(|text| text.parse::<u16>().is_ok())
-                .then(|| texts.join(" "))
+            texts.iter().all(|text| text.parse::<u16>().is_ok()).then(|| texts.join(" "))
         };
         let wrong = || at.problem("the data of this record is not what its type has");
         match (record_type, tokens) {
             ("A" | "AAAA", [address]) => Ok(address.text.clone()),
             ("CNAME" | "PTR", [name]) => self.absolute(name),
-            ("MX", [before @ .., name]) if before.len() == 1 => Ok(format!(
-                "{} {}",
-                numbers(before).ok_or_else(wrong)?,
-                self.absolute(name)?
-            )),
-            ("SRV", [before @ .., name]) if before.len() == 3 => Ok(format!(
-                "{} {}",
-                numbers(before).ok_or_else(wrong)?,
-                self.absolute(name)?
-            )),
+            ("MX", [before @ .., name]) if before.len() == 1 => {
+                Ok(format!("{} {}", numbers(before).ok_or_else(wrong)?, self.absolute(name)?))
+            }
+            ("SRV", [before @ .., name]) if before.len() == 3 => {
+                Ok(format!("{} {}", numbers(before).ok_or_else(wrong)?, self.absolute(name)?))
+            }
             ("TXT", [_, ..]) => {
-                let texts: Option<Vec<String>> = tokens
-                    .iter()
-                    .map(|token| Some(quoted_octets(&unescaped(&token.text)?)))
-                    .collect();
+                let texts: Option<Vec<String>> =
+                    tokens.iter().map(|token| Some(quoted_octets(&unescaped(&token.text)?))).collect();
                 Ok(texts.ok_or_else(wrong)?.join(" "))
             }
             _ => Err(wrong()),
@@ -187,16 +153,8 @@ impl Reader {
             .origin
             .as_deref()
             .ok_or_else(|| token.problem("this name is relative, and no $ORIGIN stands before it"))?;
-        let front = if text == "@" {
-            ""
-        } else {
-            text.strip_suffix(".@").unwrap_or(text)
-        };
-        Ok(if front.is_empty() {
-            origin.to_owned()
-        } else {
-            format!("{front}.{}", origin.trim_start_matches('.'))
-        })
+        let front = if text == "@" { "" } else { text.strip_suffix(".@").unwrap_or(text) };
+        Ok(if front.is_empty() { origin.to_owned() } else { format!("{front}.{}", origin.trim_start_matches('.')) })
     }
 }
 
@@ -221,12 +179,7 @@ impl Token {
 
     fn problem(&self, text: &str) -> Problem {
         let hint = "export the zone again: `az network private-dns zone export -g GROUP -n ZONE -f FILE`";
-        Problem {
-            path: self.path(),
-            fatal: true,
-            text: text.to_owned(),
-            hint: hint.to_owned(),
-        }
+        Problem { path: self.path(), fatal: true, text: text.to_owned(), hint: hint.to_owned() }
     }
 }
 
@@ -267,11 +220,7 @@ fn cut(line: &str, number: usize, tokens: &mut Vec<Token>, depth: &mut usize) {
                     }
                 }
                 chars.next();
-                tokens.push(Token {
-                    text,
-                    line: number,
-                    column: at + 1,
-                });
+                tokens.push(Token { text, line: number, column: at + 1 });
             }
             first => {
                 text.push(first);
@@ -284,11 +233,7 @@ fn cut(line: &str, number: usize, tokens: &mut Vec<Token>, depth: &mut usize) {
                         text.extend(chars.next().map(|(_, c)| c));
                     }
                 }
-                tokens.push(Token {
-                    text,
-                    line: number,
-                    column: at + 1,
-                });
+                tokens.push(Token { text, line: number, column: at + 1 });
             }
         }
     }
@@ -350,13 +295,7 @@ mod tests {
     fn sets(text: &str) -> Vec<String> {
         let file = read_zone_file(text);
         assert!(file.problems.is_empty(), "{:?}", file.problems);
-        let data = |set: &RecordSet| {
-            set.data
-                .iter()
-                .map(|data| data.value.as_str())
-                .collect::<Vec<_>>()
-                .join(" | ")
-        };
+        let data = |set: &RecordSet| set.data.iter().map(|data| data.value.as_str()).collect::<Vec<_>>().join(" | ");
         file.sets
             .iter()
             .map(|set| format!("{} {:?} {} {}", set.name.value, set.ttl, set.record_type, data(set)))
@@ -393,14 +332,7 @@ mod tests {
             ("$TTL x", "1:1"),
         ] {
             let file = read_zone_file(text);
-            assert_eq!(
-                file.problems
-                    .iter()
-                    .map(|problem| problem.path.as_str())
-                    .collect::<Vec<_>>(),
-                [path],
-                "{text}"
-            );
+            assert_eq!(file.problems.iter().map(|problem| problem.path.as_str()).collect::<Vec<_>>(), [path], "{text}");
         }
     }
 

@@ -8,13 +8,7 @@ const fn row(
     zone: &'static str,
     public: &'static [&'static str],
 ) -> PrivateDnsZone {
-    PrivateDnsZone {
-        cloud: Cloud::UsGov,
-        resource_type,
-        group,
-        zone,
-        public,
-    }
+    PrivateDnsZone { cloud: Cloud::UsGov, resource_type, group, zone, public }
 }
 
 #[rustfmt::skip]

@@ -68,20 +68,11 @@ mod tests {
         let record = Record {
             name: Name::parse("a.b").unwrap(),
             record_type: "TXT",
-            data: vec![
-                Data::Presentation(hostile.to_owned()),
-                Data::Address("::1".parse().unwrap()),
-            ],
+            data: vec![Data::Presentation(hostile.to_owned()), Data::Address("::1".parse().unwrap())],
             ttl: Some(3600),
         };
-        let group = RecordGroup {
-            title: "x\n[[record]]\r".to_owned(),
-            records: vec![record],
-        };
-        let text = print(&Records {
-            header: vec!["head\nname = 1".to_owned(), String::new()],
-            groups: vec![group],
-        });
+        let group = RecordGroup { title: "x\n[[record]]\r".to_owned(), records: vec![record] };
+        let text = print(&Records { header: vec!["head\nname = 1".to_owned(), String::new()], groups: vec![group] });
         let read: ::toml::Table = text.parse().unwrap();
         assert_eq!(read["record"][0]["data"][0].as_str(), Some(hostile));
         assert_eq!(read["record"][0]["data"][1].as_str(), Some("::1"));

@@ -80,17 +80,11 @@ impl Workspaces {
         let is_meant = |id: &WorkspaceId, facts: &Facts| {
             workspace.is_none_or(|text| {
                 text.eq_ignore_ascii_case(&id.guid)
-                    || facts
-                        .name
-                        .as_deref()
-                        .is_some_and(|name| text.eq_ignore_ascii_case(name))
+                    || facts.name.as_deref().is_some_and(|name| text.eq_ignore_ascii_case(name))
             })
         };
-        let found: Vec<_> = self
-            .facts
-            .iter()
-            .filter(|(id, facts)| facts.api.is_some() && is_meant(id, facts))
-            .collect();
+        let found: Vec<_> =
+            self.facts.iter().filter(|(id, facts)| facts.api.is_some() && is_meant(id, facts)).collect();
         let instance = printable(instance);
         match found.as_slice() {
             [(id, facts)] => {
@@ -125,18 +119,12 @@ impl Workspaces {
             let Some(name) = check::host_name(host, place, None, options, messages) else {
                 continue;
             };
-            let owner = self
-                .facts
-                .iter()
-                .find(|(_, facts)| facts.resource.is_some() && facts.resource == endpoint.workspace);
+            let owner =
+                self.facts.iter().find(|(_, facts)| facts.resource.is_some() && facts.resource == endpoint.workspace);
             match owner.and_then(|(id, facts)| Some((id, facts.inference.as_ref()?))) {
                 Some((id, word)) => word.claim([name], Some(Group::Workspace(id.clone(), Part::Inference)), claims),
                 None => {
-                    let workspace = endpoint
-                        .workspace
-                        .as_ref()
-                        .map(|id| printable(id.name()))
-                        .unwrap_or_default();
+                    let workspace = endpoint.workspace.as_ref().map(|id| printable(id.name())).unwrap_or_default();
                     let text =
                         format!("{name} was left out: the input has no inference address of its workspace {workspace}");
                     messages.warning(
@@ -154,10 +142,7 @@ impl Workspaces {
 pub(in crate::generate) fn warn_of_missing(gathered: &Gathered, claims: &Claims, messages: &mut Messages) {
     let labels: BTreeSet<&str> = claims.names().filter_map(|name| name.labels().next()).collect();
     for (place, workspace) in &gathered.workspaces {
-        let missing = workspace
-            .resources
-            .iter()
-            .filter(|id| !labels.contains(id.name().to_ascii_lowercase().as_str()));
+        let missing = workspace.resources.iter().filter(|id| !labels.contains(id.name().to_ascii_lowercase().as_str()));
         let missing: Vec<String> = missing.map(|id| printable(id.name())).collect();
         if !labels.is_empty() && !missing.is_empty() {
             let text = format!(
@@ -180,16 +165,7 @@ impl Word {
         for name in names {
             for name in private_names(&name, None).into_iter().chain([name]) {
                 let group = group.clone().unwrap_or_else(|| Group::of(&name));
-                claim_addresses(
-                    claims,
-                    &name,
-                    &self.addresses,
-                    None,
-                    Origin::Derived,
-                    group,
-                    &self.source,
-                    &self.what,
-                );
+                claim_addresses(claims, &name, &self.addresses, None, Origin::Derived, group, &self.source, &self.what);
             }
         }
     }
@@ -198,10 +174,7 @@ impl Word {
 fn claim_notebooks(id: &WorkspaceId, facts: &Facts, claims: &mut Claims, messages: &mut Messages) {
     let Some(word) = &facts.notebook else {
         let source = facts.api.as_ref().map(|word| &word.source);
-        let text = format!(
-            "no source lists a notebook name of workspace {}: it was left out",
-            id.guid
-        );
+        let text = format!("no source lists a notebook name of workspace {}: it was left out", id.guid);
         messages.warning(
             source,
             text,
@@ -210,11 +183,8 @@ fn claim_notebooks(id: &WorkspaceId, facts: &Facts, claims: &mut Claims, message
         return;
     };
     let group = Some(Group::Workspace(id.clone(), Part::Notebooks));
-    let mut names: Vec<HostName> = facts
-        .notebook_names
-        .iter()
-        .flat_map(|name| public_names(name).into_iter().chain([name.clone()]))
-        .collect();
+    let mut names: Vec<HostName> =
+        facts.notebook_names.iter().flat_map(|name| public_names(name).into_iter().chain([name.clone()])).collect();
     let regions: Vec<&str> = if facts.service_regions.is_empty() {
         id.notebook_regions()
     } else {
@@ -222,10 +192,7 @@ fn claim_notebooks(id: &WorkspaceId, facts: &Facts, claims: &mut Claims, message
     };
     if names.is_empty() {
         let workspace = facts.name.as_deref().unwrap_or_default();
-        names = regions
-            .iter()
-            .flat_map(|region| id.notebook_candidates(workspace, region))
-            .collect();
+        names = regions.iter().flat_map(|region| id.notebook_candidates(workspace, region)).collect();
         let text = format!(
             "no source states the notebook name of workspace {}: it was put together, in every reading of how its label is cut",
             id.guid

@@ -79,18 +79,12 @@ impl Workspaces {
         for (name, address, place) in records {
             all.add_name(
                 name,
-                &Word {
-                    addresses: vec![*address],
-                    source: place.clone(),
-                    what: "a record set".to_owned(),
-                },
+                &Word { addresses: vec![*address], source: place.clone(), what: "a record set".to_owned() },
             );
         }
         // Projects last: they borrow what is known of their hub.
-        let (projects, others): (Vec<_>, Vec<_>) = gathered
-            .workspaces
-            .iter()
-            .partition(|(_, it)| it.kind == WorkspaceKind::Project);
+        let (projects, others): (Vec<_>, Vec<_>) =
+            gathered.workspaces.iter().partition(|(_, it)| it.kind == WorkspaceKind::Project);
         for (place, workspace) in others.into_iter().chain(projects) {
             all.add_workspace(place, workspace, endpoints, options, messages);
         }
@@ -117,19 +111,12 @@ impl Workspaces {
             }
         }
         for (name, word) in region_words {
-            let mut owners = ids
-                .iter()
-                .filter(|id| id.region_inference().as_ref() == Some(&name))
-                .peekable();
+            let mut owners = ids.iter().filter(|id| id.region_inference().as_ref() == Some(&name)).peekable();
             if owners.peek().is_none() {
                 self.lone_inference.push((name.clone(), word.clone()));
             }
             for id in owners {
-                self.facts
-                    .entry(id.clone())
-                    .or_default()
-                    .inference
-                    .get_or_insert_with(|| word.clone());
+                self.facts.entry(id.clone()).or_default().inference.get_or_insert_with(|| word.clone());
             }
         }
         for id in ids {
@@ -143,10 +130,7 @@ impl Workspaces {
         let (id, slot): (WorkspaceId, fn(&mut Facts) -> &mut Option<Word>) = match WorkspaceName::recognise(name)? {
             WorkspaceName::Api { workspace } | WorkspaceName::Cert { workspace } => (workspace, |facts| &mut facts.api),
             WorkspaceName::WorkspaceInference { workspace } => (workspace, |facts| &mut facts.inference),
-            WorkspaceName::Notebook {
-                workspace,
-                service_region,
-            } => {
+            WorkspaceName::Notebook { workspace, service_region } => {
                 let facts = self.facts.entry(workspace.clone()).or_default();
                 facts.notebook_names.insert(name.clone());
                 facts.service_regions.insert(service_region);
@@ -167,31 +151,24 @@ impl Workspaces {
         options: &Options,
         messages: &mut Messages,
     ) {
-        let notebook = workspace
-            .notebook
-            .as_ref()
-            .and_then(|name| check::host_name(name, place, None, options, messages));
+        let notebook =
+            workspace.notebook.as_ref().and_then(|name| check::host_name(name, place, None, options, messages));
         let id = self.identify(workspace, notebook.as_ref(), options);
         if let Some(id) = id.as_ref().filter(|id| !self.facts.contains_key(id))
-            && let Some(facts) = self
-                .of_hub(workspace)
-                .or_else(|| fixed_facts(workspace, endpoints, messages))
+            && let Some(facts) = self.of_hub(workspace).or_else(|| fixed_facts(workspace, endpoints, messages))
         {
             self.facts.insert(id.clone(), facts);
         }
         let Some((id, facts)) = id.and_then(|id| self.facts.get_mut(&id).map(|facts| (id, facts))) else {
-            self.unreached
-                .push((cloud_of_workspace(workspace, options), workspace.location.clone()));
+            self.unreached.push((cloud_of_workspace(workspace, options), workspace.location.clone()));
             warn_unreached(place, workspace, messages);
             return;
         };
         facts.name = Some(workspace.name.clone());
         // The endpoint's target may be the hub of this one.
         facts.resource = workspace.id.clone().or_else(|| facts.resource.take());
-        if let Some(WorkspaceName::Notebook {
-            service_region,
-            workspace,
-        }) = notebook.as_ref().and_then(WorkspaceName::recognise)
+        if let Some(WorkspaceName::Notebook { service_region, workspace }) =
+            notebook.as_ref().and_then(WorkspaceName::recognise)
             && workspace == id
         {
             facts.service_regions.insert(service_region);
@@ -202,10 +179,7 @@ impl Workspaces {
     /// Which workspace an object describes: by its exact names, by its id, by the endpoint that leads to it, or by a
     /// notebook label that has its name.
     fn identify(&self, workspace: &Workspace, notebook: Option<&HostName>, options: &Options) -> Option<WorkspaceId> {
-        let discovery = workspace
-            .discovery_host
-            .as_deref()
-            .and_then(|host| HostName::parse(host).ok());
+        let discovery = workspace.discovery_host.as_deref().and_then(|host| HostName::parse(host).ok());
         for name in notebook.into_iter().chain(&discovery) {
             if let Some(WorkspaceName::Notebook { workspace: id, .. } | WorkspaceName::Api { workspace: id }) =
                 WorkspaceName::recognise(name)
@@ -225,54 +199,30 @@ impl Workspaces {
                 stated.contains(&name) || private_names(&name, None).iter().any(|name| stated.contains(name))
             })
         };
-        let mut found = self
-            .facts
-            .iter()
-            .filter(|(id, facts)| by_target(facts) || by_label(id, facts));
+        let mut found = self.facts.iter().filter(|(id, facts)| by_target(facts) || by_label(id, facts));
         let (id, _) = found.next()?;
         found.next().is_none().then(|| id.clone())
     }
 
     /// A project's names lead to its hub's addresses.
     fn of_hub(&self, project: &Workspace) -> Option<Facts> {
-        let hub = project
-            .hub
-            .as_ref()
-            .filter(|_| project.kind == WorkspaceKind::Project)?;
+        let hub = project.hub.as_ref().filter(|_| project.kind == WorkspaceKind::Project)?;
         let facts = self.facts.values().find(|facts| facts.resource.as_ref() == Some(hub))?;
-        Some(Facts {
-            notebook_names: BTreeSet::new(),
-            resource: project.id.clone(),
-            ..facts.clone()
-        })
+        Some(Facts { notebook_names: BTreeSet::new(), resource: project.id.clone(), ..facts.clone() })
     }
 }
 
 /// A workspace whose endpoint lists no name, but has fixed addresses: by member where the member says what it is, else
 /// by the order in which the documentation has them.
 fn fixed_facts(workspace: &Workspace, endpoints: &[Endpoint], messages: &mut Messages) -> Option<Facts> {
-    let endpoint = endpoints
-        .iter()
-        .find(|it| it.listings.is_empty() && it.target.is_some() && it.target == workspace.id)?;
-    let fixed: Vec<_> = endpoint
-        .fixed
-        .iter()
-        .filter(|fixed| fixed.group == "amlworkspace")
-        .collect();
+    let endpoint =
+        endpoints.iter().find(|it| it.listings.is_empty() && it.target.is_some() && it.target == workspace.id)?;
+    let fixed: Vec<_> = endpoint.fixed.iter().filter(|fixed| fixed.group == "amlworkspace").collect();
     let by_member = |part: &str| fixed.iter().find(|fixed| fixed.member.contains(part));
     let at = |part: &str, index: usize| {
-        let fixed = by_member(part).or_else(|| {
-            if fixed.iter().any(|it| it.member.contains("notebook")) {
-                None
-            } else {
-                fixed.get(index)
-            }
-        })?;
-        Some(Word {
-            addresses: vec![fixed.address],
-            source: endpoint.place.clone(),
-            what: endpoint.what.clone(),
-        })
+        let fixed = by_member(part)
+            .or_else(|| if fixed.iter().any(|it| it.member.contains("notebook")) { None } else { fixed.get(index) })?;
+        Some(Word { addresses: vec![fixed.address], source: endpoint.place.clone(), what: endpoint.what.clone() })
     };
     let facts = Facts {
         resource: workspace.id.clone(),
@@ -296,18 +246,13 @@ fn fixed_facts(workspace: &Workspace, endpoints: &[Endpoint], messages: &mut Mes
 }
 
 fn cloud_of_workspace(workspace: &Workspace, options: &Options) -> Cloud {
-    let host = workspace
-        .discovery_host
-        .as_deref()
-        .and_then(|host| HostName::parse(host).ok());
+    let host = workspace.discovery_host.as_deref().and_then(|host| HostName::parse(host).ok());
     options.cloud.or_else(|| cloud_of(&host?)).unwrap_or(Cloud::Public)
 }
 
 fn warn_unreached(place: &Place, workspace: &Workspace, messages: &mut Messages) {
-    let text = format!(
-        "the input has no address of workspace {}: a workspace states none itself",
-        printable(&workspace.name)
-    );
+    let text =
+        format!("the input has no address of workspace {}: a workspace states none itself", printable(&workspace.name));
     let hint = match workspace.endpoints.first() {
         Some(endpoint) => {
             let endpoint = shell_word(Some(endpoint.as_str()), "ENDPOINT_ID");

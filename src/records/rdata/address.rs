@@ -51,9 +51,7 @@ pub(super) fn present_ipv6(wire: &mut Wire<'_>, words: &mut Words) -> Option<()>
 pub(super) fn read_eui(len: usize, tokens: &mut Tokens<'_>, rdata: &mut Vec<u8>) -> Result<(), Fault> {
     let token = tokens.word()?;
     let octets: Option<Vec<u8>> = token.raw.split('-').map(hex_pair).collect();
-    let octets = octets
-        .filter(|octets| octets.len() == len)
-        .ok_or_else(|| tokens.not(token, WANT_EUI))?;
+    let octets = octets.filter(|octets| octets.len() == len).ok_or_else(|| tokens.not(token, WANT_EUI))?;
     rdata.extend_from_slice(&octets);
     Ok(())
 }
@@ -74,9 +72,7 @@ pub(super) fn present_eui(len: usize, wire: &mut Wire<'_>, words: &mut Words) ->
 pub(super) fn read_groups(tokens: &mut Tokens<'_>, rdata: &mut Vec<u8>) -> Result<(), Fault> {
     let token = tokens.word()?;
     let groups: Option<Vec<u16>> = token.raw.split(':').map(hex_group).collect();
-    let groups = groups
-        .filter(|groups| groups.len() == 4)
-        .ok_or_else(|| tokens.not(token, WANT_GROUPS))?;
+    let groups = groups.filter(|groups| groups.len() == 4).ok_or_else(|| tokens.not(token, WANT_GROUPS))?;
     rdata.extend(groups.into_iter().flat_map(u16::to_be_bytes));
     Ok(())
 }
@@ -97,21 +93,9 @@ pub(super) fn present_groups(wire: &mut Wire<'_>, words: &mut Words) -> Option<(
 pub(super) fn read_nsap(tokens: &mut Tokens<'_>, rdata: &mut Vec<u8>) -> Result<(), Fault> {
     let token = tokens.word()?;
     let wrong = || tokens.not(token, WANT_NSAP);
-    let digits = token
-        .raw
-        .strip_prefix("0x")
-        .or_else(|| token.raw.strip_prefix("0X"))
-        .ok_or_else(wrong)?;
+    let digits = token.raw.strip_prefix("0x").or_else(|| token.raw.strip_prefix("0X")).ok_or_else(wrong)?;
     let digits = digits.replace('.', "");
-    let octets = HEX
-        .decode(
-            Token {
-                at: token.at,
-                raw: &digits,
-            },
-            tokens.label,
-        )
-        .map_err(|_| wrong())?;
+    let octets = HEX.decode(Token { at: token.at, raw: &digits }, tokens.label).map_err(|_| wrong())?;
     if octets.is_empty() {
         return Err(wrong());
     }

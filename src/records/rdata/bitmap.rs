@@ -39,10 +39,7 @@ pub(super) fn read_types(tokens: &mut Tokens<'_>, rdata: &mut Vec<u8>) -> Result
     }
     for window in 0..=u8::MAX {
         let first = u16::from(window) << 8;
-        let bits = bits(
-            WINDOW_MAX,
-            types.range(first..=first | 0xff).map(|number| number & 0xff),
-        );
+        let bits = bits(WINDOW_MAX, types.range(first..=first | 0xff).map(|number| number & 0xff));
         if !bits.is_empty() {
             rdata.extend([window, bits.len() as u8]); // at most WINDOW_MAX
             rdata.extend_from_slice(&bits);
@@ -98,9 +95,6 @@ fn bits(max: usize, members: impl Iterator<Item = u16>) -> Vec<u8> {
 
 fn members(bits: &[u8]) -> impl Iterator<Item = u16> {
     (0..=u16::MAX)
-        .zip(
-            bits.iter()
-                .flat_map(|octet| (0..8).map(move |bit| octet & (0x80 >> bit) != 0)),
-        )
+        .zip(bits.iter().flat_map(|octet| (0..8).map(move |bit| octet & (0x80 >> bit) != 0)))
         .filter_map(|(member, set)| set.then_some(member))
 }

@@ -47,11 +47,7 @@ pub(super) struct Encoding {
 impl Encoding {
     /// Reads all that is left of the text; at least `min` octets.
     pub(super) fn read_rest(&self, tokens: &mut Tokens<'_>, rdata: &mut Vec<u8>, min: usize) -> Result<(), Fault> {
-        let first = if min > 0 {
-            Some(tokens.word()?)
-        } else {
-            tokens.next_word()?
-        };
+        let first = if min > 0 { Some(tokens.word()?) } else { tokens.next_word()? };
         let Some(first) = first else { return Ok(()) };
         let mut decoder = Decoder::new(self);
         let mut last = first;
@@ -62,11 +58,7 @@ impl Encoding {
         }
         let octets = decoder.finish(last, tokens.label)?;
         if octets.len() < min {
-            return Err(first.fault(Problem::TooShort {
-                label: tokens.label,
-                len: octets.len(),
-                min,
-            }));
+            return Err(first.fault(Problem::TooShort { label: tokens.label, len: octets.len(), min }));
         }
         rdata.extend_from_slice(&octets);
         Ok(())
@@ -134,27 +126,13 @@ struct Decoder<'a> {
 
 impl<'a> Decoder<'a> {
     fn new(encoding: &'a Encoding) -> Self {
-        Self {
-            encoding,
-            octets: Vec::new(),
-            held: 0,
-            count: 0,
-            characters: 0,
-            padding: 0,
-        }
+        Self { encoding, octets: Vec::new(), held: 0, count: 0, characters: 0, padding: 0 }
     }
 
     fn take(&mut self, token: Token<'_>, label: &'static str) -> Result<(), Fault> {
         for (i, c) in token.raw.char_indices() {
             let want = self.encoding.want;
-            let wrong = || Fault {
-                at: token.at + i,
-                problem: Problem::Not {
-                    found: c.to_string(),
-                    label,
-                    want,
-                },
-            };
+            let wrong = || Fault { at: token.at + i, problem: Problem::Not { found: c.to_string(), label, want } };
             self.characters += 1;
             if self.encoding.padded && c == '=' {
                 self.padding += 1;
@@ -179,13 +157,7 @@ impl<'a> Decoder<'a> {
         if whole && filled {
             return Ok(self.octets);
         }
-        Err(Fault {
-            at: last.at + last.raw.len(),
-            problem: Problem::CutOff {
-                label,
-                want: self.encoding.whole,
-            },
-        })
+        Err(Fault { at: last.at + last.raw.len(), problem: Problem::CutOff { label, want: self.encoding.whole } })
     }
 }
 
@@ -225,9 +197,7 @@ mod tests {
         for text in ["C", "CPN", "CPNMUO", "CP", "WW"] {
             assert_eq!(decode(&BASE32, text), None, "{text}");
         }
-        for text in [
-            "Z", "Zg", "Zg=", "Zg===", "Zh==", "Zm8", "Zm9=", "=Zg=", "Zg==Zg==", "====", "Zm9-",
-        ] {
+        for text in ["Z", "Zg", "Zg=", "Zg===", "Zh==", "Zm8", "Zm9=", "=Zg=", "Zg==Zg==", "====", "Zm9-"] {
             assert_eq!(decode(&BASE64, text), None, "{text}");
         }
     }

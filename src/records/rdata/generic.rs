@@ -17,22 +17,14 @@ pub(super) fn read(tokens: &mut Tokens<'_>, rdata: &mut Vec<u8>) -> Result<(), F
     encoded::HEX.read_rest(tokens, rdata, 0)?;
     if rdata.len() != said {
         let at = length.map_or(0, |token| token.at);
-        return Err(Fault {
-            at,
-            problem: Problem::Length {
-                said,
-                given: rdata.len(),
-            },
-        });
+        return Err(Fault { at, problem: Problem::Length { said, given: rdata.len() } });
     }
     Ok(())
 }
 
 /// Prints any octets.
 pub(super) fn present(rdata: &[u8]) -> String {
-    format!("{MARK} {} {}", rdata.len(), encoded::HEX.encode(rdata))
-        .trim_end()
-        .to_owned()
+    format!("{MARK} {} {}", rdata.len(), encoded::HEX.encode(rdata)).trim_end().to_owned()
 }
 
 /// What is expected of a type that has no other form.

@@ -37,10 +37,7 @@ pub(super) fn read(tokens: &mut Tokens<'_>, rdata: &mut Vec<u8>) -> Result<(), F
     let altitude = metres(token.raw).and_then(|altitude| u32::try_from(altitude + SEA_LEVEL).ok());
     let altitude = altitude.ok_or_else(|| tokens.not(token, WANT_ALTITUDE))?;
     rdata.push(VERSION);
-    for (label, default) in ["SIZE", "HORIZONTAL-PRECISION", "VERTICAL-PRECISION"]
-        .into_iter()
-        .zip(DEFAULTS)
-    {
+    for (label, default) in ["SIZE", "HORIZONTAL-PRECISION", "VERTICAL-PRECISION"].into_iter().zip(DEFAULTS) {
         tokens.label = label;
         let size = match tokens.next_word()? {
             Some(token) => size(token.raw).ok_or_else(|| tokens.not(token, WANT_SIZE))?,
@@ -60,13 +57,9 @@ fn angle(axis: &Axis, tokens: &mut Tokens<'_>) -> Result<u32, Fault> {
     let (mut size, mut parts) = (0, 0);
     loop {
         let token = tokens.word()?;
-        let side = [(positive, 1), (negative, -1)]
-            .into_iter()
-            .find(|&(letter, _)| is_letter(token, letter));
+        let side = [(positive, 1), (negative, -1)].into_iter().find(|&(letter, _)| is_letter(token, letter));
         if let Some((_, sign)) = side.filter(|_| parts > 0) {
-            let value = u32::try_from(EQUATOR + sign * size)
-                .ok()
-                .filter(|_| size <= max * DEGREE);
+            let value = u32::try_from(EQUATOR + sign * size).ok().filter(|_| size <= max * DEGREE);
             return value.ok_or_else(|| tokens.not(token, WANT_ANGLE));
         }
         size += angle_part(parts, token.raw).ok_or_else(|| tokens.not(token, WANT_ANGLE))?;
@@ -131,11 +124,7 @@ pub(super) fn present(wire: &mut Wire<'_>, words: &mut Words) -> Option<()> {
             return None;
         }
         let (degrees, minutes, thousandths) = (size / DEGREE, size / 60_000 % 60, size % 60_000);
-        words.word(format_args!(
-            "{degrees} {minutes} {}.{:03} {letter}",
-            thousandths / 1000,
-            thousandths % 1000
-        ));
+        words.word(format_args!("{degrees} {minutes} {}.{:03} {letter}", thousandths / 1000, thousandths % 1000));
     }
     let altitude = i64::from(wire.u32()?) - SEA_LEVEL;
     let sign = if altitude < 0 { "-" } else { "" };

@@ -104,9 +104,7 @@ pub(super) fn read_named_u16(names: Mnemonics, tokens: &mut Tokens<'_>, rdata: &
 
 fn named(names: Mnemonics, token: Token<'_>) -> Option<u16> {
     let known = names.iter().find(|(name, _)| name.eq_ignore_ascii_case(token.raw));
-    known
-        .map(|&(_, value)| value)
-        .or_else(|| decimal(token.raw, u64::from(u16::MAX))?.try_into().ok())
+    known.map(|&(_, value)| value).or_else(|| decimal(token.raw, u64::from(u16::MAX))?.try_into().ok())
 }
 
 /// Reads a period of 32 bits: seconds, or amounts with the units of zone files (`1w2d3h4m5s`).

@@ -66,11 +66,7 @@ fn read_by_kind(kind: u8, tokens: &mut Tokens<'_>, rdata: &mut Vec<u8>) -> Resul
     match kind {
         0 => {
             let token = tokens.word()?;
-            if token.raw == "." {
-                Ok(())
-            } else {
-                Err(tokens.not(token, "a dot, because its type is 0"))
-            }
+            if token.raw == "." { Ok(()) } else { Err(tokens.not(token, "a dot, because its type is 0")) }
         }
         1 => address::read_ipv4(tokens, rdata),
         2 => address::read_ipv6(tokens, rdata),
@@ -126,18 +122,8 @@ pub(super) fn present_identity(wire: &mut Wire<'_>, words: &mut Words) -> Option
 /// Reads octets behind a length octet: hexadecimal, or `-` for none (the salt of RFC 5155 §3.3).
 pub(super) fn read_salt(tokens: &mut Tokens<'_>, rdata: &mut Vec<u8>) -> Result<(), Fault> {
     let token = tokens.word()?;
-    let salt = if token.raw == "-" {
-        Vec::new()
-    } else {
-        HEX.decode(token, tokens.label)?
-    };
-    push_counted(
-        &salt,
-        "- or hexadecimal digits of at most 255 octets",
-        tokens,
-        token,
-        rdata,
-    )
+    let salt = if token.raw == "-" { Vec::new() } else { HEX.decode(token, tokens.label)? };
+    push_counted(&salt, "- or hexadecimal digits of at most 255 octets", tokens, token, rdata)
 }
 
 /// Prints octets behind a length octet, `-` for none.
@@ -177,11 +163,7 @@ fn push_counted(
 
 /// Reads base64 to the end of the text, or `-` for nothing.
 pub(super) fn read_object(tokens: &mut Tokens<'_>, rdata: &mut Vec<u8>) -> Result<(), Fault> {
-    if tokens.skip_if("-") {
-        Ok(())
-    } else {
-        BASE64.read_rest(tokens, rdata, 1)
-    }
+    if tokens.skip_if("-") { Ok(()) } else { BASE64.read_rest(tokens, rdata, 1) }
 }
 
 /// Prints the rest of the data in base64, `-` for nothing.

@@ -63,17 +63,10 @@ const SIGNATURE: &[(&str, Field)] = &[
     ("SIGNER", Field::Name),
     ("SIGNATURE", Field::Base64(1)),
 ];
-const CERTIFICATE: &[(&str, Field)] = &[
-    ("USAGE", Field::U8),
-    ("SELECTOR", Field::U8),
-    ("MATCHING-TYPE", Field::U8),
-    ("DATA", Field::Hex(1)),
-];
-const SERVICE: &[(&str, Field)] = &[
-    ("PRIORITY", Field::U16),
-    ("TARGET", Field::Name),
-    ("[KEY=VALUE]...", Field::Parameters),
-];
+const CERTIFICATE: &[(&str, Field)] =
+    &[("USAGE", Field::U8), ("SELECTOR", Field::U8), ("MATCHING-TYPE", Field::U8), ("DATA", Field::Hex(1))];
+const SERVICE: &[(&str, Field)] =
+    &[("PRIORITY", Field::U16), ("TARGET", Field::Name), ("[KEY=VALUE]...", Field::Parameters)];
 
 const fn schema(rtype: Rtype, fields: &'static [(&'static str, Field)], example: &'static str) -> Schema {
     Schema { rtype, fields, example }
@@ -104,40 +97,20 @@ pub(super) const SCHEMAS: &[Schema] = &[
     schema(Rtype::MR, NAME, "new.example.com"),
     schema(
         Rtype::WKS,
-        &[
-            ("ADDRESS", Field::Ipv4),
-            ("PROTOCOL", Field::NamedU8(PROTOCOLS)),
-            ("[PORT]...", Field::Ports),
-        ],
+        &[("ADDRESS", Field::Ipv4), ("PROTOCOL", Field::NamedU8(PROTOCOLS)), ("[PORT]...", Field::Ports)],
         "10.1.0.5 TCP 25 80",
     ),
     schema(Rtype::PTR, NAME, "host.example.com"),
-    schema(
-        Rtype::HINFO,
-        &[("CPU", Field::String), ("OS", Field::String)],
-        r#""x86_64" "Linux""#,
-    ),
+    schema(Rtype::HINFO, &[("CPU", Field::String), ("OS", Field::String)], r#""x86_64" "Linux""#),
     schema(
         Rtype::MINFO,
         &[("RESPONSIBLE", Field::Name), ("ERRORS", Field::Name)],
         "admin.example.com errors.example.com",
     ),
-    schema(
-        Rtype::MX,
-        &[("PREFERENCE", Field::U16), ("EXCHANGE", Field::Name)],
-        "10 mail.example.com",
-    ),
+    schema(Rtype::MX, &[("PREFERENCE", Field::U16), ("EXCHANGE", Field::Name)], "10 mail.example.com"),
     schema(Rtype::TXT, TEXTS, r#""v=spf1 -all""#),
-    schema(
-        Rtype::RP,
-        &[("MAILBOX", Field::Name), ("TEXT-NAME", Field::Name)],
-        "admin.example.com people.example.com",
-    ),
-    schema(
-        Rtype::AFSDB,
-        &[("SUBTYPE", Field::U16), ("HOST", Field::Name)],
-        "1 afs.example.com",
-    ),
+    schema(Rtype::RP, &[("MAILBOX", Field::Name), ("TEXT-NAME", Field::Name)], "admin.example.com people.example.com"),
+    schema(Rtype::AFSDB, &[("SUBTYPE", Field::U16), ("HOST", Field::Name)], "1 afs.example.com"),
     schema(Rtype::X25, &[("an X.25 address", Field::String)], r#""311061700956""#),
     schema(
         Rtype::ISDN,
@@ -145,55 +118,31 @@ pub(super) const SCHEMAS: &[Schema] = &[
         r#""150862028003217" "004""#,
     ),
     schema(Rtype::RT, PREFERRED_NAME, "10 relay.example.com"),
-    schema(
-        Rtype::NSAP,
-        &[("an NSAP address", Field::Nsap)],
-        "0x47.0005.80.005a00.0000.0001.e133.ffffff000161.00",
-    ),
+    schema(Rtype::NSAP, &[("an NSAP address", Field::Nsap)], "0x47.0005.80.005a00.0000.0001.e133.ffffff000161.00"),
     schema(Rtype::NSAP_PTR, NAME, "host.example.com"),
-    schema(
-        Rtype::SIG,
-        SIGNATURE,
-        "A 13 2 3600 20300101000000 20290101000000 12345 example.com c2lnbmF0dXJl",
-    ),
+    schema(Rtype::SIG, SIGNATURE, "A 13 2 3600 20300101000000 20290101000000 12345 example.com c2lnbmF0dXJl"),
     schema(Rtype::KEY, OPTIONAL_KEY, "512 3 13 cHVibGljIGtleQ=="),
     schema(
         Rtype::PX,
-        &[
-            ("PREFERENCE", Field::U16),
-            ("MAP822", Field::Name),
-            ("MAPX400", Field::Name),
-        ],
+        &[("PREFERENCE", Field::U16), ("MAP822", Field::Name), ("MAPX400", Field::Name)],
         "10 example.com x400.example.com",
     ),
     schema(
         Rtype::GPOS,
-        &[
-            ("LONGITUDE", Field::String),
-            ("LATITUDE", Field::String),
-            ("ALTITUDE", Field::String),
-        ],
+        &[("LONGITUDE", Field::String), ("LATITUDE", Field::String), ("ALTITUDE", Field::String)],
         "4.90 52.37 2.0",
     ),
     schema(Rtype::AAAA, &[("an IPv6 address", Field::Ipv6)], "fd00::10:1:0:5"),
     schema(
         Rtype::LOC,
-        &[(
-            "LATITUDE LONGITUDE ALTITUDE [SIZE [HORIZONTAL-PRECISION [VERTICAL-PRECISION]]]",
-            Field::Location,
-        )],
+        &[("LATITUDE LONGITUDE ALTITUDE [SIZE [HORIZONTAL-PRECISION [VERTICAL-PRECISION]]]", Field::Location)],
         "52 22 23.000 N 4 53 32.000 E -2m 1m 10000m 10m",
     ),
     schema(Rtype::EID, OCTETS, "E32C6F78163A9348"),
     schema(Rtype::NIMLOC, OCTETS, "3217"),
     schema(
         Rtype::SRV,
-        &[
-            ("PRIORITY", Field::U16),
-            ("WEIGHT", Field::U16),
-            ("PORT", Field::U16),
-            ("TARGET", Field::Name),
-        ],
+        &[("PRIORITY", Field::U16), ("WEIGHT", Field::U16), ("PORT", Field::U16), ("TARGET", Field::Name)],
         "0 5 5060 sip.example.com",
     ),
     schema(
@@ -220,23 +169,11 @@ pub(super) const SCHEMAS: &[Schema] = &[
         "PKIX 0 0 Y2VydGlmaWNhdGU=",
     ),
     schema(Rtype::DNAME, NAME, "example.net"),
-    schema(
-        Rtype::APL,
-        &[("[FAMILY:ADDRESS/LENGTH]...", Field::Prefixes)],
-        "1:10.1.0.0/16 !1:10.1.5.0/24",
-    ),
-    schema(
-        Rtype::DS,
-        DIGEST,
-        "12345 13 2 4355A46B19D348DC2F57C046F8EF63D4538EBB936000F3C9EE954A27460DD865",
-    ),
+    schema(Rtype::APL, &[("[FAMILY:ADDRESS/LENGTH]...", Field::Prefixes)], "1:10.1.0.0/16 !1:10.1.5.0/24"),
+    schema(Rtype::DS, DIGEST, "12345 13 2 4355A46B19D348DC2F57C046F8EF63D4538EBB936000F3C9EE954A27460DD865"),
     schema(
         Rtype::SSHFP,
-        &[
-            ("ALGORITHM", Field::U8),
-            ("TYPE", Field::U8),
-            ("FINGERPRINT", Field::Hex(1)),
-        ],
+        &[("ALGORITHM", Field::U8), ("TYPE", Field::U8), ("FINGERPRINT", Field::Hex(1))],
         "4 2 123456789ABCDEF67890123456789ABCDEF67890123456789ABCDEF123456789",
     ),
     schema(
@@ -248,22 +185,14 @@ pub(super) const SCHEMAS: &[Schema] = &[
         ],
         "10 1 2 10.1.0.5 cHVibGljIGtleQ==",
     ),
-    schema(
-        Rtype::RRSIG,
-        SIGNATURE,
-        "A 13 2 3600 20300101000000 20290101000000 12345 example.com c2lnbmF0dXJl",
-    ),
+    schema(Rtype::RRSIG, SIGNATURE, "A 13 2 3600 20300101000000 20290101000000 12345 example.com c2lnbmF0dXJl"),
     schema(
         Rtype::NSEC,
         &[("NEXT-NAME", Field::Name), ("[TYPE]...", Field::Types)],
         "host.example.com A MX RRSIG NSEC TYPE1234",
     ),
     schema(Rtype::DNSKEY, KEY, "257 3 13 cHVibGljIGtleQ=="),
-    schema(
-        Rtype::DHCID,
-        BASE_64,
-        "AAIBY2/AuCccgoJbsaxcQc9TUapptP69lOjxfNuVAA2kjEA=",
-    ),
+    schema(Rtype::DHCID, BASE_64, "AAIBY2/AuCccgoJbsaxcQc9TUapptP69lOjxfNuVAA2kjEA="),
     schema(
         Rtype::NSEC3,
         &[
@@ -278,109 +207,51 @@ pub(super) const SCHEMAS: &[Schema] = &[
     ),
     schema(
         Rtype::NSEC3PARAM,
-        &[
-            ("HASH-ALGORITHM", Field::U8),
-            ("FLAGS", Field::U8),
-            ("ITERATIONS", Field::U16),
-            ("SALT", Field::Salt),
-        ],
+        &[("HASH-ALGORITHM", Field::U8), ("FLAGS", Field::U8), ("ITERATIONS", Field::U16), ("SALT", Field::Salt)],
         "1 0 0 -",
     ),
-    schema(
-        Rtype::TLSA,
-        CERTIFICATE,
-        "3 1 1 D2ABDE240D7CD3EE6B4B28C54DF034B97983A1D16E8A410E4561CB106618E971",
-    ),
-    schema(
-        Rtype::SMIMEA,
-        CERTIFICATE,
-        "3 1 1 D2ABDE240D7CD3EE6B4B28C54DF034B97983A1D16E8A410E4561CB106618E971",
-    ),
+    schema(Rtype::TLSA, CERTIFICATE, "3 1 1 D2ABDE240D7CD3EE6B4B28C54DF034B97983A1D16E8A410E4561CB106618E971"),
+    schema(Rtype::SMIMEA, CERTIFICATE, "3 1 1 D2ABDE240D7CD3EE6B4B28C54DF034B97983A1D16E8A410E4561CB106618E971"),
     schema(
         Rtype::HIP,
-        &[
-            ("ALGORITHM IDENTITY-TAG PUBLIC-KEY", Field::Identity),
-            ("[RENDEZVOUS-SERVER]...", Field::Names),
-        ],
+        &[("ALGORITHM IDENTITY-TAG PUBLIC-KEY", Field::Identity), ("[RENDEZVOUS-SERVER]...", Field::Names)],
         "2 200100107B1A74DF365639CC39F1D578 cHVibGljIGtleQ== rvs.example.com",
     ),
     schema(Rtype::NINFO, TEXTS, r#""status""#),
     schema(Rtype::RKEY, KEY, "0 255 1 cHVibGljIGtleQ=="),
-    schema(
-        Rtype::TALINK,
-        &[("PREVIOUS", Field::Name), ("NEXT", Field::Name)],
-        ". next.example.com",
-    ),
+    schema(Rtype::TALINK, &[("PREVIOUS", Field::Name), ("NEXT", Field::Name)], ". next.example.com"),
     schema(Rtype::CDS, DIGEST, "0 0 0 00"),
     schema(Rtype::CDNSKEY, KEY, "0 3 0 AA=="),
     schema(Rtype::OPENPGPKEY, BASE_64, "cHVibGljIGtleQ=="),
     schema(
         Rtype::CSYNC,
-        &[
-            ("SERIAL", Field::U32),
-            ("FLAGS", Field::U16),
-            ("[TYPE]...", Field::Types),
-        ],
+        &[("SERIAL", Field::U32), ("FLAGS", Field::U16), ("[TYPE]...", Field::Types)],
         "66 3 A NS AAAA",
     ),
     schema(
         Rtype::ZONEMD,
-        &[
-            ("SERIAL", Field::U32),
-            ("SCHEME", Field::U8),
-            ("HASH-ALGORITHM", Field::U8),
-            ("DIGEST", Field::Hex(12)),
-        ],
+        &[("SERIAL", Field::U32), ("SCHEME", Field::U8), ("HASH-ALGORITHM", Field::U8), ("DIGEST", Field::Hex(12))],
         "2018031500 240 241 E2D523F654B9422A96C5A8F44607BBEE",
     ),
     schema(Rtype::SVCB, SERVICE, "1 svc.example.com alpn=h2,h3 port=8443"),
     schema(Rtype::HTTPS, SERVICE, "1 . alpn=h2,h3 ipv4hint=10.1.0.5"),
     schema(
         Rtype::DSYNC,
-        &[
-            ("TYPE", Field::Type),
-            ("SCHEME", Field::NamedU8(SCHEMES)),
-            ("PORT", Field::U16),
-            ("TARGET", Field::Name),
-        ],
+        &[("TYPE", Field::Type), ("SCHEME", Field::NamedU8(SCHEMES)), ("PORT", Field::U16), ("TARGET", Field::Name)],
         "CDS NOTIFY 5359 notify.example.com",
     ),
     schema(Rtype::HHIT, BASE_64, "aGhpdA=="),
     schema(Rtype::BRID, BASE_64, "YnJpZA=="),
     schema(Rtype::SPF, TEXTS, r#""v=spf1 -all""#),
-    schema(
-        Rtype::NID,
-        &[("PREFERENCE", Field::U16), ("NODE-ID", Field::Groups)],
-        "10 0014:4fff:ff20:ee64",
-    ),
-    schema(
-        Rtype::L32,
-        &[("PREFERENCE", Field::U16), ("LOCATOR", Field::Ipv4)],
-        "10 10.1.2.0",
-    ),
-    schema(
-        Rtype::L64,
-        &[("PREFERENCE", Field::U16), ("LOCATOR", Field::Groups)],
-        "10 2001:0db8:1140:1000",
-    ),
+    schema(Rtype::NID, &[("PREFERENCE", Field::U16), ("NODE-ID", Field::Groups)], "10 0014:4fff:ff20:ee64"),
+    schema(Rtype::L32, &[("PREFERENCE", Field::U16), ("LOCATOR", Field::Ipv4)], "10 10.1.2.0"),
+    schema(Rtype::L64, &[("PREFERENCE", Field::U16), ("LOCATOR", Field::Groups)], "10 2001:0db8:1140:1000"),
     schema(Rtype::LP, PREFERRED_NAME, "10 l64.example.com"),
-    schema(
-        Rtype::EUI48,
-        &[("an EUI-48 address", Field::Eui(6))],
-        "00-00-5e-00-53-2a",
-    ),
-    schema(
-        Rtype::EUI64,
-        &[("an EUI-64 address", Field::Eui(8))],
-        "00-00-5e-ef-10-00-00-2a",
-    ),
+    schema(Rtype::EUI48, &[("an EUI-48 address", Field::Eui(6))], "00-00-5e-00-53-2a"),
+    schema(Rtype::EUI64, &[("an EUI-64 address", Field::Eui(8))], "00-00-5e-ef-10-00-00-2a"),
     schema(
         Rtype::URI,
-        &[
-            ("PRIORITY", Field::U16),
-            ("WEIGHT", Field::U16),
-            ("TARGET", Field::Long(1)),
-        ],
+        &[("PRIORITY", Field::U16), ("WEIGHT", Field::U16), ("TARGET", Field::Long(1))],
         r#"10 1 "https://www.example.com/path""#,
     ),
     schema(
@@ -402,28 +273,13 @@ pub(super) const SCHEMAS: &[Schema] = &[
     ),
     schema(
         Rtype::AMTRELAY,
-        &[
-            ("PRECEDENCE", Field::U8),
-            ("DISCOVERY-OPTIONAL TYPE RELAY", Field::Relay),
-        ],
+        &[("PRECEDENCE", Field::U8), ("DISCOVERY-OPTIONAL TYPE RELAY", Field::Relay)],
         "10 0 1 10.1.0.5",
     ),
-    schema(
-        Rtype::RESINFO,
-        TEXTS,
-        "qnamemin exterr=15,16,17 infourl=https://resolver.example.com/guide",
-    ),
+    schema(Rtype::RESINFO, TEXTS, "qnamemin exterr=15,16,17 infourl=https://resolver.example.com/guide"),
     schema(Rtype::WALLET, TEXTS, r#""currency" "address""#),
     schema(Rtype::CLA, TEXTS, r#""TCP-v4-v6""#),
     schema(Rtype::IPN, &[("a node number", Field::Node)], "268485000"),
-    schema(
-        Rtype::TA,
-        DIGEST,
-        "12345 13 2 4355A46B19D348DC2F57C046F8EF63D4538EBB936000F3C9EE954A27460DD865",
-    ),
-    schema(
-        Rtype::DLV,
-        DIGEST,
-        "12345 13 2 4355A46B19D348DC2F57C046F8EF63D4538EBB936000F3C9EE954A27460DD865",
-    ),
+    schema(Rtype::TA, DIGEST, "12345 13 2 4355A46B19D348DC2F57C046F8EF63D4538EBB936000F3C9EE954A27460DD865"),
+    schema(Rtype::DLV, DIGEST, "12345 13 2 4355A46B19D348DC2F57C046F8EF63D4538EBB936000F3C9EE954A27460DD865"),
 ];

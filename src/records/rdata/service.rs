@@ -55,15 +55,8 @@ pub(super) fn read(tokens: &mut Tokens<'_>, rdata: &mut Vec<u8>) -> Result<(), F
         tokens.label = "KEY";
         let (name, value) = token.raw.split_once('=').unwrap_or((token.raw, ""));
         let key = key(name).ok_or_else(|| tokens.not(Token { raw: name, ..token }, WANT_KEY))?;
-        let value = Token {
-            at: token.at + token.raw.len() - value.len(),
-            raw: value,
-        };
-        let kind = if KEYS.iter().any(|known| known.1 == name) {
-            kind(key)
-        } else {
-            Kind::Octets
-        };
+        let value = Token { at: token.at + token.raw.len() - value.len(), raw: value };
+        let kind = if KEYS.iter().any(|known| known.1 == name) { kind(key) } else { Kind::Octets };
         tokens.label = "VALUE";
         let octets = value.octets()?;
         let wire = encode(kind, &octets).filter(|wire| decode(key, wire).is_some());
@@ -73,13 +66,7 @@ pub(super) fn read(tokens: &mut Tokens<'_>, rdata: &mut Vec<u8>) -> Result<(), F
         }
     }
     if let Some((needs, missing)) = lacking(&parameters) {
-        return Err(Fault {
-            at: start,
-            problem: Problem::Needs {
-                needs,
-                missing: key_name(missing),
-            },
-        });
+        return Err(Fault { at: start, problem: Problem::Needs { needs, missing: key_name(missing) } });
     }
     for (key, value) in parameters {
         rdata.extend_from_slice(&key.to_be_bytes());
@@ -115,23 +102,17 @@ pub(super) fn present(wire: &mut Wire<'_>, words: &mut Words) -> Option<()> {
 fn key(name: &str) -> Option<u16> {
     let known = KEYS.iter().find(|known| known.1 == name).map(|known| known.0);
     known.or_else(|| {
-        let digits = name
-            .strip_prefix("key")
-            .filter(|digits| *digits == "0" || !digits.starts_with('0'))?;
+        let digits = name.strip_prefix("key").filter(|digits| *digits == "0" || !digits.starts_with('0'))?;
         decimal(digits, u64::from(u16::MAX))?.try_into().ok()
     })
 }
 
 fn kind(key: u16) -> Kind {
-    KEYS.iter()
-        .find(|known| known.0 == key)
-        .map_or(Kind::Octets, |known| known.2)
+    KEYS.iter().find(|known| known.0 == key).map_or(Kind::Octets, |known| known.2)
 }
 
 fn key_name(key: u16) -> String {
-    KEYS.iter()
-        .find(|known| known.0 == key)
-        .map_or_else(|| format!("key{key}"), |known| known.1.to_owned())
+    KEYS.iter().find(|known| known.0 == key).map_or_else(|| format!("key{key}"), |known| known.1.to_owned())
 }
 
 fn want(key: u16) -> &'static str {
@@ -166,9 +147,9 @@ fn encode(kind: Kind, value: &[u8]) -> Option<Vec<u8>> {
             }
             Some(wire)
         }
-        Kind::Port => u16::try_from(decimal(plain.ok()?, u64::from(u16::MAX))?)
-            .ok()
-            .map(|port| port.to_be_bytes().to_vec()),
+        Kind::Port => {
+            u16::try_from(decimal(plain.ok()?, u64::from(u16::MAX))?).ok().map(|port| port.to_be_bytes().to_vec())
+        }
         Kind::Ipv4s => items()?
             .map(|item| item.parse().map(|address: Ipv4Addr| address.octets()))
             .collect::<Result<Vec<_>, _>>()
@@ -179,15 +160,7 @@ fn encode(kind: Kind, value: &[u8]) -> Option<Vec<u8>> {
             .collect::<Result<Vec<_>, _>>()
             .ok()
             .map(|all| all.concat()),
-        Kind::Base64 => BASE64
-            .decode(
-                Token {
-                    at: 0,
-                    raw: plain.ok()?,
-                },
-                "ech",
-            )
-            .ok(),
+        Kind::Base64 => BASE64.decode(Token { at: 0, raw: plain.ok()? }, "ech").ok(),
         Kind::Nothing | Kind::Text | Kind::Octets => Some(value.to_vec()),
     }
 }
@@ -209,20 +182,12 @@ fn decode(key: u16, value: &[u8]) -> Option<String> {
             Some(quoted(&items.join(&b',')))
         }
         Kind::Nothing => value.is_empty().then(String::new),
-        Kind::Port => <[u8; 2]>::try_from(value)
-            .ok()
-            .map(|port| u16::from_be_bytes(port).to_string()),
-        Kind::Ipv4s => Some(
-            chunks(value)?
-                .map(|octets: [u8; 4]| Ipv4Addr::from(octets).to_string())
-                .collect::<Vec<_>>()
-                .join(","),
-        ),
+        Kind::Port => <[u8; 2]>::try_from(value).ok().map(|port| u16::from_be_bytes(port).to_string()),
+        Kind::Ipv4s => {
+            Some(chunks(value)?.map(|octets: [u8; 4]| Ipv4Addr::from(octets).to_string()).collect::<Vec<_>>().join(","))
+        }
         Kind::Ipv6s => Some(
-            chunks(value)?
-                .map(|octets: [u8; 16]| Ipv6Addr::from(octets).to_string())
-                .collect::<Vec<_>>()
-                .join(","),
+            chunks(value)?.map(|octets: [u8; 16]| Ipv6Addr::from(octets).to_string()).collect::<Vec<_>>().join(","),
         ),
         Kind::Base64 => (!value.is_empty()).then(|| BASE64.encode(value)),
         Kind::Text => (!value.is_empty() && std::str::from_utf8(value).is_ok()).then(|| quoted(value)),
@@ -272,6 +237,5 @@ fn lacking<V: AsRef<[u8]>>(parameters: &BTreeMap<u16, V>) -> Option<(&'static st
     let mandatory = parameters.get(&MANDATORY)?;
     let (keys, _) = mandatory.as_ref().as_chunks::<2>();
     let mut keys = keys.iter().map(|&key| u16::from_be_bytes(key));
-    keys.find(|key| !parameters.contains_key(key))
-        .map(|key| ("mandatory", key))
+    keys.find(|key| !parameters.contains_key(key)).map(|key| ("mandatory", key))
 }

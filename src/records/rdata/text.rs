@@ -25,13 +25,7 @@ pub(super) fn read_names(tokens: &mut Tokens<'_>, rdata: &mut Vec<u8>) -> Result
 }
 
 fn name(token: Token<'_>, label: &'static str) -> Result<Name, Fault> {
-    Name::parse(token.raw).map_err(|error| {
-        token.fault(Problem::Name {
-            found: token.shown(),
-            label,
-            error,
-        })
-    })
+    Name::parse(token.raw).map_err(|error| token.fault(Problem::Name { found: token.shown(), label, error }))
 }
 
 /// Prints a name with its final dot.
@@ -85,11 +79,7 @@ pub(super) fn present_string(wire: &mut Wire<'_>, words: &mut Words) -> Option<(
 
 /// Prints a character-string if the data goes on.
 pub(super) fn present_optional_string(wire: &mut Wire<'_>, words: &mut Words) -> Option<()> {
-    if wire.is_empty() {
-        Some(())
-    } else {
-        present_string(wire, words)
-    }
+    if wire.is_empty() { Some(()) } else { present_string(wire, words) }
 }
 
 /// Prints character-strings to the end of the data, at least one.
@@ -106,11 +96,7 @@ pub(super) fn read_long(min: usize, tokens: &mut Tokens<'_>, rdata: &mut Vec<u8>
     let token = tokens.some()?;
     let octets = token.octets()?;
     if octets.len() < min {
-        return Err(token.fault(Problem::TooShort {
-            label: tokens.label,
-            len: octets.len(),
-            min,
-        }));
+        return Err(token.fault(Problem::TooShort { label: tokens.label, len: octets.len(), min }));
     }
     rdata.extend_from_slice(&octets);
     Ok(())

@@ -11,14 +11,8 @@ const WANT: &str = "YYYYMMDDHHmmSS from 1970 to 2106, or seconds since 1970";
 /// Reads a time.
 pub(super) fn read(tokens: &mut Tokens<'_>, rdata: &mut Vec<u8>) -> Result<(), Fault> {
     let token = tokens.word()?;
-    let seconds = if token.raw.len() == 14 {
-        from_date(token.raw)
-    } else {
-        decimal(token.raw, u64::from(u32::MAX))
-    };
-    let seconds = seconds
-        .and_then(|seconds| u32::try_from(seconds).ok())
-        .ok_or_else(|| tokens.not(token, WANT))?;
+    let seconds = if token.raw.len() == 14 { from_date(token.raw) } else { decimal(token.raw, u64::from(u32::MAX)) };
+    let seconds = seconds.and_then(|seconds| u32::try_from(seconds).ok()).ok_or_else(|| tokens.not(token, WANT))?;
     rdata.extend_from_slice(&seconds.to_be_bytes());
     Ok(())
 }

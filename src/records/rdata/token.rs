@@ -37,17 +37,11 @@ impl Token<'_> {
         while let Some((i, c)) = rest.next() {
             match c {
                 '\\' => {
-                    let bad = || Fault {
-                        at: at + i,
-                        problem: Problem::BadEscape,
-                    };
+                    let bad = || Fault { at: at + i, problem: Problem::BadEscape };
                     push_escaped(&mut octets, &mut rest).ok_or_else(bad)?;
                 }
                 '"' => {
-                    return Err(Fault {
-                        at: at + i,
-                        problem: Problem::InnerQuote,
-                    });
+                    return Err(Fault { at: at + i, problem: Problem::InnerQuote });
                 }
                 _ => push_char(&mut octets, c),
             }
@@ -70,25 +64,14 @@ pub(super) struct Tokens<'a> {
 
 impl<'a> Tokens<'a> {
     pub(super) fn new(text: &'a str) -> Self {
-        Self {
-            text,
-            at: 0,
-            label: "the data",
-        }
+        Self { text, at: 0, label: "the data" }
     }
 
     /// The next token; nothing at the end of the text.
     pub(super) fn next(&mut self) -> Result<Option<Token<'a>>, Fault> {
-        let rest = self
-            .text
-            .get(self.at..)
-            .unwrap_or_default()
-            .trim_start_matches(is_space);
+        let rest = self.text.get(self.at..).unwrap_or_default().trim_start_matches(is_space);
         let at = self.text.len() - rest.len();
-        let len = token_len(rest).map_err(|fault| Fault {
-            at: at + fault.at,
-            ..fault
-        })?;
+        let len = token_len(rest).map_err(|fault| Fault { at: at + fault.at, ..fault })?;
         self.at = at + len;
         let raw = rest.get(..len).unwrap_or_default();
         Ok((len > 0).then_some(Token { at, raw }))
@@ -102,10 +85,7 @@ impl<'a> Tokens<'a> {
     /// The next token, which must be there.
     pub(super) fn some(&mut self) -> Result<Token<'a>, Fault> {
         let end = self.text.len();
-        self.next()?.ok_or(Fault {
-            at: end,
-            problem: Problem::Missing(self.label),
-        })
+        self.next()?.ok_or(Fault { at: end, problem: Problem::Missing(self.label) })
     }
 
     /// The next token, which must be there and have no quotes around it.
@@ -138,19 +118,11 @@ impl<'a> Tokens<'a> {
 
     /// The token is not what the field needs.
     pub(super) fn not(&self, token: Token<'_>, want: &'static str) -> Fault {
-        token.fault(Problem::Not {
-            found: token.shown(),
-            label: self.label,
-            want,
-        })
+        token.fault(Problem::Not { found: token.shown(), label: self.label, want })
     }
 
     fn plain(&self, token: Token<'a>) -> Result<Token<'a>, Fault> {
-        if token.is_quoted() {
-            Err(token.fault(Problem::Quoted(self.label)))
-        } else {
-            Ok(token)
-        }
+        if token.is_quoted() { Err(token.fault(Problem::Quoted(self.label))) } else { Ok(token) }
     }
 }
 
@@ -165,40 +137,24 @@ fn token_len(text: &str) -> Result<usize, Fault> {
     while let Some((at, c)) = rest.next() {
         match (c, quote) {
             ('\\', _) => {
-                rest.next().ok_or(Fault {
-                    at,
-                    problem: Problem::BadEscape,
-                })?;
+                rest.next().ok_or(Fault { at, problem: Problem::BadEscape })?;
             }
             ('"', None) => quote = Some(at),
             ('"', Some(0)) => {
                 let behind = rest.next().map(|(_, c)| c);
                 let apart = behind.is_none_or(is_space);
-                return if apart {
-                    Ok(at + 1)
-                } else {
-                    Err(Fault {
-                        at: at + 1,
-                        problem: Problem::NoSpace,
-                    })
-                };
+                return if apart { Ok(at + 1) } else { Err(Fault { at: at + 1, problem: Problem::NoSpace }) };
             }
             ('"', Some(_)) => quote = None,
             ('(' | ')' | ';', None) => {
-                return Err(Fault {
-                    at,
-                    problem: Problem::Special(c),
-                });
+                return Err(Fault { at, problem: Problem::Special(c) });
             }
             (c, None) if is_space(c) => return Ok(at),
             _ => {}
         }
     }
     match quote {
-        Some(at) => Err(Fault {
-            at,
-            problem: Problem::OpenQuote,
-        }),
+        Some(at) => Err(Fault { at, problem: Problem::OpenQuote }),
         None => Ok(text.len()),
     }
 }
@@ -225,18 +181,13 @@ mod tests {
 
     fn raw(text: &str) -> Vec<(usize, &str)> {
         let mut tokens = Tokens::new(text);
-        std::iter::from_fn(|| tokens.next().unwrap())
-            .map(|token| (token.at, token.raw))
-            .collect()
+        std::iter::from_fn(|| tokens.next().unwrap()).map(|token| (token.at, token.raw)).collect()
     }
 
     #[test]
     fn words_and_quoted_texts() {
         assert_eq!(raw(" a\tb\r\n c "), [(1, "a"), (3, "b"), (7, "c")]);
-        assert_eq!(
-            raw(r#"a"b c"d "e ( f" \"g\ h"#),
-            [(0, r#"a"b c"d"#), (8, r#""e ( f""#), (16, r#"\"g\ h"#)]
-        );
+        assert_eq!(raw(r#"a"b c"d "e ( f" \"g\ h"#), [(0, r#"a"b c"d"#), (8, r#""e ( f""#), (16, r#"\"g\ h"#)]);
         assert_eq!(raw("  "), []);
     }
 
@@ -251,9 +202,7 @@ mod tests {
             (r"a\", 1, Problem::BadEscape),
         ] {
             let mut tokens = Tokens::new(text);
-            let fault = std::iter::from_fn(|| tokens.next().transpose())
-                .find_map(Result::err)
-                .unwrap();
+            let fault = std::iter::from_fn(|| tokens.next().transpose()).find_map(Result::err).unwrap();
             assert_eq!((fault.at, fault.problem), (at, problem), "{text}");
         }
     }
@@ -264,11 +213,9 @@ mod tests {
         assert_eq!(octets(r#""a\"b\\\000\255\ü""#).unwrap(), b"a\"b\\\x00\xff\xc3\xbc");
         assert_eq!(octets("é").unwrap(), [0xc3, 0xa9]);
         assert!(octets(r#""""#).unwrap().is_empty());
-        for (raw, at, problem) in [
-            (r"a\256", 6, Problem::BadEscape),
-            (r#""a\1""#, 7, Problem::BadEscape),
-            (r#"a"b"#, 6, Problem::InnerQuote),
-        ] {
+        for (raw, at, problem) in
+            [(r"a\256", 6, Problem::BadEscape), (r#""a\1""#, 7, Problem::BadEscape), (r#"a"b"#, 6, Problem::InnerQuote)]
+        {
             let fault = octets(raw).unwrap_err();
             assert_eq!((fault.at, fault.problem), (at, problem), "{raw}");
         }

@@ -30,22 +30,14 @@ pub(crate) struct Query {
 impl Query {
     /// `name TYPE`, the case of its letters kept.
     pub(crate) fn new(question: &str) -> Self {
-        let (name, kind) = question
-            .split_once(' ')
-            .unwrap_or_else(|| panic!("name TYPE, not {question:?}"));
+        let (name, kind) = question.split_once(' ').unwrap_or_else(|| panic!("name TYPE, not {question:?}"));
         Self {
             name: dns::name(name),
             qtype: dns::rtype(kind),
             class: 1,
             id: next_id(),
             flags: dns::RD,
-            opt: Some(Opt {
-                size: 1232,
-                rcode_high: 0,
-                version: 0,
-                flags: 0,
-                options: Vec::new(),
-            }),
+            opt: Some(Opt { size: 1232, rcode_high: 0, version: 0, flags: 0, options: Vec::new() }),
             tcp: false,
             from: None,
             patience: PATIENCE,
@@ -136,8 +128,7 @@ impl Query {
 
     /// Asks and takes the answer, which must come and must be one to this question.
     pub(crate) fn ask_at(&self, server: SocketAddr) -> Got {
-        self.try_ask_at(server)
-            .unwrap_or_else(|| panic!("no answer from {server} to\n{}", dns::show(&self.bytes())))
+        self.try_ask_at(server).unwrap_or_else(|| panic!("no answer from {server} to\n{}", dns::show(&self.bytes())))
     }
 
     /// As [`Self::ask_at`], but silence and a closed connection are none.
@@ -145,12 +136,7 @@ impl Query {
         let start = Instant::now();
         let bytes = self.send_at(server)?;
         match self.check(&bytes) {
-            Ok(message) => Some(Got {
-                query: self.clone(),
-                message,
-                bytes,
-                took: start.elapsed(),
-            }),
+            Ok(message) => Some(Got { query: self.clone(), message, bytes, took: start.elapsed() }),
             Err(why) => panic!("{why}\nasked\n{}got\n{}", dns::show(&self.bytes()), dns::show(&bytes)),
         }
     }
@@ -176,10 +162,7 @@ impl Query {
             return Err(format!("ID {} instead of {}", message.id, self.id));
         }
         if message.flags & (dns::QR | 0x7800 | dns::RD) != dns::QR | self.flags & (0x7800 | dns::RD) {
-            return Err(format!(
-                "flags {:#06x} to a query of {:#06x}",
-                message.flags, self.flags
-            ));
+            return Err(format!("flags {:#06x} to a query of {:#06x}", message.flags, self.flags));
         }
         if message.flags & 0x0040 != 0 {
             return Err("the reserved bit Z is set (RFC 1035 §4.1.1)".to_owned());
@@ -203,19 +186,14 @@ impl Query {
     }
 
     fn limit(&self) -> usize {
-        self.opt
-            .as_ref()
-            .map_or(512, |opt| usize::from(opt.size.clamp(512, 4096)))
+        self.opt.as_ref().map_or(512, |opt| usize::from(opt.size.clamp(512, 4096)))
     }
 }
 
 /// hickory-proto reads the same sections. It refuses records without data outside of updates, which RFC 3597 allows.
 fn judge(bytes: &[u8], message: &Message) -> Result<(), String> {
     let sections = [&message.answers, &message.authorities, &message.additionals];
-    if sections
-        .iter()
-        .any(|section| section.iter().any(|record| record.rdata.is_empty()))
-    {
+    if sections.iter().any(|section| section.iter().any(|record| record.rdata.is_empty())) {
         return Ok(());
     }
     let theirs = hickory_proto::op::Message::read(&mut BinDecoder::new(bytes))
@@ -246,21 +224,14 @@ impl Got {
     #[track_caller]
     fn ensure(&self, good: bool, what: impl FnOnce() -> String) -> &Self {
         if !good {
-            panic!(
-                "{}\nasked\n{}got\n{}",
-                what(),
-                dns::show(&self.query.bytes()),
-                self.message
-            );
+            panic!("{}\nasked\n{}got\n{}", what(), dns::show(&self.query.bytes()), self.message);
         }
         self
     }
 
     #[track_caller]
     pub(crate) fn rcode(&self, rcode: &str) -> &Self {
-        self.ensure(self.message.rcode() == dns::rcode(rcode), || {
-            format!("rcode {rcode} expected")
-        })
+        self.ensure(self.message.rcode() == dns::rcode(rcode), || format!("rcode {rcode} expected"))
     }
 
     #[track_caller]
@@ -312,9 +283,7 @@ impl Got {
     #[track_caller]
     pub(crate) fn answer(&self, line: &str) -> &Self {
         let expected = dns::record(line);
-        self.ensure(self.message.answers.iter().any(|record| record.is(&expected)), || {
-            format!("no answer {line}")
-        })
+        self.ensure(self.message.answers.iter().any(|record| record.is(&expected)), || format!("no answer {line}"))
     }
 
     /// The answer section is exactly this, in this order.
@@ -333,9 +302,7 @@ impl Got {
             let place = got.iter().position(|record| record.is(&expected));
             place.map(|at| got.remove(at)).is_some()
         });
-        self.ensure(complete && got.is_empty(), || {
-            format!("answers expected:\n{}", joined(lines))
-        })
+        self.ensure(complete && got.is_empty(), || format!("answers expected:\n{}", joined(lines)))
     }
 
     #[track_caller]
@@ -365,17 +332,11 @@ impl Got {
             && soa[0].name.eq_ignore_ascii_case(&expected)
             && soa[0].ttl == ttl
             && soa[0].rdata[soa[0].rdata.len() - 4..] == ttl.to_be_bytes();
-        self.ensure(good, || {
-            format!("one SOA of {owner} with TTL and minimum {ttl} expected in authority")
-        })
+        self.ensure(good, || format!("one SOA of {owner} with TTL and minimum {ttl} expected in authority"))
     }
 
     fn soas(&self) -> Vec<&Record> {
-        self.message
-            .authorities
-            .iter()
-            .filter(|record| record.rtype == 6)
-            .collect()
+        self.message.authorities.iter().filter(|record| record.rtype == 6).collect()
     }
 
     /// NODATA from the table (RFC 2308 §2.2): nothing but the SOA of `owner`.
@@ -394,24 +355,18 @@ impl Got {
     #[track_caller]
     pub(crate) fn ede(&self, code: u16) -> &Self {
         let codes: Vec<u16> = self.extended_errors().into_iter().map(|(code, _)| code).collect();
-        self.ensure(codes.contains(&code), || {
-            format!("extended error {code} expected, there are {codes:?}")
-        })
+        self.ensure(codes.contains(&code), || format!("extended error {code} expected, there are {codes:?}"))
     }
 
     /// Some extended error is there (RFC 8914): every refusal and failure of our own says why.
     #[track_caller]
     pub(crate) fn some_ede(&self) -> &Self {
-        self.ensure(!self.extended_errors().is_empty(), || {
-            "an extended error expected".to_owned()
-        })
+        self.ensure(!self.extended_errors().is_empty(), || "an extended error expected".to_owned())
     }
 
     #[track_caller]
     pub(crate) fn no_ede(&self) -> &Self {
-        self.ensure(self.extended_errors().is_empty(), || {
-            "no extended error expected".to_owned()
-        })
+        self.ensure(self.extended_errors().is_empty(), || "no extended error expected".to_owned())
     }
 
     pub(crate) fn extended_errors(&self) -> Vec<(u16, String)> {
@@ -426,25 +381,18 @@ impl Got {
 
     #[track_caller]
     pub(crate) fn within(&self, limit: Duration) -> &Self {
-        self.ensure(self.took <= limit, || {
-            format!("took {:?}, {limit:?} are allowed", self.took)
-        })
+        self.ensure(self.took <= limit, || format!("took {:?}, {limit:?} are allowed", self.took))
     }
 
     #[track_caller]
     pub(crate) fn not_before(&self, least: Duration) -> &Self {
-        self.ensure(self.took >= least, || {
-            format!("took {:?}, not before {least:?} expected", self.took)
-        })
+        self.ensure(self.took >= least, || format!("took {:?}, not before {least:?} expected", self.took))
     }
 }
 
 fn same_in_order<S: AsRef<str>>(records: &[Record], lines: &[S]) -> bool {
     records.len() == lines.len()
-        && records
-            .iter()
-            .zip(lines)
-            .all(|(record, line)| record.is(&dns::record(line.as_ref())))
+        && records.iter().zip(lines).all(|(record, line)| record.is(&dns::record(line.as_ref())))
 }
 
 fn joined<S: AsRef<str>>(lines: &[S]) -> String {

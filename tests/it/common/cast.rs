@@ -45,10 +45,7 @@ pub(crate) fn record(name: &str, kind: &str, data: &[&str]) -> String {
 pub(crate) fn record_with(name: &str, kind: &str, data: &[&str], more: &str) -> String {
     // Literal strings: record data may hold quotes and backslashes.
     let data: Vec<String> = data.iter().map(|one| format!("'{one}'")).collect();
-    format!(
-        "[[record]]\nname = '{name}'\ntype = \"{kind}\"\ndata = [{}]\n{more}\n\n",
-        data.join(", ")
-    )
+    format!("[[record]]\nname = '{name}'\ntype = \"{kind}\"\ndata = [{}]\n{more}\n\n", data.join(", "))
 }
 
 /// One zone's settings.

@@ -13,10 +13,7 @@ pub(crate) fn ask(server: SocketAddr, question: &str) -> [Message; 2] {
     let (name, kind) = question.split_once(' ').expect("name TYPE");
     let name = Name::from_ascii(format!("{name}.")).unwrap();
     let kind = RecordType::from(dns::rtype(kind));
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async move {
         let udp = UdpClientStream::builder(server, TokioRuntimeProvider::default()).build();
         let (mut client, background) = Client::<TokioRuntimeProvider>::from_sender(udp);
@@ -31,10 +28,7 @@ pub(crate) fn ask(server: SocketAddr, question: &str) -> [Message; 2] {
 }
 
 async fn query(client: &mut Client<TokioRuntimeProvider>, name: Name, kind: RecordType) -> Message {
-    let response = client
-        .query(name, DNSClass::IN, kind)
-        .await
-        .expect("an answer that hickory takes");
+    let response = client.query(name, DNSClass::IN, kind).await.expect("an answer that hickory takes");
     Message::parse(&response.into_buffer()).expect("an answer that we read as well")
 }
 

@@ -64,10 +64,7 @@ impl Log {
     }
 
     fn wait<'a>(&self, lines: MutexGuard<'a, Vec<String>>, limit: Duration) -> MutexGuard<'a, Vec<String>> {
-        self.grown
-            .wait_timeout(lines, limit)
-            .unwrap_or_else(PoisonError::into_inner)
-            .0
+        self.grown.wait_timeout(lines, limit).unwrap_or_else(PoisonError::into_inner).0
     }
 }
 
@@ -90,21 +87,13 @@ impl Setup {
     /// Settings without `[listen]` get one that turns the admin listener and the drain time off; reloads
     /// are by signal alone.
     pub(crate) fn new(settings: &str, records: &str) -> Self {
-        let listen = if settings.contains("[listen]") {
-            ""
-        } else {
-            "[listen]\nadmin = \"\"\ndrain = \"0s\"\n\n"
-        };
+        let listen = if settings.contains("[listen]") { "" } else { "[listen]\nadmin = \"\"\ndrain = \"0s\"\n\n" };
         let files = if settings.contains("[records]") {
             ""
         } else {
             "\n[records]\nfiles = [\"records/*.toml\"]\nwatch = \"0s\"\n"
         };
-        Self {
-            settings: format!("{listen}{settings}{files}"),
-            records: records.to_owned(),
-            listen: Vec::new(),
-        }
+        Self { settings: format!("{listen}{settings}{files}"), records: records.to_owned(), listen: Vec::new() }
     }
 
     pub(crate) fn listen(mut self, address: &str) -> Self {
@@ -140,21 +129,10 @@ impl Setup {
                 writer.grown.notify_all();
             }
         });
-        let mut server = Pldns {
-            child,
-            log,
-            read: 0,
-            addresses: Vec::new(),
-            dir,
-            ended: false,
-        };
+        let mut server = Pldns { child, log, read: 0, addresses: Vec::new(), dir, ended: false };
         server.wait_for("ready", START);
         server.addresses = server.listening();
-        assert_eq!(
-            server.addresses.len(),
-            self.listen.len(),
-            "one address for each --listen"
-        );
+        assert_eq!(server.addresses.len(), self.listen.len(), "one address for each --listen");
         server.read = server.log.lines().len();
         server
     }
@@ -204,10 +182,7 @@ impl Pldns {
         self.wait_for("reloaded", STOP)
     }
 
-    #[expect(
-        unsafe_code,
-        reason = "std cannot send signals; the process is our own child and not yet waited for"
-    )]
+    #[expect(unsafe_code, reason = "std cannot send signals; the process is our own child and not yet waited for")]
     pub(crate) fn signal(&self, signal: i32) {
         // SAFETY: kill takes two integers and touches no memory of ours.
         let result = unsafe { libc::kill(self.child.id() as i32, signal) };
@@ -247,10 +222,7 @@ impl Pldns {
     /// Log events so far, those that are no JSON left out.
     pub(crate) fn events(&self) -> Vec<Value> {
         let lines = self.log.lines();
-        lines
-            .iter()
-            .filter_map(|line| serde_json::from_str(line).ok())
-            .collect()
+        lines.iter().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
     /// The addresses of the `listening` lines: each must have both transports.
@@ -266,10 +238,7 @@ impl Pldns {
             found
         };
         let (udp, tcp) = (of("udp"), of("tcp"));
-        assert!(
-            udp.iter().all(|address| tcp.contains(address)),
-            "UDP on {udp:?}, TCP on {tcp:?}"
-        );
+        assert!(udp.iter().all(|address| tcp.contains(address)), "UDP on {udp:?}, TCP on {tcp:?}");
         udp
     }
 
@@ -298,10 +267,7 @@ impl Pldns {
             "received = answered + refused + dropped: {event}"
         );
         let lines = self.log.lines();
-        assert!(
-            !lines.iter().any(|line| line.contains("panicked")),
-            "a panic in the log"
-        );
+        assert!(!lines.iter().any(|line| line.contains("panicked")), "a panic in the log");
         drop(lines);
         stopped
     }
@@ -380,13 +346,7 @@ pub(crate) fn run_with_input(dir: &Path, arguments: &[&str], input: &str) -> Ran
 impl Ran {
     #[track_caller]
     pub(crate) fn code(&self, code: i32) -> &Self {
-        assert_eq!(
-            self.code,
-            Some(code),
-            "exit code\n--- out\n{}--- err\n{}",
-            self.out,
-            self.err
-        );
+        assert_eq!(self.code, Some(code), "exit code\n--- out\n{}--- err\n{}", self.out, self.err);
         self
     }
 
@@ -403,11 +363,7 @@ impl Ran {
 
     #[track_caller]
     pub(crate) fn err_lacks(&self, text: &str) -> &Self {
-        assert!(
-            !self.err.contains(text),
-            "{text:?} not expected on standard error\n--- err\n{}",
-            self.err
-        );
+        assert!(!self.err.contains(text), "{text:?} not expected on standard error\n--- err\n{}", self.err);
         self
     }
 }

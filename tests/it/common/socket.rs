@@ -6,11 +6,7 @@ use std::time::Duration;
 
 /// A UDP socket that hears `server` alone.
 pub(crate) fn client(from: Option<IpAddr>, server: SocketAddr) -> UdpSocket {
-    let any = if server.is_ipv4() {
-        IpAddr::V4(Ipv4Addr::LOCALHOST)
-    } else {
-        "::1".parse().unwrap()
-    };
+    let any = if server.is_ipv4() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { "::1".parse().unwrap() };
     let socket = UdpSocket::bind((from.unwrap_or(any), 0)).unwrap();
     socket.connect(server).unwrap();
     socket

@@ -24,11 +24,7 @@ fn s_2_3_4_names_of_255_octets_and_labels_of_63_are_names() {
     let longest = format!("{label}.{label}.{label}.{}", "y".repeat(61));
     assert_eq!(dns::name(&longest).len(), 255);
     let server = Pldns::start(&fake.rule("."), &record(&longest, "A", &["10.0.0.1"]));
-    server
-        .ask(&format!("{longest} A"))
-        .rcode("NOERROR")
-        .aa()
-        .answers(&[format!("{longest} 10 IN A 10.0.0.1")]);
+    server.ask(&format!("{longest} A")).rcode("NOERROR").aa().answers(&[format!("{longest} 10 IN A 10.0.0.1")]);
     server.ask(&format!("{longest} AAAA")).nodata(&longest);
 }
 
@@ -37,12 +33,7 @@ fn s_4_1_1_id_opcode_and_rd_are_copied_and_ra_is_set() {
     let fake = FakeAzureDns::start();
     let server = server(&fake);
     // ID, opcode, RD and Z are checked in every ask.
-    for question in [
-        format!("{API} A"),
-        format!("{API} AAAA"),
-        "none.example A".to_owned(),
-        "invalid A".to_owned(),
-    ] {
+    for question in [format!("{API} A"), format!("{API} AAAA"), "none.example A".to_owned(), "invalid A".to_owned()] {
         server.ask(&question).ra().no_tc();
         Query::new(&question).no_rd().ask_at(server.address()).ra();
     }
@@ -53,11 +44,7 @@ fn s_4_1_4_what_is_compressed_points_backwards_and_reads_back() {
     // The tests' parser takes backward pointers only, and reads to the last octet.
     let fake = FakeAzureDns::start();
     let records = record("alias.example", "CNAME", &["deep.target.example."])
-        + &record(
-            "deep.target.example",
-            "MX",
-            &["10 mail.target.example.", "20 deep.target.example."],
-        );
+        + &record("deep.target.example", "MX", &["10 mail.target.example.", "20 deep.target.example."]);
     let server = Pldns::start(&fake.rule("."), &records);
     server.ask("ALIAS.example MX").aa().answers_in_any_order(&[
         "alias.example 10 IN CNAME deep.target.example",
@@ -70,11 +57,7 @@ fn s_4_1_4_what_is_compressed_points_backwards_and_reads_back() {
 fn s_4_2_1_udp_without_edns_is_512_octets_at_most() {
     let fake = FakeAzureDns::start();
     let addresses: Vec<String> = (1..=60).map(|n| format!("10.0.0.{n}")).collect();
-    let records = record(
-        "big.example",
-        "A",
-        &addresses.iter().map(String::as_str).collect::<Vec<_>>(),
-    );
+    let records = record("big.example", "A", &addresses.iter().map(String::as_str).collect::<Vec<_>>());
     let server = Pldns::start(&fake.rule("."), &records);
     let got = Query::new("big.example A").no_edns().ask_at(server.address());
     got.tc();

@@ -8,10 +8,7 @@ fn s_2_1_nxdomain_carries_the_zones_soa() {
     let fake = FakeAzureDns::start();
     let server = Pldns::start(&(zone("corp.example", "nxdomain") + &fake.rule(".")), "");
     server.ask("none.corp.example A").nxdomain("corp.example");
-    Query::new("none.corp.example A")
-        .no_edns()
-        .ask_at(server.address())
-        .nxdomain("corp.example");
+    Query::new("none.corp.example A").no_edns().ask_at(server.address()).nxdomain("corp.example");
 }
 
 #[test]
@@ -20,22 +17,14 @@ fn s_2_2_nodata_carries_an_soa_and_no_referral() {
     let server = Pldns::start(&fake.rule("."), RECORDS);
     let got = server.ask(&format!("{API} AAAA"));
     got.nodata(API);
-    assert!(
-        got.message.authorities.iter().all(|record| record.rtype != 2),
-        "{}",
-        got.message
-    );
+    assert!(got.message.authorities.iter().all(|record| record.rtype != 2), "{}", got.message);
 }
 
 #[test]
 fn s_3_the_soas_ttl_is_not_above_its_minimum() {
     let fake = FakeAzureDns::start();
     let server = Pldns::start(&(zone("corp.example", "nxdomain") + &fake.rule(".")), RECORDS);
-    for question in [
-        format!("{API} AAAA"),
-        "none.corp.example A".to_owned(),
-        "corp.example A".to_owned(),
-    ] {
+    for question in [format!("{API} AAAA"), "none.corp.example A".to_owned(), "corp.example A".to_owned()] {
         let got = server.ask(&question);
         let soa = &got.message.authorities[0];
         let minimum = u32::from_be_bytes(soa.rdata[soa.rdata.len() - 4..].try_into().unwrap());
@@ -52,18 +41,10 @@ fn s_5_negative_answers_are_cached_for_the_lesser_of_ttl_and_minimum() {
         let answer = Answer::of(&[]).rcode("NXDOMAIN").authority(&[&soa(ttl, minimum)]);
         fake.gives(&format!("{name} A"), answer);
     }
-    fake.gives(
-        "kept.example A",
-        Answer::of(&[]).rcode("NXDOMAIN").authority(&[&soa(30, 30)]),
-    );
+    fake.gives("kept.example A", Answer::of(&[]).rcode("NXDOMAIN").authority(&[&soa(30, 30)]));
     fake.gives("kept.example AAAA", Answer::of(&[]).authority(&[&soa(30, 30)]));
     let server = Pldns::start(&fake.rule("."), "");
-    let all = [
-        "ttl.example A",
-        "minimum.example A",
-        "kept.example A",
-        "kept.example AAAA",
-    ];
+    let all = ["ttl.example A", "minimum.example A", "kept.example A", "kept.example AAAA"];
     for question in all {
         server.ask(question);
         server.ask(question);
@@ -105,9 +86,7 @@ fn s_7_1_a_server_failure_is_not_kept_for_longer_than_five_minutes_nor_stops_rec
     use crate::common::{Play, Script};
     let fake = FakeAzureDns::start();
     let failing = Play::of(Answer::of(&[]).rcode("SERVFAIL"));
-    let plays = vec![failing; 1]
-        .into_iter()
-        .chain([Play::answers(&["a.example 60 IN A 192.0.2.1"])]);
+    let plays = vec![failing; 1].into_iter().chain([Play::answers(&["a.example 60 IN A 192.0.2.1"])]);
     fake.on("a.example A", Script::udp(plays));
     let server = Pldns::start(&fake.rule("."), "");
     // Whatever the first answer is, within a few seconds the name resolves.

@@ -17,15 +17,9 @@ fn example() -> (FakeAzureDns, Pldns) {
 #[test]
 fn s_2_2_1_answers_synthesized_from_the_wildcard() {
     let (_fake, server) = example();
-    server
-        .ask("host3.example MX")
-        .rcode("NOERROR")
-        .aa()
-        .answers(&["host3.example 10 IN MX 10 host1.example"]);
+    server.ask("host3.example MX").rcode("NOERROR").aa().answers(&["host3.example 10 IN MX 10 host1.example"]);
     server.ask("host3.example A").nodata("example");
-    server
-        .ask("foo.bar.example TXT")
-        .answers(&[r#"foo.bar.example 10 IN TXT "this is a wildcard""#]);
+    server.ask("foo.bar.example TXT").answers(&[r#"foo.bar.example 10 IN TXT "this is a wildcard""#]);
 }
 
 #[test]
@@ -35,9 +29,7 @@ fn s_2_2_1_answers_not_synthesized_from_the_wildcard() {
     server.ask("host1.example MX").nodata("example");
     // Because sub.*.example exists.
     server.ask("sub.*.example MX").nodata("example");
-    server
-        .ask("sub.*.example TXT")
-        .answers(&[r#"sub.*.example 10 IN TXT "this is not a wildcard""#]);
+    server.ask("sub.*.example TXT").answers(&[r#"sub.*.example 10 IN TXT "this is not a wildcard""#]);
     // Because _tcp.host1.example exists and has no wildcard below it.
     server.ask("_telnet._tcp.host1.example SRV").nxdomain("example");
     // Because *.example exists and there is no *.*.example.
@@ -47,12 +39,8 @@ fn s_2_2_1_answers_not_synthesized_from_the_wildcard() {
 #[test]
 fn s_2_1_1_an_asterisk_within_a_label_is_no_wildcard_in_a_query() {
     let (_fake, server) = example();
-    server
-        .ask("*x.example TXT")
-        .answers(&[r#"*x.example 10 IN TXT "this is a wildcard""#]);
-    server
-        .ask("*.example TXT")
-        .answers(&[r#"*.example 10 IN TXT "this is a wildcard""#]);
+    server.ask("*x.example TXT").answers(&[r#"*x.example 10 IN TXT "this is a wildcard""#]);
+    server.ask("*.example TXT").answers(&[r#"*.example 10 IN TXT "this is a wildcard""#]);
     server.ask("x.sub.*.example TXT").nxdomain("example");
 }
 
@@ -67,9 +55,7 @@ fn s_2_2_2_empty_non_terminals_exist() {
 #[test]
 fn s_3_3_1_the_closest_encloser_is_the_longest_existing_ancestor() {
     let (_fake, server) = example();
-    server
-        .ask("x.y.z.example TXT")
-        .answers(&[r#"x.y.z.example 10 IN TXT "this is a wildcard""#]);
+    server.ask("x.y.z.example TXT").answers(&[r#"x.y.z.example 10 IN TXT "this is a wildcard""#]);
     server.ask("x.host1.example TXT").nxdomain("example");
     server.ask("x.y._tcp.host2.example TXT").nxdomain("example");
 }
@@ -80,11 +66,8 @@ fn s_4_4_a_wildcard_alias_is_synthesized_and_followed() {
     let records =
         record("*.alias.example", "CNAME", &["host1.example."]) + &record("host1.example", "A", &["192.0.2.1"]);
     let server = Pldns::start(&(zone("example", "nxdomain") + &fake.rule(".")), &records);
-    server.ask("x.alias.example A").answers(&[
-        "x.alias.example 10 IN CNAME host1.example",
-        "host1.example 10 IN A 192.0.2.1",
-    ]);
     server
-        .ask("x.alias.example CNAME")
-        .answers(&["x.alias.example 10 IN CNAME host1.example"]);
+        .ask("x.alias.example A")
+        .answers(&["x.alias.example 10 IN CNAME host1.example", "host1.example 10 IN A 192.0.2.1"]);
+    server.ask("x.alias.example CNAME").answers(&["x.alias.example 10 IN CNAME host1.example"]);
 }

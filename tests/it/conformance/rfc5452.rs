@@ -6,10 +6,7 @@ fn s_4_3_an_answer_comes_from_where_the_query_went() {
     let fake = FakeAzureDns::start();
     let lie = Answer::of(&["a.example 60 IN A 203.0.113.66"]);
     let truth = Answer::of(&["a.example 60 IN A 192.0.2.1"]);
-    fake.on(
-        "a.example A",
-        Script::udp([Play::silence().then_from_elsewhere(0, lie).then(50, truth)]),
-    );
+    fake.on("a.example A", Script::udp([Play::silence().then_from_elsewhere(0, lie).then(50, truth)]));
     let server = Pldns::start(&fake.rule("."), "");
     server.ask("a.example A").answers(&["a.example 60 IN A 192.0.2.1"]);
 }
@@ -24,16 +21,9 @@ fn s_5_one_question_has_one_query_outstanding() {
     std::thread::scope(|scope| {
         for _ in 0..16 {
             scope.spawn(move || {
-                Query::new("a.example A")
-                    .ask_at(address)
-                    .rcode("NOERROR")
-                    .within(Duration::from_secs(2));
+                Query::new("a.example A").ask_at(address).rcode("NOERROR").within(Duration::from_secs(2));
             });
         }
     });
-    assert_eq!(
-        fake.seen("a.example A").len(),
-        1,
-        "more queries in flight are more chances to guess"
-    );
+    assert_eq!(fake.seen("a.example A").len(), 1, "more queries in flight are more chances to guess");
 }

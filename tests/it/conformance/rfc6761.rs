@@ -4,9 +4,7 @@ use crate::common::{FakeAzureDns, Pldns};
 fn s_6_3_localhost_is_loopback_and_is_not_looked_up() {
     let fake = FakeAzureDns::start();
     let server = Pldns::start(&fake.rule("."), "");
-    server
-        .ask("app.localhost A")
-        .answers(&["app.localhost * IN A 127.0.0.1"]);
+    server.ask("app.localhost A").answers(&["app.localhost * IN A 127.0.0.1"]);
     server.ask("localhost AAAA").answers(&["localhost * IN AAAA ::1"]);
     assert!(fake.seen("app.localhost *").is_empty() && fake.seen("localhost *").is_empty());
 }

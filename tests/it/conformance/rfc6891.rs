@@ -13,13 +13,7 @@ fn s_6_1_1_an_answer_has_an_opt_if_and_only_if_the_query_had_one() {
     let fake = FakeAzureDns::start();
     fake.answer("f.example A", &["f.example 60 IN A 192.0.2.1"]);
     let server = server(&fake);
-    for question in [
-        &format!("{API} A"),
-        &format!("{API} TXT"),
-        "f.example A",
-        "none.example A",
-        "x.invalid A",
-    ] {
+    for question in [&format!("{API} A"), &format!("{API} TXT"), "f.example A", "none.example A", "x.invalid A"] {
         for query in [Query::new(question), Query::new(question).no_edns()] {
             query.ask_at(server.address());
             query.tcp().ask_at(server.address());
@@ -60,16 +54,8 @@ fn s_6_1_1_the_opt_may_stand_anywhere_in_the_additional_section() {
 fn s_6_1_2_unknown_options_are_ignored() {
     let fake = FakeAzureDns::start();
     let server = server(&fake);
-    for (code, data) in [
-        (0, &b""[..]),
-        (65_535, b"x"),
-        (4, &[0; 200]),
-        (11, b""),
-        (12, &[0; 100]),
-    ] {
-        let got = Query::new(&format!("{API} A"))
-            .option(code, data)
-            .ask_at(server.address());
+    for (code, data) in [(0, &b""[..]), (65_535, b"x"), (4, &[0; 200]), (11, b""), (12, &[0; 100])] {
+        let got = Query::new(&format!("{API} A")).option(code, data).ask_at(server.address());
         got.rcode("NOERROR").answers(&[format!("{API} 10 IN A 10.1.0.5")]);
     }
 }
@@ -78,11 +64,7 @@ fn s_6_1_2_unknown_options_are_ignored() {
 fn s_6_1_3_a_higher_version_gets_badvers_and_our_version() {
     let fake = FakeAzureDns::start();
     let server = server(&fake);
-    for query in [
-        Query::new("f.example A"),
-        Query::new(&format!("{API} A")),
-        Query::new("f.example A").tcp(),
-    ] {
+    for query in [Query::new("f.example A"), Query::new(&format!("{API} A")), Query::new("f.example A").tcp()] {
         let got = query.edns_version(1).ask_at(server.address());
         got.rcode("BADVERS").no_answers();
         assert_eq!(got.opt().version, 0, "{}", got.message);
@@ -107,11 +89,7 @@ fn s_6_2_3_sizes_below_512_are_512() {
     let fake = FakeAzureDns::start();
     let server = server(&fake);
     for size in [0, 1, 511] {
-        Query::new(&format!("{API} A"))
-            .edns_size(size)
-            .ask_at(server.address())
-            .no_tc()
-            .aa();
+        Query::new(&format!("{API} A")).edns_size(size).ask_at(server.address()).no_tc().aa();
     }
 }
 
@@ -120,11 +98,7 @@ fn s_6_2_6_the_opt_is_of_this_hop_only() {
     let fake = FakeAzureDns::start();
     fake.answer("f.example A", &["f.example 60 IN A 192.0.2.1"]);
     let server = server(&fake);
-    Query::new("f.example A")
-        .edns_size(700)
-        .option(65_001, b"hop")
-        .ask_at(server.address())
-        .rcode("NOERROR");
+    Query::new("f.example A").edns_size(700).option(65_001, b"hop").ask_at(server.address()).rcode("NOERROR");
     let seen = fake.wait_for("f.example A", 1);
     let opt = seen[0].message.opt.as_ref().expect("EDNS of our own");
     assert_eq!(opt.size, 1232);
@@ -135,14 +109,6 @@ fn s_6_2_6_the_opt_is_of_this_hop_only() {
 fn s_7_errors_carry_the_opt_too() {
     let fake = FakeAzureDns::start();
     let server = server(&fake);
-    Query::new("f.example A")
-        .no_rd()
-        .ask_at(server.address())
-        .rcode("REFUSED")
-        .opt();
-    Query::new(&format!("{API} A"))
-        .opcode(2)
-        .ask_at(server.address())
-        .rcode("NOTIMP")
-        .opt();
+    Query::new("f.example A").no_rd().ask_at(server.address()).rcode("REFUSED").opt();
+    Query::new(&format!("{API} A")).opcode(2).ask_at(server.address()).rcode("NOTIMP").opt();
 }

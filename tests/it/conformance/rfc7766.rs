@@ -9,14 +9,9 @@ fn s_5_everything_that_udp_answers_tcp_answers() {
     let fake = FakeAzureDns::start();
     fake.answer("f.example A", &["f.example 60 IN A 192.0.2.1"]);
     let server = Pldns::start(&fake.rule("."), RECORDS);
-    for question in [
-        &format!("{API} A"),
-        &format!("{API} AAAA"),
-        "f.example A",
-        "none.example A",
-        "x.invalid A",
-        "localhost A",
-    ] {
+    for question in
+        [&format!("{API} A"), &format!("{API} AAAA"), "f.example A", "none.example A", "x.invalid A", "localhost A"]
+    {
         let udp = Query::new(question).ask_at(server.address());
         let tcp = Query::new(question).tcp().ask_at(server.address());
         assert_eq!(tcp.message.rcode(), udp.message.rcode(), "{question}");
@@ -46,17 +41,11 @@ fn s_6_2_1_1_pipelined_queries_do_not_wait_for_each_other() {
     let server = Pldns::start(&fake.rule("."), RECORDS);
     let mut stream = connect(None, server.address());
     stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-    let (slow, quick) = (
-        Query::new("slow.example A").tcp(),
-        Query::new(&format!("{API} A")).tcp(),
-    );
+    let (slow, quick) = (Query::new("slow.example A").tcp(), Query::new(&format!("{API} A")).tcp());
     write_frame(&mut stream, &slow.bytes());
     write_frame(&mut stream, &quick.bytes());
-    quick
-        .check(&read_frame(&mut stream).expect("the quick answer"))
-        .expect("the quick answer first");
-    slow.check(&read_frame(&mut stream).expect("the slow answer"))
-        .expect("then the slow one");
+    quick.check(&read_frame(&mut stream).expect("the quick answer")).expect("the quick answer first");
+    slow.check(&read_frame(&mut stream).expect("the slow answer")).expect("then the slow one");
 }
 
 #[test]
@@ -74,7 +63,5 @@ fn s_8_length_and_message_may_come_apart() {
         std::thread::sleep(Duration::from_millis(30));
     }
     let answer = read_frame(&mut stream).expect("an answer");
-    query
-        .check(&answer)
-        .unwrap_or_else(|why| panic!("{why}\n{}", dns::show(&answer)));
+    query.check(&answer).unwrap_or_else(|why| panic!("{why}\n{}", dns::show(&answer)));
 }

@@ -6,15 +6,10 @@ fn s_4_2_any_is_answered_with_a_synthesized_hinfo() {
     let fake = FakeAzureDns::start();
     let records = record("a.example", "A", &["10.0.0.1", "10.0.0.2"]) + &record("a.example", "TXT", &[r#""text""#]);
     let server = Pldns::start(&fake.rule("."), &records);
-    for query in [
-        Query::new("a.example ANY"),
-        Query::new("a.example ANY").tcp(),
-        Query::new("a.example ANY").no_edns(),
-    ] {
+    for query in [Query::new("a.example ANY"), Query::new("a.example ANY").tcp(), Query::new("a.example ANY").no_edns()]
+    {
         let got = query.ask_at(server.address());
-        got.rcode("NOERROR")
-            .aa()
-            .answers(&[r#"a.example * IN HINFO "RFC8482" """#]);
+        got.rcode("NOERROR").aa().answers(&[r#"a.example * IN HINFO "RFC8482" """#]);
         assert!(got.bytes.len() < 100, "{} octets", got.bytes.len());
     }
     assert!(fake.seen("a.example *").is_empty());

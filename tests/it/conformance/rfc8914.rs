@@ -4,10 +4,7 @@ use crate::common::{FakeAzureDns, Play, Pldns, Query, Script};
 #[test]
 fn s_4_19_prohibited_is_said_to_clients_that_may_not_ask() {
     let fake = FakeAzureDns::start();
-    let server = Pldns::start(
-        &format!("[access]\nallow = [\"10.0.0.0/8\"]\n{}", fake.rule(".")),
-        RECORDS,
-    );
+    let server = Pldns::start(&format!("[access]\nallow = [\"10.0.0.0/8\"]\n{}", fake.rule(".")), RECORDS);
     server.ask(&format!("{API} A")).rcode("REFUSED").ede(18);
 }
 
@@ -15,11 +12,7 @@ fn s_4_19_prohibited_is_said_to_clients_that_may_not_ask() {
 fn s_4_21_not_authoritative_is_said_where_recursion_was_not_desired() {
     let fake = FakeAzureDns::start();
     let server = Pldns::start(&fake.rule("."), RECORDS);
-    Query::new("f.example A")
-        .no_rd()
-        .ask_at(server.address())
-        .rcode("REFUSED")
-        .ede(20);
+    Query::new("f.example A").no_rd().ask_at(server.address()).rcode("REFUSED").ede(20);
 }
 
 #[test]

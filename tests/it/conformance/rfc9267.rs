@@ -8,15 +8,9 @@ fn survives(target: &str) {
     let fake = FakeAzureDns::start();
     let right = Answer::of(&["a.example 60 IN A 192.0.2.1"]);
     let bad = Answer::of(&[&format!("a.example 60 IN CNAME {target}")]);
-    fake.on(
-        "a.example A",
-        Script::udp([Play::of(bad).then(10, right.clone())]).tcp([Play::of(right)]),
-    );
+    fake.on("a.example A", Script::udp([Play::of(bad).then(10, right.clone())]).tcp([Play::of(right)]));
     let server = Pldns::start(&fake.rule("."), RECORDS);
-    server
-        .ask("a.example A")
-        .answers(&["a.example 60 IN A 192.0.2.1"])
-        .within(Duration::from_secs(2));
+    server.ask("a.example A").answers(&["a.example 60 IN A 192.0.2.1"]).within(Duration::from_secs(2));
     server.ask(&format!("{API} A")).rcode("NOERROR");
 }
 

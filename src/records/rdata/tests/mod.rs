@@ -86,11 +86,7 @@ fn hickory_reads_these_octets() {
     for &(mnemonic, text, _) in EXAMPLES {
         let rdata = parse(rtype(mnemonic), text).unwrap();
         let length = Restrict::new(u16::try_from(rdata.len()).unwrap());
-        let read = RData::read(
-            &mut BinDecoder::new(&rdata),
-            RecordType::from(rtype(mnemonic).0),
-            length,
-        );
+        let read = RData::read(&mut BinDecoder::new(&rdata), RecordType::from(rtype(mnemonic).0), length);
         assert!(read.is_ok(), "{mnemonic} {text}: {read:?}");
     }
 }
@@ -121,26 +117,15 @@ fn what_is_printed_is_the_usual_form() {
         ("SOA", ". . 1 1h 5m 4w 0", ". . 1 3600 300 2419200 0"),
         ("CAA", "0 issue ca.example.net", r#"0 issue "ca.example.net""#),
         ("NSEC", ". TYPE65280 AAAA a", ". A AAAA TYPE65280"),
-        (
-            "RRSIG",
-            "A ED25519 2 0 0 4294967295 1 . AA==",
-            "A 15 2 0 19700101000000 21060207062815 1 . AA==",
-        ),
+        ("RRSIG", "A ED25519 2 0 0 4294967295 1 . AA==", "A 15 2 0 19700101000000 21060207062815 1 . AA=="),
         ("HTTPS", r#"1 . port=443 alpn="h2""#, r#"1 . alpn="h2" port=443"#),
-        (
-            "LOC",
-            "1 N 2 3 e 4 5",
-            "1 0 0.000 N 2 3 0.000 E 4.00m 5.00m 10000.00m 10.00m",
-        ),
+        ("LOC", "1 N 2 3 e 4 5", "1 0 0.000 N 2 3 0.000 E 4.00m 5.00m 10000.00m 10.00m"),
         ("WKS", "10.1.0.5 udp 53 7", "10.1.0.5 17 7 53"),
         ("IPN", "1.2", "4294967298"),
         ("CLA", "TCP-v4-v6", r#""TCP-v4-v6""#),
         ("TYPE65280", r"\# 3 aB cdEf", r"\# 3 ABCDEF"),
     ] {
-        assert_eq!(
-            present(rtype(mnemonic), &parse(rtype(mnemonic), text).unwrap()),
-            printed
-        );
+        assert_eq!(present(rtype(mnemonic), &parse(rtype(mnemonic), text).unwrap()), printed);
     }
 }
 
@@ -167,11 +152,7 @@ fn octets_that_do_not_fit_are_printed_as_octets() {
             b"\x00\x01\x00\x00\x03\x00\x02\x00\x35\x00\x03\x00\x02\x00\x35",
             r"\# 15 000100000300020035000300020035",
         ),
-        (
-            "HTTPS",
-            b"\x00\x01\x00\x00\x00\x00\x02\x00\x00",
-            r"\# 9 000100000000020000",
-        ),
+        ("HTTPS", b"\x00\x01\x00\x00\x00\x00\x02\x00\x00", r"\# 9 000100000000020000"),
         ("CAA", b"\x00\x00a", r"\# 3 000061"),
         ("HIP", b"\x01\x02\x00\x00a", r"\# 5 0102000061"),
         ("NSAP", b"", r"\# 0"),
@@ -190,16 +171,9 @@ fn names_are_absolute_with_and_without_the_dot() {
 
 #[test]
 fn the_list_of_types_is_in_order_and_its_examples_hold() {
-    assert!(
-        schema::SCHEMAS.is_sorted_by(|a, b| a.rtype < b.rtype),
-        "found by binary search"
-    );
+    assert!(schema::SCHEMAS.is_sorted_by(|a, b| a.rtype < b.rtype), "found by binary search");
     for schema in schema::SCHEMAS {
-        assert!(
-            !schema.rtype.is_meta() && schema.rtype.mnemonic().is_some(),
-            "{}",
-            schema.rtype
-        );
+        assert!(!schema.rtype.is_meta() && schema.rtype.mnemonic().is_some(), "{}", schema.rtype);
         let rdata = parse(schema.rtype, schema.example);
         assert!(rdata.is_ok(), "{} {}: {rdata:?}", schema.rtype, schema.example);
     }
@@ -222,27 +196,12 @@ fn errors_say_what_and_where() {
             0,
             r#""10.1.0.05" cannot be read as an IPv4 address: expected four decimal numbers with dots between"#,
         ),
-        (
-            "A",
-            "10.1.0.5 10.1.0.6",
-            9,
-            r#""10.1.0.6" is too much: the data is complete before it"#,
-        ),
+        ("A", "10.1.0.5 10.1.0.6", 9, r#""10.1.0.6" is too much: the data is complete before it"#),
         ("A", r#""10.1.0.5""#, 0, "an IPv4 address stands without quotes"),
         ("A", r"\# 3 010203", 0, "these octets do not form data of type A"),
         ("A", r"\# 4 010203", 3, "the length says 4 octets, but 3 are given"),
-        (
-            "A",
-            r"\# 4 0102030",
-            12,
-            "HEX is cut off: hexadecimal digits come in pairs",
-        ),
-        (
-            "A",
-            r"\# 4 01 0x",
-            9,
-            r#""x" cannot be read as HEX: expected hexadecimal digits"#,
-        ),
+        ("A", r"\# 4 0102030", 12, "HEX is cut off: hexadecimal digits come in pairs"),
+        ("A", r"\# 4 01 0x", 9, r#""x" cannot be read as HEX: expected hexadecimal digits"#),
         ("A", r"\#", 2, "LENGTH is missing"),
         (
             "MX",
@@ -250,12 +209,7 @@ fn errors_say_what_and_where() {
             0,
             r#""mail.example.com" cannot be read as PREFERENCE: expected a number from 0 to 65535"#,
         ),
-        (
-            "MX",
-            "65536 .",
-            0,
-            r#""65536" cannot be read as PREFERENCE: expected a number from 0 to 65535"#,
-        ),
+        ("MX", "65536 .", 0, r#""65536" cannot be read as PREFERENCE: expected a number from 0 to 65535"#),
         ("MX", "10", 2, "EXCHANGE is missing"),
         (
             "MX",
@@ -263,44 +217,14 @@ fn errors_say_what_and_where() {
             3,
             r#""a..b" cannot be read as EXCHANGE: a label is empty: there are two dots in a row, or one at the start"#,
         ),
-        (
-            "TXT",
-            &long,
-            0,
-            "the text is 256 octets long, and one string holds at most 255",
-        ),
-        (
-            "TXT",
-            "v=DMARC1; p=none",
-            8,
-            "';' outside of quotes means something else in zone files",
-        ),
+        ("TXT", &long, 0, "the text is 256 octets long, and one string holds at most 255"),
+        ("TXT", "v=DMARC1; p=none", 8, "';' outside of quotes means something else in zone files"),
         ("TXT", "a \"b", 2, "the quote that begins here does not end"),
-        (
-            "TXT",
-            r"a\300",
-            1,
-            "a backslash must be followed by three decimal digits up to 255, or by one character",
-        ),
+        ("TXT", r"a\300", 1, "a backslash must be followed by three decimal digits up to 255, or by one character"),
         ("TXT", r#"a"b""#, 1, "a quote inside a text must be written \\\""),
-        (
-            "TLSA",
-            "3 1 1 00 0g",
-            10,
-            r#""g" cannot be read as DATA: expected hexadecimal digits"#,
-        ),
-        (
-            "ZONEMD",
-            "1 1 1 0000",
-            6,
-            "DIGEST has 2 octets, fewer than the 12 that it must have",
-        ),
-        (
-            "URI",
-            r#"1 1 """#,
-            4,
-            "TARGET has 0 octets, fewer than the 1 that it must have",
-        ),
+        ("TLSA", "3 1 1 00 0g", 10, r#""g" cannot be read as DATA: expected hexadecimal digits"#),
+        ("ZONEMD", "1 1 1 0000", 6, "DIGEST has 2 octets, fewer than the 12 that it must have"),
+        ("URI", r#"1 1 """#, 4, "TARGET has 0 octets, fewer than the 1 that it must have"),
         (
             "LOC",
             "91 N 0 E 0m",
@@ -314,61 +238,22 @@ fn errors_say_what_and_where() {
             r#""4" cannot be read as LATITUDE: expected degrees, then minutes and seconds if wanted, then N or S (up to 90), E or W (up to 180)"#,
         ),
         ("HTTPS", "1 . alpn=h2 alpn=h3", 12, "the parameter alpn stands twice"),
-        (
-            "HTTPS",
-            "1 . no-default-alpn",
-            4,
-            "the parameter no-default-alpn needs alpn, which is not there",
-        ),
-        (
-            "HTTPS",
-            "1 . mandatory=alpn",
-            4,
-            "the parameter mandatory needs alpn, which is not there",
-        ),
-        (
-            "HTTPS",
-            "1 . port=http",
-            9,
-            r#""http" cannot be read as VALUE: expected a port number from 0 to 65535"#,
-        ),
+        ("HTTPS", "1 . no-default-alpn", 4, "the parameter no-default-alpn needs alpn, which is not there"),
+        ("HTTPS", "1 . mandatory=alpn", 4, "the parameter mandatory needs alpn, which is not there"),
+        ("HTTPS", "1 . port=http", 9, r#""http" cannot be read as VALUE: expected a port number from 0 to 65535"#),
         (
             "HTTPS",
             "1 . Port=1",
             4,
             r#""Port" cannot be read as KEY: expected a key such as alpn, port or ipv4hint, or keyNNNNN"#,
         ),
-        (
-            "NSEC",
-            ". A FOO",
-            4,
-            r#""FOO" cannot be read as TYPE: expected a record type such as AAAA or TYPE65280"#,
-        ),
-        (
-            "OPT",
-            "",
-            0,
-            "OPT is a type of questions or messages, never of a record",
-        ),
-        (
-            "NXNAME",
-            r"\# 0",
-            0,
-            "NXNAME is a type of questions or messages, never of a record",
-        ),
-        (
-            "TYPE65280",
-            "x",
-            0,
-            "data of type TYPE65280 has no form of its own here, only the one by length and octets",
-        ),
+        ("NSEC", ". A FOO", 4, r#""FOO" cannot be read as TYPE: expected a record type such as AAAA or TYPE65280"#),
+        ("OPT", "", 0, "OPT is a type of questions or messages, never of a record"),
+        ("NXNAME", r"\# 0", 0, "NXNAME is a type of questions or messages, never of a record"),
+        ("TYPE65280", "x", 0, "data of type TYPE65280 has no form of its own here, only the one by length and octets"),
     ] {
         let error = parse(rtype(mnemonic), text).expect_err(text);
-        assert_eq!(
-            (error.at, error.to_string().as_str()),
-            (at, message),
-            "{mnemonic} {text}"
-        );
+        assert_eq!((error.at, error.to_string().as_str()), (at, message), "{mnemonic} {text}");
     }
 }
 
@@ -377,19 +262,10 @@ fn hints_say_what_is_right() {
     let hint = |mnemonic: &str, text: &str| parse(rtype(mnemonic), text).expect_err(text).hint();
     assert_eq!(hint("A", "x"), "an IPv4 address, such as 10.1.0.5");
     assert_eq!(hint("MX", "x"), "PREFERENCE EXCHANGE, such as 10 mail.example.com");
-    assert_eq!(
-        hint("TYPE65280", "x"),
-        r"\# LENGTH HEX (RFC 3597), such as \# 4 0A010005"
-    );
-    assert_eq!(
-        hint("A", r"\# 5 00"),
-        r"\# LENGTH HEX (RFC 3597), such as \# 4 0A010005"
-    );
+    assert_eq!(hint("TYPE65280", "x"), r"\# LENGTH HEX (RFC 3597), such as \# 4 0A010005");
+    assert_eq!(hint("A", r"\# 5 00"), r"\# LENGTH HEX (RFC 3597), such as \# 4 0A010005");
     assert!(hint("TXT", &"a".repeat(256)).starts_with("split it into several quoted strings"));
-    assert!(
-        hint("HINFO", &"a".repeat(256)).starts_with("CPU OS"),
-        "HINFO cannot have more strings"
-    );
+    assert!(hint("HINFO", &"a".repeat(256)).starts_with("CPU OS"), "HINFO cannot have more strings");
     assert_eq!(hint("TXT", "a; b"), r"put the text in quotes, or write \;");
 }
 

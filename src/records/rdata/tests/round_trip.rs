@@ -31,21 +31,13 @@ fn valid(field: Field) -> BoxedStrategy<Vec<u8>> {
         Field::Types => types(),
         Field::Prefixes => several(prefix(), 0..5),
         Field::Location => location(),
-        Field::Gateway => by_kind()
-            .prop_map(|(kind, octets)| [&[kind, 2], &octets[..]].concat())
-            .boxed(),
+        Field::Gateway => by_kind().prop_map(|(kind, octets)| [&[kind, 2], &octets[..]].concat()).boxed(),
         Field::Relay => (any::<bool>(), by_kind())
             .prop_map(|(bit, (kind, octets))| [&[u8::from(bit) << 7 | kind], &octets[..]].concat())
             .boxed(),
         Field::Identity => (any::<u8>(), vec(any::<u8>(), 1..256), vec(any::<u8>(), 1..600))
             .prop_map(|(algorithm, tag, key)| {
-                [
-                    &[tag.len() as u8, algorithm][..],
-                    &(key.len() as u16).to_be_bytes(),
-                    &tag,
-                    &key,
-                ]
-                .concat()
+                [&[tag.len() as u8, algorithm][..], &(key.len() as u16).to_be_bytes(), &tag, &key].concat()
             })
             .boxed(),
         Field::Parameters => parameters(),
@@ -84,9 +76,7 @@ fn types() -> BoxedStrategy<Vec<u8>> {
     proptest::collection::btree_map(any::<u8>(), trimmed(1..33), 0..4)
         .prop_map(|windows| {
             let filled = windows.into_iter().filter(|(_, bits)| !bits.is_empty());
-            filled
-                .flat_map(|(window, bits)| [vec![window], with_len(&bits)].concat())
-                .collect()
+            filled.flat_map(|(window, bits)| [vec![window], with_len(&bits)].concat()).collect()
         })
         .boxed()
 }
@@ -97,23 +87,14 @@ fn prefix() -> BoxedStrategy<Vec<u8>> {
         .prop_flat_map(|((family, len), negated, prefix)| {
             let prefix = prefix.index(len * 8 + 1) as u8;
             trimmed(0..len + 1).prop_map(move |octets| {
-                [
-                    &[0, family, prefix, u8::from(negated) << 7 | octets.len() as u8],
-                    &octets[..],
-                ]
-                .concat()
+                [&[0, family, prefix, u8::from(negated) << 7 | octets.len() as u8], &octets[..]].concat()
             })
         })
         .boxed()
 }
 
 fn location() -> BoxedStrategy<Vec<u8>> {
-    let size = || {
-        prop_oneof![
-            Just(0),
-            (1..=9_u8, 0..=9_u8).prop_map(|(digit, power)| digit << 4 | power)
-        ]
-    };
+    let size = || prop_oneof![Just(0), (1..=9_u8, 0..=9_u8).prop_map(|(digit, power)| digit << 4 | power)];
     let angle = |max: u32| (0x8000_0000 - max * 3_600_000)..=(0x8000_0000 + max * 3_600_000);
     ([size(), size(), size()], angle(90), angle(180), any::<u32>())
         .prop_map(|(sizes, latitude, longitude, altitude)| {
@@ -181,11 +162,7 @@ fn known_type() -> impl Strategy<Value = Rtype> {
 /// Printed in its own form it reads back; printed as octets it is not of a known type.
 fn printed_reads_back(rtype: Rtype, rdata: &[u8]) -> Result<(), TestCaseError> {
     let printed = present(rtype, rdata);
-    prop_assert!(
-        printed.bytes().all(|octet| (b' '..=b'~').contains(&octet)),
-        "{}",
-        printed
-    );
+    prop_assert!(printed.bytes().all(|octet| (b' '..=b'~').contains(&octet)), "{}", printed);
     let read = parse(rtype, &printed);
     if printed.starts_with(generic::MARK) && schema::find(rtype).is_some() {
         prop_assert_eq!(read.unwrap_err().problem, Problem::NotOf(rtype));
@@ -261,14 +238,7 @@ fn text_is_taken_or_refused(rtype: Rtype, text: &str) -> Result<(), TestCaseErro
     match parse(rtype, text) {
         Ok(rdata) => {
             let own_form = schema::find(rtype).is_some();
-            prop_assert_eq!(
-                fitting(rtype, &rdata).is_some(),
-                own_form,
-                "{} {:?} {}",
-                rtype,
-                text,
-                hex(&rdata)
-            );
+            prop_assert_eq!(fitting(rtype, &rdata).is_some(), own_form, "{} {:?} {}", rtype, text, hex(&rdata));
             printed_reads_back(rtype, &rdata)
         }
         Err(error) => {

@@ -42,10 +42,7 @@ impl Opt {
             .filter(|(code, _)| *code == 15)
             .map(|(_, data)| {
                 assert!(data.len() >= 2, "an extended error shorter than its code");
-                (
-                    u16::from_be_bytes([data[0], data[1]]),
-                    String::from_utf8_lossy(&data[2..]).into_owned(),
-                )
+                (u16::from_be_bytes([data[0], data[1]]), String::from_utf8_lossy(&data[2..]).into_owned())
             })
             .collect()
     }
@@ -84,11 +81,7 @@ impl Message {
         let counts = [reader.u16()?, reader.u16()?, reader.u16()?, reader.u16()?];
         let mut questions = Vec::new();
         for _ in 0..counts[0] {
-            questions.push(Question {
-                name: reader.name()?,
-                qtype: reader.u16()?,
-                class: reader.u16()?,
-            });
+            questions.push(Question { name: reader.name()?, qtype: reader.u16()?, class: reader.u16()? });
         }
         let mut opt = None;
         let mut sections = [Vec::new(), Vec::new(), Vec::new()];
@@ -109,23 +102,12 @@ impl Message {
             return Err(format!("{} octets after the last record", bytes.len() - reader.at));
         }
         let [answers, authorities, additionals] = sections;
-        Ok(Self {
-            id,
-            flags,
-            questions,
-            answers,
-            authorities,
-            additionals,
-            opt,
-        })
+        Ok(Self { id, flags, questions, answers, authorities, additionals, opt })
     }
 }
 
 fn read_opt(record: &Record) -> Result<Opt, String> {
-    let mut reader = Reader {
-        bytes: &record.rdata,
-        at: 0,
-    };
+    let mut reader = Reader { bytes: &record.rdata, at: 0 };
     let mut options = Vec::new();
     while reader.at < record.rdata.len() {
         let code = reader.u16()?;
@@ -133,13 +115,7 @@ fn read_opt(record: &Record) -> Result<Opt, String> {
         options.push((code, reader.take(length)?.to_vec()));
     }
     let [rcode_high, version, high, low] = record.ttl.to_be_bytes();
-    Ok(Opt {
-        size: record.class,
-        rcode_high,
-        version,
-        flags: u16::from_be_bytes([high, low]),
-        options,
-    })
+    Ok(Opt { size: record.class, rcode_high, version, flags: u16::from_be_bytes([high, low]), options })
 }
 
 struct Reader<'a> {
@@ -149,10 +125,7 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn take(&mut self, length: usize) -> Result<&'a [u8], String> {
-        let taken = self
-            .bytes
-            .get(self.at..self.at + length)
-            .ok_or_else(|| format!("ends at {}", self.at))?;
+        let taken = self.bytes.get(self.at..self.at + length).ok_or_else(|| format!("ends at {}", self.at))?;
         self.at += length;
         Ok(taken)
     }
@@ -181,18 +154,12 @@ impl<'a> Reader<'a> {
                     break;
                 }
                 1..64 => {
-                    let label = self
-                        .bytes
-                        .get(at..=at + length)
-                        .ok_or_else(|| format!("label runs out at {at}"))?;
+                    let label = self.bytes.get(at..=at + length).ok_or_else(|| format!("label runs out at {at}"))?;
                     wire.extend_from_slice(label);
                     at += length + 1;
                 }
                 192.. => {
-                    let low = *self
-                        .bytes
-                        .get(at + 1)
-                        .ok_or_else(|| format!("pointer runs out at {at}"))?;
+                    let low = *self.bytes.get(at + 1).ok_or_else(|| format!("pointer runs out at {at}"))?;
                     let target = (length & 0x3f) << 8 | low as usize;
                     if target >= limit {
                         return Err(format!("pointer at {at} goes to {target}, not back"));
@@ -207,11 +174,7 @@ impl<'a> Reader<'a> {
                 other => return Err(format!("label type {other:#x} at {at}")),
             }
         }
-        if wire.len() > 255 {
-            Err("name longer than 255 octets".to_owned())
-        } else {
-            Ok(wire)
-        }
+        if wire.len() > 255 { Err("name longer than 255 octets".to_owned()) } else { Ok(wire) }
     }
 
     fn record(&mut self) -> Result<Record, String> {
@@ -236,72 +199,34 @@ impl<'a> Reader<'a> {
             _ => self.take(length)?.to_vec(),
         };
         if self.at != end {
-            return Err(format!(
-                "{} data of {} does not fill its length",
-                show_type(rtype),
-                show_name(&name)
-            ));
+            return Err(format!("{} data of {} does not fill its length", show_type(rtype), show_name(&name)));
         }
-        Ok(Record {
-            name,
-            rtype,
-            class,
-            ttl,
-            rdata,
-        })
+        Ok(Record { name, rtype, class, ttl, rdata })
     }
 }
 
 impl fmt::Display for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let flags: String = [
-            ("qr", QR),
-            ("aa", AA),
-            ("tc", TC),
-            ("rd", RD),
-            ("ra", RA),
-            ("ad", AD),
-            ("cd", CD),
-        ]
-        .iter()
-        .filter(|(_, bit)| self.has(*bit))
-        .map(|(name, _)| format!(" {name}"))
-        .collect();
+        let flags: String = [("qr", QR), ("aa", AA), ("tc", TC), ("rd", RD), ("ra", RA), ("ad", AD), ("cd", CD)]
+            .iter()
+            .filter(|(_, bit)| self.has(*bit))
+            .map(|(name, _)| format!(" {name}"))
+            .collect();
         let opcode = self.flags >> 11 & 0xf;
-        writeln!(
-            f,
-            ";; {} id {} opcode {opcode} flags{flags}",
-            show_rcode(self.rcode()),
-            self.id
-        )?;
+        writeln!(f, ";; {} id {} opcode {opcode} flags{flags}", show_rcode(self.rcode()), self.id)?;
         if let Some(opt) = &self.opt {
-            writeln!(
-                f,
-                ";; EDNS version {} size {} flags {:#06x}",
-                opt.version, opt.size, opt.flags
-            )?;
+            writeln!(f, ";; EDNS version {} size {} flags {:#06x}", opt.version, opt.size, opt.flags)?;
             for (code, data) in &opt.options {
                 writeln!(f, ";;   option {code}: {data:02x?} {:?}", String::from_utf8_lossy(data))?;
             }
         }
         for question in &self.questions {
-            let class = if question.class == 1 {
-                "IN".to_owned()
-            } else {
-                format!("CLASS{}", question.class)
-            };
-            writeln!(
-                f,
-                ";{} {class} {}",
-                show_name(&question.name),
-                show_type(question.qtype)
-            )?;
+            let class = if question.class == 1 { "IN".to_owned() } else { format!("CLASS{}", question.class) };
+            writeln!(f, ";{} {class} {}", show_name(&question.name), show_type(question.qtype))?;
         }
-        for (title, records) in [
-            ("ANSWER", &self.answers),
-            ("AUTHORITY", &self.authorities),
-            ("ADDITIONAL", &self.additionals),
-        ] {
+        for (title, records) in
+            [("ANSWER", &self.answers), ("AUTHORITY", &self.authorities), ("ADDITIONAL", &self.additionals)]
+        {
             if !records.is_empty() {
                 writeln!(f, ";; {title}")?;
             }

@@ -48,48 +48,27 @@ const TYPES: &[(u16, &str)] = &[
     (257, "CAA"),
 ];
 
-const RCODES: &[(u16, &str)] = &[
-    (0, "NOERROR"),
-    (1, "FORMERR"),
-    (2, "SERVFAIL"),
-    (3, "NXDOMAIN"),
-    (4, "NOTIMP"),
-    (5, "REFUSED"),
-    (16, "BADVERS"),
-];
+const RCODES: &[(u16, &str)] =
+    &[(0, "NOERROR"), (1, "FORMERR"), (2, "SERVFAIL"), (3, "NXDOMAIN"), (4, "NOTIMP"), (5, "REFUSED"), (16, "BADVERS")];
 
 /// The number of a type, from its mnemonic or `TYPE123`.
 pub(crate) fn rtype(text: &str) -> u16 {
     TYPES.iter().find(|(_, name)| *name == text).map_or_else(
-        || {
-            text.strip_prefix("TYPE")
-                .and_then(|n| n.parse().ok())
-                .unwrap_or_else(|| panic!("no such type: {text}"))
-        },
+        || text.strip_prefix("TYPE").and_then(|n| n.parse().ok()).unwrap_or_else(|| panic!("no such type: {text}")),
         |(n, _)| *n,
     )
 }
 
 pub(crate) fn show_type(rtype: u16) -> String {
-    TYPES
-        .iter()
-        .find(|(n, _)| *n == rtype)
-        .map_or_else(|| format!("TYPE{rtype}"), |(_, name)| (*name).to_owned())
+    TYPES.iter().find(|(n, _)| *n == rtype).map_or_else(|| format!("TYPE{rtype}"), |(_, name)| (*name).to_owned())
 }
 
 pub(crate) fn rcode(text: &str) -> u16 {
-    RCODES
-        .iter()
-        .find(|(_, name)| *name == text)
-        .unwrap_or_else(|| panic!("no such rcode: {text}"))
-        .0
+    RCODES.iter().find(|(_, name)| *name == text).unwrap_or_else(|| panic!("no such rcode: {text}")).0
 }
 
 pub(crate) fn show_rcode(rcode: u16) -> String {
-    RCODES
-        .iter()
-        .find(|(n, _)| *n == rcode)
-        .map_or_else(|| format!("RCODE{rcode}"), |(_, name)| (*name).to_owned())
+    RCODES.iter().find(|(n, _)| *n == rcode).map_or_else(|| format!("RCODE{rcode}"), |(_, name)| (*name).to_owned())
 }
 
 #[cfg(test)]

@@ -16,12 +16,7 @@ pub(crate) fn name(text: &str) -> Vec<u8> {
                 let first = bytes.next().expect("something after the backslash");
                 if first.is_ascii_digit() {
                     let digits = [first, bytes.next().unwrap(), bytes.next().unwrap()];
-                    label.push(
-                        std::str::from_utf8(&digits)
-                            .unwrap()
-                            .parse()
-                            .expect("three decimal digits"),
-                    );
+                    label.push(std::str::from_utf8(&digits).unwrap().parse().expect("three decimal digits"));
                 } else {
                     label.push(first);
                 }

@@ -29,11 +29,7 @@ pub(crate) fn record(text: &str) -> Record {
             "CH" => 3,
             other => panic!("class {other} in {text:?}"),
         },
-        ttl: if ttl == "*" {
-            u32::MAX
-        } else {
-            ttl.parse().unwrap_or_else(|_| panic!("TTL in {text:?}"))
-        },
+        ttl: if ttl == "*" { u32::MAX } else { ttl.parse().unwrap_or_else(|_| panic!("TTL in {text:?}")) },
         rdata: rdata(rtype(kind), data),
     }
 }
@@ -52,16 +48,8 @@ pub(crate) fn rdata(rtype: u16, text: &str) -> Vec<u8> {
     }
     let words: Vec<&str> = text.split_whitespace().collect();
     match rtype {
-        1 => text
-            .parse::<std::net::Ipv4Addr>()
-            .unwrap_or_else(|_| panic!("IPv4: {text}"))
-            .octets()
-            .to_vec(),
-        28 => text
-            .parse::<std::net::Ipv6Addr>()
-            .unwrap_or_else(|_| panic!("IPv6: {text}"))
-            .octets()
-            .to_vec(),
+        1 => text.parse::<std::net::Ipv4Addr>().unwrap_or_else(|_| panic!("IPv4: {text}")).octets().to_vec(),
+        28 => text.parse::<std::net::Ipv6Addr>().unwrap_or_else(|_| panic!("IPv6: {text}")).octets().to_vec(),
         2 | 5 | 12 | 39 => name(text),
         6 => {
             let mut data = [name(words[0]), name(words[1])].concat();
@@ -109,11 +97,7 @@ impl Record {
         self.name.eq_ignore_ascii_case(&other.name)
             && self.rtype == other.rtype
             && self.class == other.class
-            && if lower {
-                self.rdata.eq_ignore_ascii_case(&other.rdata)
-            } else {
-                self.rdata == other.rdata
-            }
+            && if lower { self.rdata.eq_ignore_ascii_case(&other.rdata) } else { self.rdata == other.rdata }
     }
 
     /// Wire form; `compress` is a name in the message that may be pointed at, and where it stands.
@@ -143,12 +127,7 @@ impl Record {
                     .chunks(4)
                     .map(|four| u32::from_be_bytes(four.try_into().unwrap()).to_string())
                     .collect();
-                format!(
-                    "{} {} {}",
-                    show_name(data),
-                    show_name(&data[mname..]),
-                    numbers.join(" ")
-                )
+                format!("{} {} {}", show_name(data), show_name(&data[mname..]), numbers.join(" "))
             }
             _ => {
                 let hex: String = data.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -167,20 +146,12 @@ fn name_end(data: &[u8], mut at: usize) -> usize {
 
 impl fmt::Display for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let class = if self.class == 1 {
-            "IN".to_owned()
-        } else {
-            format!("CLASS{}", self.class)
-        };
+        let class = if self.class == 1 { "IN".to_owned() } else { format!("CLASS{}", self.class) };
         write!(
             f,
             "{} {} {class} {} {}",
             show_name(&self.name),
-            if self.ttl == u32::MAX {
-                "*".to_owned()
-            } else {
-                self.ttl.to_string()
-            },
+            if self.ttl == u32::MAX { "*".to_owned() } else { self.ttl.to_string() },
             show_type(self.rtype),
             self.show_data()
         )

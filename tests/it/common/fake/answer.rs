@@ -55,9 +55,7 @@ impl Answer {
 
     /// NXDOMAIN or NODATA as a private zone says it.
     pub(crate) fn negative(rcode: &str, zone: &str) -> Self {
-        Self::of(&[])
-            .rcode(rcode)
-            .authority(&[&format!("{zone} 3600 IN SOA {AZURE_SOA}")])
+        Self::of(&[]).rcode(rcode).authority(&[&format!("{zone} 3600 IN SOA {AZURE_SOA}")])
     }
 
     pub(crate) fn authority(mut self, lines: &[&str]) -> Self {
@@ -112,13 +110,7 @@ impl Answer {
 
     /// Another question of the same length: the first letter differs.
     pub(crate) fn wrong_question(self) -> Self {
-        self.edit(|bytes| {
-            bytes[13] = if bytes[13].eq_ignore_ascii_case(&b'q') {
-                b'z'
-            } else {
-                b'q'
-            }
-        })
+        self.edit(|bytes| bytes[13] = if bytes[13].eq_ignore_ascii_case(&b'q') { b'z' } else { b'q' })
     }
 
     /// The last `octets` are missing, counts stay as they were.

@@ -126,9 +126,7 @@ impl FakeAzureDns {
     pub(crate) fn on(&self, question: &str, script: Script) -> &Self {
         let (name, kind) = question.split_once(' ').expect("name TYPE");
         let kind = (kind != "*").then(|| dns::rtype(kind));
-        self.state()
-            .scripts
-            .insert((dns::name(name).to_ascii_lowercase(), kind), script);
+        self.state().scripts.insert((dns::name(name).to_ascii_lowercase(), kind), script);
         self
     }
 
@@ -170,11 +168,7 @@ impl FakeAzureDns {
                 return seen;
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            assert!(
-                !left.is_zero(),
-                "upstream was asked {question} {} times, not {count}",
-                seen.len()
-            );
+            assert!(!left.is_zero(), "upstream was asked {question} {} times, not {count}", seen.len());
             let step = left.min(Duration::from_millis(50));
             drop(self.shared.arrived.wait_timeout(self.state(), step).unwrap());
         }
@@ -215,19 +209,11 @@ impl Shared {
     /// Writes the query down and finds what happens to it.
     fn heard(&self, bytes: &[u8], source: SocketAddr, transport: Transport) -> Option<(Seen, Play)> {
         let message = Message::parse(bytes).ok().filter(|m| m.questions.len() == 1)?;
-        let seen = Seen {
-            at: Instant::now(),
-            transport,
-            source,
-            message,
-        };
+        let seen = Seen { at: Instant::now(), transport, source, message };
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let question = seen.question();
         let name = question.name.to_ascii_lowercase();
-        let counted = state
-            .counts
-            .entry((name.clone(), question.qtype, transport))
-            .or_insert(0);
+        let counted = state.counts.entry((name.clone(), question.qtype, transport)).or_insert(0);
         let index = *counted;
         *counted += 1;
         let script = state
@@ -329,13 +315,9 @@ mod tests {
     #[test]
     fn it_answers_as_scripted_and_writes_down() {
         let fake = FakeAzureDns::start();
-        fake.answer(
-            "acct.example A",
-            &["acct.example 300 IN CNAME b.example", "b.example 60 IN A 192.0.2.1"],
-        );
+        fake.answer("acct.example A", &["acct.example 300 IN CNAME b.example", "b.example 60 IN A 192.0.2.1"]);
         let got = Query::new("Acct.example A").option(10, &[1; 8]).ask_at(fake.address());
-        got.rcode("NOERROR")
-            .answers(&["acct.example 300 IN CNAME b.example", "b.example 60 IN A 192.0.2.1"]);
+        got.rcode("NOERROR").answers(&["acct.example 300 IN CNAME b.example", "b.example 60 IN A 192.0.2.1"]);
         assert_eq!(got.opt().size, 1224);
         assert_eq!(got.opt().options, [(10, vec![1; 8])]);
         let seen = fake.wait_for("acct.example A", 1);
@@ -354,10 +336,7 @@ mod tests {
         assert!(udp.try_ask_at(fake.address()).is_none(), "the first play is silence");
         udp.ask_at(fake.address()).answers(&truth);
         Query::new("x.example A").tcp().ask_at(fake.address()).answers(&truth);
-        assert!(
-            Query::new("x.example A").tcp().try_ask_at(fake.address()).is_none(),
-            "closed"
-        );
+        assert!(Query::new("x.example A").tcp().try_ask_at(fake.address()).is_none(), "closed");
     }
 
     #[test]
@@ -365,12 +344,9 @@ mod tests {
         let fake = FakeAzureDns::start();
         let truth = Answer::of(&["x.example 300 IN A 192.0.2.1"]);
         let query = Query::new("x.example A");
-        for lie in [
-            truth.clone().wrong_id(),
-            truth.clone().wrong_case(),
-            truth.clone().wrong_question(),
-            truth.clone().cut(3),
-        ] {
+        for lie in
+            [truth.clone().wrong_id(), truth.clone().wrong_case(), truth.clone().wrong_question(), truth.clone().cut(3)]
+        {
             fake.gives("x.example A", lie);
             let bytes = query.send_at(fake.address()).expect("some answer");
             assert!(query.check(&bytes).is_err(), "not seen to be a lie: {bytes:02x?}");

@@ -31,10 +31,7 @@ pub(crate) struct Play {
 
 impl Play {
     pub(crate) fn silence() -> Self {
-        Self {
-            steps: Vec::new(),
-            delivery: Delivery::Whole,
-        }
+        Self { steps: Vec::new(), delivery: Delivery::Whole }
     }
 
     pub(crate) fn of(answer: Answer) -> Self {
@@ -47,21 +44,13 @@ impl Play {
 
     /// One more message, `milliseconds` after the one before.
     pub(crate) fn then(mut self, milliseconds: u64, answer: Answer) -> Self {
-        self.steps.push(Step {
-            after: Duration::from_millis(milliseconds),
-            answer,
-            elsewhere: false,
-        });
+        self.steps.push(Step { after: Duration::from_millis(milliseconds), answer, elsewhere: false });
         self
     }
 
     /// One more message, from another port.
     pub(crate) fn then_from_elsewhere(mut self, milliseconds: u64, answer: Answer) -> Self {
-        self.steps.push(Step {
-            after: Duration::from_millis(milliseconds),
-            answer,
-            elsewhere: true,
-        });
+        self.steps.push(Step { after: Duration::from_millis(milliseconds), answer, elsewhere: true });
         self
     }
 
@@ -76,10 +65,7 @@ impl Play {
     }
 
     pub(crate) fn closed() -> Self {
-        Self {
-            steps: Vec::new(),
-            delivery: Delivery::Closed,
-        }
+        Self { steps: Vec::new(), delivery: Delivery::Closed }
     }
 }
 
@@ -93,10 +79,7 @@ pub(crate) struct Script {
 
 impl Script {
     pub(crate) fn udp(plays: impl IntoIterator<Item = Play>) -> Self {
-        Self {
-            udp: plays.into_iter().collect(),
-            tcp: Vec::new(),
-        }
+        Self { udp: plays.into_iter().collect(), tcp: Vec::new() }
     }
 
     pub(crate) fn tcp(mut self, plays: impl IntoIterator<Item = Play>) -> Self {
@@ -112,9 +95,6 @@ impl Script {
             }
             Transport::Tcp => &self.tcp,
         };
-        own.get(index)
-            .or_else(|| own.last())
-            .cloned()
-            .unwrap_or_else(Play::silence)
+        own.get(index).or_else(|| own.last()).cloned().unwrap_or_else(Play::silence)
     }
 }

@@ -1,0 +1,166 @@
+//! What goes into the state machine and comes out of it.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::outstanding::Stale;
+use super::rule::{ForwardRule, Protocol, Target};
+
+/// How a try is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Via {
+    /// A datagram from a socket of its own.
+    Datagram,
+    /// A TCP connection.
+    Stream,
+}
+
+/// A try: which question, and which of its tries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TryId {
+    pub(super) slot: u32,
+    pub(super) generation: u32,
+    pub(super) number: u8,
+}
+
+/// A question for upstream.
+#[derive(Clone, Copy)]
+pub struct Question<'a> {
+    /// What tells it from other questions.
+    pub key: &'a [u8],
+    /// Name as the client asked it, type, class: the question section.
+    pub question: &'a [u8],
+    /// DO.
+    pub dnssec_ok: bool,
+    /// CD.
+    pub checking_disabled: bool,
+    /// Loop tokens that it came with.
+    pub tokens: &'a [u8],
+    /// The rule that applies.
+    pub rule: &'a Arc<ForwardRule>,
+}
+
+/// Somebody who asks.
+pub struct Asker<W> {
+    /// Who gets the answer.
+    pub waiter: W,
+    /// The client, whose turn it takes while it waits for a budget.
+    pub client: IpAddr,
+    /// Until when an answer is of use.
+    pub deadline: Instant,
+    /// The stale answer at hand.
+    pub stale: Option<Stale>,
+}
+
+/// A query to be sent.
+#[derive(Debug)]
+pub struct Transmit {
+    /// What to say when something comes back.
+    pub id: TryId,
+    /// Whereto.
+    pub to: SocketAddr,
+    /// How this upstream is asked where not by a datagram.
+    pub protocol: Protocol,
+    /// How.
+    pub via: Via,
+    /// The message.
+    pub message: Vec<u8>,
+    /// Until when an answer is of use.
+    pub deadline: Instant,
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// No upstream answered in time.
+    Silence,
+    /// No upstream could be reached.
+    Unreachable,
+    /// It failed a moment ago and is not asked again yet (RFC 9520).
+    Remembered,
+    /// Too many questions, or clients of this one, are waiting already.
+    Overload,
+    /// The budget had no turn for it in time, or its client has too many others waiting: silence lets it ask again.
+    NoTurn,
+}
+
+/// What became of those who waited.
+#[derive(Debug)]
+pub struct Settled<W> {
+    /// The question's key.
+    pub key: Box<[u8]>,
+    /// The rule that it was asked by.
+    pub rule: Arc<ForwardRule>,
+    /// The upstream's answer, accepted and whole, or why there is none.
+    pub outcome: Result<Vec<u8>, Failure>,
+    /// All whom it concerns.
+    pub waiters: Vec<Released<W>>,
+}
+
+/// Somebody who waits no longer.
+#[derive(Debug)]
+pub struct Released<W> {
+    /// Who waited.
+    pub waiter: W,
+    /// The stale answer at hand is to be used instead of the failure.
+    pub use_stale: bool,
+}
+
+/// What is to be done after a call.
+#[derive(Debug)]
+pub struct Outbox<W> {
+    /// Queries to send.
+    pub transmits: Vec<Transmit>,
+    /// Questions to answer.
+    pub settled: Vec<Settled<W>>,
+}
+
+impl<W> Default for Outbox<W> {
+    fn default() -> Self {
+        Self { transmits: Vec::new(), settled: Vec::new() }
+    }
+}
+
+/// Whether the socket of a try is still of use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heard {
+    /// Keep listening: this was not it.
+    Listen,
+    /// The try is over: close its socket.
+    Done,
+}
+
+/// Counts of what was asked and heard, for the metrics.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ForwardCounts {
+    /// Queries sent.
+    pub sent: u64,
+    /// Questions that joined one outstanding.
+    pub joined: u64,
+    /// Questions asked to refresh a stale answer, or one that is about to expire.
+    pub refreshes: u64,
+    /// Questions that were put into a line, because a budget was spent or an upstream down.
+    pub queued: u64,
+    /// Datagrams that matched no try.
+    pub unrelated: u64,
+    /// Datagrams from the right place with the wrong ID or case.
+    pub suspicious: u64,
+    /// Answers that were cut and asked for again by TCP.
+    pub cut: u64,
+}
+
+/// The state of one upstream, for metrics and `/readyz`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpstreamState {
+    /// The upstream.
+    pub target: Target,
+    /// It does not answer.
+    pub is_down: bool,
+    /// Smoothed response time.
+    pub rtt: Option<Duration>,
+    /// Queries sent and not yet answered.
+    pub pending: u32,
+    /// Questions that wait for a turn.
+    pub waiting: usize,
+}

@@ -1,0 +1,206 @@
+//! Those who wait: their places, their patience, and the stale answers that they take instead.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::machine::Forwarding;
+use super::outstanding::Waiting;
+use super::question::{Asker, Failure, Outbox, Question, Released, Settled};
+use super::rule::ForwardRule;
+use super::tries::AGAIN_AFTER;
+use super::upstream::Ticket;
+
+/// Queries of one client that wait at once: what a client sends in its own patience at three times Azure's rate, for an
+/// on-premises server is one client too. Lines take turns, so they are no burden to others.
+pub(super) const PER_CLIENT_MAX: u32 = 32_768;
+/// Tries after which a question is forgotten and begun anew.
+const TRIES_KEPT: usize = 64;
+
+/// The places that one client's queries take among those that wait.
+#[derive(Debug, Default)]
+pub(super) struct ClientPlaces {
+    pub(super) count: u32,
+    /// The questions that it waits for, oldest in front; those that are done are passed over.
+    tickets: VecDeque<Ticket>,
+}
+
+impl<W> Forwarding<W> {
+    /// Gives an asker the stale answer at hand, and sees to it that the question is asked.
+    pub(super) fn serve_stale(
+        &mut self,
+        now: Instant,
+        question: Question<'_>,
+        known: Option<u32>,
+        asker: Asker<W>,
+        out: &mut Outbox<W>,
+    ) {
+        let (client, stale) = (asker.client, asker.stale);
+        Self::release(question.key, question.rule, Err(Failure::NoTurn), vec![Waiting::from(asker)], true, out);
+        match known {
+            // Its tries may be lost: whoever asks keeps the question alive, so that the upstream's return is seen.
+            Some(slot) if self.outstanding.get(slot as usize).is_some_and(|query| query.tries.len() < TRIES_KEPT) => {
+                self.new_round(now, slot, client, out);
+                self.arm(slot);
+            }
+            Some(slot) => {
+                self.end(now, slot, Err(Failure::Silence), out);
+                self.refresh(now, question, stale, out);
+            }
+            None => self.refresh(now, question, stale, out),
+        }
+    }
+
+    /// Answers an asker at once.
+    pub(super) fn turn_away(
+        &mut self,
+        now: Instant,
+        question: Question<'_>,
+        asker: Asker<W>,
+        outcome: Result<Vec<u8>, Failure>,
+        out: &mut Outbox<W>,
+    ) {
+        let use_stale = asker.stale.is_some_and(|stale| stale.may_serve(now, self.is_down(question.rule)));
+        Self::release(question.key, question.rule, outcome, vec![Waiting::from(asker)], use_stale, out);
+    }
+
+    pub(super) fn release(
+        key: &[u8],
+        rule: &Arc<ForwardRule>,
+        outcome: Result<Vec<u8>, Failure>,
+        waiters: Vec<Waiting<W>>,
+        use_stale: bool,
+        out: &mut Outbox<W>,
+    ) {
+        let waiters = waiters.into_iter().map(|waiting| Released { waiter: waiting.waiter, use_stale }).collect();
+        out.settled.push(Settled { key: key.into(), rule: rule.clone(), outcome, waiters });
+    }
+
+    /// Lets go of those whose patience is over, and of those who take the stale answer at hand.
+    pub(super) fn let_go(&mut self, now: Instant, slot: u32, out: &mut Outbox<W>) {
+        let Some(query) = self.outstanding.get(slot as usize) else {
+            return;
+        };
+        let rule = query.rule.clone();
+        let is_down = self.is_down(&rule);
+        let Some(query) = self.outstanding.get_mut(slot as usize) else {
+            return;
+        };
+        let out_of_patience = query.waiters.iter().take_while(|waiting| waiting.deadline <= now).count();
+        let mut released = Vec::new();
+        for waiting in query.waiters.drain(..out_of_patience) {
+            let use_stale = waiting.stale.is_some_and(|stale| stale.may_serve(now, is_down));
+            released.push((waiting, use_stale));
+        }
+        let mut left = VecDeque::with_capacity(query.waiters.len());
+        for mut waiting in query.waiters.drain(..) {
+            let timer_over = waiting.stale_at.is_some_and(|at| at <= now);
+            if timer_over && waiting.stale.is_some_and(|stale| stale.may_serve(now, is_down)) {
+                released.push((waiting, true));
+                continue;
+            }
+            if timer_over {
+                waiting.stale_at = None;
+            }
+            left.push_back(waiting);
+        }
+        query.waiters = left;
+        let idle = query.waiters.is_empty().then_some((slot, query.generation));
+        query.is_abandoned = idle.is_some() && query.line.is_some() && query.askers >= 2;
+        self.idle.extend(idle);
+        let Some(query) = self.outstanding.get_mut(slot as usize) else { return };
+        if released.is_empty() {
+            return;
+        }
+        // Asked too late to be answered in time is no silence of the upstream.
+        let had_time = query.tries.iter().any(|tried| now.saturating_duration_since(tried.sent) >= AGAIN_AFTER);
+        let failure = match () {
+            () if !had_time && !is_down => Failure::NoTurn,
+            () if query.was_unreachable => Failure::Unreachable,
+            () => Failure::Silence,
+        };
+        let outcome = if query.waiters.is_empty() { query.held.take().or_else(|| query.failure.take()) } else { None };
+        let outcome = outcome.ok_or(failure);
+        let key = query.key.clone();
+        if failure == Failure::Silence && out_of_patience > 0 && !is_down {
+            self.failures.remember(&key, None, now);
+        }
+        if out_of_patience > 0 {
+            self.mark_late(slot);
+        }
+        for (waiting, _) in &released {
+            self.count_out(waiting.client);
+        }
+        let waiters =
+            released.into_iter().map(|(waiting, use_stale)| Released { waiter: waiting.waiter, use_stale }).collect();
+        out.settled.push(Settled { key, rule, outcome, waiters });
+    }
+
+    pub(super) fn take_place(&mut self, client: IpAddr, ticket: Ticket) {
+        let outstanding = &self.outstanding;
+        let places = self.waiting_of.entry(client).or_default();
+        places.count += 1;
+        places.tickets.push_back(ticket);
+        if places.tickets.len() > PER_CLIENT_MAX as usize * 2 {
+            places.tickets.retain(|&(slot, generation)| {
+                outstanding.get(slot as usize).is_some_and(|query| query.generation == generation)
+            });
+        }
+    }
+
+    /// The one that waited longest of a client's gives its place to a new one: it has the least patience left.
+    pub(super) fn make_place(&mut self, now: Instant, client: IpAddr, out: &mut Outbox<W>) {
+        while let Some((slot, generation)) =
+            self.waiting_of.get_mut(&client).and_then(|places| places.tickets.pop_front())
+        {
+            let Some(query) = self.outstanding.get_mut(slot as usize).filter(|query| query.generation == generation)
+            else {
+                continue;
+            };
+            let Some(at) = query.waiters.iter().position(|waiting| waiting.client == client) else {
+                continue;
+            };
+            let Some(waiting) = query.waiters.remove(at) else {
+                continue;
+            };
+            let (key, rule) = (query.key.clone(), query.rule.clone());
+            let use_stale = waiting.stale.is_some_and(|stale| stale.may_serve(now, self.is_down(&rule)));
+            self.count_out(client);
+            return Self::release(&key, &rule, Err(Failure::NoTurn), vec![waiting], use_stale, out);
+        }
+    }
+
+    /// Ends a question that nobody waits for any more, to make room; whether there was one.
+    pub(super) fn end_idle(&mut self, now: Instant, out: &mut Outbox<W>) -> bool {
+        while let Some((slot, generation)) = self.idle.pop_front() {
+            let query = self.outstanding.get(slot as usize).filter(|query| query.generation == generation);
+            if query.is_some_and(|query| query.waiters.is_empty()) {
+                self.end(now, slot, Err(Failure::NoTurn), out);
+                return true;
+            }
+        }
+        false
+    }
+
+    pub(super) fn count_out(&mut self, client: IpAddr) {
+        if let Some(places) = self.waiting_of.get_mut(&client) {
+            places.count -= 1;
+            if places.count == 0 {
+                self.waiting_of.remove(&client);
+            }
+        }
+    }
+}
+
+impl<W> From<Asker<W>> for Waiting<W> {
+    fn from(asker: Asker<W>) -> Self {
+        Self {
+            waiter: asker.waiter,
+            client: asker.client,
+            deadline: asker.deadline,
+            stale: asker.stale,
+            stale_at: None,
+        }
+    }
+}

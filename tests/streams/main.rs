@@ -1,0 +1,15 @@
+//! Upstreams over TCP, TLS and HTTPS, against the built server: scripted upstreams on one side, a client by UDP on the
+//! other. What is in the octets of an answer is looked at one layer below, where nothing composes a reply.
+
+#![expect(clippy::unwrap_used, reason = "a test may fail")]
+#![expect(clippy::disallowed_methods, reason = "tests read the clock")]
+#![expect(clippy::disallowed_types, reason = "tests open sockets")]
+
+mod bytes;
+mod certificates;
+mod https;
+mod message;
+mod plain;
+mod server;
+mod tls;
+mod upstream;
