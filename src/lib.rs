@@ -19,14 +19,17 @@
 //! decides nothing. `azure` and `generate` turn metadata into records files and know nothing of the server.
 //! `ARCHITECTURE.md` has the whole map.
 
+pub mod admin;
 pub mod azure;
 pub mod cache;
 pub mod cli;
 pub mod config;
+pub mod control;
 pub mod document;
 pub mod engine;
 pub mod forward;
 pub mod generate;
+pub mod log;
 pub mod records;
 pub mod reload;
 pub mod server;

@@ -170,11 +170,17 @@ fn note_unmatched(settings: &Settings, path: &Path, source: Option<&SourceText>,
     }
 }
 
-fn read_record_files(settings: &Settings, path: &Path, problems: &mut Problems) -> (Vec<SourceText>, Vec<RecordSpec>) {
+/// The records files that the settings in the file at `path` name.
+pub fn record_paths(settings: &Settings, path: &Path) -> Vec<PathBuf> {
     let globs = settings.records.files.iter();
     let mut files: Vec<PathBuf> = globs.filter_map(|(glob, _)| matches(glob, path).ok()).flatten().collect();
     let mut seen = std::collections::HashSet::new();
     files.retain(|file| seen.insert(file.clone()));
+    files
+}
+
+fn read_record_files(settings: &Settings, path: &Path, problems: &mut Problems) -> (Vec<SourceText>, Vec<RecordSpec>) {
+    let files = record_paths(settings, path);
     let mut sources = Vec::with_capacity(files.len());
     let mut specs = Vec::new();
     for file in files {

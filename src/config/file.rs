@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::time::Duration;
 
-use super::settings::{ForwardSpec, Settings};
+use super::settings::{ForwardSpec, LogFormat, LogLevel, Settings};
 use super::upstream::read_upstream;
 use crate::document::{Document, Placed, Problems, SourceText, TableReader, parse_duration, parse_size};
 use crate::forward::{AZURE_DNS, Limits, Target};
@@ -38,6 +38,7 @@ pub fn read_settings(source: &SourceText, facts: &Facts<'_>, problems: &mut Prob
             section.finish();
         }
     }
+    refuse_open_admin(&document, &reader, &settings);
     read_zones(&document, &reader, facts, &mut settings);
     read_forwards(&document, &reader, facts, &mut settings);
     read_upstreams(&document, &reader, &mut settings);
@@ -50,12 +51,14 @@ pub fn read_settings(source: &SourceText, facts: &Facts<'_>, problems: &mut Prob
 type ReadSection = fn(&Document<'_>, &TableReader<'_>, &mut Settings);
 
 /// The tables that stand once.
-const SECTIONS: [(&str, ReadSection); 6] = [
+const SECTIONS: [(&str, ReadSection); 8] = [
     ("listen", read_listen),
     ("tls", read_tls),
     ("records", read_records),
     ("cache", read_cache),
     ("process", read_process),
+    ("admin", read_admin),
+    ("log", read_log),
     ("access", read_access),
 ];
 
@@ -70,7 +73,11 @@ fn read_listen(document: &Document<'_>, section: &TableReader<'_>, settings: &mu
         }
     }
     settings.listen.admin = read_optional_address(document, section, "admin", settings.listen.admin);
+    settings.listen.admin_is_default = section.key_span("admin").is_none();
     settings.listen.health = read_optional_address(document, section, "health", settings.listen.health);
+    if let Some(drain) = section.parsed("drain", "a duration", parse_duration) {
+        settings.listen.drain = drain.value;
+    }
 }
 
 fn read_optional_address(
@@ -108,6 +115,9 @@ fn read_records(document: &Document<'_>, section: &TableReader<'_>, settings: &m
     if let Some(texts) = section.texts("files") {
         settings.records.files = texts.into_iter().map(|text| (text.value.to_owned(), text.span)).collect();
         settings.records.is_default = false;
+    }
+    if let Some(watch) = section.parsed("watch", "a duration", parse_duration) {
+        settings.records.watch = watch.value;
     }
     if let Some(seconds) = read_seconds(document, section, "ttl") {
         settings.records.ttl = seconds;
@@ -150,6 +160,67 @@ fn read_process(_: &Document<'_>, section: &TableReader<'_>, settings: &mut Sett
     }
     if let Some(user) = section.text("user") {
         settings.user = user.value.to_owned();
+    }
+    if let Some(path) = section.text("handover") {
+        settings.handover = Some(path.value.to_owned()).filter(|path| !path.is_empty());
+    }
+    if let Some(confine) = section.flag("confine") {
+        settings.confine = confine;
+    }
+}
+
+/// Who reaches the listener for operators from elsewhere has to show who he is.
+fn refuse_open_admin(document: &Document<'_>, reader: &TableReader<'_>, settings: &Settings) {
+    let open = settings.listen.admin.filter(|address| !address.ip().is_loopback());
+    if let (Some(address), None) = (open, &settings.admin.token_file) {
+        let listen = reader.table("listen").map(|table| document.reader(table, "[listen]"));
+        let span = listen.and_then(|listen| listen.key_span("admin")).unwrap_or(0..0);
+        document.error(
+            span,
+            format!("{address} can be reached from elsewhere, and nothing guards it"),
+            "[admin] token_file = \"admin.token\", or an address of loopback",
+        );
+    }
+}
+
+fn read_admin(document: &Document<'_>, section: &TableReader<'_>, settings: &mut Settings) {
+    if let Some(file) = section.text("token_file") {
+        if file.value.is_empty() {
+            document.error(file.span, "`token_file` names no file", "token_file = \"admin.token\"");
+        } else {
+            settings.admin.token_file = Some(file.value.to_owned());
+        }
+    }
+}
+
+fn read_log(document: &Document<'_>, section: &TableReader<'_>, settings: &mut Settings) {
+    if let Some(text) = section.text("level") {
+        match LogLevel::parse(text.value) {
+            Some(level) => settings.log.level = level,
+            None => {
+                document.error(text.span, "`level` is none of error, warn, info, debug and trace", "level = \"info\"")
+            }
+        }
+    }
+    if let Some(text) = section.text("format") {
+        match text.value {
+            "auto" => settings.log.format = LogFormat::Auto,
+            "text" => settings.log.format = LogFormat::Text,
+            "json" => settings.log.format = LogFormat::Json,
+            _ => document.error(text.span, "`format` is none of auto, text and json", "format = \"auto\""),
+        }
+    }
+    if let Some(text) = section.text("queries") {
+        let share = text.value.strip_prefix("1/").and_then(|share| share.parse().ok());
+        match share.filter(|&share: &u32| share > 0) {
+            Some(share) => settings.log.queries = share,
+            None if text.value.is_empty() => settings.log.queries = 0,
+            None => document.error(
+                text.span,
+                "`queries` is no share of all queries",
+                "\"1/1000\" for one in a thousand, \"\" for none",
+            ),
+        }
     }
 }
 

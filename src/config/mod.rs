@@ -9,6 +9,6 @@ mod upstream;
 
 pub use file::{Facts, read_settings};
 pub use settings::{
-    CacheSettings, DEFAULT_ALLOW, ForwardSpec, Listen, MAX_NEGATIVE_TTL_PRIVATE, MAX_STALE_PRIVATE, RecordFiles,
-    Settings,
+    AdminSettings, CacheSettings, DEFAULT_ALLOW, ForwardSpec, Listen, LogFormat, LogLevel, LogSettings,
+    MAX_NEGATIVE_TTL_PRIVATE, MAX_STALE_PRIVATE, RecordFiles, Settings,
 };

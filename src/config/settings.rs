@@ -31,8 +31,76 @@ pub struct Settings {
     pub workers: usize,
     /// `[process] user`: after binding, become this user; empty: stay.
     pub user: String,
+    /// `[process] handover`: the Unix socket over which a new process takes over the sockets of the old; nothing: none.
+    pub handover: Option<String>,
+    /// `[process] confine`: give up what is not needed once the sockets are bound.
+    pub confine: bool,
+    /// `[admin]`
+    pub admin: AdminSettings,
+    /// `[log]`
+    pub log: LogSettings,
     /// `[access] allow`
     pub allow: Vec<IpNet>,
+}
+
+/// `[admin]`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AdminSettings {
+    /// The file with the bearer token, relative to the settings file.
+    pub token_file: Option<String>,
+}
+
+/// `[log]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogSettings {
+    /// What is said.
+    pub level: LogLevel,
+    /// How.
+    pub format: LogFormat,
+    /// One of so many queries is logged; 0: none.
+    pub queries: u32,
+}
+
+/// `[log] level`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogLevel {
+    /// Errors alone.
+    Error,
+    /// And warnings.
+    Warn,
+    /// And what is worth knowing.
+    Info,
+    /// And what helps to find faults.
+    Debug,
+    /// And each step.
+    Trace,
+}
+
+impl LogLevel {
+    /// All, with their words.
+    pub const ALL: [(Self, &'static str); 5] = [
+        (Self::Error, "error"),
+        (Self::Warn, "warn"),
+        (Self::Info, "info"),
+        (Self::Debug, "debug"),
+        (Self::Trace, "trace"),
+    ];
+
+    /// The level of a word.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find_map(|(level, known)| (known == word).then_some(level))
+    }
+}
+
+/// `[log] format`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text on a terminal, JSON otherwise.
+    Auto,
+    /// Text.
+    Text,
+    /// A JSON object a line.
+    Json,
 }
 
 /// Where queries come in.
@@ -42,8 +110,12 @@ pub struct Listen {
     pub dns: Vec<SocketAddr>,
     /// HTTP for operators; nothing turns it off.
     pub admin: Option<SocketAddr>,
+    /// Whether that address is the default: then it may be taken by others.
+    pub admin_is_default: bool,
     /// HTTP for the load balancer's probe alone.
     pub health: Option<SocketAddr>,
+    /// How long queries are answered after the order to end, while load balancers find out.
+    pub drain: Duration,
 }
 
 /// The records files.
@@ -55,6 +127,8 @@ pub struct RecordFiles {
     pub is_default: bool,
     /// TTL of records that state none, seconds.
     pub ttl: u32,
+    /// How often settings and records are looked at for changes; 0: never.
+    pub watch: Duration,
 }
 
 /// A `[[forward]]`.
@@ -118,6 +192,10 @@ impl Default for Settings {
             cache: CacheSettings::default(),
             workers: 0,
             user: String::new(),
+            handover: None,
+            confine: true,
+            admin: AdminSettings::default(),
+            log: LogSettings::default(),
             allow,
         }
     }
@@ -131,14 +209,27 @@ impl Default for Listen {
                 SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, 53)),
             ],
             admin: Some(SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, 8053))),
+            admin_is_default: true,
             health: None,
+            drain: Duration::from_secs(15),
         }
+    }
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self { level: LogLevel::Info, format: LogFormat::Auto, queries: 0 }
     }
 }
 
 impl Default for RecordFiles {
     fn default() -> Self {
-        Self { files: vec![("records/*.toml".to_owned(), 0..0)], is_default: true, ttl: 10 }
+        Self {
+            files: vec![("records/*.toml".to_owned(), 0..0)],
+            is_default: true,
+            ttl: 10,
+            watch: Duration::from_secs(5),
+        }
     }
 }
 

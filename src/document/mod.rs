@@ -159,6 +159,16 @@ impl<'t> TableReader<'t> {
         }
     }
 
+    /// `true` or `false`.
+    pub fn flag(&self, key: &'static str) -> Option<bool> {
+        let value = self.value(key)?;
+        let flag = value.get_ref().as_bool();
+        if flag.is_none() {
+            self.wrong(key, value, "true or false");
+        }
+        flag
+    }
+
     /// A table, or an empty one where there is none.
     pub fn table(&self, key: &'static str) -> Option<&'t DeTable<'t>> {
         let value = self.value(key)?;

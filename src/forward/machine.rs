@@ -26,7 +26,7 @@ const CLIENT_TIMER: Duration = Duration::from_millis(1800);
 /// How long a question keeps its place when nobody waits for it any more: clients that got no answer ask again after 5 s.
 pub(super) const KEEP: Duration = Duration::from_secs(6);
 /// Questions outstanding or waiting at once.
-const OUTSTANDING_MAX: usize = 49_152;
+pub const OUTSTANDING_MAX: usize = 49_152;
 /// Clients waiting for one question.
 const WAITERS_MAX: usize = 4096;
 

@@ -37,7 +37,7 @@ mod upstream;
 mod waiting;
 
 pub use budget::Limits;
-pub use machine::Forwarding;
+pub use machine::{Forwarding, OUTSTANDING_MAX};
 pub use outstanding::Stale;
 pub use question::{
     Asker, Failure, ForwardCounts, Heard, Outbox, Question, Released, Settled, Transmit, TryId, UpstreamState, Via,

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Connections in all.
@@ -18,9 +19,15 @@ const CROWDED: usize = TOTAL_MAX / 4 * 3;
 /// Where Azure's load balancer probes from.
 const PROBE: IpAddr = IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16));
 
+/// Octets of replies that wait to be written, in all connections together.
+const WAITING_OCTETS_MAX: usize = 64 << 20;
+
 /// The connections of all workers.
 #[derive(Debug, Default)]
-pub struct Connections(Mutex<Counts>);
+pub struct Connections {
+    counts: Mutex<Counts>,
+    waiting_octets: AtomicUsize,
+}
 
 #[derive(Debug, Default)]
 struct Counts {
@@ -35,7 +42,31 @@ pub(super) struct Place {
     address: IpAddr,
 }
 
+/// Octets of a reply that waits to be written, given back when dropped.
+#[derive(Debug)]
+pub(super) struct ReplyOctets {
+    connections: Arc<Connections>,
+    octets: usize,
+}
+
+impl Drop for ReplyOctets {
+    fn drop(&mut self) {
+        self.connections.waiting_octets.fetch_sub(self.octets, Ordering::Relaxed);
+    }
+}
+
 impl Connections {
+    /// What all connections together take at most, octets: of each a message that comes in and a batch that goes out,
+    /// and what waits.
+    pub const MEMORY_MAX: usize = TOTAL_MAX * (96 << 10) + WAITING_OCTETS_MAX;
+
+    /// Takes room for a reply that has to wait; nothing when too much waits already.
+    pub(super) fn take_octets(self: &Arc<Self>, octets: usize) -> Option<ReplyOctets> {
+        let before = self.waiting_octets.fetch_add(octets, Ordering::Relaxed);
+        let taken = ReplyOctets { connections: self.clone(), octets };
+        (before + octets <= WAITING_OCTETS_MAX).then_some(taken)
+    }
+
     /// Takes a place for a client; nothing when there is none.
     pub(super) fn take(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
         let address = address.to_canonical();
@@ -71,7 +102,7 @@ impl Connections {
     }
 
     fn counts(&self) -> MutexGuard<'_, Counts> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -3,16 +3,23 @@
 //! received = answered (by source) + refused and dropped (by reason), exactly, once nothing is in flight.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use crate::engine::{AnswerSource, Reason};
+use super::kind::QueryKind;
+use super::latency::{Latencies, Latency, Path};
+use crate::engine::{AnswerSource, Reason, Transport};
 
 /// One worker's counters, on cache lines of their own.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct Counters {
-    received: AtomicU64,
+    received: [AtomicU64; Self::TRANSPORTS.len()],
+    kinds: [AtomicU64; QueryKind::ALL.len()],
     answered: [AtomicU64; AnswerSource::ALL.len()],
     reasons: [AtomicU64; Reason::ALL.len()],
+    latency: [Latency; Path::ALL.len()],
+    /// Counts up while the worker's own tasks have their turn.
+    beat: AtomicU64,
 }
 
 /// What became of a query.
@@ -25,9 +32,38 @@ pub(crate) enum Outcome {
 }
 
 impl Counters {
+    /// The transports in the order of their counters, with their words for metrics.
+    pub const TRANSPORTS: [(Transport, &'static str); 2] = [(Transport::Datagram, "udp"), (Transport::Stream, "tcp")];
+
     /// Counts queries that came in.
-    pub(crate) fn received(&self, count: u64) {
-        add(&self.received, count);
+    pub(crate) fn received(&self, transport: Transport, count: u64) {
+        if let Some(counter) = self.received.get(transport as usize) {
+            add(counter, count);
+        }
+    }
+
+    /// Counts a query's type.
+    pub(crate) fn kind(&self, query: &[u8]) {
+        if let Some(counter) = self.kinds.get(QueryKind::of(query) as usize) {
+            add(counter, 1);
+        }
+    }
+
+    /// Counts queries that were answered by `path` after `took`.
+    pub(crate) fn latency(&self, path: Path, took: Duration, count: u64) {
+        if let Some(latency) = self.latency.get(path as usize).filter(|_| count > 0) {
+            latency.add(took, count);
+        }
+    }
+
+    /// Says that the worker is alive.
+    pub(crate) fn beat(&self) {
+        add(&self.beat, 1);
+    }
+
+    /// A number that stands still when the worker does.
+    pub fn beats(&self) -> u64 {
+        self.beat.load(Ordering::Relaxed)
     }
 
     /// Counts what became of one.
@@ -43,7 +79,7 @@ impl Counters {
 }
 
 /// Only one thread writes a counter, so no read-modify-write cycle is needed.
-fn add(counter: &AtomicU64, count: u64) {
+pub(super) fn add(counter: &AtomicU64, count: u64) {
     counter.store(counter.load(Ordering::Relaxed).wrapping_add(count), Ordering::Relaxed);
 }
 
@@ -52,10 +88,16 @@ fn add(counter: &AtomicU64, count: u64) {
 pub struct Totals {
     /// Queries that came in.
     pub received: u64,
+    /// The same by transport, in the order of [`Counters::TRANSPORTS`].
+    pub by_transport: [u64; Counters::TRANSPORTS.len()],
+    /// The same by type.
+    pub by_kind: [u64; QueryKind::ALL.len()],
     /// Answered, by source.
     pub answered: [u64; AnswerSource::ALL.len()],
     /// Refused and dropped, by reason.
     pub reasons: [u64; Reason::ALL.len()],
+    /// How long answers took, by path.
+    pub latency: [Latencies; Path::ALL.len()],
 }
 
 impl Totals {
@@ -63,14 +105,16 @@ impl Totals {
     pub fn of<'c>(workers: impl IntoIterator<Item = &'c Counters>) -> Self {
         let mut totals = Self::default();
         for worker in workers {
-            totals.received += worker.received.load(Ordering::Relaxed);
-            for (total, counter) in totals.answered.iter_mut().zip(&worker.answered) {
-                *total += counter.load(Ordering::Relaxed);
-            }
-            for (total, counter) in totals.reasons.iter_mut().zip(&worker.reasons) {
-                *total += counter.load(Ordering::Relaxed);
+            // What became of queries first: what is received meanwhile must not be missing then.
+            sum(&mut totals.answered, &worker.answered);
+            sum(&mut totals.reasons, &worker.reasons);
+            sum(&mut totals.by_kind, &worker.kinds);
+            sum(&mut totals.by_transport, &worker.received);
+            for (total, latency) in totals.latency.iter_mut().zip(&worker.latency) {
+                total.add(latency);
             }
         }
+        totals.received = totals.by_transport.iter().sum();
         totals
     }
 
@@ -81,12 +125,12 @@ impl Totals {
 
     /// All refused.
     pub fn refused(&self) -> u64 {
-        self.by_kind(false)
+        self.reasons_that(false)
     }
 
     /// All dropped.
     pub fn dropped(&self) -> u64 {
-        self.by_kind(true)
+        self.reasons_that(true)
     }
 
     /// Answered, refused and dropped by name, those that are not 0.
@@ -96,12 +140,18 @@ impl Totals {
         answered.chain(reasons).filter(|&(_, count)| count > 0)
     }
 
-    fn by_kind(&self, drops: bool) -> u64 {
+    fn reasons_that(&self, drops: bool) -> u64 {
         Reason::ALL
             .into_iter()
             .zip(self.reasons)
             .filter(|(reason, _)| reason.is_drop() == drops)
             .map(|(_, count)| count)
             .sum()
+    }
+}
+
+fn sum(totals: &mut [u64], counters: &[AtomicU64]) {
+    for (total, counter) in totals.iter_mut().zip(counters) {
+        *total += counter.load(Ordering::Relaxed);
     }
 }

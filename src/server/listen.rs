@@ -2,20 +2,44 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::sync::Arc;
 
 use socket2::{Domain, Socket, Type};
+use tokio::sync::watch;
 
 use crate::sys::{Bound, bind_datagram, bind_stream};
 
 /// How often another port is tried where the address leaves the choice open and TCP has the one that UDP got.
 const PORT_TRIES: usize = 20;
 
-/// The sockets of one worker.
-pub(super) struct Listeners {
+/// The sockets of one worker at one address.
+pub(super) struct Listener {
     /// For datagrams.
-    pub(super) datagram: Vec<Bound>,
+    pub(super) datagram: Bound,
     /// For connections.
-    pub(super) stream: Vec<TcpListener>,
+    pub(super) stream: TcpListener,
+    /// Says when to end.
+    pub(super) stop: Stop,
+}
+
+/// Ends what listens on one address, in all workers.
+#[derive(Debug, Clone)]
+pub(super) struct Stop(Arc<watch::Sender<bool>>);
+
+impl Default for Stop {
+    fn default() -> Self {
+        Self(Arc::new(watch::Sender::new(false)))
+    }
+}
+
+impl Stop {
+    pub(super) fn stop(&self) {
+        self.0.send_replace(true);
+    }
+
+    pub(super) fn subscribe(&self) -> watch::Receiver<bool> {
+        self.0.subscribe()
+    }
 }
 
 /// Why an address cannot be listened on.
@@ -39,20 +63,11 @@ fn hint(error: &io::Error) -> &'static str {
     }
 }
 
-/// Binds `addresses` for a number of workers; gives each worker's sockets, and the addresses with their real ports.
-pub(super) fn bind(addresses: &[SocketAddr], workers: usize) -> Result<(Vec<Listeners>, Vec<SocketAddr>), BindError> {
-    let mut all: Vec<Listeners> =
-        (0..workers).map(|_| Listeners { datagram: Vec::new(), stream: Vec::new() }).collect();
-    let mut bound = Vec::with_capacity(addresses.len());
-    for &address in addresses {
-        let (real, sockets) = bind_one(address, workers).map_err(|error| BindError { address, error })?;
-        for (listeners, (datagram, stream)) in all.iter_mut().zip(sockets) {
-            listeners.datagram.push(datagram);
-            listeners.stream.push(stream);
-        }
-        bound.push(real);
-    }
-    Ok((all, bound))
+/// Binds `address` for a number of workers; gives it with its real port, and each worker's sockets.
+pub(super) fn bind(address: SocketAddr, workers: usize) -> Result<(SocketAddr, Vec<Listener>), BindError> {
+    let (real, sockets) = bind_one(address, workers).map_err(|error| BindError { address, error })?;
+    let listeners = sockets.into_iter().map(|(datagram, stream)| Listener { datagram, stream, stop: Stop::default() });
+    Ok((real, listeners.collect()))
 }
 
 /// Binds one address for every worker. Where any port may be taken, another is tried when somebody else was faster.

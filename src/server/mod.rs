@@ -9,6 +9,8 @@
 
 mod connections;
 mod counters;
+mod kind;
+mod latency;
 mod listen;
 mod shared;
 mod stream;
@@ -17,6 +19,8 @@ mod worker;
 
 pub use connections::Connections;
 pub use counters::{Counters, Totals};
+pub use kind::QueryKind;
+pub use latency::{BUCKETS_US, Latencies, Path};
 pub use listen::BindError;
 pub use shared::{Shared, Waiter};
-pub use worker::{Threads, Workers, start};
+pub use worker::{NewListeners, Threads, Workers, start};

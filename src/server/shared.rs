@@ -1,14 +1,14 @@
 //! What all workers share, and what waits for an upstream.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, watch};
 
-use super::connections::Connections;
+use super::connections::{Connections, ReplyOctets};
 use super::counters::Outcome;
 use crate::engine::{Chain, Client, Engine, Reason, Snapshot, StaleAnswer};
 use crate::forward::Forwarding;
@@ -37,6 +37,8 @@ pub struct Shared {
     pub(super) timers_changed: Notify,
     /// When it will wake by itself, nanoseconds after `start`.
     timer_armed: AtomicU64,
+    /// One of so many queries is logged; 0: none.
+    pub log_queries: AtomicU32,
     start: Instant,
     /// When a loop was last told of.
     loop_told: Mutex<Option<Instant>>,
@@ -55,6 +57,7 @@ impl Shared {
             connections: Arc::default(),
             timers_changed: Notify::new(),
             timer_armed: AtomicU64::new(u64::MAX),
+            log_queries: AtomicU32::new(0),
             start: Instant::now(),
             loop_told: Mutex::new(None),
             stopping: watch::Sender::new(false),
@@ -117,12 +120,14 @@ pub(super) enum ReplyPath {
     /// A datagram from the socket that the query came to.
     Datagram { socket: Arc<std::net::UdpSocket>, peer: SocketAddr, local: Option<LocalAddress> },
     /// The connection that the query came by.
-    Stream { replies: mpsc::UnboundedSender<StreamReply>, permit: OwnedSemaphorePermit },
+    Stream { replies: mpsc::UnboundedSender<StreamReply>, permit: OwnedSemaphorePermit, connections: Arc<Connections> },
 }
 
 /// A reply on its way into a connection, with the place that its query took.
 pub(super) struct StreamReply {
     pub(super) message: Vec<u8>,
+    /// Of all connections together there are only so many waiting.
+    pub(super) _octets: ReplyOctets,
     /// Given back when the reply is written, so that a slow reader stops being read from.
     pub(super) _permit: OwnedSemaphorePermit,
 }
@@ -137,8 +142,11 @@ impl ReplyPath {
         use std::os::fd::AsFd;
         match self {
             Self::Datagram { socket, peer, local } => send_datagram(socket.as_fd(), message, peer, local).is_ok(),
-            Self::Stream { replies, permit } => {
-                replies.send(StreamReply { message: message.to_vec(), _permit: permit }).is_ok()
+            Self::Stream { replies, permit, connections } => {
+                connections.take_octets(message.len()).is_some_and(|octets| {
+                    let reply = StreamReply { message: message.to_vec(), _octets: octets, _permit: permit };
+                    replies.send(reply).is_ok()
+                })
             }
         }
     }

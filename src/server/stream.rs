@@ -14,9 +14,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 
 use super::counters::Outcome;
+use super::latency::Path;
+use super::listen::Stop;
 use super::shared::{ReplyPath, StreamReply};
 use super::worker::Worker;
 use crate::engine::{Action, Client, Transport};
+use crate::log::Recurring;
 
 /// How long a connection may be silent with nothing in flight.
 const IDLE: Duration = Duration::from_secs(10);
@@ -34,12 +37,12 @@ const WRITE_BATCH: usize = 64 << 10;
 const REST: Duration = Duration::from_millis(100);
 
 /// Accepts connections until the server ends.
-pub(super) async fn serve(worker: Rc<Worker>, listener: TcpListener) {
+pub(super) async fn serve(worker: Rc<Worker>, listener: TcpListener, stop: Stop) {
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "a stream socket cannot be served"),
     };
-    let mut stopping = worker.shared.stopping.subscribe();
+    let mut stopping = stop.subscribe();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -60,7 +63,13 @@ pub(super) async fn serve(worker: Rc<Worker>, listener: TcpListener) {
             }
             // A connection that broke before it was accepted is none of ours; without descriptors, wait for some.
             Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) => {}
-            Err(_) => tokio::time::sleep(REST).await,
+            Err(error) => {
+                static CAUSE: Recurring = Recurring::new();
+                if let Some(before) = CAUSE.due() {
+                    tracing::warn!(%error, before, "no connection can be accepted");
+                }
+                tokio::time::sleep(REST).await;
+            }
         }
     }
 }
@@ -144,10 +153,11 @@ fn answer(
     permit: OwnedSemaphorePermit,
     replies: &mpsc::UnboundedSender<StreamReply>,
 ) {
-    worker.counters.received(1);
+    worker.counters.received(client.transport, 1);
+    worker.counters.kind(message);
     let now = Instant::now();
     let snapshot = worker.shared.snapshot.load();
-    let path = ReplyPath::Stream { replies: replies.clone(), permit };
+    let path = ReplyPath::Stream { replies: replies.clone(), permit, connections: worker.shared.connections.clone() };
     let outcome = match worker.answer(&snapshot, message, client, now, reply) {
         Action::Forward(forward) => return worker.forward(message, client, forward, path, now),
         Action::AnsweredAndRefresh(source, forward) => {
@@ -158,7 +168,11 @@ fn answer(
         Action::Answered(source) => path.deliver(reply, Outcome::Answered(source)),
         Action::Refused(reason) => path.deliver(reply, Outcome::Not(reason)),
     };
+    if let Outcome::Answered(source) = outcome {
+        worker.counters.latency(Path::at_once(source), now.elapsed(), 1);
+    }
     worker.counters.count(outcome);
+    worker.sample(message, client, outcome);
 }
 
 /// Writes replies as they come, those that are there at the same time together.
@@ -170,10 +184,10 @@ async fn write_replies(
     let mut permits = Vec::new();
     while let Some(first) = outgoing.recv().await {
         let mut next = Some(first);
-        while let Some(StreamReply { message, _permit: permit }) = next.take() {
+        while let Some(StreamReply { message, _permit: permit, _octets: waiting }) = next.take() {
             octets.extend_from_slice(&(message.len() as u16).to_be_bytes());
             octets.extend_from_slice(&message);
-            permits.push(permit);
+            permits.push((permit, waiting));
             if octets.len() < WRITE_BATCH {
                 next = outgoing.try_recv().ok();
             }

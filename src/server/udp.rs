@@ -6,20 +6,22 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::counters::Outcome;
+use super::latency::Path;
+use super::listen::Stop;
 use super::shared::ReplyPath;
 use super::worker::Worker;
 use crate::engine::{Action, Client, Reason, Transport};
 use crate::sys::{BATCH, Batch, Bound, readable};
 
 /// Serves a socket until the server ends, then what is still queued in it.
-pub(super) async fn serve(worker: Rc<Worker>, bound: Bound) {
+pub(super) async fn serve(worker: Rc<Worker>, bound: Bound, stop: Stop) {
     let mut batch = Batch::new(bound.with_local_address);
     let socket = Arc::new(bound.socket);
     let ready = match readable(socket.as_fd()) {
         Ok(ready) => ready,
         Err(error) => return tracing::error!(%error, "a datagram socket cannot be served"),
     };
-    let mut stopping = worker.shared.stopping.subscribe();
+    let mut stopping = stop.subscribe();
     loop {
         let mut guard = tokio::select! {
             biased;
@@ -49,15 +51,17 @@ fn serve_batch(worker: &Rc<Worker>, socket: &Arc<std::net::UdpSocket>, batch: &m
     let Ok(count) = batch.receive(fd) else { return 0 };
     let now = Instant::now();
     let snapshot = worker.shared.snapshot.load();
-    worker.counters.received(count as u64);
+    worker.counters.received(Transport::Datagram, count as u64);
     let mut outcomes = [None; BATCH];
     for (index, outcome) in outcomes.iter_mut().enumerate().take(count) {
         let Some((datagram, reply)) = batch.at(index) else {
+            worker.counters.kind(&[]);
             *outcome = Some(Outcome::Not(Reason::Fault));
             // A reply of an earlier batch may stand in its place.
             batch.reply(index).map(Vec::clear).unwrap_or_default();
             continue;
         };
+        worker.counters.kind(datagram.bytes);
         let client = Client { address: datagram.peer.ip().to_canonical(), transport: Transport::Datagram };
         *outcome = match worker.answer(&snapshot, datagram.bytes, client, now, reply) {
             Action::Answered(source) => Some(Outcome::Answered(source)),
@@ -73,12 +77,26 @@ fn serve_batch(worker: &Rc<Worker>, socket: &Arc<std::net::UdpSocket>, batch: &m
                 None
             }
         };
+        if let Some(outcome) = *outcome {
+            worker.sample(datagram.bytes, client, outcome);
+        }
     }
     batch.send(fd, count, |index| {
         if let Some(outcome) = outcomes.get_mut(index) {
             *outcome = Some(Outcome::Not(Reason::Unsent));
         }
     });
-    outcomes.into_iter().take(count).flatten().for_each(|outcome| worker.counters.count(outcome));
+    // All of a batch leave together, so one look at the clock tells how long each took.
+    let took = now.elapsed();
+    let mut by_path = [0; Path::ALL.len()];
+    for outcome in outcomes.into_iter().take(count).flatten() {
+        worker.counters.count(outcome);
+        if let Outcome::Answered(source) = outcome {
+            by_path[Path::at_once(source) as usize] += 1;
+        }
+    }
+    for (path, count) in Path::ALL.into_iter().zip(by_path) {
+        worker.counters.latency(path, took, count);
+    }
     count
 }

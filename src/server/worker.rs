@@ -6,19 +6,24 @@ use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
 use super::counters::{Counters, Outcome};
-use super::listen::{BindError, Listeners, bind};
+use super::kind::type_at_question;
+use super::latency::Path;
+use super::listen::{BindError, Listener, Stop, bind};
 use super::shared::{PATIENCE, ReplyPath, Shared, Waiter};
 use super::{stream, udp};
-use crate::engine::{Action, Answer, Client, Forward, Reason, Settlement, Snapshot};
+use crate::engine::{Action, Answer, Client, Forward, Reason, Settlement, Snapshot, Transport};
 use crate::forward::{
     Asker, Failure, Forwarding, Heard, Outbox, Question, Released, Settled, Target, Transmit, TryId, Via,
 };
+use crate::log::{self, QueryLine, Recurring};
 use crate::upstream::{FreshSockets, Received, Streams};
 
 /// How often sockets are looked for whose queries were settled elsewhere, or by nobody in time.
@@ -28,23 +33,99 @@ const EVENT_INTERVAL: u32 = 13;
 /// How long after the stop a worker waits for what is in flight: the patience of the last query, and a little.
 const DRAIN_MAX: Duration = PATIENCE.saturating_add(Duration::from_millis(500));
 
+/// How often a worker says that it is alive.
+const BEAT: Duration = Duration::from_millis(500);
+
 /// All workers, running.
 pub struct Workers {
-    /// The addresses that are listened on, with their real ports.
-    pub addresses: Vec<SocketAddr>,
-    counters: Vec<Arc<Counters>>,
+    listeners: Vec<Listening>,
+    counters: Arc<[Arc<Counters>]>,
+    senders: Vec<mpsc::UnboundedSender<Listener>>,
     threads: Vec<JoinHandle<()>>,
 }
 
+/// An address that all workers listen on.
+struct Listening {
+    /// As the settings name it.
+    asked: SocketAddr,
+    /// With its real port.
+    address: SocketAddr,
+    /// Ends it.
+    stop: Stop,
+}
+
 impl Workers {
+    /// The addresses that are listened on, with their real ports.
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.listeners.iter().map(|listening| listening.address)
+    }
+
     /// Each worker's counters.
-    pub fn counters(&self) -> impl Iterator<Item = &Counters> {
-        self.counters.iter().map(|counters| &**counters)
+    pub fn counters(&self) -> Arc<[Arc<Counters>]> {
+        self.counters.clone()
     }
 
     /// The threads, to be waited for.
     pub fn take_threads(&mut self) -> Threads {
         Threads(std::mem::take(&mut self.threads))
+    }
+
+    /// Binds what of `addresses` is not listened on yet. Nothing is served there before [`Self::serve_only`].
+    ///
+    /// # Errors
+    /// The first address that cannot be listened on; none of them is bound then.
+    pub fn bind_new(&self, addresses: &[SocketAddr]) -> Result<NewListeners, BindError> {
+        let is_new = |address: &&SocketAddr| !self.listeners.iter().any(|listening| listening.asked == **address);
+        let addresses: Vec<_> = addresses.iter().filter(is_new).copied().collect();
+        NewListeners::bind(&addresses, self.senders.len())
+    }
+
+    /// Listens on `addresses` and nowhere else: `new` is what [`Self::bind_new`] gave for them. What came to an address
+    /// that goes is answered; its connections end as they would have.
+    pub fn serve_only(&mut self, addresses: &[SocketAddr], new: NewListeners) -> (Vec<SocketAddr>, Vec<SocketAddr>) {
+        let mut added = Vec::new();
+        for (asked, address, listeners) in new.0 {
+            let stop = Stop::default();
+            for (sender, mut listener) in self.senders.iter().zip(listeners) {
+                listener.stop = stop.clone();
+                // A worker that is gone said so itself.
+                let _ = sender.send(listener);
+            }
+            self.listeners.push(Listening { asked, address, stop });
+            added.push(address);
+        }
+        let (keep, go): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.listeners).into_iter().partition(|listening| addresses.contains(&listening.asked));
+        self.listeners = keep;
+        let removed = go.iter().map(|listening| listening.address).collect();
+        go.iter().for_each(|listening| listening.stop.stop());
+        (added, removed)
+    }
+
+    /// Lets all workers end: what came in is answered.
+    pub fn stop(&self, shared: &Shared) {
+        shared.stop();
+        self.listeners.iter().for_each(|listening| listening.stop.stop());
+    }
+}
+
+/// Sockets that are bound and not served yet: address as asked, with its real port, and one listener a worker.
+pub struct NewListeners(Vec<(SocketAddr, SocketAddr, Vec<Listener>)>);
+
+impl NewListeners {
+    /// Binds `addresses` for a number of workers.
+    ///
+    /// # Errors
+    /// The first address that cannot be listened on; none of them is bound then.
+    pub fn bind(addresses: &[SocketAddr], workers: usize) -> Result<Self, BindError> {
+        let mut new: Vec<(SocketAddr, SocketAddr, Vec<Listener>)> = Vec::new();
+        for &address in addresses {
+            if address.port() == 0 || !new.iter().any(|(asked, ..)| *asked == address) {
+                let (bound, listeners) = bind(address, workers)?;
+                new.push((address, bound, listeners));
+            }
+        }
+        Ok(Self(new))
     }
 }
 
@@ -60,30 +141,28 @@ impl Threads {
     }
 }
 
-/// Binds the addresses and starts `count` workers. `seed` gives each worker's source of randomness.
+/// Starts `count` workers, which listen nowhere yet. `seed` gives each worker's source of randomness.
 ///
 /// # Errors
-/// An address that cannot be listened on; or the system's refusal to start a thread.
+/// The system's refusal to start a thread or to give randomness.
 pub fn start(
     shared: &Arc<Shared>,
-    addresses: &[SocketAddr],
     count: usize,
     seed: &mut dyn FnMut() -> io::Result<[u8; 32]>,
-) -> Result<Workers, BindError> {
-    let (listeners, addresses) = bind(addresses, count)?;
-    let mut workers = Workers { addresses, counters: Vec::new(), threads: Vec::new() };
-    for (number, listeners) in listeners.into_iter().enumerate() {
-        let counters = Arc::new(Counters::default());
-        workers.counters.push(counters.clone());
-        let unspecified = SocketAddr::from(([0; 4], 0));
-        let fail = |error| BindError { address: unspecified, error };
-        let (shared, seeds) = (shared.clone(), [seed().map_err(fail)?, seed().map_err(fail)?]);
-        let spawned = std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
+) -> io::Result<Workers> {
+    let counters: Arc<[Arc<Counters>]> = (0..count).map(|_| Arc::default()).collect();
+    let mut workers =
+        Workers { listeners: Vec::new(), counters: counters.clone(), senders: Vec::new(), threads: Vec::new() };
+    for (number, counters) in counters.iter().cloned().enumerate() {
+        let (sender, listeners) = mpsc::unbounded_channel();
+        let (shared, seeds) = (shared.clone(), [seed()?, seed()?]);
+        let thread = std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
             if let Err(error) = run(number, &shared, counters, listeners, seeds) {
                 tracing::error!(worker = number, %error, "a worker ended");
             }
-        });
-        workers.threads.push(spawned.map_err(fail)?);
+        })?;
+        workers.senders.push(sender);
+        workers.threads.push(thread);
     }
     Ok(workers)
 }
@@ -92,7 +171,7 @@ fn run(
     number: usize,
     shared: &Arc<Shared>,
     counters: Arc<Counters>,
-    listeners: Listeners,
+    mut listeners: mpsc::UnboundedReceiver<Listener>,
     seeds: [[u8; 32]; 2],
 ) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().event_interval(EVENT_INTERVAL).build()?;
@@ -106,24 +185,34 @@ fn run(
         reply: RefCell::new(Vec::with_capacity(4096)),
     });
     runtime.block_on(local.run_until(async {
-        let mut listening = tokio::task::JoinSet::new();
-        for bound in listeners.datagram {
-            listening.spawn_local(udp::serve(worker.clone(), bound));
-        }
-        for listener in listeners.stream {
-            listening.spawn_local(stream::serve(worker.clone(), listener));
-        }
         let hearing = tokio::task::spawn_local(worker.clone().hear());
+        let beating = tokio::task::spawn_local(worker.clone().beat());
         // One worker watches the timers of all.
         let watching = (number == 0).then(|| tokio::task::spawn_local(worker.clone().watch_timers()));
+        let mut listening = tokio::task::JoinSet::new();
+        let mut stopping = shared.stopping.subscribe();
+        loop {
+            tokio::select! {
+                biased;
+                Some(new) = listeners.recv() => listen(&worker, new, &mut listening),
+                Some(_) = listening.join_next() => {}
+                _ = stopping.wait_for(|stop| *stop) => break,
+            }
+        }
         listening.join_all().await;
         worker.drain().await;
         hearing.abort();
+        beating.abort();
         if let Some(watching) = watching {
             watching.abort();
         }
     }));
     Ok(())
+}
+
+fn listen(worker: &Rc<Worker>, new: Listener, listening: &mut tokio::task::JoinSet<()>) {
+    listening.spawn_local(udp::serve(worker.clone(), new.datagram, new.stop.clone()));
+    listening.spawn_local(stream::serve(worker.clone(), new.stream, new.stop));
 }
 
 /// What the tasks of one worker share.
@@ -143,6 +232,26 @@ impl Worker {
         let turn = self.turn.get().wrapping_add(1);
         self.turn.set(turn);
         turn
+    }
+
+    /// Puts one of many queries into the log.
+    pub(super) fn sample(&self, query: &[u8], client: Client, outcome: Outcome) {
+        let share = self.shared.log_queries.load(Ordering::Relaxed);
+        if share != 0 && self.turn.get().is_multiple_of(share) {
+            log::query(QueryLine {
+                client: client.address,
+                transport: match client.transport {
+                    Transport::Datagram => "udp",
+                    Transport::Stream => "tcp",
+                },
+                query: query.into(),
+                rtype: type_at_question(query),
+                outcome: match outcome {
+                    Outcome::Answered(source) => source.name(),
+                    Outcome::Not(reason) => reason.name(),
+                },
+            });
+        }
     }
 
     /// Asks the engine. A panic in there costs this one query.
@@ -225,7 +334,11 @@ impl Worker {
         match transmit.via {
             Via::Datagram => {
                 let sent = self.sockets.borrow_mut().send(&transmit);
-                if sent.is_err() {
+                if let Err(error) = sent {
+                    static CAUSE: Recurring = Recurring::new();
+                    if let Some(before) = CAUSE.due() {
+                        tracing::warn!(upstream = %transmit.to, %error, before, "an upstream cannot be asked");
+                    }
                     self.shared.forwarding().failed(now, transmit.id, out);
                 }
             }
@@ -283,6 +396,12 @@ impl Worker {
             }
             Action::Refused(reason) => waiter.path.deliver(&reply, Outcome::Not(reason)),
         };
+        if let Outcome::Answered(_) = outcome {
+            let asked = waiter.deadline - PATIENCE;
+            let took = now.saturating_duration_since(asked);
+            self.counters.latency(Path::Forwarded, took, 1);
+        }
+        self.sample(&waiter.query, waiter.client, outcome);
         self.counters.count(outcome);
     }
 
@@ -319,6 +438,14 @@ impl Worker {
                 }
             }
             tokio::task::yield_now().await;
+        }
+    }
+
+    /// Shows that tasks of this worker have their turn.
+    async fn beat(self: Rc<Self>) {
+        loop {
+            self.counters.beat();
+            tokio::time::sleep(BEAT).await;
         }
     }
 

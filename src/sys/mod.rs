@@ -12,8 +12,10 @@ mod batch;
 mod control;
 mod readable;
 mod socket;
+mod user;
 
 pub use batch::{BATCH, Batch, Datagram};
 pub use control::{LocalAddress, send_datagram};
 pub use readable::readable;
-pub use socket::{Bound, bind_datagram, bind_stream, connect_fresh};
+pub use socket::{Bound, bind_datagram, bind_stream, bind_stream_alone, connect_fresh};
+pub use user::become_user;

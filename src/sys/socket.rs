@@ -51,6 +51,16 @@ pub fn bind_stream(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
+/// Binds a listening stream socket that shares its address with nobody.
+pub fn bind_stream_alone(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    prepare(&socket, address)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
 /// Opens a datagram socket connected to `upstream` from one of `ports` (random numbers of the caller's CSPRNG), so that
 /// the kernel gives it nothing but that peer's datagrams.
 pub fn connect_fresh(upstream: SocketAddr, ports: impl Iterator<Item = u16>) -> io::Result<UdpSocket> {

@@ -12,15 +12,17 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("forward", &["wire"]),
     ("engine", &["wire", "records", "cache", "forward"]),
     ("sys", &[]),
-    ("server", &["sys", "engine", "wire", "forward", "upstream"]),
+    ("server", &["sys", "engine", "wire", "forward", "upstream", "log"]),
     ("upstream", &["sys", "engine", "wire", "forward"]),
     ("azure", &["wire"]),
     ("generate", &["azure", "wire"]),
+    ("admin", &["server", "engine", "forward", "records", "wire", "config", "log"]),
+    ("log", &["config", "wire"]),
     ("config", &["document", "records", "wire", "forward"]),
 ];
 
 /// Rooms that put the pieces together and may use all.
-const FREE: &[&str] = &["reload", "cli"];
+const FREE: &[&str] = &["reload", "control", "cli"];
 
 const CORE: &[&str] = &["wire", "records", "cache", "forward", "engine"];
 

@@ -25,7 +25,7 @@ fn new_settings_serve_after_a_reload() {
     let (old, new) = (FakeAzureDns::start(), FakeAzureDns::start());
     old.answer("a.example A", &["a.example 60 IN A 192.0.2.1"]);
     new.answer("a.example A", &["a.example 60 IN A 192.0.2.2"]);
-    let head = "[listen]\nadmin = \"\"\n\n[records]\nfiles = [\"records/*.toml\"]\n\n";
+    let head = "[listen]\nadmin = \"\"\ndrain = \"0s\"\n\n[records]\nfiles = [\"records/*.toml\"]\nwatch = \"0s\"\n\n";
     let mut server = Pldns::start(&format!("{head}{}", old.rule(".")), "");
     server.ask("a.example A").answers(&["a.example 60 IN A 192.0.2.1"]);
     let access = "[access]\nallow = [\"127.0.0.1/32\"]\n\n";

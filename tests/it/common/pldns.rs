@@ -84,10 +84,15 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
-    /// Settings without `[listen]` get one that turns the admin listener off.
+    /// Settings without `[listen]` get one that turns the admin listener and the drain time off; reloads
+    /// are by signal alone.
     pub(crate) fn new(settings: &str, records: &str) -> Self {
-        let listen = if settings.contains("[listen]") { "" } else { "[listen]\nadmin = \"\"\n\n" };
-        let files = if settings.contains("[records]") { "" } else { "\n[records]\nfiles = [\"records/*.toml\"]\n" };
+        let listen = if settings.contains("[listen]") { "" } else { "[listen]\nadmin = \"\"\ndrain = \"0s\"\n\n" };
+        let files = if settings.contains("[records]") {
+            ""
+        } else {
+            "\n[records]\nfiles = [\"records/*.toml\"]\nwatch = \"0s\"\n"
+        };
         Self { settings: format!("{listen}{settings}{files}"), records: records.to_owned(), listen: Vec::new() }
     }
 

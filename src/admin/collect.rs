@@ -1,0 +1,259 @@
+//! Every metric by name. Labels have words of bounded sets and upstream addresses in them, never a name that was asked.
+
+use std::time::{Duration, SystemTime};
+
+use prometheus_client::metrics::MetricType;
+
+use super::Admin;
+use super::metrics::{Family, Sample, Value};
+use super::process::{descriptors, resident_octets};
+use crate::engine::{AnswerSource, Reason};
+use crate::forward::UpstreamState;
+use crate::log;
+use crate::server::{BUCKETS_US, Counters, Latencies, Path, QueryKind, Totals};
+
+/// Looks at everything once. The forwarding lock is held for two short calls.
+pub(super) fn collect(admin: &Admin) -> Vec<Family> {
+    let mut families = Vec::new();
+    queries(admin, &mut families);
+    forwarding(admin, &mut families);
+    memory(admin, &mut families);
+    state(admin, &mut families);
+    process(admin, &mut families);
+    families
+}
+
+fn queries(admin: &Admin, families: &mut Vec<Family>) {
+    let totals = Totals::of(admin.counters.iter().map(|counters| &**counters));
+    let transports = Counters::TRANSPORTS.into_iter().map(|(_, word)| word);
+    families.push(counters(
+        "pldns_queries_received",
+        "Queries that came in",
+        "transport",
+        transports.zip(totals.by_transport),
+    ));
+    families.push(counters(
+        "pldns_queries_by_type",
+        "Queries that came in, by the type asked for",
+        "type",
+        QueryKind::ALL.into_iter().map(QueryKind::name).zip(totals.by_kind),
+    ));
+    families.push(counters(
+        "pldns_queries_answered",
+        "Queries that were answered, by where the answer came from",
+        "source",
+        AnswerSource::ALL.into_iter().map(AnswerSource::name).zip(totals.answered),
+    ));
+    let reasons = |drops: bool| {
+        let all = Reason::ALL.into_iter().zip(totals.reasons);
+        all.filter(move |(reason, _)| reason.is_drop() == drops).map(|(reason, count)| (reason.name(), count))
+    };
+    families.push(counters(
+        "pldns_queries_refused",
+        "Queries that got a reply without data, by reason",
+        "reason",
+        reasons(false),
+    ));
+    families.push(counters("pldns_queries_dropped", "Queries that got no reply, by reason", "reason", reasons(true)));
+    let samples = Path::ALL.into_iter().zip(&totals.latency);
+    families.push(Family {
+        name: "pldns_answer_duration_seconds",
+        help: "From a query's arrival to its answer, by path",
+        kind: MetricType::Histogram,
+        samples: samples
+            .map(|(path, latencies)| Sample {
+                labels: vec![("path", path.name().to_owned())],
+                value: histogram(latencies),
+            })
+            .collect(),
+    });
+}
+
+fn histogram(latencies: &Latencies) -> Value {
+    let ends = BUCKETS_US.into_iter().map(|micros| micros as f64 / 1e6);
+    Value::Histogram(latencies.nanoseconds as f64 / 1e9, ends.chain([f64::INFINITY]).zip(latencies.buckets).collect())
+}
+
+fn forwarding(admin: &Admin, families: &mut Vec<Family>) {
+    let (counts, outstanding, upstreams) = {
+        let forwarding = admin.shared.forwarding();
+        let upstreams: Vec<_> = forwarding.upstream_states().collect();
+        (forwarding.counts(), forwarding.len(), upstreams)
+    };
+    families.push(counter("pldns_forward_queries_sent", "Queries sent to upstreams, repeats included", counts.sent));
+    families.push(counter(
+        "pldns_forward_questions_joined",
+        "Queries that joined the same question, which was outstanding already",
+        counts.joined,
+    ));
+    families.push(counter(
+        "pldns_forward_refreshes",
+        "Questions asked to renew an answer in the cache",
+        counts.refreshes,
+    ));
+    families.push(counter(
+        "pldns_forward_questions_queued",
+        "Questions that had to wait for a budget or an upstream",
+        counts.queued,
+    ));
+    let ignored = [("unrelated", counts.unrelated), ("suspicious", counts.suspicious)];
+    families.push(counters(
+        "pldns_forward_datagrams_ignored",
+        "Datagrams from upstreams that were not the answer",
+        "reason",
+        ignored,
+    ));
+    families.push(counter(
+        "pldns_forward_answers_truncated",
+        "Answers that did not fit a datagram and were asked for by TCP",
+        counts.cut,
+    ));
+    families.push(gauge(
+        "pldns_forward_questions_outstanding",
+        "Questions that wait for an upstream or for their turn",
+        outstanding as f64,
+    ));
+    upstream_gauges(&upstreams, families);
+}
+
+fn upstream_gauges(upstreams: &[UpstreamState], families: &mut Vec<Family>) {
+    let by_upstream = |name, help, value: &dyn Fn(&UpstreamState) -> Option<f64>| Family {
+        name,
+        help,
+        kind: MetricType::Gauge,
+        samples: upstreams
+            .iter()
+            .filter_map(|state| {
+                Some(Sample {
+                    labels: vec![("upstream", state.target.to_string())],
+                    value: Value::Gauge(value(state)?),
+                })
+            })
+            .collect(),
+    };
+    families.push(by_upstream("pldns_upstream_up", "Whether the upstream answers", &|state| {
+        Some(f64::from(u8::from(!state.is_down)))
+    }));
+    families.push(by_upstream("pldns_upstream_rtt_seconds", "Smoothed time of the upstream's answers", &|state| {
+        state.rtt.map(|rtt| rtt.as_secs_f64())
+    }));
+    families.push(by_upstream(
+        "pldns_upstream_pending",
+        "Queries sent to the upstream and not answered yet: how much of its pending budget is used",
+        &|state| Some(f64::from(state.pending)),
+    ));
+    families.push(by_upstream("pldns_upstream_waiting", "Questions that wait for a turn at the upstream", &|state| {
+        Some(state.waiting as f64)
+    }));
+}
+
+fn memory(admin: &Admin, families: &mut Vec<Family>) {
+    let (entries, octets) = admin.shared.engine.cache().size();
+    families.push(gauge("pldns_cache_entries", "Answers in the cache", entries as f64));
+    families.push(gauge("pldns_cache_bytes", "Memory of the cache's entries, overhead included", octets as f64));
+    let snapshot = admin.shared.snapshot.load();
+    let stats = snapshot.table.stats();
+    families.push(gauge("pldns_table_records", "Records in the table", stats.records as f64));
+    families.push(gauge("pldns_table_names", "Names that have records", stats.names as f64));
+    families.push(gauge("pldns_table_bytes", "Memory of the table", snapshot.table.memory() as f64));
+    families.push(gauge(
+        "pldns_memory_bound_bytes",
+        "What this configuration can use at most",
+        admin.memory_bound as f64,
+    ));
+    if let Some(octets) = resident_octets() {
+        families.push(gauge("process_resident_memory_bytes", "Memory in use", octets as f64));
+    }
+}
+
+fn state(admin: &Admin, families: &mut Vec<Family>) {
+    let reloads = admin.status.reloads();
+    families.push(gauge(
+        "pldns_ready",
+        "Whether queries should come here",
+        f64::from(u8::from(admin.status.is_ready())),
+    ));
+    families.push(counters(
+        "pldns_reloads",
+        "Reloads, by what came of them",
+        "outcome",
+        [("accepted", reloads.accepted), ("refused", reloads.refused)],
+    ));
+    families.push(gauge(
+        "pldns_reload_last_accepted",
+        "Whether the last reload was accepted: 0 means that older settings and records serve",
+        f64::from(u8::from(reloads.last.accepted)),
+    ));
+    families.push(gauge(
+        "pldns_reload_problems",
+        "Errors and warnings of the last reload",
+        reloads.last.problems.len() as f64,
+    ));
+    families.push(gauge(
+        "pldns_reload_accepted_timestamp_seconds",
+        "When what serves was loaded",
+        unix(reloads.accepted_time),
+    ));
+    families.push(gauge(
+        "pldns_snapshot_generation",
+        "Counts up with every accepted reload",
+        reloads.last.generation as f64,
+    ));
+    families.push(gauge("pldns_connections", "Stream connections of clients", admin.shared.connections.len() as f64));
+    families.push(counter("pldns_log_lines_lost", "Log lines that nobody read in time", log::lost()));
+}
+
+fn process(admin: &Admin, families: &mut Vec<Family>) {
+    families.push(gauge("pldns_workers", "Worker threads", admin.counters.len() as f64));
+    families.push(Family {
+        name: "pldns_build_info",
+        help: "The version that runs",
+        kind: MetricType::Gauge,
+        samples: vec![Sample {
+            labels: vec![("version", env!("CARGO_PKG_VERSION").to_owned())],
+            value: Value::Gauge(1.0),
+        }],
+    });
+    families.push(gauge("process_start_time_seconds", "When the process started", unix(admin.status.started_at)));
+    let (open, limit) = descriptors();
+    if let Some(open) = open {
+        families.push(gauge("process_open_fds", "Descriptors that are open", open as f64));
+    }
+    if let Some(limit) = limit {
+        families.push(gauge("process_max_fds", "Descriptors that may be open", limit as f64));
+    }
+}
+
+fn unix(time: SystemTime) -> f64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs_f64()
+}
+
+fn counter(name: &'static str, help: &'static str, count: u64) -> Family {
+    Family {
+        name,
+        help,
+        kind: MetricType::Counter,
+        samples: vec![Sample { labels: Vec::new(), value: Value::Counter(count) }],
+    }
+}
+
+fn counters(
+    name: &'static str,
+    help: &'static str,
+    label: &'static str,
+    counts: impl IntoIterator<Item = (&'static str, u64)>,
+) -> Family {
+    let samples = counts
+        .into_iter()
+        .map(|(word, count)| Sample { labels: vec![(label, word.to_owned())], value: Value::Counter(count) });
+    Family { name, help, kind: MetricType::Counter, samples: samples.collect() }
+}
+
+fn gauge(name: &'static str, help: &'static str, value: f64) -> Family {
+    Family {
+        name,
+        help,
+        kind: MetricType::Gauge,
+        samples: vec![Sample { labels: Vec::new(), value: Value::Gauge(value) }],
+    }
+}

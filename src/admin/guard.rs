@@ -1,0 +1,102 @@
+//! Who is let in: by `Host`, by token, and not from another site's page.
+
+use std::net::IpAddr;
+
+use axum::extract::{Request, State};
+use axum::http::header::{AUTHORIZATION, HOST, ORIGIN, WWW_AUTHENTICATE};
+use axum::http::{HeaderMap, Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::Door;
+
+/// The header by which a program shows that it is no web page: pages of other sites cannot set it unasked.
+const OWN_HEADER: &str = "x-pldns";
+
+/// Lets requests in that name this machine. A page whose name leads here (DNS rebinding) names itself.
+pub(super) async fn host(State(door): State<Door>, request: Request, next: Next) -> Response {
+    if door.is_loopback && !names_loopback(request.headers()) {
+        return refuse(StatusCode::MISDIRECTED_REQUEST, "Host is not of this machine");
+    }
+    next.run(request).await
+}
+
+/// Lets requests in that carry the token, where there is one.
+pub(super) async fn token(State(door): State<Door>, request: Request, next: Next) -> Response {
+    let token = door.admin.token.load_full();
+    if let Some(token) = token
+        && !carries(request.headers(), &token)
+    {
+        let challenge = [(WWW_AUTHENTICATE, "Bearer")];
+        return (challenge, refuse(StatusCode::UNAUTHORIZED, "the token is missing or wrong")).into_response();
+    }
+    next.run(request).await
+}
+
+/// Lets requests that change something in only if no page of another site can have sent them.
+pub(super) async fn same_site(request: Request, next: Next) -> Response {
+    if request.method() != Method::GET && request.method() != Method::HEAD {
+        let headers = request.headers();
+        let site = headers.get("sec-fetch-site").map(|site| site.as_bytes());
+        let from_page = headers.contains_key(ORIGIN) || site.is_some_and(|site| site != b"none");
+        if from_page {
+            return refuse(StatusCode::FORBIDDEN, "web pages may not do this");
+        }
+        if !headers.contains_key(AUTHORIZATION) && headers.get(OWN_HEADER).is_none_or(|value| value != "1") {
+            return refuse(StatusCode::FORBIDDEN, "the header `X-Pldns: 1` is missing");
+        }
+    }
+    next.run(request).await
+}
+
+pub(super) fn refuse(status: StatusCode, error: &str) -> Response {
+    (status, axum::Json(serde_json::json!({ "error": error }))).into_response()
+}
+
+fn names_loopback(headers: &HeaderMap) -> bool {
+    let Some(host) = headers.get(HOST).and_then(|host| host.to_str().ok()) else {
+        return false;
+    };
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|octet| octet.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let bare = name.trim_start_matches('[').trim_end_matches(']');
+    name.eq_ignore_ascii_case("localhost") || bare.parse().is_ok_and(|address: IpAddr| address.is_loopback())
+}
+
+/// Compares without telling by its time how much was right.
+fn carries(headers: &HeaderMap, token: &str) -> bool {
+    let given =
+        headers.get(AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer ")).unwrap_or_default();
+    let token = token.as_bytes();
+    let differs =
+        given.iter().zip(token).fold(given.len() ^ token.len(), |differs, (a, b)| differs | usize::from(a ^ b));
+    differs == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_of_this_machine() {
+        let with = |host: &str| names_loopback(&HeaderMap::from_iter([(HOST, host.parse().unwrap())]));
+        for good in ["localhost", "LOCALHOST:8053", "127.0.0.1", "127.0.0.2:1", "[::1]:8053", "[::1]"] {
+            assert!(with(good), "{good}");
+        }
+        for bad in ["", "evil.example", "localhost.evil.example", "10.0.0.4:8053", "[fd00::1]:1", "127.0.0.1.nip.io"] {
+            assert!(!with(bad), "{bad}");
+        }
+        assert!(!names_loopback(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn only_the_whole_token_is_right() {
+        let with = |value: &str| carries(&HeaderMap::from_iter([(AUTHORIZATION, value.parse().unwrap())]), "secret");
+        assert!(with("Bearer secret"));
+        for bad in ["", "Bearer ", "Bearer secre", "Bearer secrets", "Bearer Secret", "secret", "Basic secret"] {
+            assert!(!with(bad), "{bad}");
+        }
+    }
+}

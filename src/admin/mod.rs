@@ -1,0 +1,102 @@
+//! HTTP for operators and probes, on the control thread, never on a worker.
+//!
+//! ```text
+//! health listener ─> accept (bounded) ─> /healthz /readyz
+//! admin listener  ─> accept (bounded) ─> Host ─> token ─> cross-site ─> the same, and all of ROUTES
+//! ```
+//!
+//! It reads counters, sizes and the Snapshot, and hands a wish to reload to whoever reloads. It must not know how an
+//! answer is found, and nothing in here may make a worker wait: no lock is held while anything is sent.
+
+#![expect(clippy::disallowed_methods, reason = "the shell owns the clock")]
+#![expect(clippy::disallowed_types, reason = "the shell owns sockets")]
+
+mod accept;
+mod collect;
+mod guard;
+mod metrics;
+mod pages;
+mod process;
+mod status;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{get, post};
+use axum::{Router, middleware};
+use tokio::sync::{mpsc, oneshot};
+
+pub use accept::{AcceptLimits, accept};
+pub use status::{ReloadReport, Status};
+
+use crate::log;
+use crate::server::{Counters, Shared};
+
+/// Octets of a request's body.
+const BODY_MAX: usize = 1 << 20;
+
+/// Every route of the admin listener: method, path, whether it needs the token. The OpenAPI document says the same.
+pub const ROUTES: [(&str, &str, bool); 8] = [
+    ("get", "/healthz", false),
+    ("get", "/readyz", false),
+    ("get", "/metrics", true),
+    ("get", "/records", true),
+    ("get", "/cache", true),
+    ("post", "/reload", true),
+    ("post", "/log", true),
+    ("get", "/openapi.json", true),
+];
+
+/// The description of [`ROUTES`] for other programs, OpenAPI 3.1.
+pub const OPENAPI: &str = include_str!("openapi.json");
+
+/// Who wants a reload, and where the outcome goes.
+pub type ReloadRequest = oneshot::Sender<ReloadReport>;
+
+/// What the pages show.
+pub struct Admin {
+    /// The workers' shared state.
+    pub shared: Arc<Shared>,
+    /// The workers' counters.
+    pub counters: Arc<[Arc<Counters>]>,
+    /// What the process is about.
+    pub status: Arc<Status>,
+    /// Where reloads are asked for.
+    pub reloads: mpsc::Sender<ReloadRequest>,
+    /// The bearer token; nothing: none is demanded.
+    pub token: ArcSwapOption<String>,
+    /// Octets that this configuration can use at most.
+    pub memory_bound: u64,
+}
+
+/// Who may see what: pages for everybody, pages for who has the token.
+#[derive(Clone)]
+struct Door {
+    admin: Arc<Admin>,
+    /// The address is of loopback: then `Host` must be, too.
+    is_loopback: bool,
+}
+
+/// The service of the health listener.
+pub fn health_router(admin: Arc<Admin>) -> Router {
+    Router::new().route("/healthz", get(pages::healthz)).route("/readyz", get(pages::readyz)).with_state(admin)
+}
+
+/// The service of the admin listener at `address`.
+pub fn admin_router(admin: Arc<Admin>, address: SocketAddr) -> Router {
+    let door = Door { admin: admin.clone(), is_loopback: address.ip().is_loopback() };
+    let guarded = Router::new()
+        .route("/metrics", get(pages::metrics))
+        .route("/records", get(pages::records))
+        .route("/cache", get(pages::cache))
+        .route("/reload", post(pages::reload))
+        .route("/log", post(pages::log))
+        .route("/openapi.json", get(pages::openapi))
+        .layer(middleware::from_fn(guard::same_site))
+        .layer(middleware::from_fn_with_state(door.clone(), guard::token))
+        .layer(DefaultBodyLimit::max(BODY_MAX))
+        .with_state(admin.clone());
+    health_router(admin).merge(guarded).layer(middleware::from_fn_with_state(door, guard::host))
+}

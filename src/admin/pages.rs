@@ -1,0 +1,161 @@
+//! What is behind each path.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{Query, State};
+use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+
+use super::guard::refuse;
+use super::metrics::{Format, render};
+use super::{Admin, OPENAPI, log};
+use crate::config::LogLevel;
+use crate::records::rdata::present;
+use crate::wire::Name;
+
+/// Records of one page.
+const PAGE_MAX: usize = 1000;
+
+/// The process runs and its control thread answers.
+pub(super) async fn healthz() -> Response {
+    ([(CACHE_CONTROL, "no-store")], Json(json!({ "status": "ok" }))).into_response()
+}
+
+/// Whether queries should come here. A broken reload and dead upstreams are told, and change nothing: what is true of
+/// all replicas at once must not take all of them out.
+pub(super) async fn readyz(State(admin): State<Arc<Admin>>) -> Response {
+    let is_ready = admin.status.is_ready();
+    let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let word = match (is_ready, admin.status.is_stopping()) {
+        (true, _) => "ready",
+        (false, true) => "stopping",
+        (false, false) => "starting",
+    };
+    let reloads = admin.status.reloads();
+    let body = json!({
+        "status": word,
+        "reload": {
+            "state": if reloads.last.accepted { "ok" } else { "refused" },
+            "generation": reloads.last.generation,
+            "age_seconds": reloads.accepted_at.elapsed().as_secs(),
+            "records": reloads.last.records,
+            "problems": reloads.last.problems,
+        },
+        "upstreams": upstreams(&admin),
+    });
+    (status, [(CACHE_CONTROL, "no-store")], Json(body)).into_response()
+}
+
+fn upstreams(admin: &Admin) -> Vec<Value> {
+    let states: Vec<_> = admin.shared.forwarding().upstream_states().collect();
+    let shown = states.into_iter().map(|state| {
+        json!({
+            "upstream": state.target.to_string(),
+            "state": if state.is_down { "down" } else { "up" },
+            "rtt_seconds": state.rtt.map(|rtt| rtt.as_secs_f64()),
+            "pending": state.pending,
+            "waiting": state.waiting,
+        })
+    });
+    shown.collect()
+}
+
+/// All metrics, as OpenMetrics text where the client takes it, else as Prometheus text.
+pub(super) async fn metrics(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Response {
+    let accepts = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok());
+    let format = if accepts.is_some_and(|accepts| accepts.contains("application/openmetrics-text")) {
+        Format::OpenMetrics
+    } else {
+        Format::Prometheus
+    };
+    match render(&admin, format) {
+        Ok(text) => ([(CONTENT_TYPE, format.content_type())], text).into_response(),
+        Err(error) => refuse(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+    }
+}
+
+/// Which records to show.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Page {
+    /// How many record sets to pass over.
+    #[serde(default)]
+    offset: usize,
+    /// How many to show.
+    limit: Option<usize>,
+}
+
+/// The records table, page by page.
+pub(super) async fn records(State(admin): State<Arc<Admin>>, Query(page): Query<Page>) -> Response {
+    let snapshot = admin.shared.snapshot.load_full();
+    let limit = page.limit.unwrap_or(PAGE_MAX).min(PAGE_MAX);
+    let mut sets = Vec::new();
+    for (owner, set) in snapshot.table.iter().skip(page.offset).take(limit) {
+        let data: Vec<_> = set.iter().map(|(_, data)| present(set.rtype, data)).collect();
+        let ttl = set.iter().next().map(|(ttl, _)| ttl);
+        sets.push(json!({
+            "name": Name::from_wire(owner).map(|name| name.to_string()),
+            "type": set.rtype.to_string(),
+            "ttl": ttl,
+            "data": data,
+        }));
+    }
+    let stats = snapshot.table.stats();
+    Json(json!({
+        "generation": snapshot.generation,
+        "names": stats.names,
+        "records": stats.records,
+        "offset": page.offset,
+        "sets": sets,
+    }))
+    .into_response()
+}
+
+/// How full the cache is.
+pub(super) async fn cache(State(admin): State<Arc<Admin>>) -> Json<Value> {
+    let (entries, octets) = admin.shared.engine.cache().size();
+    Json(json!({ "entries": entries, "octets": octets }))
+}
+
+/// Reads settings and records anew; 422 with all problems when they are broken, and then the old ones go on serving.
+pub(super) async fn reload(State(admin): State<Arc<Admin>>, _: Bytes) -> Response {
+    let (outcome, report) = oneshot::channel();
+    // Somebody else's request may stand before this one; more than a few mean that nobody reads what comes of them.
+    if admin.reloads.try_send(outcome).is_err() {
+        return refuse(StatusCode::SERVICE_UNAVAILABLE, "a reload is under way");
+    }
+    match report.await {
+        Ok(report) if report.accepted => Json(report).into_response(),
+        Ok(report) => (StatusCode::UNPROCESSABLE_ENTITY, Json(report)).into_response(),
+        Err(_) => refuse(StatusCode::SERVICE_UNAVAILABLE, "the server is stopping"),
+    }
+}
+
+/// What the log should say.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Level {
+    level: String,
+}
+
+/// Sets the level of the log until the next reload.
+pub(super) async fn log(Query(level): Query<Level>, _: Bytes) -> Response {
+    match LogLevel::parse(&level.level) {
+        Some(parsed) => {
+            log::set_level(parsed);
+            Json(json!({ "level": level.level })).into_response()
+        }
+        None => refuse(StatusCode::BAD_REQUEST, "the level is none of error, warn, info, debug and trace"),
+    }
+}
+
+/// The description of all this.
+pub(super) async fn openapi() -> Response {
+    ([(CONTENT_TYPE, "application/json")], OPENAPI).into_response()
+}

@@ -1,0 +1,101 @@
+//! What the process is about: ready or not, and how its last reload went.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Instant, SystemTime};
+
+/// How a reload went.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct ReloadReport {
+    /// Whether what was read serves now.
+    pub accepted: bool,
+    /// The generation that serves.
+    pub generation: u64,
+    /// Records that serve.
+    pub records: usize,
+    /// All that is wrong or risky in what was read, each with its place.
+    pub problems: Vec<String>,
+}
+
+/// Shared by whoever changes it and whoever shows it.
+#[derive(Debug)]
+pub struct Status {
+    /// When the process started.
+    pub started: Instant,
+    /// The same by the clock on the wall.
+    pub started_at: SystemTime,
+    is_ready: AtomicBool,
+    is_stopping: AtomicBool,
+    reloads: Mutex<Reloads>,
+}
+
+/// Reloads so far.
+#[derive(Debug, Clone)]
+pub(super) struct Reloads {
+    pub(super) last: ReloadReport,
+    pub(super) accepted: u64,
+    pub(super) refused: u64,
+    pub(super) accepted_at: Instant,
+    pub(super) accepted_time: SystemTime,
+}
+
+impl Status {
+    /// Not ready yet; `first` is how the first load went.
+    pub fn new(first: ReloadReport) -> Self {
+        let (now, time) = (Instant::now(), SystemTime::now());
+        Self {
+            started: now,
+            started_at: time,
+            is_ready: AtomicBool::new(false),
+            is_stopping: AtomicBool::new(false),
+            reloads: Mutex::new(Reloads {
+                last: first,
+                accepted: 0,
+                refused: 0,
+                accepted_at: now,
+                accepted_time: time,
+            }),
+        }
+    }
+
+    /// Listeners are up and the table is loaded.
+    pub fn set_ready(&self) {
+        self.is_ready.store(true, Ordering::Release);
+    }
+
+    /// The end was ordered: not ready from now on.
+    pub fn set_stopping(&self) {
+        self.is_stopping.store(true, Ordering::Release);
+    }
+
+    /// Whether queries should come here.
+    pub fn is_ready(&self) -> bool {
+        self.is_ready.load(Ordering::Acquire) && !self.is_stopping()
+    }
+
+    /// Whether the end was ordered.
+    pub fn is_stopping(&self) -> bool {
+        self.is_stopping.load(Ordering::Acquire)
+    }
+
+    /// Notes how a reload went.
+    pub fn note_reload(&self, report: ReloadReport) {
+        let mut reloads = self.lock();
+        if report.accepted {
+            reloads.accepted += 1;
+            reloads.accepted_at = Instant::now();
+            reloads.accepted_time = SystemTime::now();
+        } else {
+            reloads.refused += 1;
+        }
+        reloads.last = report;
+    }
+
+    pub(super) fn reloads(&self) -> Reloads {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Reloads> {
+        self.reloads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

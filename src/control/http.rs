@@ -1,0 +1,171 @@
+//! The listeners for HTTP: bound before privileges are given up, changed by reloads.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::task::AbortHandle;
+
+use super::watch::sibling;
+use crate::admin::{AcceptLimits, Admin, accept, admin_router, health_router};
+use crate::config::Settings;
+use crate::sys::bind_stream_alone;
+
+/// Connections of operators.
+const ADMIN: AcceptLimits = AcceptLimits { connections: 100, kept: 0 };
+/// Connections of probes: places are kept for the load balancer's own.
+const HEALTH: AcceptLimits = AcceptLimits { connections: 100, kept: 32 };
+/// Octets of a token.
+const TOKEN_MAX: usize = 4096;
+
+/// What keeps HTTP from being served.
+#[derive(Debug, thiserror::Error)]
+pub enum HttpError {
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address} ([listen] {key}): {error}")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// Its key in the settings.
+        key: &'static str,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// The token cannot be read.
+    #[error("the token cannot be read from {file} ([admin] token_file): {reason}")]
+    Token {
+        /// The file.
+        file: String,
+        /// Why not.
+        reason: String,
+    },
+}
+
+/// Bound and not served yet.
+pub(super) struct Bound {
+    admin: Option<(SocketAddr, TcpListener)>,
+    health: Option<(SocketAddr, TcpListener)>,
+    token: Option<Arc<String>>,
+}
+
+impl Bound {
+    /// Binds what the settings name. The default address of the admin listener may be taken: then it is done without.
+    pub(super) fn bind(path: &Path, settings: &Settings) -> Result<Self, HttpError> {
+        let listen = &settings.listen;
+        let admin = listen.admin.map(|address| bind(address, "admin")).transpose();
+        let admin = match admin {
+            Err(error) if listen.admin_is_default => {
+                tracing::warn!(%error, "no admin listener: name another address, or admin = \"\" for none");
+                None
+            }
+            result => result?,
+        };
+        Ok(Self {
+            admin,
+            health: listen.health.map(|address| bind(address, "health")).transpose()?,
+            token: read_token(path, settings)?,
+        })
+    }
+
+    /// The token.
+    pub(super) fn token(&self) -> Option<Arc<String>> {
+        self.token.clone()
+    }
+}
+
+/// Served.
+pub(super) struct Listeners {
+    state: Arc<Admin>,
+    admin: Option<(SocketAddr, AbortHandle)>,
+    health: Option<(SocketAddr, AbortHandle)>,
+}
+
+/// What a reload will change: for each listener nothing, or its new socket where it is to have one.
+pub(super) struct Change {
+    admin: Option<Option<(SocketAddr, TcpListener)>>,
+    health: Option<Option<(SocketAddr, TcpListener)>>,
+    token: Option<Arc<String>>,
+}
+
+impl Listeners {
+    /// Serves what is bound.
+    pub(super) fn serve(bound: Bound, state: Arc<Admin>) -> Self {
+        let mut listeners = Self { state, admin: None, health: None };
+        listeners.change(Change { admin: Some(bound.admin), health: Some(bound.health), token: bound.token });
+        listeners
+    }
+
+    /// Binds what is new in `settings`.
+    pub(super) fn prepare(&self, path: &Path, settings: &Settings) -> Result<Change, HttpError> {
+        let new = |key, serving: &Option<(SocketAddr, AbortHandle)>, asked: Option<SocketAddr>| {
+            if serving.as_ref().map(|(address, _)| *address) == asked {
+                return Ok(None);
+            }
+            asked.map(|address| bind(address, key)).transpose().map(Some)
+        };
+        let listen = &settings.listen;
+        let admin = match new("admin", &self.admin, listen.admin) {
+            Err(_) if listen.admin_is_default => None,
+            result => result?,
+        };
+        Ok(Change { admin, health: new("health", &self.health, listen.health)?, token: read_token(path, settings)? })
+    }
+
+    /// Serves what is new, and no longer what is gone.
+    pub(super) fn change(&mut self, change: Change) {
+        self.state.token.store(change.token);
+        if let Some(new) = change.admin {
+            let state = self.state.clone();
+            replace(&mut self.admin, new, "admin", ADMIN, |address| admin_router(state, address));
+        }
+        if let Some(new) = change.health {
+            let state = self.state.clone();
+            replace(&mut self.health, new, "health", HEALTH, |_| health_router(state));
+        }
+    }
+}
+
+fn replace(
+    place: &mut Option<(SocketAddr, AbortHandle)>,
+    new: Option<(SocketAddr, TcpListener)>,
+    transport: &'static str,
+    limits: AcceptLimits,
+    router: impl FnOnce(SocketAddr) -> axum::Router,
+) {
+    if let Some((_, old)) = place.take() {
+        old.abort();
+    }
+    let Some((asked, listener)) = new else { return };
+    let serving = listener.local_addr().and_then(|address| Ok((address, tokio::net::TcpListener::from_std(listener)?)));
+    match serving {
+        Ok((address, listener)) => {
+            let serving = tokio::task::spawn_local(accept(listener, router(address), limits));
+            *place = Some((asked, serving.abort_handle()));
+            tracing::info!(transport, %address, "listening");
+        }
+        Err(error) => tracing::error!(transport, %error, "HTTP cannot be served"),
+    }
+}
+
+fn bind(address: SocketAddr, key: &'static str) -> Result<(SocketAddr, TcpListener), HttpError> {
+    bind_stream_alone(address).map(|listener| (address, listener)).map_err(|error| HttpError::Bind {
+        address,
+        key,
+        error,
+    })
+}
+
+fn read_token(path: &Path, settings: &Settings) -> Result<Option<Arc<String>>, HttpError> {
+    let Some(name) = &settings.admin.token_file else {
+        return Ok(None);
+    };
+    let file = sibling(path, name);
+    let fail = |reason: String| HttpError::Token { file: file.display().to_string(), reason };
+    let text = std::fs::read_to_string(&file).map_err(|error| fail(error.to_string()))?;
+    let token = text.trim();
+    if token.is_empty() || token.len() > TOKEN_MAX || !token.bytes().all(|octet| octet.is_ascii_graphic()) {
+        return Err(fail("a token is one line of printable ASCII without spaces".to_owned()));
+    }
+    Ok(Some(Arc::new(token.to_owned())))
+}

@@ -1,0 +1,310 @@
+//! The process as a whole, from its start to its end: the control thread.
+//!
+//! ```text
+//! settings and records ─> sockets bound ─> privileges given up ─> workers ─> ready
+//!     ─> reloads (SIGHUP, files that changed, POST /reload), admin and health pages, watchdog
+//!     ─> SIGTERM: not ready, answering on for a while ─> what is in flight ─> end
+//! ```
+//!
+//! All of it runs in one thread with a runtime of its own; what takes long (reading and compiling files) goes to a thread
+//! beside it. Nothing here is on the way of a query.
+
+#![expect(clippy::disallowed_methods, reason = "the shell owns the clock, and settings are files")]
+
+mod bounds;
+mod http;
+mod privileges;
+mod reloading;
+mod systemd;
+mod upstreams;
+mod watch;
+
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::TryRng;
+use rand::rngs::SysRng;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+
+pub use bounds::MemoryBound;
+pub use http::HttpError;
+pub use privileges::UserError;
+
+use crate::admin::{Admin, ReloadReport, ReloadRequest, Status};
+use crate::cache::Cache;
+use crate::config::Settings;
+use crate::document::{Problems, Severity};
+use crate::engine::Engine;
+use crate::forward::{Forwarding, LoopGuard, UpstreamSets};
+use crate::log;
+use crate::reload::{Loaded, load};
+use crate::server::{BindError, NewListeners, Shared, Totals, Workers, start};
+use crate::upstream::Streams;
+
+/// Reloads that may be asked for while one is under way.
+const RELOADS_WAITING: usize = 8;
+
+/// What `serve` cannot do, as the operator should hear it.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The settings or records have errors, which are in the log.
+    #[error("the settings are not usable; `pldns check -c {0}` shows them all")]
+    Settings(String),
+    /// An address for DNS cannot be listened on.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// An address for HTTP cannot be listened on, or its token not read.
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    /// The user cannot be become.
+    #[error(transparent)]
+    User(#[from] UserError),
+    /// The system refuses something.
+    #[error("{0}")]
+    System(#[from] std::io::Error),
+}
+
+/// What a process is made of, once its sockets are bound.
+struct Parts {
+    loaded_settings: Settings,
+    report: ReloadReport,
+    sets: UpstreamSets,
+    shared: Arc<Shared>,
+    listeners: NewListeners,
+    http: http::Bound,
+    memory_bound: u64,
+    workers: usize,
+}
+
+/// Serves with the settings in the file at `path` until a signal ends it. `listen`, where it is not empty, takes the
+/// place of the settings' addresses for DNS.
+///
+/// # Errors
+/// Whatever keeps it from starting. What goes wrong later is logged.
+pub fn serve(path: &Path, listen: &[SocketAddr]) -> Result<(), ServeError> {
+    let loaded = load(path);
+    log::start(loaded.settings.log.format, loaded.settings.log.level);
+    log_problems(&loaded.problems);
+    if loaded.problems.has_errors() {
+        return Err(ServeError::Settings(path.display().to_string()));
+    }
+    // As near to the reading as can be: what changes from here on is a change.
+    let seen = watch::fingerprint(path, &loaded.settings);
+    privileges::raise_descriptors();
+    let parts = bind(path, listen, loaded)?;
+    privileges::become_named(&parts.loaded_settings.user)?;
+    if parts.loaded_settings.confine {
+        privileges::drop_capabilities();
+        privileges::confine(path, &parts.loaded_settings);
+    }
+    log::write();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let local = tokio::task::LocalSet::new();
+    let served = runtime.block_on(local.run_until(run(path, listen, parts, seen)));
+    // A file system that does not answer must not keep the process.
+    runtime.shutdown_background();
+    served
+}
+
+fn bind(path: &Path, listen: &[SocketAddr], loaded: Loaded) -> Result<Parts, ServeError> {
+    let settings = loaded.settings.clone();
+    let workers = worker_count(&settings);
+    let memory_bound = MemoryBound::of(&settings, loaded.table.memory(), workers).total();
+    let report = report_of(&loaded, true, 0);
+    let mut sets = UpstreamSets::default();
+    let cache = Arc::new(Cache::new(settings.cache.max_size));
+    let guard = LoopGuard::default();
+    let forwarding = Forwarding::new(random_seed()?, guard.clone());
+    let authorities = loaded.authorities.clone();
+    let snapshot = loaded.into_snapshot(&mut sets, 0);
+    let shared = Arc::new(Shared::new(Engine::new(cache, guard), snapshot, forwarding));
+    shared.trust.replace(&authorities);
+    let addresses = dns_addresses(&settings, listen);
+    let listeners = NewListeners::bind(addresses, workers)?;
+    let http = http::Bound::bind(path, &settings)?;
+    Ok(Parts { loaded_settings: settings, report, sets, shared, listeners, http, memory_bound, workers })
+}
+
+async fn run(path: &Path, listen: &[SocketAddr], parts: Parts, seen: u64) -> Result<(), ServeError> {
+    let Parts { loaded_settings: settings, report, sets, shared, listeners, http, memory_bound, workers } = parts;
+    let mut signals = Signals::new()?;
+    apply_settings(&shared, &settings);
+    let mut workers = start(&shared, workers, &mut random_seed)?;
+    let (addresses, _) = workers.serve_only(dns_addresses(&settings, listen), listeners);
+    for address in addresses {
+        log_listening(address);
+    }
+    let (reloads, wishes) = mpsc::channel(RELOADS_WAITING);
+    let status = Arc::new(Status::new(report));
+    let admin = Arc::new(Admin {
+        shared: shared.clone(),
+        counters: workers.counters(),
+        status: status.clone(),
+        reloads: reloads.clone(),
+        token: http.token().into(),
+        memory_bound,
+    });
+    let http = http::Listeners::serve(http, admin);
+    status.set_ready();
+    systemd::ready();
+    {
+        let snapshot = shared.snapshot.load();
+        tracing::info!(records = snapshot.table.stats().records, rules = snapshot.rules.len(), "ready");
+    }
+    let streams = Streams::new(shared.trust.clone(), random_seed()?);
+    tokio::task::spawn_local(upstreams::look(upstreams::of(&settings), streams));
+    tokio::task::spawn_local(systemd::watchdog(workers.counters()));
+    let workers = Rc::new(RefCell::new(workers));
+    let drain = Rc::new(Cell::new(settings.listen.drain));
+    let reloader = reloading::Reloader {
+        path: path.to_owned(),
+        listen: listen.to_vec(),
+        sets,
+        shared: shared.clone(),
+        workers: workers.clone(),
+        status: status.clone(),
+        http,
+        settings,
+        drain: drain.clone(),
+    };
+    let reloading = tokio::task::spawn_local(reloader.run(wishes, seen));
+    signals.until_end(&reloads).await;
+    status.set_stopping();
+    systemd::stopping();
+    end(&shared, &workers, &mut signals, drain.get()).await;
+    reloading.abort();
+    Ok(())
+}
+
+/// Settings that are no part of the Snapshot.
+fn apply_settings(shared: &Shared, settings: &Settings) {
+    shared.forwarding().set_limits(settings.upstream_limits.iter().copied().collect());
+    shared.log_queries.store(settings.log.queries, std::sync::atomic::Ordering::Relaxed);
+}
+
+fn dns_addresses<'a>(settings: &'a Settings, listen: &'a [SocketAddr]) -> &'a [SocketAddr] {
+    if listen.is_empty() { &settings.listen.dns } else { listen }
+}
+
+fn log_listening(address: SocketAddr) {
+    tracing::info!(transport = "udp", %address, "listening");
+    tracing::info!(transport = "tcp", %address, "listening");
+}
+
+/// Goes on answering for `drain`, then answers what is in flight. A second signal ends at once.
+async fn end(shared: &Shared, workers: &Rc<RefCell<Workers>>, signals: &mut Signals, drain: Duration) {
+    if !drain.is_zero() {
+        tracing::info!(
+            seconds = drain.as_secs_f64(),
+            "stopping: not ready any more, answering on while load balancers find out"
+        );
+        tokio::select! {
+            () = tokio::time::sleep(drain) => {}
+            () = signals.end() => return tracing::warn!("stopped by a second signal"),
+        }
+    }
+    tracing::info!("stopping: answering what is in flight");
+    let mut threads = workers.borrow_mut().take_threads();
+    workers.borrow().stop(shared);
+    let (ended, waiting) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        threads.join();
+        let _ = ended.send(());
+    });
+    tokio::select! {
+        _ = waiting => {}
+        () = signals.end() => tracing::warn!("stopped by a second signal"),
+    }
+    let counters = workers.borrow().counters();
+    let totals = Totals::of(counters.iter().map(|counters| &**counters));
+    let asked = shared.forwarding().counts();
+    let by_name: Vec<String> = totals.named().map(|(name, count)| format!("{name}={count}")).collect();
+    tracing::info!(
+        received = totals.received,
+        answered = totals.answered(),
+        refused = totals.refused(),
+        dropped = totals.dropped(),
+        by_name = by_name.join(" "),
+        upstream_queries = asked.sent,
+        joined = asked.joined,
+        queued = asked.queued,
+        refreshes = asked.refreshes,
+        suspicious = asked.suspicious,
+        "stopped"
+    );
+}
+
+fn report_of(loaded: &Loaded, accepted: bool, generation: u64) -> ReloadReport {
+    ReloadReport {
+        accepted,
+        generation,
+        records: loaded.table.stats().records,
+        problems: loaded.problems.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn log_problems(problems: &Problems) {
+    for problem in problems.iter() {
+        match problem.severity {
+            Severity::Error => tracing::error!("{problem}"),
+            Severity::Warning => tracing::warn!("{problem}"),
+        }
+    }
+}
+
+/// One worker per CPU that this process may use: affinity and cgroup quota are counted by the standard library.
+pub fn worker_count(settings: &Settings) -> usize {
+    match settings.workers {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        workers => workers,
+    }
+}
+
+fn random_seed() -> std::io::Result<[u8; 32]> {
+    let mut seed = [0; 32];
+    SysRng.try_fill_bytes(&mut seed).map_err(std::io::Error::other)?;
+    Ok(seed)
+}
+
+struct Signals {
+    reload: Signal,
+    debug: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            reload: signal(SignalKind::hangup())?,
+            debug: signal(SignalKind::user_defined1())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Passes on what signals ask for, until one asks for the end.
+    async fn until_end(&mut self, reloads: &mpsc::Sender<ReloadRequest>) {
+        loop {
+            tokio::select! {
+                // When several wait already, they will see what is there now.
+                _ = self.reload.recv() => drop(reloads.try_send(tokio::sync::oneshot::channel().0)),
+                _ = self.debug.recv() => log::toggle_debug(),
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+            }
+        }
+    }
+
+    async fn end(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

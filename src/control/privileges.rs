@@ -1,0 +1,156 @@
+//! What the process gives up once its sockets are bound, and before any worker runs: what a thread gives up, only the
+//! threads that it starts later lack as well.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use caps::{CapSet, Capability, CapsHashSet};
+use landlock::{
+    ABI, Access, AccessFs, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError, RulesetStatus, path_beneath_rules,
+};
+
+use crate::config::Settings;
+use crate::sys::become_user;
+
+/// Why the user of the settings cannot be become.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot become the user \"{user}\": {reason}")]
+pub struct UserError {
+    user: String,
+    reason: String,
+}
+
+/// Raises the number of descriptors that may be open to what the system allows.
+pub(super) fn raise_descriptors() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if limit.current != limit.maximum
+        && let Err(error) = setrlimit(Resource::Nofile, raised)
+    {
+        tracing::warn!(%error, "the limit of open descriptors cannot be raised");
+    }
+}
+
+/// Becomes the user of the settings, where one is named.
+pub(super) fn become_named(user: &str) -> Result<(), UserError> {
+    if user.is_empty() {
+        return Ok(());
+    }
+    let fail = |reason: String| UserError { user: user.to_owned(), reason };
+    let (uid, gid) = find_user(user).map_err(fail)?;
+    let is_it_already = rustix::process::geteuid().as_raw() == uid && rustix::process::getuid().as_raw() == uid;
+    if is_it_already {
+        return Ok(());
+    }
+    become_user(uid, gid).map_err(|error| fail(error.to_string()))
+}
+
+/// A name of /etc/passwd, `UID` or `UID:GID`.
+#[expect(clippy::disallowed_methods, reason = "users are in a file")]
+fn find_user(user: &str) -> Result<(u32, u32), String> {
+    let (name, group) = user.split_once(':').unwrap_or((user, ""));
+    if let Ok(uid) = name.parse() {
+        let gid = if group.is_empty() { Ok(uid) } else { group.parse() };
+        return gid.map(|gid| (uid, gid)).map_err(|_| format!("{group} is no group id"));
+    }
+    let passwd = std::fs::read_to_string("/etc/passwd").map_err(|error| format!("/etc/passwd: {error}"))?;
+    let found = passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let known = fields.next()?;
+        let uid = fields.nth(1)?.parse().ok()?;
+        let gid = fields.next()?.parse().ok()?;
+        (known == name).then_some((uid, gid))
+    });
+    found.ok_or_else(|| "/etc/passwd does not have it".to_owned())
+}
+
+/// Gives up all capabilities but those that may be needed again: binding a port below 1024 after a reload, and, for
+/// root, reading files of others.
+pub(super) fn drop_capabilities() {
+    let mut keep = vec![Capability::CAP_NET_BIND_SERVICE];
+    if rustix::process::geteuid().is_root() {
+        keep.push(Capability::CAP_DAC_READ_SEARCH);
+    }
+    if let Err(error) = keep_only(&keep) {
+        tracing::warn!(%error, "capabilities cannot be given up");
+    }
+}
+
+fn keep_only(keep: &[Capability]) -> Result<(), caps::errors::CapsError> {
+    let kept = |set| -> Result<CapsHashSet, caps::errors::CapsError> {
+        let has = caps::read(None, set)?;
+        Ok(keep.iter().copied().filter(|capability| has.contains(capability)).collect())
+    };
+    caps::clear(None, CapSet::Ambient)?;
+    if caps::has_cap(None, CapSet::Effective, Capability::CAP_SETPCAP)? {
+        for capability in caps::read(None, CapSet::Bounding)? {
+            if !keep.contains(&capability) {
+                caps::drop(None, CapSet::Bounding, capability)?;
+            }
+        }
+    }
+    let (effective, permitted) = (kept(CapSet::Effective)?, kept(CapSet::Permitted)?);
+    caps::set(None, CapSet::Effective, &effective)?;
+    caps::set(None, CapSet::Permitted, &permitted)?;
+    caps::clear(None, CapSet::Inheritable)
+}
+
+/// Leaves the process the files that it needs: settings, records, token, and the directory of the handover socket. Says
+/// how much of it the kernel enforces.
+pub(super) fn confine(settings_file: &Path, settings: &Settings) {
+    let readable = readable_places(settings_file, settings);
+    let writable = settings.handover.as_ref().and_then(|path| Path::new(path).parent()).map(Path::to_owned);
+    match restrict(&readable, writable.as_slice()) {
+        Ok(RulesetStatus::FullyEnforced) => tracing::debug!("confined to its own files"),
+        Ok(RulesetStatus::PartiallyEnforced) => tracing::debug!("confined to its own files, as far as the kernel can"),
+        Ok(RulesetStatus::NotEnforced) => tracing::info!("the kernel has no landlock: not confined to its own files"),
+        Err(error) => tracing::warn!(%error, "not confined to its own files"),
+    }
+}
+
+fn restrict(readable: &BTreeSet<PathBuf>, writable: &[PathBuf]) -> Result<RulesetStatus, RulesetError> {
+    let abi = ABI::V5;
+    let status = Ruleset::default()
+        .handle_access(AccessFs::from_all(abi))?
+        .create()?
+        .add_rules(path_beneath_rules(readable, AccessFs::from_read(abi)))?
+        .add_rules(path_beneath_rules(writable, AccessFs::from_all(abi)))?
+        .restrict_self()?;
+    Ok(status.ruleset)
+}
+
+/// Directories, because files in them may be replaced, and what links in them lead to.
+fn readable_places(settings_file: &Path, settings: &Settings) -> BTreeSet<PathBuf> {
+    let home = directory_of(settings_file);
+    let mut files = vec![settings_file.to_owned()];
+    for (glob, _) in &settings.records.files {
+        let fixed: PathBuf = Path::new(glob)
+            .components()
+            .take_while(|part| !part.as_os_str().to_string_lossy().contains(['*', '?', '[']))
+            .collect();
+        files.push(home.join(&fixed));
+        if !glob.contains(['*', '?', '[']) {
+            files.push(home.join(directory_of(&fixed)));
+        }
+    }
+    files.extend(settings.admin.token_file.iter().map(|file| home.join(file)));
+    let mut places = BTreeSet::from([home, PathBuf::from("/proc/self")]);
+    for file in files {
+        let real = std::fs::canonicalize(&file).ok();
+        for path in [Some(file), real].into_iter().flatten() {
+            let place = if path.is_dir() { path } else { directory_of(&path) };
+            if place.exists() {
+                places.insert(place);
+            }
+        }
+    }
+    places
+}
+
+fn directory_of(file: &Path) -> PathBuf {
+    match file.parent() {
+        Some(parent) if parent != Path::new("") => parent.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}

@@ -1,0 +1,51 @@
+//! Whether files changed: by their content, because links that are swapped (ConfigMaps) and network shares tell nothing
+//! else.
+
+use std::hash::{BuildHasher, Hasher};
+use std::path::Path;
+use std::time::Duration;
+
+use crate::config::Settings;
+use crate::reload::record_paths;
+
+/// How long a file that changed must stay as it is, before it is read: writers write piece by piece.
+const SETTLE: Duration = Duration::from_millis(200);
+/// How often that is looked at, at most.
+const SETTLE_TRIES: u32 = 10;
+
+/// A number that is another one when settings or records change. What cannot be read counts as such.
+pub(super) fn fingerprint(path: &Path, settings: &Settings) -> u64 {
+    let mut hasher = foldhash::quality::FixedState::default().build_hasher();
+    let token = settings.admin.token_file.as_ref().map(|file| sibling(path, file));
+    let files = std::iter::once(path.to_owned()).chain(token).chain(record_paths(settings, path));
+    for file in files {
+        hasher.write(file.as_os_str().as_encoded_bytes());
+        match std::fs::read(&file) {
+            Ok(octets) => {
+                hasher.write_u64(octets.len() as u64);
+                hasher.write(&octets);
+            }
+            Err(_) => hasher.write_u64(u64::MAX),
+        }
+    }
+    hasher.finish()
+}
+
+/// The fingerprint, once it has been the same for a moment.
+pub(super) fn settled_fingerprint(path: &Path, settings: &Settings) -> u64 {
+    let mut before = fingerprint(path, settings);
+    for _ in 0..SETTLE_TRIES {
+        std::thread::sleep(SETTLE);
+        let now = fingerprint(path, settings);
+        if now == before {
+            break;
+        }
+        before = now;
+    }
+    before
+}
+
+/// A file that the settings name, relative to the settings file.
+pub(super) fn sibling(path: &Path, file: &str) -> std::path::PathBuf {
+    path.parent().unwrap_or_else(|| Path::new(".")).join(file)
+}

@@ -1,0 +1,90 @@
+//! The log: lines made where something happens, written by a thread of their own.
+//!
+//! Between the two is a bounded queue. Whoever has something to say puts a line in and goes on; when nobody reads what
+//! the writer writes, the queue fills up, lines are lost and counted, and no query waits. Sampled queries are put in as
+//! they are and become text in the writer's thread.
+//!
+//! Errors and warnings about things that can go wrong many times a second go through [`Recurring`].
+
+mod recurring;
+mod writer;
+
+use std::io::IsTerminal;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Registry, reload};
+
+pub use recurring::Recurring;
+pub use writer::{QueryLine, finish, lost, query, write};
+
+use crate::config::{LogFormat, LogLevel};
+
+static LEVEL: OnceLock<reload::Handle<LevelFilter, Registry>> = OnceLock::new();
+/// The level of the settings, as a number.
+static SET: AtomicU8 = AtomicU8::new(LogLevel::Info as u8);
+static DEBUGGING: AtomicBool = AtomicBool::new(false);
+
+/// Starts the log on standard error. Only the first call does anything.
+pub fn start(format: LogFormat, level: LogLevel) {
+    let (filter, handle) = reload::Layer::new(filter_of(level));
+    if LEVEL.set(handle).is_err() {
+        return;
+    }
+    SET.store(level as u8, Ordering::Relaxed);
+    writer::start();
+    // What goes wrong on a connection is told by whoever keeps it, once, and not by the libraries below.
+    let ours = filter_fn(|metadata| {
+        !["hickory_net", "h2", "hyper"].iter().any(|library| metadata.target().starts_with(library))
+    });
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer::Lines).with_target(false);
+    let is_text = match format {
+        LogFormat::Auto => std::io::stderr().is_terminal(),
+        LogFormat::Text => true,
+        LogFormat::Json => false,
+    };
+    let registry = tracing_subscriber::registry().with(filter).with(ours);
+    // Somebody else's subscriber in the same process stays in its place.
+    let _ = if is_text {
+        registry.with(lines).try_init()
+    } else {
+        registry.with(lines.json().flatten_event(true)).try_init()
+    };
+}
+
+/// Sets the level.
+pub fn set_level(level: LogLevel) {
+    SET.store(level as u8, Ordering::Relaxed);
+    DEBUGGING.store(false, Ordering::Relaxed);
+    apply(level);
+}
+
+/// Goes to the level `debug`, or back from there.
+pub fn toggle_debug() {
+    let debugging = !DEBUGGING.fetch_xor(true, Ordering::Relaxed);
+    let set = SET.load(Ordering::Relaxed);
+    let mut levels = LogLevel::ALL.into_iter().map(|(level, _)| level);
+    let level = levels.find(|&level| level as u8 == set).unwrap_or(LogLevel::Info);
+    apply(if debugging { LogLevel::Debug } else { level });
+    tracing::warn!(debugging, "log level changed");
+}
+
+fn apply(level: LogLevel) {
+    if let Some(handle) = LEVEL.get() {
+        let _ = handle.reload(filter_of(level));
+    }
+}
+
+fn filter_of(level: LogLevel) -> LevelFilter {
+    match level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    }
+}

@@ -1,0 +1,118 @@
+//! The log: level, samples, and a reader that does not read.
+
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::server::{RECORDS, SOON, Scratch, Server, ask, ask_until, request, settings};
+
+#[test]
+fn a_signal_turns_debug_on_and_off() {
+    let mut server = Server::start("");
+    server.signal(10);
+    assert_eq!(server.wait_for("log level changed")["debugging"], true);
+    server.signal(10);
+    assert_eq!(server.wait_for("log level changed")["debugging"], false);
+    server.stop();
+}
+
+#[test]
+fn the_level_of_the_settings_and_of_a_request() {
+    let dir = Arc::new(Scratch::new());
+    dir.write("records/r.toml", RECORDS);
+    dir.write("pldns.toml", &settings("[log]\nlevel = \"trace\"\n"));
+    let server = Server::start_in(dir, |_| {});
+    assert_eq!(ask(server.dns, "a.example"), Some([10, 0, 0, 1]));
+    let admin = server.address("admin");
+    assert_eq!(request(admin, "POST", "/log?level=loud", &["X-Pldns: 1"]).status, 400);
+    assert_eq!(request(admin, "POST", "/log?level=error", &["X-Pldns: 1"]).status, 200);
+    let before = server.events().len();
+    assert_eq!(server.post("/reload").status, 200);
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(server.events().len(), before, "a reload is no error");
+}
+
+#[test]
+fn queries_are_logged_by_sample_alone() {
+    let count = |queries: &str| {
+        let server = Server::start(&format!("[log]\nqueries = \"{queries}\"\n"));
+        for _ in 0..100 {
+            assert_eq!(ask(server.dns, "a.example"), Some([10, 0, 0, 1]));
+        }
+        let mut server = server;
+        server.signal(15);
+        server.wait_for("stopped");
+        assert!(server.wait_exit().success());
+        let events = server.events();
+        let lines: Vec<_> = events.iter().filter(|event| event["message"] == "query").cloned().collect();
+        for line in &lines {
+            assert_eq!(
+                (&line["name"], &line["rtype"], &line["outcome"], &line["transport"], &line["client"]),
+                (&"a.example".into(), &"A".into(), &"record".into(), &"udp".into(), &"127.0.0.1".into())
+            );
+        }
+        lines.len()
+    };
+    assert_eq!(count(""), 0);
+    assert_eq!(count("1/1"), 100);
+    let tenth = count("1/10");
+    assert!((5..=15).contains(&tenth), "{tenth} of 100");
+}
+
+#[test]
+fn a_pipe_that_nobody_reads_blocks_no_query() {
+    let dir = Scratch::new();
+    dir.write("records/r.toml", RECORDS);
+    let port = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let admin = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let listen =
+        format!("[listen]\ndns = [\"{port}\"]\nadmin = \"{admin}\"\ndrain = \"0s\"\n[log]\nqueries = \"1/1\"\n");
+    dir.write("pldns.toml", &settings(&listen));
+    let mut child = Command::new(env!("CARGO_BIN_EXE_pldns"))
+        .args(["serve", "-c"])
+        .arg(dir.path().join("pldns.toml"))
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    ask_until(port, "a.example", [10, 0, 0, 1]);
+    let lost = || {
+        let text = request(admin, "GET", "/metrics", &[]).body;
+        let line = text.lines().find_map(|line| line.strip_prefix("pldns_log_lines_lost_total "));
+        line.unwrap().parse::<u64>().unwrap()
+    };
+    let end = Instant::now() + SOON * 3;
+    while lost() == 0 {
+        for _ in 0..500 {
+            assert_eq!(ask(port, "a.example"), Some([10, 0, 0, 1]));
+        }
+        assert!(Instant::now() < end, "no line is lost");
+    }
+    assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
+    while child.try_wait().unwrap().is_none() {
+        assert!(Instant::now() < end, "it does not end");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn a_full_disk_stops_nothing() {
+    let dir = Scratch::new();
+    dir.write("records/r.toml", RECORDS);
+    let port = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let listen = format!("[listen]\ndns = [\"{port}\"]\nadmin = \"\"\ndrain = \"0s\"\n[log]\nqueries = \"1/1\"\n");
+    dir.write("pldns.toml", &settings(&listen));
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_pldns"))
+        .args(["serve", "-c"])
+        .arg(dir.path().join("pldns.toml"))
+        .stderr(full)
+        .spawn()
+        .unwrap();
+    ask_until(port, "a.example", [10, 0, 0, 1]);
+    for _ in 0..1000 {
+        assert_eq!(ask(port, "a.example"), Some([10, 0, 0, 1]));
+    }
+    assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
+    assert!(child.wait().unwrap().success());
+}

@@ -1,0 +1,16 @@
+//! Operation over real sockets: probes, pages, metrics, reloads, drain, logs, privileges.
+
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::unwrap_used,
+    reason = "tests look at clocks, open sockets, and fail by panicking"
+)]
+
+mod http;
+mod log;
+mod metrics;
+mod privileges;
+mod reload;
+mod server;
+mod stop;
