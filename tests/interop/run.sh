@@ -148,6 +148,7 @@ start_pldns() {
     cat >"$scratch/pldns.toml" <<CONF
 [listen]
 admin = ""
+drain = "0s"
 
 [records]
 files = ["$here/records.toml"]
@@ -379,6 +380,7 @@ checks_of_getent() {
     cat >"$scratch/getent.toml" <<CONF
 [listen]
 admin = ""
+drain = "0s"
 
 [records]
 files = ["$here/records.toml"]
