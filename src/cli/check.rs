@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::SettingsArg;
+use crate::control::{MemoryBound, worker_count};
 use crate::document::Severity;
 use crate::reload::{Loaded, load};
 
@@ -52,4 +53,9 @@ fn print_summary(out: &mut impl Write, loaded: &Loaded) -> io::Result<()> {
     let listeners: Vec<_> = settings.listen.dns.iter().map(ToString::to_string).collect();
     writeln!(out, "listeners: {} (UDP and TCP)", listeners.join(", "))?;
     writeln!(out, "clients:   {} networks allowed", settings.allow.len())
+}
+
+/// Octets in MiB, rounded up.
+fn mebi(octets: u64) -> u64 {
+    octets.div_ceil(1 << 20)
 }

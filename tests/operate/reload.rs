@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::server::{RECORDS, SOON, Scratch, Server, ask, ask_until, client, query, settings};
+use crate::server::{RECORDS, SOON, Scratch, Server, ask, ask_until, client, named_port, query, settings};
 
 fn record(address: &str) -> String {
     format!("[[record]]\nname = \"a.example\"\ntype = \"A\"\ndata = \"{address}\"\n")
@@ -101,17 +101,11 @@ fn signal_and_request_reload_without_a_watch() {
     server.stop();
 }
 
-/// A port of loopback that nobody has at the moment, for a listener that must be named.
-fn free_port() -> u16 {
-    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-    socket.local_addr().unwrap().port()
-}
-
 #[test]
 fn listeners_come_and_go() {
     let mut server = Server::start("");
     let first = server.dns;
-    let new = format!("127.0.0.1:{}", free_port());
+    let new = format!("127.0.0.1:{}", named_port());
     let listen = |dns: &str, health: &str| {
         settings(&format!("[listen]\ndns = [{dns}]\nadmin = \"127.0.0.1:0\"\nhealth = \"{health}\"\ndrain = \"0s\"\n"))
     };
