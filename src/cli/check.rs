@@ -52,7 +52,11 @@ fn print_summary(out: &mut impl Write, loaded: &Loaded) -> io::Result<()> {
     }
     let listeners: Vec<_> = settings.listen.dns.iter().map(ToString::to_string).collect();
     writeln!(out, "listeners: {} (UDP and TCP)", listeners.join(", "))?;
-    writeln!(out, "clients:   {} networks allowed", settings.allow.len())
+    writeln!(out, "clients:   {} networks allowed", settings.allow.len())?;
+    let workers = worker_count(settings);
+    let bound = MemoryBound::of(settings, loaded.table.memory(), workers);
+    writeln!(out, "memory:    {} MiB at most, {workers} workers", mebi(bound.total()))?;
+    bound.0.iter().try_for_each(|(part, octets)| writeln!(out, "           {part}: {} MiB", mebi(*octets)))
 }
 
 /// Octets in MiB, rounded up.

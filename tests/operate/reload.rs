@@ -150,7 +150,7 @@ fn an_address_that_is_taken_refuses_the_reload() {
 }
 
 /// Asks one query after another until told to end; every one must be answered.
-fn ask_on(server: std::net::SocketAddr, done: &AtomicBool) -> u64 {
+pub(crate) fn ask_on(server: std::net::SocketAddr, done: &AtomicBool) -> u64 {
     let socket = client(server);
     let mut asked = 0;
     while !done.load(Ordering::Relaxed) {

@@ -180,6 +180,16 @@ impl Server {
         stopped
     }
 
+    /// The same with a second signal, for settings that have a drain time.
+    #[track_caller]
+    pub(crate) fn stop_now(mut self) -> Value {
+        let text = fs::read_to_string(self.dir.path().join("pldns.toml")).unwrap();
+        self.dir.write("pldns.toml", &text.replace("[listen]", "[listen]\ndrain = \"0s\""));
+        self.signal(1);
+        self.wait_for("reloaded");
+        self.stop()
+    }
+
     pub(crate) fn get(&self, transport: &str, path: &str) -> Reply {
         request(self.address(transport), "GET", path, &[])
     }
