@@ -76,13 +76,9 @@ pub(super) fn bind(
         let (listeners, kept) = share(&datagram, &stream, workers).map_err(fail)?;
         return Ok((address, listeners, kept));
     }
-    let address = first_pair(address).map_err(fail)?;
-    let mut datagram = Vec::with_capacity(workers);
-    let mut stream = Vec::with_capacity(workers);
-    for _ in 0..workers {
-        datagram.push(bind_datagram(address).map_err(fail)?.socket);
-        stream.push(bind_stream(address).map_err(fail)?);
-    }
+    let (address, sockets) = bind_one(address, workers).map_err(fail)?;
+    let (datagram, stream): (Vec<_>, Vec<_>) =
+        sockets.into_iter().map(|(datagram, stream)| (datagram.socket, stream)).unzip();
     let (listeners, kept) = share(&datagram, &stream, workers).map_err(fail)?;
     Ok((address, listeners, kept))
 }
@@ -109,19 +105,26 @@ fn share(datagram: &[UdpSocket], stream: &[TcpListener], workers: usize) -> io::
     Ok((listeners, kept))
 }
 
-/// Finds out that nobody else holds the address, and which port it is where any may be taken. Sharing an address among
-/// workers would share it with another server just as well, in silence.
-fn first_pair(address: SocketAddr) -> io::Result<SocketAddr> {
+/// Binds one address for every worker. Where any port may be taken, another is tried when somebody else was faster.
+fn bind_one(address: SocketAddr, workers: usize) -> io::Result<(SocketAddr, Vec<(Bound, TcpListener)>)> {
     let mut tries = if address.port() == 0 { PORT_TRIES } else { 1 };
     loop {
         tries -= 1;
-        match try_pair(address) {
+        match try_bind(address, workers) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries > 0 => {}
             result => return result,
         }
     }
 }
 
+fn try_bind(address: SocketAddr, workers: usize) -> io::Result<(SocketAddr, Vec<(Bound, TcpListener)>)> {
+    let real = try_pair(address)?;
+    let sockets = (0..workers).map(|_| Ok((bind_datagram(real)?, bind_stream(real)?)));
+    Ok((real, sockets.collect::<io::Result<_>>()?))
+}
+
+/// Finds out that nobody else holds the address, and which port it is where any may be taken. Sharing an address among
+/// workers would share it with another server just as well, in silence.
 fn try_pair(address: SocketAddr) -> io::Result<SocketAddr> {
     let datagram = Socket::new(Domain::for_address(address), Type::DGRAM, None)?;
     if address.is_ipv6() {

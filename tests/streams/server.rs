@@ -39,7 +39,7 @@ fn directory(settings: &str, files: &[(&str, &str)]) -> PathBuf {
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let directory = std::env::temp_dir().join(format!("pldns-streams-{}-{number}", std::process::id()));
     std::fs::create_dir_all(&directory).unwrap();
-    let settings = format!("[listen]\nadmin = \"\"\n[process]\nworkers = 1\n{settings}");
+    let settings = format!("[listen]\nadmin = \"\"\ndrain = \"0s\"\n[process]\nworkers = 1\n{settings}");
     std::fs::write(directory.join("pldns.toml"), settings).unwrap();
     for (name, text) in files {
         std::fs::write(directory.join(name), text).unwrap();
