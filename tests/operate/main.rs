@@ -15,3 +15,4 @@ mod privileges;
 mod reload;
 mod server;
 mod stop;
+mod systemd;
