@@ -113,9 +113,7 @@ fn tcp_that_is_not_to_be_had_is_said_at_start_up_without_delaying_it() {
             .iter()
             .filter(|event| {
                 let text = event.to_string();
-                event["level"] == "WARN"
-                    && text.contains(&fake.address().to_string())
-                    && text.to_ascii_lowercase().contains("tcp")
+                event["level"] == "WARN" && text.contains(&fake.address().to_string()) && text.contains("not by TCP")
             })
             .count();
         if said > 0 {
