@@ -68,10 +68,14 @@ impl Streams {
     /// # Errors
     /// Those of the connection; `TimedOut` when the deadline passes.
     pub async fn ask(&self, target: &Target, message: &[u8], deadline: Instant) -> io::Result<Vec<u8>> {
+        // Where UDP is the usual way, the look at start-up says once whether TCP is to be had.
+        let is_usual_way = target.protocol != Protocol::Datagram;
         let target = by_stream(target);
         let answer = timeout_at(deadline.into(), self.ask_twice(&target, message)).await?;
         answer.map_err(|fault| {
-            self.0.trust.tell(&target, &fault, Instant::now());
+            if is_usual_way {
+                self.0.trust.tell(&target, &fault, Instant::now());
+            }
             fault.into()
         })
     }

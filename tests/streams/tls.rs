@@ -162,6 +162,6 @@ fn a_check_names_the_file_that_is_no_authority() {
         let output = check(settings, files);
         let said = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
         assert_eq!(output.status.code(), Some(1), "{said}");
-        assert!(said.contains(":6:15: error: ") && said.contains(expected), "{said}");
+        assert!(said.contains(":7:15: error: ") && said.contains(expected), "{said}");
     }
 }
