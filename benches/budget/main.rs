@@ -15,6 +15,8 @@ mod names;
 mod process;
 mod report;
 mod scenario;
+#[path = "../support/scratch.rs"]
+mod scratch;
 mod self_test;
 mod servers;
 
@@ -26,9 +28,10 @@ use clap::Parser;
 use azure::Azure;
 use clients::Clients;
 use names::{BenchName, Kind};
-use process::{Running, Scratch, free_port};
+use process::{Running, free_port};
 use report::Run;
 use scenario::Scenario;
+use scratch::Scratch;
 use servers::Server;
 
 /// Lookups at once while caches are warmed.

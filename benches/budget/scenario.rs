@@ -91,7 +91,7 @@ impl Scenario {
                 sockets_per_host: 4,
                 warm: 0..5_000,
                 streams: vec![
-                    plain(Group::Quiet, 400.0, 0..200, Picker::known(5_000, 0.05)),
+                    plain(Group::Quiet, 400.0, 0..200, Picker::known(5_000, 0.025)),
                     plain(Group::Noisy, 3_000.0, 200..201, Picker::New(1 << 30)),
                 ],
                 length: length(10),

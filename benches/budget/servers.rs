@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::process::{Scratch, find_program};
+use crate::process::find_program;
+use crate::scratch::Scratch;
 
 /// A server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]

@@ -17,35 +17,49 @@ pub(crate) struct Mmsg {
     peers: Vec<libc::sockaddr_in>,
     parts: Vec<libc::iovec>,
     headers: Vec<libc::mmsghdr>,
+    /// Places whose lengths the last call changed.
+    used: usize,
 }
 
 impl Mmsg {
     pub(crate) fn new() -> Self {
         // SAFETY: all-zero sockaddr_in, iovec and mmsghdr are valid values.
         let (peer, part, header) = unsafe { std::mem::zeroed() };
-        Self {
+        let mut batch = Self {
             octets: vec![[0; OCTETS]; BATCH],
             lens: [0; BATCH],
             peers: vec![peer; BATCH],
             parts: vec![part; BATCH],
             headers: vec![header; BATCH],
+            used: BATCH,
+        };
+        // The vectors never grow: what is pointed to stays where it is.
+        for index in 0..BATCH {
+            batch.parts[index].iov_base = batch.octets[index].as_mut_ptr().cast();
+            let message = &mut batch.headers[index].msg_hdr;
+            message.msg_iov = &raw mut batch.parts[index];
+            message.msg_iovlen = 1;
+            message.msg_name = (&raw mut batch.peers[index]).cast();
         }
+        batch
     }
 
     /// Receives without waiting; gives how many datagrams came.
     pub(crate) fn receive(&mut self, socket: BorrowedFd<'_>) -> usize {
-        self.lens = [OCTETS; BATCH];
-        self.point(BATCH, true);
+        for index in 0..self.used {
+            self.parts[index].iov_len = OCTETS;
+            self.headers[index].msg_hdr.msg_namelen = size_of::<libc::sockaddr_in>() as u32;
+        }
         let headers = self.headers.as_mut_ptr();
         // SAFETY: the headers lead into vectors of `self` with their lengths, which live through the call.
         let count = unsafe {
             libc::recvmmsg(socket.as_raw_fd(), headers, BATCH as u32, libc::MSG_DONTWAIT as _, std::ptr::null_mut())
         };
-        let count = usize::try_from(count).unwrap_or(0);
-        for (len, header) in self.lens.iter_mut().zip(&self.headers).take(count) {
+        self.used = usize::try_from(count).unwrap_or(0);
+        for (len, header) in self.lens.iter_mut().zip(&self.headers).take(self.used) {
             *len = header.msg_len as usize;
         }
-        count
+        self.used
     }
 
     /// The datagram at `index`.
@@ -60,7 +74,14 @@ impl Mmsg {
 
     /// Sends the first `count` datagrams: back to their peers, or through a connected socket. Gives how many went.
     pub(crate) fn send(&mut self, socket: BorrowedFd<'_>, count: usize, to_peers: bool) -> usize {
-        self.point(count, to_peers);
+        for index in 0..count {
+            self.parts[index].iov_len = self.lens[index];
+            if !to_peers {
+                // A name of no octets is none.
+                self.headers[index].msg_hdr.msg_namelen = 0;
+            }
+        }
+        self.used = self.used.max(count);
         let mut sent = 0;
         while sent < count {
             let (headers, left) = (self.headers[sent..count].as_mut_ptr(), (count - sent) as u32);
@@ -72,17 +93,5 @@ impl Mmsg {
             }
         }
         sent
-    }
-
-    fn point(&mut self, count: usize, with_peers: bool) {
-        for index in 0..count {
-            self.parts[index] =
-                libc::iovec { iov_base: self.octets[index].as_mut_ptr().cast(), iov_len: self.lens[index] };
-            let message = &mut self.headers[index].msg_hdr;
-            message.msg_iov = &raw mut self.parts[index];
-            message.msg_iovlen = 1;
-            message.msg_name = if with_peers { (&raw mut self.peers[index]).cast() } else { std::ptr::null_mut() };
-            message.msg_namelen = if with_peers { size_of::<libc::sockaddr_in>() as u32 } else { 0 };
-        }
     }
 }

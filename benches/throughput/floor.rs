@@ -15,7 +15,7 @@ use hickory_server::zone_handler::{AxfrPolicy, Catalog, ZoneType};
 use mio::{Events, Interest, Poll, Token};
 
 use crate::dns::address_of;
-use crate::mmsg::Mmsg;
+use crate::mmsg::{BATCH, Mmsg};
 use crate::work::{ZONE, record_name};
 
 /// Octets of the question's end and of an OPT record without options.
@@ -45,7 +45,9 @@ pub(crate) fn respond(port: u16) -> io::Result<()> {
         }
         if count > 0 {
             batch.send(socket.as_fd(), count, true);
-        } else {
+        }
+        // A batch that is not full has emptied the queue.
+        if count < BATCH {
             poll.poll(&mut events, Some(Duration::from_secs(1)))?;
         }
     }

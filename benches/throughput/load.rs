@@ -11,8 +11,11 @@ use crate::work::Template;
 
 /// Sockets, each from a port of its own.
 const SOCKETS: usize = 8;
-/// Queries outstanding on a socket; a power of two.
-const WINDOW: usize = 32;
+/// Queries that may be outstanding on a socket; a power of two.
+const WINDOW: usize = 64;
+/// Queries that are kept outstanding on a socket where answers are the pace: few enough for the receive buffer that
+/// every server has.
+const KEPT: usize = 16;
 /// After how long a query counts as lost.
 const LOST: Duration = Duration::from_secs(1);
 /// TTL of the upstream's answers, seconds.
@@ -175,9 +178,11 @@ impl<'u> Load<'u> {
     ) -> bool {
         let lane = &mut self.lanes[place];
         let now = Instant::now();
-        // Whole batches where the window is the pace: what a busy server sees.
-        let most =
-            lane.free.len().min(BATCH).min(if *allowed == usize::MAX { BATCH } else { allowed.div_ceil(SOCKETS) });
+        let most = if *allowed == usize::MAX {
+            KEPT.saturating_sub(WINDOW - lane.free.len())
+        } else {
+            lane.free.len().min(BATCH).min(allowed.div_ceil(SOCKETS))
+        };
         let (mut count, mut more) = (0, true);
         while count < most && more {
             let Some(slot) = lane.free.pop() else { break };

@@ -17,6 +17,8 @@ mod peers;
 #[path = "../support/process.rs"]
 mod process;
 mod report;
+#[path = "../support/scratch.rs"]
+mod scratch;
 mod usage;
 mod work;
 
@@ -29,8 +31,9 @@ use clap::{Parser, ValueEnum};
 
 use load::{Load, Pace, Upstream};
 use peers::{Peer, Setup};
-use process::{Running, Scratch, find_program, free_port};
+use process::{Running, find_program, free_port};
 use report::{Row, Sample};
+use scratch::Scratch;
 use work::{Source, Work};
 
 /// Queries a second at which latency is measured.

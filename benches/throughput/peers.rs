@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::dns::address_of;
-use crate::process::{Scratch, find_program};
+use crate::process::find_program;
+use crate::scratch::Scratch;
 use crate::work::{Work, ZONE, record_name};
 
 /// A server.

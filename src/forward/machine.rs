@@ -113,6 +113,7 @@ impl<W> Forwarding<W> {
         let nobody_waited = query.waiters.is_empty();
         query.keep_until = query.keep_until.max(now + KEEP);
         query.askers = query.askers.saturating_add(1);
+        query.has_stale |= asker.stale.is_some();
         let client = asker.client;
         let mut asker = Waiting::from(asker);
         asker.stale_at = asker.stale.map(|_| now + CLIENT_TIMER);
@@ -331,6 +332,7 @@ impl<W> Forwarding<W> {
             round_start: 0,
             next_try: None,
             line: None,
+            has_stale: false,
             askers: 0,
             is_abandoned: false,
             keep_until: now + KEEP,

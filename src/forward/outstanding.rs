@@ -36,6 +36,8 @@ pub(super) struct OutstandingQuery<W> {
     pub(super) next_try: Option<Instant>,
     /// The upstream in whose line it stands.
     pub(super) line: Option<usize>,
+    /// Some of those who waited had a stale answer at hand.
+    pub(super) has_stale: bool,
     /// How many askers there were.
     pub(super) askers: u32,
     /// It stands in line though nobody waits any more, for the second time: a client asks twice, then gives up. It has no
@@ -119,7 +121,8 @@ impl<W> OutstandingQuery<W> {
     /// When something is to be done for it next.
     pub(super) fn due(&self) -> Instant {
         let waiter = self.waiters.front().map(|waiting| waiting.deadline);
-        let stale = self.waiters.iter().filter_map(|waiting| waiting.stale_at).min();
+        // In the order of their coming, like the deadlines.
+        let stale = if self.has_stale { self.waiters.iter().find_map(|waiting| waiting.stale_at) } else { None };
         let slow = self.tries.iter().filter(|tried| tried.is_open).filter_map(|tried| tried.slow_at).min();
         let closing = self.tries.iter().filter(|tried| tried.is_open).map(|tried| tried.closes).min();
         let end = if self.waiters.is_empty() { Some(self.keep_until) } else { None };

@@ -45,30 +45,36 @@ pub(super) fn bind(addresses: &[SocketAddr], workers: usize) -> Result<(Vec<List
         (0..workers).map(|_| Listeners { datagram: Vec::new(), stream: Vec::new() }).collect();
     let mut bound = Vec::with_capacity(addresses.len());
     for &address in addresses {
-        let fail = |error| BindError { address, error };
-        let address = first_pair(address).map_err(fail)?;
-        for listeners in &mut all {
-            listeners.datagram.push(bind_datagram(address).map_err(fail)?);
-            listeners.stream.push(bind_stream(address).map_err(fail)?);
+        let (real, sockets) = bind_one(address, workers).map_err(|error| BindError { address, error })?;
+        for (listeners, (datagram, stream)) in all.iter_mut().zip(sockets) {
+            listeners.datagram.push(datagram);
+            listeners.stream.push(stream);
         }
-        bound.push(address);
+        bound.push(real);
     }
     Ok((all, bound))
 }
 
-/// Finds out that nobody else holds the address, and which port it is where any may be taken. Sharing an address among
-/// workers would share it with another server just as well, in silence.
-fn first_pair(address: SocketAddr) -> io::Result<SocketAddr> {
+/// Binds one address for every worker. Where any port may be taken, another is tried when somebody else was faster.
+fn bind_one(address: SocketAddr, workers: usize) -> io::Result<(SocketAddr, Vec<(Bound, TcpListener)>)> {
     let mut tries = if address.port() == 0 { PORT_TRIES } else { 1 };
     loop {
         tries -= 1;
-        match try_pair(address) {
+        match try_bind(address, workers) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries > 0 => {}
             result => return result,
         }
     }
 }
 
+fn try_bind(address: SocketAddr, workers: usize) -> io::Result<(SocketAddr, Vec<(Bound, TcpListener)>)> {
+    let real = try_pair(address)?;
+    let sockets = (0..workers).map(|_| Ok((bind_datagram(real)?, bind_stream(real)?)));
+    Ok((real, sockets.collect::<io::Result<_>>()?))
+}
+
+/// Finds out that nobody else holds the address, and which port it is where any may be taken. Sharing an address among
+/// workers would share it with another server just as well, in silence.
 fn try_pair(address: SocketAddr) -> io::Result<SocketAddr> {
     let datagram = Socket::new(Domain::for_address(address), Type::DGRAM, None)?;
     if address.is_ipv6() {

@@ -1,0 +1,134 @@
+//! Single steps of a query's way, with nothing else running: parsing, the table, the engine, the cache, compiling.
+//!
+//! `cargo bench --bench core`, or `cargo bench --bench core -- lookup` for some of them.
+
+#![expect(clippy::disallowed_methods, reason = "a measurement owns a clock")]
+
+#[path = "support/dns.rs"]
+mod dns;
+#[path = "support/scratch.rs"]
+mod scratch;
+
+use std::fmt::Write;
+use std::hint::black_box;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Instant;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use privatelink_dns::cache::{Answer, Cache, TtlLimits};
+use privatelink_dns::document::{Problems, SourceText};
+use privatelink_dns::engine::{Action, Client, Engine, Snapshot, Transport};
+use privatelink_dns::forward::{LoopGuard, UpstreamSets};
+use privatelink_dns::records::{TableSettings, compile, read_records};
+use privatelink_dns::reload::load;
+use privatelink_dns::wire::{Name, Query, Rtype};
+
+use scratch::Scratch;
+
+/// Records in the table.
+const RECORDS: u32 = 100_000;
+const CLIENT: Client = Client { address: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), transport: Transport::Datagram };
+/// A name in the table.
+const RECORD: &str = "r4711.workspace.eastus.api.azureml.ms";
+/// A name that a wildcard stands for.
+const WILDCARD: &str = "endpoint.eastus.inference.ml.azure.com";
+/// A name that is forwarded and cached.
+const FORWARDED: &str = "account.blob.core.windows.net";
+
+fn records_file() -> String {
+    let mut text = String::new();
+    for number in 0..RECORDS {
+        let address = dns::address_of(&format!("r{number}"));
+        let _ = writeln!(
+            text,
+            "[[record]]\nname = \"r{number}.workspace.eastus.api.azureml.ms\"\ntype = \"A\"\ndata = \"{address}\""
+        );
+    }
+    text + "[[record]]\nname = \"*.eastus.inference.ml.azure.com\"\ntype = \"A\"\ndata = \"10.1.0.7\"\n"
+}
+
+/// The state that a server with these records has.
+fn snapshot() -> Snapshot {
+    let scratch = Scratch::new("core");
+    scratch.write("bench-records.toml", &records_file());
+    scratch.write("pldns.toml", "[records]\nfiles = [\"bench-records.toml\"]\n");
+    let loaded = load(&scratch.path().join("pldns.toml"));
+    assert!(!loaded.problems.has_errors(), "{}", loaded.problems);
+    loaded.into_snapshot(&mut UpstreamSets::default(), 0)
+}
+
+/// An upstream's answer: an alias into a private zone, and its address.
+fn upstream_answer() -> Vec<u8> {
+    let query = dns::query(7, FORWARDED, dns::A);
+    let asked = dns::Asked::parse(&query).expect("a query that can be read");
+    assert_eq!((&*asked.name, asked.qtype), (FORWARDED, dns::A));
+    let target = "account.privatelink.blob.core.windows.net".to_owned();
+    asked.reply(&query, &[(target, 60)], Some((Ipv4Addr::new(10, 1, 0, 9), 3600)))
+}
+
+fn parse(criterion: &mut Criterion) {
+    let bytes = dns::query(7, RECORD, dns::A);
+    criterion.bench_function("query parse", |bencher| bencher.iter(|| Query::parse(black_box(&bytes)).is_ok()));
+    let limits = TtlLimits { max: 3600, max_negative: 60, max_negative_private: 10 };
+    let answer = upstream_answer();
+    criterion.bench_function("answer from message", |bencher| {
+        bencher.iter(|| Answer::from_message(black_box(&answer), &limits).is_some());
+    });
+}
+
+fn lookup(criterion: &mut Criterion) {
+    let table = snapshot().table;
+    let cases = [("hit", RECORD), ("miss", "no.such.record.eastus.api.azureml.ms"), ("wildcard", WILDCARD)];
+    for (case, name) in cases {
+        let name = Name::parse(name).expect("a name");
+        criterion.bench_function(&format!("table lookup {case}"), |bencher| {
+            bencher.iter(|| black_box(table.lookup(black_box(name.as_wire()), Rtype::A, CLIENT.address)));
+        });
+    }
+}
+
+fn answer(criterion: &mut Criterion) {
+    let snapshot = snapshot();
+    let engine = Engine::new(Arc::new(Cache::new(64 << 20)), LoopGuard::default());
+    let (now, mut reply) = (Instant::now(), Vec::with_capacity(1232));
+    let asked = dns::query(7, FORWARDED, dns::A);
+    let Action::Forward(forward) = engine.answer(&snapshot, &asked, CLIENT, now, 0, &mut reply) else {
+        panic!("the cache is empty: {FORWARDED} goes upstream");
+    };
+    let kept = engine.keep(&snapshot, &forward.rule, forward.key.as_bytes(), &upstream_answer(), now);
+    assert!(kept.is_some(), "the upstream's answer can be read");
+    for (case, name) in [("table hit", RECORD), ("wildcard", WILDCARD), ("cache hit", FORWARDED)] {
+        let query = dns::query(7, name, dns::A);
+        engine.answer(&snapshot, &query, CLIENT, now, 0, &mut reply);
+        let seen = dns::Seen::parse(&reply).expect("a reply");
+        assert!(seen.rcode == 0 && seen.address.is_some(), "{seen:?}");
+        let mut turn = 0;
+        criterion.bench_function(&format!("engine answer {case}"), |bencher| {
+            bencher.iter(|| {
+                turn += 1;
+                let action = engine.answer(&snapshot, black_box(&query), CLIENT, now, turn, &mut reply);
+                assert!(matches!(action, Action::Answered(_)));
+            });
+        });
+    }
+}
+
+fn compiling(criterion: &mut Criterion) {
+    let source = SourceText::new("records.toml", records_file());
+    let mut problems = Problems::default();
+    let specs = read_records(&source, 0, &mut problems);
+    let sources = [source];
+    let mut group = criterion.benchmark_group("100,000 records");
+    group.sample_size(10);
+    group.bench_function("read", |bencher| {
+        bencher.iter(|| read_records(&sources[0], 0, &mut Problems::default()).len());
+    });
+    group.bench_function("compile", |bencher| {
+        bencher.iter(|| compile(&specs, &[], TableSettings { ttl: 10 }, &sources, &mut Problems::default()).stats());
+    });
+    group.finish();
+}
+
+criterion_group!(steps, parse, lookup, answer, compiling);
+criterion_main!(steps);
