@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::SettingsArg;
+use crate::control::{MemoryBound, worker_count};
 use crate::document::Severity;
 use crate::reload::{Loaded, load};
 
@@ -51,5 +52,14 @@ fn print_summary(out: &mut impl Write, loaded: &Loaded) -> io::Result<()> {
     }
     let listeners: Vec<_> = settings.listen.dns.iter().map(ToString::to_string).collect();
     writeln!(out, "listeners: {} (UDP and TCP)", listeners.join(", "))?;
-    writeln!(out, "clients:   {} networks allowed", settings.allow.len())
+    writeln!(out, "clients:   {} networks allowed", settings.allow.len())?;
+    let workers = worker_count(settings);
+    let bound = MemoryBound::of(settings, loaded.table.memory(), workers);
+    writeln!(out, "memory:    {} MiB at most, {workers} workers", mebi(bound.total()))?;
+    bound.0.iter().try_for_each(|(part, octets)| writeln!(out, "           {part}: {} MiB", mebi(*octets)))
+}
+
+/// Octets in MiB, rounded up.
+fn mebi(octets: u64) -> u64 {
+    octets.div_ceil(1 << 20)
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use tokio::task::AbortHandle;
 use super::watch::sibling;
 use crate::admin::{AcceptLimits, Admin, accept, admin_router, health_router};
 use crate::config::Settings;
+use crate::server::Inherited;
 use crate::sys::bind_stream_alone;
 
 /// Connections of operators.
@@ -51,7 +53,11 @@ pub(super) struct Bound {
 
 impl Bound {
     /// Binds what the settings name. The default address of the admin listener may be taken: then it is done without.
-    pub(super) fn bind(path: &Path, settings: &Settings) -> Result<Self, HttpError> {
+    pub(super) fn bind(path: &Path, settings: &Settings, inherited: &mut Inherited) -> Result<Self, HttpError> {
+        let mut bind = |address, key| match inherited.take_stream(address) {
+            Some(listener) => Ok((address, listener)),
+            None => bind(address, key),
+        };
         let listen = &settings.listen;
         let admin = listen.admin.map(|address| bind(address, "admin")).transpose();
         let admin = match admin {
@@ -77,8 +83,16 @@ impl Bound {
 /// Served.
 pub(super) struct Listeners {
     state: Arc<Admin>,
-    admin: Option<(SocketAddr, AbortHandle)>,
-    health: Option<(SocketAddr, AbortHandle)>,
+    admin: Option<Serving>,
+    health: Option<Serving>,
+}
+
+struct Serving {
+    /// The address as the settings name it.
+    asked: SocketAddr,
+    task: AbortHandle,
+    /// To be handed on.
+    kept: OwnedFd,
 }
 
 /// What a reload will change: for each listener nothing, or its new socket where it is to have one.
@@ -96,10 +110,15 @@ impl Listeners {
         listeners
     }
 
+    /// All sockets, to be handed on.
+    pub(super) fn sockets(&self) -> Vec<BorrowedFd<'_>> {
+        [&self.admin, &self.health].into_iter().flatten().map(|serving| serving.kept.as_fd()).collect()
+    }
+
     /// Binds what is new in `settings`.
     pub(super) fn prepare(&self, path: &Path, settings: &Settings) -> Result<Change, HttpError> {
-        let new = |key, serving: &Option<(SocketAddr, AbortHandle)>, asked: Option<SocketAddr>| {
-            if serving.as_ref().map(|(address, _)| *address) == asked {
+        let new = |key, serving: &Option<Serving>, asked: Option<SocketAddr>| {
+            if serving.as_ref().map(|serving| serving.asked) == asked {
                 return Ok(None);
             }
             asked.map(|address| bind(address, key)).transpose().map(Some)
@@ -127,21 +146,24 @@ impl Listeners {
 }
 
 fn replace(
-    place: &mut Option<(SocketAddr, AbortHandle)>,
+    place: &mut Option<Serving>,
     new: Option<(SocketAddr, TcpListener)>,
     transport: &'static str,
     limits: AcceptLimits,
     router: impl FnOnce(SocketAddr) -> axum::Router,
 ) {
-    if let Some((_, old)) = place.take() {
-        old.abort();
+    if let Some(old) = place.take() {
+        old.task.abort();
     }
     let Some((asked, listener)) = new else { return };
-    let serving = listener.local_addr().and_then(|address| Ok((address, tokio::net::TcpListener::from_std(listener)?)));
-    match serving {
-        Ok((address, listener)) => {
+    let parts = || -> io::Result<_> {
+        let (address, kept) = (listener.local_addr()?, listener.try_clone()?.into());
+        Ok((address, kept, tokio::net::TcpListener::from_std(listener)?))
+    };
+    match parts() {
+        Ok((address, kept, listener)) => {
             let serving = tokio::task::spawn_local(accept(listener, router(address), limits));
-            *place = Some((asked, serving.abort_handle()));
+            *place = Some(Serving { asked, task: serving.abort_handle(), kept });
             tracing::info!(transport, %address, "listening");
         }
         Err(error) => tracing::error!(transport, %error, "HTTP cannot be served"),

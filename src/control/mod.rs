@@ -12,6 +12,7 @@
 #![expect(clippy::disallowed_methods, reason = "the shell owns the clock, and settings are files")]
 
 mod bounds;
+mod handover;
 mod http;
 mod privileges;
 mod reloading;
@@ -31,6 +32,8 @@ use rand::rngs::SysRng;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
+use handover::{Forerunner, Handover};
+
 pub use bounds::MemoryBound;
 pub use http::HttpError;
 pub use privileges::UserError;
@@ -43,7 +46,7 @@ use crate::engine::Engine;
 use crate::forward::{Forwarding, LoopGuard, UpstreamSets};
 use crate::log;
 use crate::reload::{Loaded, load};
-use crate::server::{BindError, NewListeners, Shared, Totals, Workers, start};
+use crate::server::{BindError, Inherited, NewListeners, Shared, Totals, Workers, start};
 use crate::upstream::Streams;
 
 /// Reloads that may be asked for while one is under way.
@@ -79,6 +82,7 @@ struct Parts {
     http: http::Bound,
     memory_bound: u64,
     workers: usize,
+    forerunner: Option<Forerunner>,
 }
 
 /// Serves with the settings in the file at `path` until a signal ends it. `listen`, where it is not empty, takes the
@@ -96,7 +100,14 @@ pub fn serve(path: &Path, listen: &[SocketAddr]) -> Result<(), ServeError> {
     // As near to the reading as can be: what changes from here on is a change.
     let seen = watch::fingerprint(path, &loaded.settings);
     privileges::raise_descriptors();
-    let parts = bind(path, listen, loaded)?;
+    let mut inherited = Inherited::default();
+    handover::from_systemd(&mut inherited);
+    // What systemd listens on takes the place of the settings' addresses, as the command line does.
+    let given = inherited.dns_addresses();
+    let listen = if listen.is_empty() { &given[..] } else { listen };
+    let forerunner = loaded.settings.handover.as_ref();
+    let forerunner = forerunner.and_then(|socket| Forerunner::take_over(Path::new(socket), &mut inherited));
+    let parts = bind(path, listen, loaded, inherited, forerunner)?;
     privileges::become_named(&parts.loaded_settings.user)?;
     if parts.loaded_settings.confine {
         privileges::drop_capabilities();
@@ -111,7 +122,13 @@ pub fn serve(path: &Path, listen: &[SocketAddr]) -> Result<(), ServeError> {
     served
 }
 
-fn bind(path: &Path, listen: &[SocketAddr], loaded: Loaded) -> Result<Parts, ServeError> {
+fn bind(
+    path: &Path,
+    listen: &[SocketAddr],
+    loaded: Loaded,
+    mut inherited: Inherited,
+    forerunner: Option<Forerunner>,
+) -> Result<Parts, ServeError> {
     let settings = loaded.settings.clone();
     let workers = worker_count(&settings);
     let memory_bound = MemoryBound::of(&settings, loaded.table.memory(), workers).total();
@@ -125,13 +142,14 @@ fn bind(path: &Path, listen: &[SocketAddr], loaded: Loaded) -> Result<Parts, Ser
     let shared = Arc::new(Shared::new(Engine::new(cache, guard), snapshot, forwarding));
     shared.trust.replace(&authorities);
     let addresses = dns_addresses(&settings, listen);
-    let listeners = NewListeners::bind(addresses, workers)?;
-    let http = http::Bound::bind(path, &settings)?;
-    Ok(Parts { loaded_settings: settings, report, sets, shared, listeners, http, memory_bound, workers })
+    let listeners = NewListeners::bind(addresses, workers, &mut inherited)?;
+    let http = http::Bound::bind(path, &settings, &mut inherited)?;
+    Ok(Parts { loaded_settings: settings, report, sets, shared, listeners, http, memory_bound, workers, forerunner })
 }
 
 async fn run(path: &Path, listen: &[SocketAddr], parts: Parts, seen: u64) -> Result<(), ServeError> {
-    let Parts { loaded_settings: settings, report, sets, shared, listeners, http, memory_bound, workers } = parts;
+    let Parts { loaded_settings: settings, report, sets, shared, listeners, http, memory_bound, workers, forerunner } =
+        parts;
     let mut signals = Signals::new()?;
     apply_settings(&shared, &settings);
     let mut workers = start(&shared, workers, &mut random_seed)?;
@@ -149,7 +167,7 @@ async fn run(path: &Path, listen: &[SocketAddr], parts: Parts, seen: u64) -> Res
         token: http.token().into(),
         memory_bound,
     });
-    let http = http::Listeners::serve(http, admin);
+    let http = Rc::new(RefCell::new(http::Listeners::serve(http, admin)));
     status.set_ready();
     systemd::ready();
     {
@@ -161,6 +179,10 @@ async fn run(path: &Path, listen: &[SocketAddr], parts: Parts, seen: u64) -> Res
     tokio::task::spawn_local(systemd::watchdog(workers.counters()));
     let workers = Rc::new(RefCell::new(workers));
     let drain = Rc::new(Cell::new(settings.listen.drain));
+    let relieved = Handover::start(&settings, &workers, &http);
+    if let Some(forerunner) = forerunner {
+        forerunner.relieve();
+    }
     let reloader = reloading::Reloader {
         path: path.to_owned(),
         listen: listen.to_vec(),
@@ -173,10 +195,14 @@ async fn run(path: &Path, listen: &[SocketAddr], parts: Parts, seen: u64) -> Res
         drain: drain.clone(),
     };
     let reloading = tokio::task::spawn_local(reloader.run(wishes, seen));
-    signals.until_end(&reloads).await;
+    let drain = tokio::select! {
+        () = signals.until_end(&reloads) => drain.get(),
+        // Nobody notices: the next process answers already.
+        () = relieved.done() => Duration::ZERO,
+    };
     status.set_stopping();
     systemd::stopping();
-    end(&shared, &workers, &mut signals, drain.get()).await;
+    end(&shared, &workers, &mut signals, drain).await;
     reloading.abort();
     Ok(())
 }

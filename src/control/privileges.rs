@@ -134,6 +134,7 @@ fn readable_places(settings_file: &Path, settings: &Settings) -> BTreeSet<PathBu
             files.push(home.join(directory_of(&fixed)));
         }
     }
+    files.extend(settings.upstream_ca.iter().map(|(file, _)| home.join(file)));
     files.extend(settings.admin.token_file.iter().map(|file| home.join(file)));
     let mut places = BTreeSet::from([home, PathBuf::from("/proc/self")]);
     for file in files {

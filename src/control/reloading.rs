@@ -29,7 +29,7 @@ pub(super) struct Reloader {
     pub(super) shared: Arc<Shared>,
     pub(super) workers: Rc<RefCell<Workers>>,
     pub(super) status: Arc<Status>,
-    pub(super) http: http::Listeners,
+    pub(super) http: Rc<RefCell<http::Listeners>>,
     /// The settings that serve.
     pub(super) settings: Settings,
     /// `[listen] drain` of these.
@@ -109,7 +109,7 @@ impl Reloader {
         let settings = loaded.settings.clone();
         let addresses = dns_addresses(&settings, &self.listen);
         let new = self.workers.borrow().bind_new(addresses).map_err(|error| error.to_string())?;
-        let changed = self.http.prepare(&self.path, &settings).map_err(|error| error.to_string())?;
+        let changed = self.http.borrow().prepare(&self.path, &settings).map_err(|error| error.to_string())?;
         self.warn_of_fixed(&settings);
         let generation = self.shared.snapshot.load().generation + 1;
         let report = report_of(&loaded, true, generation);
@@ -123,7 +123,7 @@ impl Reloader {
         for address in removed {
             tracing::info!(%address, "no longer listening");
         }
-        self.http.change(changed);
+        self.http.borrow_mut().change(changed);
         if settings.log.level != self.settings.log.level {
             log::set_level(settings.log.level);
         }

@@ -237,11 +237,8 @@ impl<W> Forwarding<W> {
         query.was_unreachable = true;
         let (via, upstream, sent) = (tried.via, tried.upstream, tried.sent);
         self.close_try(id.slot, id.number as usize);
-        // TCP may be closed to us where UDP is not (an old guest agent's firewall rule): no fault of the upstream.
-        if via == Via::Datagram
-            && let Some(upstream) = self.upstreams.get_mut(upstream)
-        {
-            upstream.health.failed(sent);
+        if let Some(upstream) = self.upstreams.get_mut(upstream) {
+            upstream.try_failed(via, sent);
         }
         self.give_up_try(now, id.slot, out);
         self.arm(id.slot);

@@ -589,3 +589,26 @@ fn who_joins_a_question_that_nobody_waited_for_has_it_asked_again() {
     world.hear(&sent[0], answer(&sent[0], 0));
     assert_eq!(outcomes(&world.settled()), [(Ok(Rcode::NOERROR), vec![2])]);
 }
+
+#[test]
+fn a_silent_upstream_by_stream_is_passed_over_too() {
+    let mut world = World::new(2);
+    let by_stream = Target { protocol: Protocol::Tcp, ..target(1) };
+    let rule = ForwardRule {
+        zone: Name::root(),
+        upstreams: Box::new([by_stream, target(2)]),
+        max_ttl: None,
+        max_negative_ttl: None,
+        upstream_set: 1,
+    };
+    world.rule = Arc::new(rule);
+    for n in 0..3 {
+        world.ask(&format!("a{n}.example"), n);
+        world.pass(300);
+        let sent = world.sent();
+        assert_eq!(sent.iter().map(|transmit| transmit.via).collect::<Vec<_>>(), [Via::Stream, Via::Datagram]);
+        world.hear(&sent[1], answer(&sent[1], 0));
+    }
+    world.ask("b.example", 10);
+    assert_eq!(world.sent()[0].to, target(2).address);
+}

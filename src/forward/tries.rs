@@ -10,8 +10,7 @@ use super::health::PROBE_INTERVAL;
 use super::machine::Forwarding;
 use super::outstanding::{Try, write_query};
 use super::question::{Failure, Outbox, Transmit, TryId, Via};
-use super::rule::Protocol;
-use super::upstream::Ticket;
+use super::upstream::{Ticket, Upstream};
 
 /// Tries per round.
 const TRIES_MAX: usize = 4;
@@ -188,10 +187,7 @@ impl<W> Forwarding<W> {
 
     /// Sends one try by the upstream's usual way.
     pub(super) fn send_usual(&mut self, now: Instant, slot: u32, number: usize, out: &mut Outbox<W>) {
-        let via = match self.upstreams.get(number).map(|upstream| &upstream.target.protocol) {
-            Some(Protocol::Datagram) | None => Via::Datagram,
-            Some(_) => Via::Stream,
-        };
+        let via = self.upstreams.get(number).map_or(Via::Datagram, Upstream::usual_way);
         self.send(now, slot, number, via, out);
     }
 
@@ -312,12 +308,10 @@ impl<W> Forwarding<W> {
         let Some(query) = self.outstanding.get_mut(slot as usize) else {
             return;
         };
-        for tried in
-            query.tries.iter_mut().filter(|tried| tried.is_open && !tried.is_late && tried.via == Via::Datagram)
-        {
+        for tried in query.tries.iter_mut().filter(|tried| tried.is_open && !tried.is_late) {
             tried.is_late = true;
             if let Some(upstream) = self.upstreams.get_mut(tried.upstream) {
-                upstream.health.failed(tried.sent);
+                upstream.try_failed(tried.via, tried.sent);
             }
         }
     }

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use super::budget::Budget;
 use super::health::Health;
+use super::question::Via;
 use super::queue::FairQueue;
-use super::rule::Target;
+use super::rule::{Protocol, Target};
 
 /// One of this many turns may go to an answer that is about to become too old to be served.
 const REFRESH_SHARE: u32 = 4;
@@ -49,6 +50,22 @@ impl Upstream {
             slow_line: FairQueue::new(),
             refreshes: BinaryHeap::new(),
             turns: 0,
+        }
+    }
+
+    /// The way that it is asked by, but for answers that do not fit a datagram.
+    pub(super) fn usual_way(&self) -> Via {
+        match self.target.protocol {
+            Protocol::Datagram => Via::Datagram,
+            _ => Via::Stream,
+        }
+    }
+
+    /// A try was not answered in its time, or could not be made. TCP may be closed to us where UDP is not (an old guest
+    /// agent's firewall rule): where UDP is the usual way, that is no fault of the upstream.
+    pub(super) fn try_failed(&mut self, via: Via, sent: Instant) {
+        if via == self.usual_way() {
+            self.health.failed(sent);
         }
     }
 

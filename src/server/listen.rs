@@ -7,6 +7,7 @@ use std::sync::Arc;
 use socket2::{Domain, Socket, Type};
 use tokio::sync::watch;
 
+use super::inherit::{Inherited, Kept};
 use crate::sys::{Bound, bind_datagram, bind_stream};
 
 /// How often another port is tried where the address leaves the choice open and TCP has the one that UDP got.
@@ -63,11 +64,45 @@ fn hint(error: &io::Error) -> &'static str {
     }
 }
 
-/// Binds `address` for a number of workers; gives it with its real port, and each worker's sockets.
-pub(super) fn bind(address: SocketAddr, workers: usize) -> Result<(SocketAddr, Vec<Listener>), BindError> {
-    let (real, sockets) = bind_one(address, workers).map_err(|error| BindError { address, error })?;
-    let listeners = sockets.into_iter().map(|(datagram, stream)| Listener { datagram, stream, stop: Stop::default() });
-    Ok((real, listeners.collect()))
+/// Binds `address` for a number of workers, or takes the sockets that are there for it already. Gives it with its real
+/// port, at least one listener a worker, and what is to be handed on.
+pub(super) fn bind(
+    address: SocketAddr,
+    workers: usize,
+    inherited: &mut Inherited,
+) -> Result<(SocketAddr, Vec<Listener>, Kept), BindError> {
+    let fail = |error| BindError { address, error };
+    if let Some((datagram, stream)) = inherited.take(address) {
+        let (listeners, kept) = share(&datagram, &stream, workers).map_err(fail)?;
+        return Ok((address, listeners, kept));
+    }
+    let (address, sockets) = bind_one(address, workers).map_err(fail)?;
+    let (datagram, stream): (Vec<_>, Vec<_>) =
+        sockets.into_iter().map(|(datagram, stream)| (datagram.socket, stream)).unzip();
+    let (listeners, kept) = share(&datagram, &stream, workers).map_err(fail)?;
+    Ok((address, listeners, kept))
+}
+
+/// Gives every socket to a worker, and every worker a socket: with fewer sockets than workers, some read the same one.
+fn share(datagram: &[UdpSocket], stream: &[TcpListener], workers: usize) -> io::Result<(Vec<Listener>, Kept)> {
+    let count = workers.max(datagram.len()).max(stream.len());
+    let mut listeners = Vec::with_capacity(count);
+    for (datagram, stream) in datagram.iter().cycle().zip(stream.iter().cycle()).take(count) {
+        let with_local_address = datagram.local_addr()?.ip().is_unspecified();
+        listeners.push(Listener {
+            datagram: Bound { socket: datagram.try_clone()?, with_local_address },
+            stream: stream.try_clone()?,
+            stop: Stop::default(),
+        });
+    }
+    let mut kept = Kept::default();
+    for socket in datagram {
+        kept.datagram.push(socket.try_clone()?.into());
+    }
+    for listener in stream {
+        kept.stream.push(listener.try_clone()?.into());
+    }
+    Ok((listeners, kept))
 }
 
 /// Binds one address for every worker. Where any port may be taken, another is tried when somebody else was faster.

@@ -9,6 +9,7 @@
 
 mod connections;
 mod counters;
+mod inherit;
 mod kind;
 mod latency;
 mod listen;
@@ -19,6 +20,7 @@ mod worker;
 
 pub use connections::Connections;
 pub use counters::{Counters, Totals};
+pub use inherit::Inherited;
 pub use kind::QueryKind;
 pub use latency::{BUCKETS_US, Latencies, Path};
 pub use listen::BindError;

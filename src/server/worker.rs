@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
 use super::counters::{Counters, Outcome};
+use super::inherit::{Inherited, Kept};
 use super::kind::type_at_question;
 use super::latency::Path;
 use super::listen::{BindError, Listener, Stop, bind};
@@ -52,6 +54,8 @@ struct Listening {
     address: SocketAddr,
     /// Ends it.
     stop: Stop,
+    /// To be handed on.
+    kept: Kept,
 }
 
 impl Workers {
@@ -77,21 +81,21 @@ impl Workers {
     pub fn bind_new(&self, addresses: &[SocketAddr]) -> Result<NewListeners, BindError> {
         let is_new = |address: &&SocketAddr| !self.listeners.iter().any(|listening| listening.asked == **address);
         let addresses: Vec<_> = addresses.iter().filter(is_new).copied().collect();
-        NewListeners::bind(&addresses, self.senders.len())
+        NewListeners::bind(&addresses, self.senders.len(), &mut Inherited::default())
     }
 
     /// Listens on `addresses` and nowhere else: `new` is what [`Self::bind_new`] gave for them. What came to an address
     /// that goes is answered; its connections end as they would have.
     pub fn serve_only(&mut self, addresses: &[SocketAddr], new: NewListeners) -> (Vec<SocketAddr>, Vec<SocketAddr>) {
         let mut added = Vec::new();
-        for (asked, address, listeners) in new.0 {
+        for NewListener { asked, address, listeners, kept } in new.0 {
             let stop = Stop::default();
-            for (sender, mut listener) in self.senders.iter().zip(listeners) {
+            for (sender, mut listener) in self.senders.iter().cycle().zip(listeners) {
                 listener.stop = stop.clone();
                 // A worker that is gone said so itself.
                 let _ = sender.send(listener);
             }
-            self.listeners.push(Listening { asked, address, stop });
+            self.listeners.push(Listening { asked, address, stop, kept });
             added.push(address);
         }
         let (keep, go): (Vec<_>, Vec<_>) =
@@ -102,6 +106,13 @@ impl Workers {
         (added, removed)
     }
 
+    /// All sockets for datagrams and for connections, to be handed on.
+    pub fn sockets(&self) -> (Vec<BorrowedFd<'_>>, Vec<BorrowedFd<'_>>) {
+        let kept = || self.listeners.iter().map(|listening| &listening.kept);
+        let datagram = kept().flat_map(|kept| &kept.datagram).map(AsFd::as_fd).collect();
+        (datagram, kept().flat_map(|kept| &kept.stream).map(AsFd::as_fd).collect())
+    }
+
     /// Lets all workers end: what came in is answered.
     pub fn stop(&self, shared: &Shared) {
         shared.stop();
@@ -109,20 +120,28 @@ impl Workers {
     }
 }
 
-/// Sockets that are bound and not served yet: address as asked, with its real port, and one listener a worker.
-pub struct NewListeners(Vec<(SocketAddr, SocketAddr, Vec<Listener>)>);
+/// Sockets that are bound and not served yet.
+pub struct NewListeners(Vec<NewListener>);
+
+struct NewListener {
+    asked: SocketAddr,
+    /// With its real port.
+    address: SocketAddr,
+    listeners: Vec<Listener>,
+    kept: Kept,
+}
 
 impl NewListeners {
-    /// Binds `addresses` for a number of workers.
+    /// Binds `addresses` for a number of workers, or takes what is there for them already.
     ///
     /// # Errors
     /// The first address that cannot be listened on; none of them is bound then.
-    pub fn bind(addresses: &[SocketAddr], workers: usize) -> Result<Self, BindError> {
-        let mut new: Vec<(SocketAddr, SocketAddr, Vec<Listener>)> = Vec::new();
-        for &address in addresses {
-            if address.port() == 0 || !new.iter().any(|(asked, ..)| *asked == address) {
-                let (bound, listeners) = bind(address, workers)?;
-                new.push((address, bound, listeners));
+    pub fn bind(addresses: &[SocketAddr], workers: usize, inherited: &mut Inherited) -> Result<Self, BindError> {
+        let mut new: Vec<NewListener> = Vec::new();
+        for &asked in addresses {
+            if asked.port() == 0 || !new.iter().any(|new| new.asked == asked) {
+                let (address, listeners, kept) = bind(asked, workers, inherited)?;
+                new.push(NewListener { asked, address, listeners, kept });
             }
         }
         Ok(Self(new))

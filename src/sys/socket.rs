@@ -51,6 +51,18 @@ pub fn bind_stream(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
+/// Makes a bound datagram socket of another process one of ours.
+pub fn adopt_datagram(socket: &UdpSocket) -> io::Result<()> {
+    let address = socket.local_addr()?;
+    let socket = socket2::SockRef::from(socket);
+    socket.set_nonblocking(true)?;
+    let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
+    if address.ip().is_unspecified() {
+        report_local_address(&socket, address.ip())?;
+    }
+    Ok(())
+}
+
 /// Binds a listening stream socket that shares its address with nobody.
 pub fn bind_stream_alone(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;

@@ -3,7 +3,8 @@
 //! Each worker has its own [`Streams`], and it a few connections per upstream. Many queries are under way on each
 //! (RFC 7766 §6.2.1.1), their answers come in any order. A connection is opened by the first query that needs it and
 //! closed when it was idle for a while. The other side may close it at any time: a query that is lost so on a connection
-//! that had answered before is asked again, once, on a fresh one. One that falls silent takes no more queries. What
+//! that had answered before is asked again, once, on a fresh one, and alone there as far as may be: some servers answer
+//! one query per connection, and some queries bring a connection down. One that falls silent takes no more queries. What
 //! cannot be opened is not tried again at once.
 //!
 //! It must never hold a query beyond its deadline, nor let one upstream's trouble touch another's queries.
@@ -30,6 +31,8 @@ use crate::forward::{Protocol, Target};
 const CONNECTIONS_MAX: usize = 2;
 /// Queries under way on a connection before another one is opened beside it.
 const CROWD: usize = 32;
+/// Connections per upstream that carry one query alone, because another connection lost it.
+const ALONE_MAX: usize = 16;
 /// How long opening may take.
 const OPEN_MAX: Duration = Duration::from_secs(3);
 /// How long an upstream is left alone after it could not be opened.
@@ -45,6 +48,13 @@ struct Inner {
     groups: RefCell<HashMap<Target, Group>>,
 }
 
+/// Whether a connection takes more than one query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sharing {
+    Shared,
+    Alone,
+}
+
 /// The connections to one upstream.
 #[derive(Default)]
 struct Group {
@@ -52,6 +62,8 @@ struct Group {
     connections: Vec<Rc<Connection>>,
     /// What they were opened with.
     config: Option<Arc<Config>>,
+    /// How many others carry one query alone.
+    alone: usize,
     /// The last attempt, where it failed.
     failed: Option<(Instant, Fault)>,
 }
@@ -89,32 +101,51 @@ impl Streams {
 
     async fn ask_once(&self, target: &Target, message: &[u8], since: Option<Instant>) -> Result<Vec<u8>, Fault> {
         let now = Instant::now();
-        let connection = self.connection(target, since, now)?;
+        let (connection, sharing) = self.connection(target, since, now)?;
         let waiting = connection.submit(message, &mut self.0.rng.borrow_mut(), now)?;
+        if sharing == Sharing::Alone {
+            connection.retire();
+        }
         waiting.answer().await
     }
 
-    /// A connection that may take a query, begun not before `since`.
-    fn connection(&self, target: &Target, since: Option<Instant>, now: Instant) -> Result<Rc<Connection>, Fault> {
+    /// A connection that may take a query, begun not before `since`, which is when another connection lost that query.
+    fn connection(
+        &self,
+        target: &Target,
+        since: Option<Instant>,
+        now: Instant,
+    ) -> Result<(Rc<Connection>, Sharing), Fault> {
         let config = self.0.trust.config();
         let mut groups = self.0.groups.borrow_mut();
         let group = groups.entry(target.clone()).or_default();
-        if let Some(connection) = group.choose(&config, since, now) {
-            return Ok(connection);
+        let known = group.choose(&config, since, now);
+        let is_alone =
+            since.is_some() && group.alone < ALONE_MAX && known.as_ref().is_some_and(|known| known.live() > 0);
+        if let Some(connection) = known
+            && !is_alone
+        {
+            return Ok((connection, Sharing::Shared));
         }
         if let Some((at, fault)) = &group.failed
             && now.saturating_duration_since(*at) < PAUSE
         {
             return Err(fault.clone());
         }
-        if group.connections.len() >= CONNECTIONS_MAX {
-            group.connections.remove(0).retire();
-        }
         let (connection, messages) = Connection::new(now);
-        group.connections.push(connection.clone());
-        let open = self.clone().keep(target.clone(), connection.clone(), config, messages);
+        let sharing = if is_alone {
+            group.alone += 1;
+            Sharing::Alone
+        } else {
+            if group.connections.len() >= CONNECTIONS_MAX {
+                group.connections.remove(0).retire();
+            }
+            group.connections.push(connection.clone());
+            Sharing::Shared
+        };
+        let open = self.clone().keep(target.clone(), connection.clone(), sharing, config, messages);
         tokio::task::spawn_local(open);
-        Ok(connection)
+        Ok((connection, sharing))
     }
 
     /// Opens a connection and keeps it while it is of use.
@@ -122,6 +153,7 @@ impl Streams {
         self,
         target: Target,
         connection: Rc<Connection>,
+        sharing: Sharing,
         config: Arc<Config>,
         mut messages: mpsc::UnboundedReceiver<Vec<u8>>,
     ) {
@@ -131,9 +163,12 @@ impl Streams {
         connection.end(fault.clone().unwrap_or_else(Fault::closed), now);
         let mut groups = self.0.groups.borrow_mut();
         if let Some(group) = groups.get_mut(&target) {
-            group.connections.retain(|known| !Rc::ptr_eq(known, &connection));
+            match sharing {
+                Sharing::Alone => group.alone -= 1,
+                Sharing::Shared => group.connections.retain(|known| !Rc::ptr_eq(known, &connection)),
+            }
             group.failed = fault.filter(|_| !connection.was_open()).map(|fault| (now, fault));
-            if group.connections.is_empty() && group.failed.is_none() {
+            if group.connections.is_empty() && group.alone == 0 && group.failed.is_none() {
                 groups.remove(&target);
             }
         }

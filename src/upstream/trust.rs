@@ -20,7 +20,7 @@ use crate::forward::Target;
 const TELL_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Authorities beside the public ones.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Authorities(Vec<CertificateDer<'static>>);
 
 impl Authorities {
@@ -47,6 +47,7 @@ impl Authorities {
 /// What TLS towards upstreams is opened with; all workers share it, a reload swaps it.
 pub struct Trust {
     config: ArcSwap<Config>,
+    authorities: Mutex<Authorities>,
     told: Mutex<HashMap<(Target, &'static str), Instant>>,
 }
 
@@ -56,11 +57,21 @@ pub(super) type Config = Result<Arc<ClientConfig>, TlsError>;
 impl Trust {
     /// Trusts the public authorities and these.
     pub fn new(authorities: &Authorities) -> Self {
-        Self { config: ArcSwap::from_pointee(configure(authorities)), told: Mutex::default() }
+        Self {
+            config: ArcSwap::from_pointee(configure(authorities)),
+            authorities: Mutex::new(authorities.clone()),
+            told: Mutex::default(),
+        }
     }
 
-    /// Trusts these from now on, instead of those before; connections that stand take no more queries.
+    /// Trusts these from now on, instead of those before. Where they are others, connections that stand take no more
+    /// queries.
     pub fn replace(&self, authorities: &Authorities) {
+        let mut known = self.authorities.lock().unwrap_or_else(PoisonError::into_inner);
+        if *known == *authorities {
+            return;
+        }
+        known.clone_from(authorities);
         self.config.store(Arc::new(configure(authorities)));
     }
 
@@ -117,6 +128,8 @@ mod tests {
         assert!(trust.config().is_ok());
         let before = trust.config();
         trust.replace(&Authorities::default());
-        assert!(!Arc::ptr_eq(&before, &trust.config()), "a reload is noticed");
+        assert!(Arc::ptr_eq(&before, &trust.config()), "a reload that changes nothing leaves connections be");
+        trust.replace(&Authorities(vec![CertificateDer::from(vec![0])]));
+        assert!(!Arc::ptr_eq(&before, &trust.config()), "another one is noticed");
     }
 }

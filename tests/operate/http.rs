@@ -288,8 +288,11 @@ fn the_default_address_may_be_taken_and_another_may_not() {
 #[test]
 fn a_flood_of_idle_connections_leaves_the_probe_alone() {
     let server = Server::start("");
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
     let mut flood = Vec::new();
-    for _ in 0..2000 {
+    for _ in 0..10_000 {
         match TcpStream::connect(server.dns) {
             Ok(stream) => flood.push(stream),
             Err(_) => break,
@@ -306,6 +309,7 @@ fn a_flood_of_idle_connections_leaves_the_probe_alone() {
         assert_eq!(crate::server::ask(server.dns, "a.example"), Some([10, 0, 0, 1]));
         assert!(start.elapsed() < Duration::from_secs(2));
     }
+    assert!(flood.len() > 1000, "{} connections are no flood", flood.len());
     drop(flood);
     server.stop();
 }

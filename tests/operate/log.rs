@@ -1,10 +1,11 @@
 //! The log: level, samples, and a reader that does not read.
 
+use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::server::{RECORDS, SOON, Scratch, Server, ask, ask_until, request, settings};
+use crate::server::{RECORDS, SOON, Scratch, Server, ask, ask_until, named_port, request, settings};
 
 #[test]
 fn a_signal_turns_debug_on_and_off() {
@@ -63,8 +64,8 @@ fn queries_are_logged_by_sample_alone() {
 fn a_pipe_that_nobody_reads_blocks_no_query() {
     let dir = Scratch::new();
     dir.write("records/r.toml", RECORDS);
-    let port = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let admin = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let port = SocketAddr::from(([127, 0, 0, 1], named_port()));
+    let admin = SocketAddr::from(([127, 0, 0, 1], named_port()));
     let listen =
         format!("[listen]\ndns = [\"{port}\"]\nadmin = \"{admin}\"\ndrain = \"0s\"\n[log]\nqueries = \"1/1\"\n");
     dir.write("pldns.toml", &settings(&listen));
@@ -99,7 +100,7 @@ fn a_pipe_that_nobody_reads_blocks_no_query() {
 fn a_full_disk_stops_nothing() {
     let dir = Scratch::new();
     dir.write("records/r.toml", RECORDS);
-    let port = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let port = SocketAddr::from(([127, 0, 0, 1], named_port()));
     let listen = format!("[listen]\ndns = [\"{port}\"]\nadmin = \"\"\ndrain = \"0s\"\n[log]\nqueries = \"1/1\"\n");
     dir.write("pldns.toml", &settings(&listen));
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();

@@ -7,6 +7,7 @@
     reason = "tests look at clocks, open sockets, and fail by panicking"
 )]
 
+mod handover;
 mod http;
 mod log;
 mod metrics;
@@ -14,3 +15,4 @@ mod privileges;
 mod reload;
 mod server;
 mod stop;
+mod systemd;

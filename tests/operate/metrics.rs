@@ -125,3 +125,32 @@ fn promtool(text: &str) {
     let judged = child.wait_with_output().unwrap();
     assert!(judged.status.success(), "{}", String::from_utf8_lossy(&judged.stderr));
 }
+
+/// Dashboard and alert rules speak of metrics that exist.
+#[test]
+fn dashboard_and_alerts_use_metrics_that_there_are() {
+    let server = Server::start("");
+    ask(server.dns, "forwarded.example");
+    let text = server.get("admin", "/metrics").body;
+    let described: Vec<&str> =
+        text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/grafana");
+    let mut used = 0;
+    for file in ["dashboard.json", "alerts.yaml"] {
+        let file = std::fs::read_to_string(root.join(file)).unwrap();
+        for word in file.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_') {
+            if word.starts_with("pldns_") || word.starts_with("process_") {
+                let name = word.strip_suffix("_bucket").unwrap_or(word);
+                assert!(described.contains(&name), "{name} is no metric");
+                used += 1;
+            }
+        }
+    }
+    assert!(used > 20, "{used}");
+    let rules = Command::new("promtool").args(["check", "rules"]).arg(root.join("alerts.yaml")).output();
+    match rules {
+        Ok(judged) => assert!(judged.status.success(), "{}", String::from_utf8_lossy(&judged.stderr)),
+        Err(_) => eprintln!("promtool is not installed: its check is left out"),
+    }
+    server.stop();
+}

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::server::{RECORDS, SOON, Scratch, Server, ask, ask_until, settings};
+use crate::server::{RECORDS, SOON, Scratch, Server, ask, ask_until, named_port, settings};
 
 fn is_root() -> bool {
     Command::new("id").arg("-u").output().is_ok_and(|id| id.stdout == b"0\n")
@@ -33,7 +33,7 @@ fn it_becomes_the_user_and_keeps_nothing() {
     }
     let dir = Arc::new(Scratch::new());
     dir.write("records/r.toml", RECORDS);
-    let port = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = named_port();
     dir.write(
         "pldns.toml",
         &settings(&format!(

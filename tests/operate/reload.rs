@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::server::{RECORDS, SOON, Scratch, Server, ask, ask_until, client, query, settings};
+use crate::server::{RECORDS, SOON, Scratch, Server, ask, ask_until, client, named_port, query, settings};
 
 fn record(address: &str) -> String {
     format!("[[record]]\nname = \"a.example\"\ntype = \"A\"\ndata = \"{address}\"\n")
@@ -101,17 +101,11 @@ fn signal_and_request_reload_without_a_watch() {
     server.stop();
 }
 
-/// A port of loopback that nobody has at the moment, for a listener that must be named.
-fn free_port() -> u16 {
-    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-    socket.local_addr().unwrap().port()
-}
-
 #[test]
 fn listeners_come_and_go() {
     let mut server = Server::start("");
     let first = server.dns;
-    let new = format!("127.0.0.1:{}", free_port());
+    let new = format!("127.0.0.1:{}", named_port());
     let listen = |dns: &str, health: &str| {
         settings(&format!("[listen]\ndns = [{dns}]\nadmin = \"127.0.0.1:0\"\nhealth = \"{health}\"\ndrain = \"0s\"\n"))
     };
@@ -156,7 +150,7 @@ fn an_address_that_is_taken_refuses_the_reload() {
 }
 
 /// Asks one query after another until told to end; every one must be answered.
-fn ask_on(server: std::net::SocketAddr, done: &AtomicBool) -> u64 {
+pub(crate) fn ask_on(server: std::net::SocketAddr, done: &AtomicBool) -> u64 {
     let socket = client(server);
     let mut asked = 0;
     while !done.load(Ordering::Relaxed) {
@@ -177,21 +171,24 @@ fn ask_on(server: std::net::SocketAddr, done: &AtomicBool) -> u64 {
 fn reloads_of_a_large_table_lose_nothing() {
     let server = Server::start("[records]\nfiles = [\"records/*.toml\"]\nwatch = \"0s\"\n");
     let mut large = RECORDS.to_owned();
-    for n in 0..20_000 {
-        large +=
-            &format!("[[record]]\nname = \"n{n}.example\"\ntype = \"A\"\ndata = \"10.1.{}.{}\"\n", n / 250, n % 250);
+    for n in 0..100_000 {
+        large += &format!(
+            "[[record]]\nname = \"n{n}.example\"\ntype = \"A\"\ndata = \"10.1.{}.{}\"\n",
+            n / 250 % 250,
+            n % 250
+        );
     }
     server.dir.write("records/r.toml", &large);
     let done = AtomicBool::new(false);
     let asked = std::thread::scope(|scope| {
         let askers: Vec<_> = (0..2).map(|_| scope.spawn(|| ask_on(server.dns, &done))).collect();
-        for _ in 0..5 {
+        for _ in 0..3 {
             assert_eq!(server.post("/reload").status, 200);
         }
         done.store(true, Ordering::Relaxed);
         askers.into_iter().map(|asker| asker.join().unwrap()).sum::<u64>()
     });
-    assert_eq!(server.get("admin", "/readyz").json()["reload"]["records"], 20_001);
+    assert_eq!(server.get("admin", "/readyz").json()["reload"]["records"], 100_001);
     let stopped = server.stop();
     assert_eq!(stopped["answered"].as_u64(), Some(asked));
 }

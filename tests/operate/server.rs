@@ -180,6 +180,16 @@ impl Server {
         stopped
     }
 
+    /// The same with a second signal, for settings that have a drain time.
+    #[track_caller]
+    pub(crate) fn stop_now(mut self) -> Value {
+        let text = fs::read_to_string(self.dir.path().join("pldns.toml")).unwrap();
+        self.dir.write("pldns.toml", &text.replace("[listen]", "[listen]\ndrain = \"0s\""));
+        self.signal(1);
+        self.wait_for("reloaded");
+        self.stop()
+    }
+
     pub(crate) fn get(&self, transport: &str, path: &str) -> Reply {
         request(self.address(transport), "GET", path, &[])
     }
@@ -243,6 +253,19 @@ pub(crate) fn try_request(address: SocketAddr, method: &str, path: &str, headers
     })
 }
 
+/// A port of loopback for a listener that must be named: below those that the system gives to others.
+pub(crate) fn named_port() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = (20_000 + (std::process::id() % 400) * 30 + number % 30) as u16;
+        let free = UdpSocket::bind(("127.0.0.1", port)).is_ok() && TcpStream::connect(("127.0.0.1", port)).is_err();
+        if free {
+            return port;
+        }
+    }
+}
+
 /// A query with this ID for a name's A records.
 pub(crate) fn query(id: u16, name: &str) -> Vec<u8> {
     let mut octets = [&id.to_be_bytes()[..], &[1, 0, 0, 1, 0, 0, 0, 0, 0, 0]].concat();
@@ -268,7 +291,6 @@ pub(crate) fn ask(server: SocketAddr, name: &str) -> Option<[u8; 4]> {
     socket.send(&query(7, name)).ok()?;
     let mut octets = [0; 1500];
     let len = socket.recv(&mut octets).ok()?;
-    // An OPT record follows where there is one; queries of these tests have none.
     (octets[7] > 0).then(|| octets[len - 4..len].try_into().unwrap())
 }
 

@@ -139,14 +139,16 @@ async fn a_query_that_a_used_connection_loses_is_asked_again_at_once() {
 }
 
 #[tokio::test]
-async fn all_queries_that_a_used_connection_loses_share_a_fresh_one() {
+async fn all_queries_that_a_used_connection_loses_are_asked_again_on_a_few() {
+    // As many as a connection takes before there is a second one.
+    const LOST: usize = 32;
     let upstream = Upstream::start(None, |number, mut framed: Framed| async move {
         let Some(first) = framed.read().await else { return };
         framed.write(&answer(&first)).await;
         if number > 0 {
             return framed.answer_all().await;
         }
-        for _ in 0..10 {
+        for _ in 0..LOST {
             framed.read().await;
         }
         framed.close().await;
@@ -154,12 +156,31 @@ async fn all_queries_that_a_used_connection_loses_share_a_fresh_one() {
     .await;
     let server = tcp_server(&upstream).await;
     server.must_answer("first.example").await;
-    let names: Vec<String> = (0..10).map(|number| format!("n{number}.example")).collect();
+    let names: Vec<String> = (0..LOST).map(|number| format!("n{number}.example")).collect();
     let start = Instant::now();
     all(&server, &names).await;
     assert!(start.elapsed() < AT_ONCE);
-    assert_eq!(upstream.connections(), 2);
-    assert_eq!(upstream.seen().len(), 21);
+    // The first, one that is shared, and 16 with one query each.
+    assert_eq!(upstream.connections(), 18);
+    assert_eq!(upstream.seen().len(), 1 + 2 * LOST);
+    server.must_answer("last.example").await;
+    assert_eq!(upstream.connections(), 18, "the shared one is kept");
+}
+
+#[tokio::test]
+async fn an_upstream_that_answers_one_query_per_connection_answers_all() {
+    let upstream = Upstream::start(None, |_, mut framed: Framed| async move {
+        let Some(query) = framed.read().await else { return };
+        framed.write(&answer(&query)).await;
+        framed.close().await;
+    })
+    .await;
+    let server = tcp_server(&upstream).await;
+    let names: Vec<String> = (0..10).map(|number| format!("n{number}.example")).collect();
+    let start = Instant::now();
+    all(&server, &names).await;
+    assert!(start.elapsed() < AT_ONCE, "{:?}", start.elapsed());
+    assert_eq!(upstream.seen().len(), upstream.connections());
 }
 
 #[tokio::test]

@@ -1,0 +1,177 @@
+//! From one process to the next without a gap: the old one hands its listening sockets over.
+//!
+//! ```text
+//! new: connects to the socket of the old ─> takes its sockets ─> loads, starts, serves ─> listens in its place ─> "ready"
+//! old: sends its sockets ─> goes on serving ─> "ready" ─> answers what it has read, ends
+//!                                          └─> the connection ends without it ─> goes on as if nothing had been
+//! ```
+//!
+//! Both read the same kernel sockets meanwhile, so what is queued in them is answered by one or the other.
+
+#![expect(clippy::disallowed_types, reason = "sockets are handed on, not used")]
+
+use std::cell::RefCell;
+use std::io;
+use std::net::{TcpListener, UdpSocket};
+use std::os::fd::BorrowedFd;
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+
+use super::http::Listeners;
+use crate::config::Settings;
+use crate::server::{Inherited, Workers};
+use crate::sys::{PassSocket, readable};
+
+/// How long each message of the old process is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a new process may take from its first word to its being ready.
+const START_MAX: Duration = Duration::from_secs(300);
+/// Descriptors of one process.
+const DESCRIPTORS_MAX: usize = 4096;
+
+const DATAGRAM: &[u8] = b"datagram";
+const STREAM: &[u8] = b"stream";
+const END: &[u8] = b"end";
+const READY: &[u8] = b"ready";
+
+/// The process before this one, as long as it does not know that this one is ready.
+pub(super) struct Forerunner(PassSocket);
+
+impl Forerunner {
+    /// Takes over the sockets of the process that listens at `path`, if there is one.
+    pub(super) fn take_over(path: &Path, inherited: &mut Inherited) -> Option<Self> {
+        let socket = PassSocket::connect(path, PATIENCE).ok()?;
+        match take(&socket, inherited) {
+            Ok(count) => {
+                tracing::info!(sockets = count, "taking over from the process before");
+                Some(Self(socket))
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the process before hands nothing over");
+                None
+            }
+        }
+    }
+
+    /// Tells it that it may end.
+    pub(super) fn relieve(self) {
+        if let Err(error) = self.0.send(READY, None) {
+            tracing::warn!(%error, "the process before cannot be told that it may end");
+        }
+    }
+}
+
+fn take(socket: &PassSocket, inherited: &mut Inherited) -> io::Result<usize> {
+    for count in 0..DESCRIPTORS_MAX {
+        match socket.receive()? {
+            (message, Some(descriptor)) if message == DATAGRAM => {
+                inherited.add_datagram(UdpSocket::from(descriptor))?;
+            }
+            (message, Some(descriptor)) if message == STREAM => inherited.add_stream(TcpListener::from(descriptor))?,
+            (message, None) if message == END => return Ok(count),
+            _ => return Err(io::ErrorKind::InvalidData.into()),
+        }
+    }
+    Err(io::ErrorKind::InvalidData.into())
+}
+
+/// Sockets that systemd hands over (`LISTEN_FDS`).
+pub(super) fn from_systemd(inherited: &mut Inherited) {
+    let mut given = listenfd::ListenFd::from_env();
+    for number in 0..given.len() {
+        let taken = if let Ok(Some(socket)) = given.take_udp_socket(number) {
+            inherited.add_datagram(socket)
+        } else if let Ok(Some(listener)) = given.take_tcp_listener(number) {
+            inherited.add_stream(listener)
+        } else {
+            Err(io::Error::other("neither a datagram socket nor a listening one"))
+        };
+        if let Err(error) = taken {
+            tracing::warn!(number, %error, "a socket of systemd is of no use");
+        }
+    }
+}
+
+/// This process's readiness to be followed by another.
+pub(super) struct Handover(Option<JoinHandle<io::Result<()>>>);
+
+impl Handover {
+    /// Listens for the next process from now on, where the settings name a socket for it.
+    pub(super) fn start(settings: &Settings, workers: &Rc<RefCell<Workers>>, http: &Rc<RefCell<Listeners>>) -> Self {
+        let Some(path) = &settings.handover else { return Self(None) };
+        match PassSocket::listen(Path::new(path)) {
+            Ok(listener) => Self(Some(tokio::task::spawn_local(wait(listener, workers.clone(), http.clone())))),
+            Err(error) => {
+                tracing::warn!(path, %error, "no next process can take over");
+                Self(None)
+            }
+        }
+    }
+
+    /// Returns when the next process has taken over; never otherwise.
+    pub(super) async fn done(self) {
+        if let Some(waiting) = self.0 {
+            match waiting.await {
+                Ok(Ok(())) => return tracing::info!("the new process is ready"),
+                Ok(Err(error)) => tracing::warn!(%error, "no next process can take over"),
+                Err(error) => tracing::warn!(%error, "no next process can take over"),
+            }
+        }
+        std::future::pending().await
+    }
+}
+
+/// Waits for processes that want to take over; returns when one has.
+async fn wait(listener: PassSocket, workers: Rc<RefCell<Workers>>, http: Rc<RefCell<Listeners>>) -> io::Result<()> {
+    let ready = readable(std::os::fd::AsFd::as_fd(&listener))?;
+    loop {
+        let mut guard = ready.readable().await?;
+        let accepted = listener.accept();
+        match accepted {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                guard.clear_ready();
+                continue;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "nobody is handed anything");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+            Ok(next) => {
+                tracing::info!("handing over to a new process");
+                match tokio::time::timeout(START_MAX, hand_over(&next, &workers, &http)).await {
+                    Ok(Ok(())) => return Ok(()),
+                    Ok(Err(error)) => tracing::warn!(%error, "the new process failed: going on"),
+                    Err(_) => tracing::warn!("the new process takes too long: going on"),
+                }
+            }
+        }
+    }
+}
+
+async fn hand_over(next: &PassSocket, workers: &RefCell<Workers>, http: &RefCell<Listeners>) -> io::Result<()> {
+    {
+        let (workers, http) = (workers.borrow(), http.borrow());
+        let (datagram, stream) = workers.sockets();
+        let send = |kind: &[u8], descriptors: Vec<BorrowedFd<'_>>| {
+            descriptors.into_iter().try_for_each(|descriptor| next.send(kind, Some(descriptor)))
+        };
+        send(DATAGRAM, datagram)?;
+        send(STREAM, stream)?;
+        send(STREAM, http.sockets())?;
+        next.send(END, None)?;
+    }
+    let ready = readable(std::os::fd::AsFd::as_fd(next))?;
+    loop {
+        let mut guard = ready.readable().await?;
+        match next.receive() {
+            Ok((message, _)) if message == READY => return Ok(()),
+            Ok(_) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => guard.clear_ready(),
+            Err(error) => return Err(error),
+        }
+    }
+}

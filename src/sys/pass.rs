@@ -1,0 +1,135 @@
+//! Descriptors over Unix sockets (`SCM_RIGHTS`), one message a descriptor, so that message and descriptor stay together.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, connect, listen, recvmsg, sendmsg,
+    socket_with, sockopt,
+};
+
+/// Octets of a message.
+const MESSAGE_MAX: usize = 256;
+/// Who may wait to be accepted.
+const BACKLOG: i32 = 4;
+
+/// A socket over which messages with descriptors go.
+#[derive(Debug)]
+pub struct PassSocket(OwnedFd);
+
+impl PassSocket {
+    /// Listens at `path`, in place of whoever did before: there is always somebody there.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn listen(path: &Path) -> io::Result<Self> {
+        let socket = new(SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(format!(".{}", std::process::id()));
+        let beside = Path::new(&beside);
+        let _ = std::fs::remove_file(beside);
+        bind(&socket, &SocketAddrUnix::new(beside)?)?;
+        listen(&socket, BACKLOG)?;
+        std::fs::rename(beside, path)?;
+        Ok(Self(socket))
+    }
+
+    /// Connects to whoever listens at `path`; waits at most `patience` for each message.
+    ///
+    /// # Errors
+    /// Those of the system; nobody listens.
+    pub fn connect(path: &Path, patience: Duration) -> io::Result<Self> {
+        let socket = new(SocketFlags::CLOEXEC)?;
+        connect(&socket, &SocketAddrUnix::new(path)?)?;
+        sockopt::set_socket_timeout(&socket, sockopt::Timeout::Recv, Some(patience))?;
+        Ok(Self(socket))
+    }
+
+    /// Accepts one connection, not blocking; its peer's user must be this process's, or root.
+    ///
+    /// # Errors
+    /// `WouldBlock` when nobody is there; `PermissionDenied` for others.
+    pub fn accept(&self) -> io::Result<Self> {
+        let accepted = accept_with(&self.0, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
+        let peer = sockopt::socket_peercred(&accepted)?.uid;
+        if !peer.is_root() && peer != rustix::process::geteuid() {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        Ok(Self(accepted))
+    }
+
+    /// Sends a message, with a descriptor where one is given.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn send(&self, message: &[u8], descriptor: Option<BorrowedFd<'_>>) -> io::Result<()> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        let descriptors = descriptor.as_slice();
+        if !descriptors.is_empty() && !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
+            return Err(io::ErrorKind::OutOfMemory.into());
+        }
+        sendmsg(&self.0, &[IoSlice::new(message)], &mut control, SendFlags::NOSIGNAL)?;
+        Ok(())
+    }
+
+    /// Receives a message and the descriptor that came with it; an empty message says that the other end is closed.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn receive(&self) -> io::Result<(Vec<u8>, Option<OwnedFd>)> {
+        let mut octets = [0; MESSAGE_MAX];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let received = recvmsg(&self.0, &mut [IoSliceMut::new(&mut octets)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
+        let descriptor = control.drain().find_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+            _ => None,
+        });
+        Ok((octets.get(..received.bytes).unwrap_or_default().to_vec(), descriptor))
+    }
+}
+
+impl AsFd for PassSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+fn new(flags: SocketFlags) -> io::Result<OwnedFd> {
+    Ok(socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_descriptor_goes_over() {
+        let path = std::env::temp_dir().join(format!("pldns-pass-{}", std::process::id()));
+        let listener = PassSocket::listen(&path).unwrap();
+        let client = PassSocket::connect(&path, Duration::from_secs(5)).unwrap();
+        let server = listener.accept().unwrap();
+        let file = std::fs::File::open("/dev/null").unwrap();
+        server.send(b"null", Some(file.as_fd())).unwrap();
+        server.send(b"end", None).unwrap();
+        let (message, descriptor) = client.receive().unwrap();
+        assert_eq!(message, b"null");
+        assert!(descriptor.is_some());
+        let (message, descriptor) = client.receive().unwrap();
+        assert_eq!((message.as_slice(), descriptor.is_none()), (&b"end"[..], true));
+        drop(server);
+        assert_eq!(client.receive().unwrap().0, b"");
+        // Another one takes the place.
+        let other = PassSocket::listen(&path).unwrap();
+        drop(listener);
+        assert!(PassSocket::connect(&path, Duration::from_secs(5)).is_ok());
+        drop(other);
+        assert!(PassSocket::connect(&path, Duration::from_secs(5)).is_err(), "nobody listens");
+        std::fs::remove_file(path).unwrap();
+    }
+}
