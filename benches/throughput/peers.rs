@@ -16,6 +16,8 @@ pub(crate) enum Peer {
     /// a bare responder over recvmmsg and sendmmsg: the floor
     Responder,
     Pldns,
+    /// another build of pldns, named by the environment variable PLDNS_BEFORE: what a change brought
+    Before,
     /// pldns with `ports = "pool"`
     PldnsPool,
     Knot,
@@ -38,9 +40,10 @@ pub(crate) struct Setup<'s> {
 }
 
 impl Peer {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Responder,
         Self::Pldns,
+        Self::Before,
         Self::PldnsPool,
         Self::Knot,
         Self::Nsd,
@@ -55,6 +58,7 @@ impl Peer {
         match self {
             Self::Responder => "responder",
             Self::Pldns => "pldns",
+            Self::Before => "before",
             Self::PldnsPool => "pldns pool",
             Self::Knot => "knot",
             Self::Nsd => "nsd",
@@ -69,7 +73,7 @@ impl Peer {
     /// Whether it can do this work at all.
     pub(crate) fn can(self, work: Work) -> bool {
         match self {
-            Self::Responder | Self::Pldns | Self::Unbound | Self::Dnsmasq | Self::Coredns => true,
+            Self::Responder | Self::Pldns | Self::Before | Self::Unbound | Self::Dnsmasq | Self::Coredns => true,
             Self::PldnsPool => work == Work::Forwarded,
             Self::Knot | Self::Nsd | Self::Hickory => work == Work::Records,
             Self::Dnsdist => !work.has_records(),
@@ -85,7 +89,10 @@ impl Peer {
     pub(crate) fn program(self) -> Option<PathBuf> {
         match self {
             Self::Responder | Self::Hickory => std::env::current_exe().ok(),
-            Self::Pldns | Self::PldnsPool => Some(env!("CARGO_BIN_EXE_pldns").into()),
+            Self::Before => std::env::var_os("PLDNS_BEFORE").map(PathBuf::from),
+            Self::Pldns | Self::PldnsPool => {
+                Some(std::env::var_os("PLDNS").map_or_else(|| env!("CARGO_BIN_EXE_pldns").into(), PathBuf::from))
+            }
             Self::Knot => find_program("knotd"),
             _ => find_program(self.name()),
         }
@@ -109,7 +116,7 @@ impl Peer {
                 let records = setup.records.to_string();
                 command.args(["--role", "hickory", "--port", &port.to_string(), "--records", &records])
             }
-            Self::Pldns => command.arg("serve").arg("-c").arg(setup.pldns("fresh")),
+            Self::Pldns | Self::Before => command.arg("serve").arg("-c").arg(setup.pldns("fresh")),
             Self::PldnsPool => command.arg("serve").arg("-c").arg(setup.pldns("pool")),
             Self::Knot => command.arg("-c").arg(setup.knot()),
             Self::Nsd => command.arg("-d").arg("-c").arg(setup.nsd()),

@@ -1,7 +1,8 @@
 //! Answers of upstreams, kept while they are valid.
 //!
-//! Shared by all workers, in shards so that they seldom meet. An entry holds the bytes to send; TTLs are counted down
-//! in the copy that goes out. Each shard is bounded in octets and evicts by S3-FIFO: what was asked only once goes
+//! Shared by all workers. A hit takes no lock: `index.rs` says where an answer is, `answer.rs` is the run of memory that
+//! it is, with the bytes to send; TTLs are counted down in the copy that goes out. Who puts an answer in locks one
+//! shard of many (`shard.rs`). Each shard is bounded in octets and evicts by S3-FIFO: what was asked only once goes
 //! first, so that a flood of names that nobody asks again cannot wash out what is in use (Yang et al., "FIFO queues
 //! are all you need for cache eviction", SOSP 2023).
 //!
@@ -10,58 +11,78 @@
 #![deny(clippy::indexing_slicing)]
 
 mod answer;
+mod index;
+mod normal;
 mod shard;
 
 use std::hash::{BuildHasher, Hasher};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
-pub use answer::{Age, Answer, TtlLimits};
+pub use answer::{Age, Answer, AnswerView};
+use index::{BUCKET_OCTETS, Index};
+pub use normal::TtlLimits;
 use shard::Shard;
 
 use crate::wire::{LowerName, Rtype};
 
-/// Shards, a power of two: enough that two workers seldom want the same.
+/// Shards, a power of two: enough that two workers seldom write to the same.
 const SHARDS: usize = 64;
 /// Octets of a key besides the name.
-const KEY_TAIL: usize = 7;
+const KEY_TAIL: usize = 8;
 
 /// What an answer is kept under: name in lower case, type, DO, CD and the set of upstreams that it may come from, so
 /// that no upstream's answer crosses over to names that a rule gives to another. The class is always IN; what the
 /// client said of its network is in no key and goes nowhere.
 #[derive(Clone, Copy)]
-pub struct CacheKey {
-    octets: [u8; 255 + KEY_TAIL],
-    len: u16,
+pub struct CacheKey<'n> {
+    name: &'n [u8],
+    tail: [u8; KEY_TAIL],
 }
 
-impl CacheKey {
+impl<'n> CacheKey<'n> {
     /// The key of a question.
-    pub fn new(qname: &LowerName, qtype: Rtype, dnssec_ok: bool, checking_disabled: bool, upstream_set: u32) -> Self {
-        let mut octets = [0; 255 + KEY_TAIL];
-        let len = qname.len();
+    #[inline]
+    pub fn new(
+        qname: &'n LowerName,
+        qtype: Rtype,
+        dnssec_ok: bool,
+        checking_disabled: bool,
+        upstream_set: u32,
+    ) -> Self {
         let [t0, t1] = qtype.0.to_be_bytes();
         let [u0, u1, u2, u3] = upstream_set.to_be_bytes();
-        let flags = u8::from(dnssec_ok) | u8::from(checking_disabled) << 1;
-        if let Some((name, tail)) = octets.split_at_mut_checked(len)
-            && let Some(tail) = tail.first_chunk_mut::<KEY_TAIL>()
-        {
-            name.copy_from_slice(qname.as_wire());
-            *tail = [t0, t1, flags, u0, u1, u2, u3];
-        }
-        Self { octets, len: (len + KEY_TAIL) as u16 }
-    }
-
-    /// A key whose octets are known; nothing when they are too many.
-    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let mut octets = [0; 255 + KEY_TAIL];
-        octets.get_mut(..bytes.len())?.copy_from_slice(bytes);
-        Some(Self { octets, len: bytes.len() as u16 })
+        let flags = [u8::from(dnssec_ok), u8::from(checking_disabled)];
+        Self { name: qname.as_wire(), tail: [t0, t1, flags[0], flags[1], u0, u1, u2, u3] }
     }
 
     /// The octets that tell it from others.
-    pub fn as_bytes(&self) -> &[u8] {
-        self.octets.get(..self.len as usize).unwrap_or_default()
+    pub fn to_bytes(self) -> Box<[u8]> {
+        [self.name, &self.tail].concat().into()
+    }
+
+    #[inline]
+    fn is(self, bytes: &[u8]) -> bool {
+        bytes.split_last_chunk() == Some((self.name, &self.tail))
+    }
+}
+
+/// Hashes keys by a seed of the process, so that nobody outside can tell which ones meet.
+#[derive(Clone, Default)]
+struct KeyHasher(foldhash::fast::RandomState);
+
+impl KeyHasher {
+    #[inline]
+    fn hash_parts(&self, name: &[u8], tail: [u8; KEY_TAIL]) -> u64 {
+        let mut hash = self.0.build_hasher();
+        hash.write(name);
+        hash.write_u64(u64::from_ne_bytes(tail));
+        hash.finish()
+    }
+
+    /// The hash of a key's octets.
+    fn hash(&self, bytes: &[u8]) -> u64 {
+        bytes.split_last_chunk().map_or(0, |(name, tail)| self.hash_parts(name, *tail))
     }
 }
 
@@ -84,59 +105,65 @@ pub enum State {
 
 /// The cache.
 pub struct Cache {
-    hasher: foldhash::fast::RandomState,
+    hasher: KeyHasher,
+    /// What queries read: nothing is written here but when an answer comes or goes.
+    indexes: Box<[OnceLock<Index>]>,
     shards: Box<[Mutex<Shard>]>,
+    /// Buckets of each index.
+    buckets: usize,
 }
 
 impl Cache {
     /// A cache of at most `max_size` octets, overhead included; 0 keeps nothing.
     pub fn new(max_size: u64) -> Self {
         let per_shard = usize::try_from(max_size).unwrap_or(usize::MAX) / SHARDS;
-        let shards = (0..SHARDS).map(|_| Mutex::new(Shard::new(per_shard)));
-        Self { hasher: foldhash::fast::RandomState::default(), shards: shards.collect() }
+        let hasher = KeyHasher::default();
+        let shards = (0..SHARDS).map(|_| Mutex::new(Shard::new(per_shard, hasher.clone()))).collect();
+        let indexes = (0..SHARDS).map(|_| OnceLock::new()).collect();
+        Self { hasher, indexes, shards, buckets: shard::buckets(per_shard) }
     }
 
     /// Calls `use_answer` with the answer kept under `key` and its state at `now`, if there is one, valid or expired.
+    ///
+    /// Takes no lock: queries of all cores may read the same answer at the same time.
+    #[inline]
     pub fn with<R>(
         &self,
-        key: &CacheKey,
+        key: &CacheKey<'_>,
         now: Instant,
-        use_answer: impl FnOnce(&Arc<Answer>, State) -> R,
+        use_answer: impl FnOnce(AnswerView<'_>, State) -> R,
     ) -> Option<R> {
-        let mut shard = self.shard(self.hash(key))?;
-        let (answer, state) = shard.get(key.as_bytes(), now)?;
-        Some(use_answer(answer, state))
+        let hash = self.hasher.hash_parts(key.name, key.tail);
+        let index = self.indexes.get(shard_of(hash))?.get()?;
+        index.with(hash, |answer| key.is(answer.key()), |answer| use_answer(answer, answer.state(now)))
     }
 
-    /// Keeps an answer that was heard at `now`, for as long as its TTL says; one of TTL 0 is not kept.
-    pub fn insert(&self, key: &CacheKey, answer: &Arc<Answer>, now: Instant) {
-        if answer.ttl() == 0 {
+    /// Keeps an answer under its key for as long as its TTL says; one of TTL 0 is not kept.
+    pub fn insert(&self, answer: &Answer) {
+        if answer.view().ttl() == 0 {
             return;
         }
-        let hash = self.hash(key);
-        if let Some(mut shard) = self.shard(hash) {
-            shard.insert(hash, key.as_bytes(), answer.clone(), now);
+        let hash = self.hasher.hash(answer.view().key());
+        if let (Some(shard), Some(index)) = (self.shards.get(shard_of(hash)), self.indexes.get(shard_of(hash))) {
+            let index = index.get_or_init(|| Index::new(self.buckets));
+            lock(shard).insert(index, hash, answer.clone());
         }
     }
 
     /// Entries and octets in use.
     pub fn size(&self) -> (usize, usize) {
+        let indexes = self.indexes.iter().filter(|index| index.get().is_some()).count() * self.buckets * BUCKET_OCTETS;
         self.shards
             .iter()
             .map(lock)
-            .fold((0, 0), |(entries, octets), shard| (entries + shard.len(), octets + shard.octets()))
+            .fold((0, indexes), |(entries, octets), shard| (entries + shard.len(), octets + shard.octets()))
     }
+}
 
-    fn hash(&self, key: &CacheKey) -> u64 {
-        let mut hash = self.hasher.build_hasher();
-        hash.write(key.as_bytes());
-        hash.finish()
-    }
-
-    fn shard(&self, hash: u64) -> Option<MutexGuard<'_, Shard>> {
-        // The upper bits: the lower ones choose the place within the shard.
-        self.shards.get((hash >> 58) as usize).map(lock)
-    }
+/// The shard of a hash: its upper bits.
+#[inline]
+fn shard_of(hash: u64) -> usize {
+    (hash >> 58) as usize
 }
 
 /// A panic while the lock was held cannot leave a shard half changed in a way that matters: the worst is an answer
@@ -153,74 +180,117 @@ mod tests {
     use crate::cache::answer::tests::{LIMITS, address_answer};
     use crate::wire::Name;
 
-    fn key(name: &str, upstream_set: u32) -> CacheKey {
-        CacheKey::new(&LowerName::from_name(&Name::parse(name).unwrap()), Rtype::A, false, false, upstream_set)
+    fn lower(name: &str) -> LowerName {
+        LowerName::from_name(&Name::parse(name).unwrap())
     }
 
-    fn answer(name: &str, ttl: u32) -> Arc<Answer> {
-        Arc::new(Answer::from_message(&address_answer(name, ttl), &LIMITS).unwrap())
+    fn key(name: &LowerName) -> CacheKey<'_> {
+        CacheKey::new(name, Rtype::A, false, false, 1)
+    }
+
+    fn insert(cache: &Cache, name: &str, ttl: u32, heard: Instant) {
+        let key = key(&lower(name)).to_bytes();
+        cache.insert(&Answer::from_message(&key, &address_answer(name, ttl), &LIMITS, heard).unwrap());
+    }
+
+    fn state(cache: &Cache, name: &str, now: Instant) -> Option<State> {
+        cache.with(&key(&lower(name)), now, |_, state| state)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a start for the hand-moved clock")]
+    fn start() -> Instant {
+        Instant::now()
     }
 
     #[test]
     fn an_answer_lives_as_long_as_its_ttl() {
-        #[expect(clippy::disallowed_methods, reason = "a start for the hand-moved clock")]
-        let start = Instant::now();
-        let cache = Cache::new(1 << 20);
-        cache.insert(&key("a.example", 1), &answer("a.example", 30), start);
-        let state = |seconds| {
-            let now = start + Duration::from_secs(seconds);
-            cache.with(&key("a.example", 1), now, |_, state| state).unwrap()
-        };
-        assert_eq!(state(0), State::Fresh { age: 0, prefetch: false });
-        assert_eq!(state(15), State::Fresh { age: 15, prefetch: false });
-        assert_eq!(state(29), State::Fresh { age: 29, prefetch: true }, "in use, and it ends soon");
-        assert_eq!(state(29), State::Fresh { age: 29, prefetch: false }, "said once");
-        assert_eq!(state(31), State::Expired { at: start + Duration::from_secs(30) });
-        cache.insert(&key("b.example", 1), &answer("b.example", 0), start);
-        assert!(cache.with(&key("b.example", 1), start, |_, _| ()).is_none(), "TTL 0 is not kept");
+        let (start, cache) = (start(), Cache::new(1 << 20));
+        insert(&cache, "a.example", 30, start);
+        let at = |seconds| state(&cache, "a.example", start + Duration::from_secs(seconds)).unwrap();
+        assert_eq!(at(0), State::Fresh { age: 0, prefetch: false });
+        assert_eq!(at(15), State::Fresh { age: 15, prefetch: false });
+        assert_eq!(at(29), State::Fresh { age: 29, prefetch: true }, "in use, and it ends soon");
+        assert_eq!(at(29), State::Fresh { age: 29, prefetch: false }, "said once");
+        assert_eq!(at(31), State::Expired { at: start + Duration::from_secs(30) });
+        insert(&cache, "b.example", 0, start);
+        assert!(state(&cache, "b.example", start).is_none(), "TTL 0 is not kept");
+    }
+
+    #[test]
+    fn a_new_answer_takes_the_place_of_the_old_one() {
+        let (start, cache) = (start(), Cache::new(1 << 20));
+        let later = start + Duration::from_secs(100);
+        insert(&cache, "a.example", 30, start);
+        let size = cache.size();
+        insert(&cache, "a.example", 30, later);
+        assert_eq!(cache.size(), size);
+        assert_eq!(state(&cache, "a.example", later), Some(State::Fresh { age: 0, prefetch: false }));
     }
 
     #[test]
     fn every_part_of_the_key_counts() {
-        #[expect(clippy::disallowed_methods, reason = "a start for the hand-moved clock")]
-        let now = Instant::now();
-        let cache = Cache::new(1 << 20);
-        cache.insert(&key("a.example", 1), &answer("a.example", 30), now);
-        let name = LowerName::from_name(&Name::parse("a.example").unwrap());
+        let (now, cache) = (start(), Cache::new(1 << 20));
+        insert(&cache, "a.example", 30, now);
+        let (name, another) = (lower("a.example"), lower("b.example"));
         for other in [
-            key("b.example", 1),
-            key("a.example", 2),
+            key(&another),
+            CacheKey::new(&name, Rtype::A, false, false, 2),
             CacheKey::new(&name, Rtype::AAAA, false, false, 1),
             CacheKey::new(&name, Rtype::A, true, false, 1),
             CacheKey::new(&name, Rtype::A, false, true, 1),
         ] {
             assert!(cache.with(&other, now, |_, _| ()).is_none());
         }
+        assert!(cache.with(&key(&name), now, |_, _| ()).is_some());
     }
 
     #[test]
     fn a_flood_of_new_names_stays_in_bounds_and_spares_what_is_in_use() {
-        #[expect(clippy::disallowed_methods, reason = "a start for the hand-moved clock")]
-        let now = Instant::now();
-        let bound = 1 << 20;
-        let cache = Cache::new(bound);
-        let in_use: Vec<_> = (0..200).map(|n| format!("used-{n}.example")).collect();
-        for name in &in_use {
-            cache.insert(&key(name, 1), &answer(name, 3600), now);
-            for _ in 0..3 {
-                cache.with(&key(name, 1), now, |_, _| ());
+        let now = start();
+        for bound in [1 << 18, 1 << 20, 4 << 20] {
+            let cache = Cache::new(bound);
+            let in_use: Vec<_> = (0..bound / 5000).map(|n| format!("used-{n}.example")).collect();
+            for name in &in_use {
+                insert(&cache, name, 3600, now);
+                (0..3).for_each(|_| assert!(state(&cache, name, now).is_some()));
             }
-        }
-        for n in 0..50_000 {
-            let name = format!("flood-{n}.example");
-            cache.insert(&key(&name, 1), &answer(&name, 3600), now);
-            assert!(n % 1000 != 0 || cache.size().1 as u64 <= bound);
-            if n % 500 == 0 {
-                in_use.iter().for_each(|name| cache.with(&key(name, 1), now, |_, _| ()).unwrap_or_default());
+            for n in 0..50_000 {
+                insert(&cache, &format!("flood-{n}.example"), 3600, now);
+                assert!(n % 1000 != 0 || cache.size().1 as u64 <= bound);
+                if n % 500 == 0 {
+                    in_use.iter().for_each(|name| _ = state(&cache, name, now));
+                }
             }
+            let kept = in_use.iter().filter(|name| state(&cache, name, now).is_some()).count();
+            assert!(kept * 100 >= in_use.len() * 95, "{kept} of {} names in use survived", in_use.len());
+            let (entries, octets) = cache.size();
+            assert!(octets as u64 <= bound, "{octets} of {bound}");
+            assert!(entries as u64 >= bound / 600, "{entries} entries in {bound} octets");
         }
-        let kept = in_use.iter().filter(|name| cache.with(&key(name, 1), now, |_, _| ()).is_some()).count();
-        assert!(kept >= 190, "{kept} of 200 names in use survived");
-        assert!(cache.size().1 as u64 <= bound);
+    }
+
+    #[test]
+    fn readers_and_writers_of_all_cores_get_on() {
+        let (now, cache) = (start(), Cache::new(1 << 18));
+        let names: Vec<_> = (0..2000).map(|n| format!("n{n}.example")).collect();
+        std::thread::scope(|scope| {
+            for part in 0..4 {
+                let (cache, names) = (&cache, &names);
+                scope.spawn(move || {
+                    for round in 0..20 {
+                        for name in names.iter().skip(part).step_by(if round % 2 == 0 { 1 } else { 3 }) {
+                            insert(cache, name, 3600, now);
+                            let name = lower(name);
+                            let len = name.len();
+                            cache.with(&key(&name), now, |answer, _| assert_eq!(answer.key().len(), len + KEY_TAIL));
+                        }
+                    }
+                });
+            }
+        });
+        let (entries, octets) = cache.size();
+        let there = names.iter().filter(|name| state(&cache, name, now).is_some()).count();
+        assert_eq!(there, entries);
+        assert!(octets <= 1 << 18);
     }
 }

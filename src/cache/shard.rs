@@ -1,181 +1,184 @@
-//! One shard of the cache: a map, and the three queues of S3-FIFO.
+//! What changes one shard of the cache: its bound, and the queues of S3-FIFO.
 
-use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::collections::{HashSet, VecDeque};
 
-use super::{Answer, State};
+use super::KeyHasher;
+use super::answer::{Answer, AnswerView};
+use super::index::{BUCKET_OCTETS, Index, Place};
 
-/// Octets that an entry takes besides key and answer: slots of map, slab and queues.
-const ENTRY_OVERHEAD: usize = 160;
-/// The largest entry, octets.
-const ENTRY_MAX: usize = 64 << 10;
-/// The share of the small queue, where new entries prove themselves: a tenth.
+/// Octets that an answer takes besides itself: its places in the queues, and what is remembered of it when it is gone.
+const QUEUES_OCTETS: usize = 48;
+/// Octets of the bound for each bucket: with answers as small as they get, two thirds of the places are taken.
+const OCTETS_PER_BUCKET: usize = 768;
+/// The largest answer, octets.
+const ANSWER_MAX: usize = 64 << 10;
+/// The share of the small queue, where new answers prove themselves: a tenth.
 const SMALL_SHARE: usize = 10;
-/// An answer that is in use is asked for again in the last tenth of its life,
-const PREFETCH_SHARE: u32 = 10;
-/// if it was used so often since it was heard.
-const PREFETCH_HITS: u32 = 3;
-/// Uses counted per entry: more say nothing more.
-const USES_MAX: u8 = 3;
+/// Queues are rid of what is gone when they are longer than twice what is there, and than this.
+const QUEUE_MIN: usize = 64;
 
-/// A shard.
+/// How many buckets a shard of this bound has.
+pub(super) fn buckets(octets_max: usize) -> usize {
+    (octets_max / OCTETS_PER_BUCKET).max(1)
+}
+
+/// The writer's side of a shard. The queues hold hashes: whose answer is gone is passed over.
 pub(super) struct Shard {
-    map: HashMap<Arc<[u8]>, usize, foldhash::fast::RandomState>,
-    entries: slab::Slab<Entry>,
-    /// New entries, oldest in front.
-    small: VecDeque<usize>,
-    /// Entries that were used again, oldest in front.
-    main: VecDeque<usize>,
-    /// Hashes of entries that left the small queue unused: who comes back goes to the main queue at once.
+    /// New answers, oldest in front.
+    small: VecDeque<u64>,
+    /// Answers that were used again, oldest in front.
+    main: VecDeque<u64>,
+    /// Answers that left the small queue unused: who comes back goes to the main queue at once.
     ghosts: VecDeque<u64>,
     ghost_set: HashSet<u64, foldhash::fast::RandomState>,
+    hasher: KeyHasher,
+    len: usize,
     octets: usize,
     small_octets: usize,
     octets_max: usize,
 }
 
-struct Entry {
-    key: Arc<[u8]>,
-    hash: u64,
-    answer: Arc<Answer>,
-    heard: Instant,
-    octets: usize,
-    uses: u8,
-    /// Uses since the answer was heard.
-    hits: u32,
-    /// Somebody was told to ask again before it expires.
-    is_prefetched: bool,
-    is_main: bool,
-}
-
 impl Shard {
-    pub(super) fn new(octets_max: usize) -> Self {
+    /// A shard of at most this many octets, its index included.
+    pub(super) fn new(octets_max: usize, hasher: KeyHasher) -> Self {
         Self {
-            map: HashMap::default(),
-            entries: slab::Slab::new(),
+            hasher,
             small: VecDeque::new(),
             main: VecDeque::new(),
             ghosts: VecDeque::new(),
             ghost_set: HashSet::default(),
+            len: 0,
             octets: 0,
             small_octets: 0,
-            octets_max,
+            octets_max: octets_max.saturating_sub(buckets(octets_max) * BUCKET_OCTETS),
         }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.entries.len()
+        self.len
     }
 
+    /// Octets in use, without the index.
     pub(super) fn octets(&self) -> usize {
         self.octets
     }
 
-    /// The answer under `key`, valid or expired.
-    pub(super) fn get(&mut self, key: &[u8], now: Instant) -> Option<(&Arc<Answer>, State)> {
-        let entry = self.entries.get_mut(*self.map.get(key)?)?;
-        let age = now.saturating_duration_since(entry.heard);
-        let ttl = Duration::from_secs(u64::from(entry.answer.ttl()));
-        entry.uses = USES_MAX.min(entry.uses + 1);
-        entry.hits = entry.hits.saturating_add(1);
-        let state = if age >= ttl {
-            State::Expired { at: entry.heard + ttl }
-        } else {
-            let ends_soon = (ttl - age) * PREFETCH_SHARE <= ttl;
-            let prefetch =
-                ends_soon && entry.hits >= PREFETCH_HITS && !std::mem::replace(&mut entry.is_prefetched, true);
-            if !ends_soon || entry.hits < PREFETCH_HITS {
-                entry.is_prefetched = false;
-            }
-            State::Fresh { age: age.as_secs() as u32, prefetch }
-        };
-        Some((&entry.answer, state))
-    }
-
-    pub(super) fn insert(&mut self, hash: u64, key: &[u8], answer: Arc<Answer>, now: Instant) {
-        let octets = answer.octets() + key.len() + ENTRY_OVERHEAD;
-        if octets > ENTRY_MAX.min(self.octets_max) {
+    /// Puts an answer in, in the place of an older one to the same question.
+    pub(super) fn insert(&mut self, index: &Index, hash: u64, answer: Answer) {
+        let view = answer.view();
+        let octets = cost(view);
+        if octets > ANSWER_MAX.min(self.octets_max) {
             return;
         }
-        if let Some(entry) = self.map.get(key).and_then(|&at| self.entries.get_mut(at)) {
-            self.octets = self.octets - entry.octets + octets;
-            if !entry.is_main {
-                self.small_octets = self.small_octets - entry.octets + octets;
+        let at = match index.find(hash, |old| old.key() == view.key()) {
+            Some(at) => {
+                let old = index.look(at, |old| {
+                    view.succeed(old);
+                    cost(old)
+                });
+                self.discount(view.is_main(), old.unwrap_or(0));
+                at
             }
-            (entry.answer, entry.heard, entry.octets) = (answer, now, octets);
-            (entry.hits, entry.is_prefetched) = (0, false);
-        } else {
-            let key: Arc<[u8]> = key.into();
-            let is_main = self.ghost_set.remove(&hash);
-            let at = self.entries.insert(Entry {
-                key: key.clone(),
-                hash,
-                answer,
-                heard: now,
-                octets,
-                uses: 0,
-                hits: 0,
-                is_prefetched: false,
-                is_main,
-            });
-            self.map.insert(key, at);
-            self.octets += octets;
-            if is_main {
-                self.main.push_back(at);
-            } else {
-                self.small.push_back(at);
-                self.small_octets += octets;
+            None => {
+                let Some(at) = index.place_for(hash) else { return };
+                self.remove(index, at);
+                view.set_main(self.ghost_set.remove(&hash));
+                self.queue(view.is_main()).push_back(hash);
+                self.len += 1;
+                at
             }
+        };
+        self.octets += octets;
+        if !view.is_main() {
+            self.small_octets += octets;
         }
-        while self.octets > self.octets_max && self.evict_one() {}
+        index.store(at, hash, answer.into_block());
+        while self.octets > self.octets_max && self.evict_one(index) {}
+        if self.small.len() + self.main.len() > QUEUE_MIN.max(2 * self.len) {
+            self.tidy(index);
+        }
     }
 
     /// Moves the queues on by one step; whether there was one to make.
-    fn evict_one(&mut self) -> bool {
-        if self.small_octets > self.octets_max / SMALL_SHARE || self.main.is_empty() {
-            let Some(at) = self.small.pop_front() else { return false };
-            let Some(entry) = self.entries.get_mut(at) else {
+    fn evict_one(&mut self, index: &Index) -> bool {
+        let from_main = self.small_octets <= self.octets_max / SMALL_SHARE;
+        for from_main in [from_main, !from_main] {
+            if let Some(hash) = self.queue(from_main).pop_front() {
+                self.step(index, hash, from_main);
                 return true;
-            };
-            self.small_octets -= entry.octets;
-            if entry.uses > 0 {
-                (entry.uses, entry.is_main) = (0, true);
-                self.main.push_back(at);
-            } else {
-                let hash = entry.hash;
-                self.remove(at);
-                self.remember_ghost(hash);
             }
-            return true;
         }
-        let Some(at) = self.main.pop_front() else { return false };
-        let Some(entry) = self.entries.get_mut(at) else {
-            return true;
-        };
-        if entry.uses > 0 {
-            entry.uses -= 1;
-            self.main.push_back(at);
-        } else {
-            self.remove(at);
-        }
-        true
+        false
     }
 
-    fn remove(&mut self, at: usize) {
-        if let Some(entry) = self.entries.try_remove(at) {
-            self.octets -= entry.octets;
-            self.map.remove(&entry.key);
+    /// What came to the front of a queue goes, or has another chance where it was used.
+    fn step(&mut self, index: &Index, hash: u64, from_main: bool) {
+        let Some(at) = self.find_queued(index, hash, from_main) else { return };
+        let uses = index.look(at, |answer| answer.uses()).unwrap_or(0);
+        if uses == 0 {
+            self.remove(index, at);
+            if !from_main {
+                self.remember_ghost(hash);
+            }
+            return;
+        }
+        let octets = index.look(at, |answer| {
+            answer.set_uses(if from_main { uses - 1 } else { 0 });
+            answer.set_main(true);
+            cost(answer)
+        });
+        if !from_main {
+            self.small_octets -= octets.unwrap_or(0);
+        }
+        self.main.push_back(hash);
+    }
+
+    fn queue(&mut self, is_main: bool) -> &mut VecDeque<u64> {
+        if is_main { &mut self.main } else { &mut self.small }
+    }
+
+    /// The answer that an item of a queue stands for, if it is still there.
+    fn find_queued(&self, index: &Index, hash: u64, is_main: bool) -> Option<Place> {
+        index.find(hash, |answer| answer.is_main() == is_main && self.hasher.hash(answer.key()) == hash)
+    }
+
+    /// Rids the queues of what is gone.
+    fn tidy(&mut self, index: &Index) {
+        for is_main in [false, true] {
+            let mut queue = std::mem::take(self.queue(is_main));
+            queue.retain(|&hash| self.find_queued(index, hash, is_main).is_some());
+            *self.queue(is_main) = queue;
+        }
+    }
+
+    /// Frees a place.
+    fn remove(&mut self, index: &Index, at: Place) {
+        if let Some((is_main, octets)) = index.look(at, |answer| (answer.is_main(), cost(answer))) {
+            self.discount(is_main, octets);
+            self.len -= 1;
+            index.remove(at);
+        }
+    }
+
+    fn discount(&mut self, is_main: bool, octets: usize) {
+        self.octets -= octets;
+        if !is_main {
+            self.small_octets -= octets;
         }
     }
 
     fn remember_ghost(&mut self, hash: u64) {
         self.ghosts.push_back(hash);
         self.ghost_set.insert(hash);
-        while self.ghosts.len() > self.entries.len().max(16) {
+        while self.ghosts.len() > self.len.max(16) {
             if let Some(oldest) = self.ghosts.pop_front() {
                 self.ghost_set.remove(&oldest);
             }
         }
     }
+}
+
+/// Octets that an answer takes in a shard.
+fn cost(answer: AnswerView<'_>) -> usize {
+    answer.octets() + QUEUES_OCTETS
 }

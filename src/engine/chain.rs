@@ -6,7 +6,7 @@
 
 use super::write::{ANY_DATA, loopback, rotated};
 use super::{Action, AnswerSource, Context, Engine, write};
-use crate::cache::{Age, Answer};
+use crate::cache::{Age, AnswerView};
 use crate::forward::{Disposition, Here};
 use crate::records::{Lookup, Rrset, Soa};
 use crate::wire::compose::compose;
@@ -67,7 +67,7 @@ impl Chain {
 
     /// Takes an upstream's answer for the effective qname: up to the first alias whose target the table speaks for, or
     /// all of it.
-    pub(super) fn take_upstream(&mut self, context: &Context<'_>, answer: &Answer, age: Age) {
+    pub(super) fn take_upstream(&mut self, context: &Context<'_>, answer: AnswerView<'_>, age: Age) {
         let mut records = answer.records(age);
         self.errors.extend_from_slice(answer.errors());
         if age == Age::Stale {
@@ -228,7 +228,7 @@ impl Engine {
         }
         let tail = context.query.question().last_chunk::<4>().copied().unwrap_or_default();
         let question = [chain.effective.as_wire(), &tail].concat();
-        self.look_up(context, qname, question, rule, Some(chain), reply)
+        self.look_up(context, qname, &question, rule, Some(chain), reply)
     }
 }
 

@@ -18,7 +18,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-pub use crate::cache::Answer;
+pub use crate::cache::{Answer, AnswerView};
 pub use access::AccessList;
 pub use chain::Chain;
 pub use outcome::{AnswerSource, Reason};
@@ -67,9 +67,9 @@ pub enum Action {
 #[derive(Debug, Clone, Copy)]
 pub enum Settlement<'a> {
     /// The upstream's answer.
-    Answer(&'a Arc<Answer>),
+    Answer(&'a Answer),
     /// No answer, and this expired one may be served.
-    Stale(&'a Arc<Answer>),
+    Stale(&'a Answer),
     /// No answer.
     Failed(Failure),
 }
@@ -78,7 +78,7 @@ pub enum Settlement<'a> {
 #[derive(Debug, Clone)]
 pub struct StaleAnswer {
     /// The answer.
-    pub answer: Arc<Answer>,
+    pub answer: Answer,
     /// Until when it may be served.
     pub limits: Stale,
 }
@@ -86,7 +86,7 @@ pub struct StaleAnswer {
 /// A question for upstream, and what is known of its answer so far.
 pub struct Forward {
     /// What its answer will be kept under.
-    pub key: CacheKey,
+    pub key: Box<[u8]>,
     /// The question section: name, type, class.
     pub question: Vec<u8>,
     /// DO.
@@ -184,17 +184,15 @@ impl Engine {
         key: &[u8],
         bytes: &[u8],
         now: Instant,
-    ) -> Option<Arc<Answer>> {
+    ) -> Option<Answer> {
         let usual = snapshot.ttl_limits;
         let limits = TtlLimits {
             max: rule.max_ttl.unwrap_or(usual.max),
             max_negative: rule.max_negative_ttl.unwrap_or(usual.max_negative),
             max_negative_private: rule.max_negative_ttl.unwrap_or(usual.max_negative_private),
         };
-        let answer = Arc::new(Answer::from_message(bytes, &limits)?);
-        if let Some(key) = CacheKey::from_bytes(key) {
-            self.cache.insert(&key, &answer, now);
-        }
+        let answer = Answer::from_message(key, bytes, &limits, now)?;
+        self.cache.insert(&answer);
         Some(answer)
     }
 
@@ -220,10 +218,10 @@ impl Engine {
         let context = Context { snapshot, query: &query, client, now, turn };
         match settlement {
             Settlement::Answer(answer) => {
-                self.use_answer(&context, chain, answer, Age::Seconds(0), AnswerSource::Upstream, reply)
+                self.use_answer(&context, chain, answer.view(), Age::Seconds(0), AnswerSource::Upstream, reply)
             }
             Settlement::Stale(answer) => {
-                self.use_answer(&context, chain, answer, Age::Stale, AnswerSource::Stale, reply)
+                self.use_answer(&context, chain, answer.view(), Age::Stale, AnswerSource::Stale, reply)
             }
             Settlement::Failed(Failure::NoTurn) => Action::Dropped(Reason::NoTurn),
             Settlement::Failed(failure) => write::failure(&context, error_of(failure), reply),
@@ -240,7 +238,7 @@ impl Engine {
         if !query.recursion_desired() {
             return refuse(query, Rcode::REFUSED, ExtendedError::NOT_AUTHORITATIVE, Reason::NoRecursion, reply);
         }
-        self.look_up(context, &query.qname, query.question().to_vec(), rule, None, reply)
+        self.look_up(context, &query.qname, query.question(), rule, None, reply)
     }
 
     /// The cache, or upstream; `question` is what to ask there, `chain` how the query came to it.
@@ -248,7 +246,7 @@ impl Engine {
         &self,
         context: &Context<'_>,
         qname: &LowerName,
-        question: Vec<u8>,
+        question: &[u8],
         rule: &Arc<ForwardRule>,
         chain: Option<Chain>,
         reply: &mut Vec<u8>,
@@ -259,14 +257,14 @@ impl Engine {
                 write::from_answer(context, answer, Age::Seconds(age), reply);
                 Found::Written { prefetch }
             }
-            State::Fresh { age, prefetch } => Found::Fresh { answer: answer.clone(), age, prefetch },
-            State::Expired { at } => Found::Expired { answer: answer.clone(), at },
+            State::Fresh { age, prefetch } => Found::Fresh { answer: answer.to_answer(), age, prefetch },
+            State::Expired { at } => Found::Expired { answer: answer.to_answer(), at },
         });
         let query = context.query;
         let forward = |chain, stale| {
             Box::new(Forward {
-                key,
-                question,
+                key: key.to_bytes(),
+                question: question.to_vec(),
                 dnssec_ok: query.dnssec_ok(),
                 checking_disabled: query.checking_disabled(),
                 rule: rule.clone(),
@@ -281,7 +279,7 @@ impl Engine {
                 Action::AnsweredAndRefresh(AnswerSource::Cache, forward(None, None))
             }
             Some(Found::Fresh { answer, age, prefetch }) => {
-                match self.use_answer(context, chain, &answer, Age::Seconds(age), AnswerSource::Cache, reply) {
+                match self.use_answer(context, chain, answer.view(), Age::Seconds(age), AnswerSource::Cache, reply) {
                     Action::Answered(source) if prefetch => Action::AnsweredAndRefresh(source, forward(None, None)),
                     action => action,
                 }
@@ -296,7 +294,7 @@ impl Engine {
         &self,
         context: &Context<'_>,
         chain: Option<Chain>,
-        answer: &Answer,
+        answer: AnswerView<'_>,
         age: Age,
         source: AnswerSource,
         reply: &mut Vec<u8>,
@@ -319,12 +317,12 @@ impl Engine {
     }
 
     /// Whether one of the answer's aliases has a target that the table speaks for.
-    fn leads_into_table(&self, context: &Context<'_>, answer: &Answer) -> bool {
+    fn leads_into_table(&self, context: &Context<'_>, answer: AnswerView<'_>) -> bool {
         !matches!(context.query.qtype, Rtype::CNAME | Rtype::ANY)
             && answer.targets().any(|target| context.table_has(target))
     }
 
-    fn key(&self, context: &Context<'_>, qname: &LowerName, rule: &ForwardRule) -> CacheKey {
+    fn key<'n>(&self, context: &Context<'_>, qname: &'n LowerName, rule: &ForwardRule) -> CacheKey<'n> {
         let query = context.query;
         CacheKey::new(qname, query.qtype, query.dnssec_ok(), query.checking_disabled(), rule.upstream_set)
     }
@@ -335,16 +333,16 @@ enum Found {
     /// A valid answer, which is written.
     Written { prefetch: bool },
     /// A valid answer, which belongs to a chain.
-    Fresh { answer: Arc<Answer>, age: u32, prefetch: bool },
+    Fresh { answer: Answer, age: u32, prefetch: bool },
     /// One that is not valid any more.
-    Expired { answer: Arc<Answer>, at: Instant },
+    Expired { answer: Answer, at: Instant },
 }
 
 impl Context<'_> {
     /// An expired answer, where it may still be of use.
-    fn stale(&self, answer: Arc<Answer>, expired_at: Instant) -> Option<StaleAnswer> {
+    fn stale(&self, answer: Answer, expired_at: Instant) -> Option<StaleAnswer> {
         let StaleLimits { max, max_private } = self.snapshot.stale_limits;
-        let usual = if answer.is_private() { max_private.min(max) } else { max };
+        let usual = if answer.view().is_private() { max_private.min(max) } else { max };
         let limits = Stale { until: expired_at + usual, until_down: expired_at + max };
         (self.now < limits.until_down).then_some(StaleAnswer { answer, limits })
     }

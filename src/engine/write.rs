@@ -1,7 +1,7 @@
 //! What is known, written as a reply.
 
 use super::{Action, AnswerSource, Context};
-use crate::cache::{Age, Answer};
+use crate::cache::{Age, AnswerView};
 use crate::forward::Here;
 use crate::records::{Lookup, Rrset, Soa, push_record};
 use crate::wire::reply::{Counts, Writer};
@@ -49,7 +49,7 @@ pub(super) fn from_table(context: &Context<'_>, found: &Lookup<'_>, reply: &mut 
 
 /// An upstream's answer of this age.
 #[inline]
-pub(super) fn from_answer(context: &Context<'_>, answer: &Answer, age: Age, reply: &mut Vec<u8>) {
+pub(super) fn from_answer(context: &Context<'_>, answer: AnswerView<'_>, age: Age, reply: &mut Vec<u8>) {
     answer.write(context.query, age, context.limit(), reply);
 }
 

@@ -389,7 +389,7 @@ impl Worker {
         &self,
         snapshot: &Snapshot,
         released: Released<Waiter>,
-        outcome: &Result<Arc<Answer>, Failure>,
+        outcome: &Result<Answer, Failure>,
         now: Instant,
         out: &mut Outbox<Waiter>,
     ) {
@@ -515,7 +515,7 @@ fn guarded(call: impl FnOnce() -> Action) -> Action {
 /// The question of a forward, borrowed from it.
 fn question(forward: &Forward) -> Question<'_> {
     Question {
-        key: forward.key.as_bytes(),
+        key: &forward.key,
         question: &forward.question,
         dnssec_ok: forward.dnssec_ok,
         checking_disabled: forward.checking_disabled,

@@ -14,6 +14,9 @@ use super::control::{CONTROL_LEN, Control, LocalAddress, peer_of};
 pub const BATCH: usize = 64;
 /// Octets of a datagram that are received; no query that can be answered is longer.
 const DATAGRAM_MAX: usize = 4096;
+/// From one datagram's place to the next: a line more, for places a whole page apart would share the same few sets of
+/// the processor's cache and push each other out.
+const STRIDE: usize = DATAGRAM_MAX + 64;
 /// Octets of a reply that fit without growing its buffer.
 const REPLY_CAPACITY: usize = 1280;
 
@@ -50,7 +53,7 @@ impl Batch {
         // SAFETY: all-zero sockaddr_storage, iovec and mmsghdr are valid: no family, null pointers, zero lengths.
         let (peer, part, header): (libc::sockaddr_storage, libc::iovec, libc::mmsghdr) = unsafe { mem::zeroed() };
         Self {
-            octets: vec![0; BATCH * DATAGRAM_MAX].into_boxed_slice(),
+            octets: vec![0; BATCH * STRIDE].into_boxed_slice(),
             peers: vec![peer; BATCH].into_boxed_slice(),
             controls: vec![Control([0; CONTROL_LEN]); BATCH].into_boxed_slice(),
             parts: vec![part; BATCH].into_boxed_slice(),
@@ -65,11 +68,11 @@ impl Batch {
 
     /// Receives what is there, at most [`BATCH`] datagrams, without waiting; gives how many.
     pub fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
-        let buffers = self.octets.chunks_exact_mut(DATAGRAM_MAX);
+        let buffers = self.octets.chunks_exact_mut(STRIDE);
         let places = self.peers.iter_mut().zip(self.controls.iter_mut()).zip(buffers).zip(self.parts.iter_mut());
         for ((((peer, control), buffer), part), header) in places.zip(self.received.iter_mut()) {
             part.iov_base = buffer.as_mut_ptr().cast();
-            part.iov_len = buffer.len();
+            part.iov_len = DATAGRAM_MAX;
             let message = &mut header.msg_hdr;
             message.msg_name = (&raw mut *peer).cast();
             message.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
@@ -98,7 +101,7 @@ impl Batch {
     /// answered.
     pub fn at(&mut self, index: usize) -> Option<(Datagram<'_>, &mut Vec<u8>)> {
         let header = self.received.get(index)?;
-        let start = index * DATAGRAM_MAX;
+        let start = index * STRIDE;
         let bytes = self.octets.get(start..start + (header.msg_len as usize).min(DATAGRAM_MAX))?;
         let peer = peer_of(self.peers.get(index)?)?;
         let local = if self.with_local_address {
