@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::settings::{ForwardSpec, LogFormat, LogLevel, Settings};
 use super::upstream::read_upstream;
 use crate::document::{Document, Placed, Problems, SourceText, TableReader, parse_duration, parse_size};
-use crate::forward::{AZURE_DNS, Limits, Target};
+use crate::forward::{AZURE_DNS, Limits, Ports, Target};
 use crate::records::file::{read_prefix, ttl_seconds};
 use crate::records::{Missing, Zone};
 use crate::wire::Name;
@@ -368,6 +368,24 @@ fn warn_of_private_rule(document: &Document<'_>, zone: &Name, span: Range<usize>
     }
 }
 
+fn read_ports(document: &Document<'_>, ports: Placed<&str>, target: Option<&Target>) -> Ports {
+    match ports.value {
+        "fresh" => Ports::Fresh,
+        "pool" => {
+            if target.is_some_and(Target::is_azure_dns) {
+                let message =
+                    "Azure DNS is asked at most 1,000 times a second, for which fresh ports cost next to nothing";
+                document.warning(ports.span, message, "leave `ports` out: fresh ports are harder to guess");
+            }
+            Ports::Pool
+        }
+        _ => {
+            document.error(ports.span, "`ports` is neither \"fresh\" nor \"pool\"", "ports = \"fresh\"");
+            Ports::Fresh
+        }
+    }
+}
+
 fn read_upstreams(document: &Document<'_>, reader: &TableReader<'_>, settings: &mut Settings) {
     for table in reader.tables("upstream") {
         let section = document.reader(table.value, "[[upstream]]");
@@ -379,17 +397,12 @@ fn read_upstreams(document: &Document<'_>, reader: &TableReader<'_>, settings: &
         };
         let figure =
             |key, default: u32| section.number(key, 0..=1_000_000).map_or(default, |number| number.value as u32);
+        let ports = section.text("ports").map_or(Ports::Fresh, |ports| read_ports(document, ports, target.as_ref()));
         let limits = Limits {
+            ports,
             queries_per_second: figure("queries_per_second", default.queries_per_second),
             pending: figure("pending", default.pending),
         };
-        if let Some(ports) = section.text("ports") {
-            match ports.value {
-                "fresh" => {}
-                "pool" => document.error(ports.span, "this version has no `ports = \"pool\"`", "ports = \"fresh\""),
-                _ => document.error(ports.span, "`ports` is neither \"fresh\" nor \"pool\"", "ports = \"fresh\""),
-            }
-        }
         section.finish();
         if let Some(target) = target {
             settings.upstream_limits.retain(|(address, _)| *address != target.address);
@@ -506,6 +519,6 @@ mod tests {
                 "https://10.0.0.4:443/dns-query#dns.example"
             ]
         );
-        assert_eq!(settings.upstream_limits, [(AZURE_DNS, Limits { queries_per_second: 950, pending: 100 })]);
+        assert_eq!(settings.upstream_limits, [(AZURE_DNS, Limits { pending: 100, ..Limits::AZURE })]);
     }
 }

@@ -8,18 +8,30 @@ use std::time::{Duration, Instant};
 /// Queries that may follow each other at once before the rate binds.
 const BURST: u32 = 10;
 
-/// The figures of one upstream address; 0 means no limit.
+/// Which ports queries leave from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Ports {
+    /// A socket with a random port for each query.
+    #[default]
+    Fresh,
+    /// One of a pool that is renewed all the time, drawn at random.
+    Pool,
+}
+
+/// The settings of one upstream address; 0 means no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Limits {
     /// Queries a second.
     pub queries_per_second: u32,
     /// Queries sent and not yet answered.
     pub pending: u32,
+    /// Which ports datagrams leave from.
+    pub ports: Ports,
 }
 
 impl Limits {
     /// Azure DNS's documented limits, and a little under them.
-    pub const AZURE: Self = Self { queries_per_second: 950, pending: 180 };
+    pub const AZURE: Self = Self { queries_per_second: 950, pending: 180, ports: Ports::Fresh };
 }
 
 /// How much of the figures is used.
@@ -94,7 +106,7 @@ mod tests {
     fn the_rate_holds_over_every_second() {
         #[expect(clippy::disallowed_methods, reason = "a start for the hand-moved clock")]
         let start = Instant::now();
-        let mut budget = Budget::new(Limits { queries_per_second: 950, pending: 0 });
+        let mut budget = Budget::new(Limits { queries_per_second: 950, ..Limits::default() });
         let mut sent = 0;
         for tick in 0..10_000 {
             let now = start + Duration::from_micros(tick * 1000);
@@ -110,7 +122,7 @@ mod tests {
     fn pending_queries_have_places() {
         #[expect(clippy::disallowed_methods, reason = "a start for the hand-moved clock")]
         let now = Instant::now();
-        let mut budget = Budget::new(Limits { queries_per_second: 0, pending: 2 });
+        let mut budget = Budget::new(Limits { pending: 2, ..Limits::default() });
         budget.take(now);
         assert!(budget.allows(now));
         budget.take(now);

@@ -11,7 +11,7 @@
 //!
 //! [`Forwarding`] takes questions with whoever waits for them, and gives [`Transmit`]s to carry out and [`Settled`]
 //! questions to answer. It opens no socket and reads no clock: `upstream` does what it says and tells it what came
-//! back. Identical questions are asked once. Every try has a new ID, and the shell gives it a new port; what does not
+//! back. Identical questions are asked once. Every try has a new ID, and the shell gives it a port nobody can foresee; what does not
 //! match never ends the wait (RFC 5452).
 //!
 //! A budget is per upstream address. What exceeds it waits in line, clients taking turns; questions for zones that are
@@ -36,7 +36,7 @@ mod tries;
 mod upstream;
 mod waiting;
 
-pub use budget::Limits;
+pub use budget::{Limits, Ports};
 pub use machine::{Forwarding, OUTSTANDING_MAX};
 pub use outstanding::Stale;
 pub use question::{

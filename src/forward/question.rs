@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::budget::Ports;
 use super::outstanding::Stale;
 use super::rule::{ForwardRule, Protocol, Target};
 
@@ -64,6 +65,8 @@ pub struct Transmit {
     pub protocol: Protocol,
     /// How.
     pub via: Via,
+    /// From which port, where by a datagram.
+    pub ports: Ports,
     /// The message.
     pub message: Vec<u8>,
     /// Until when an answer is of use.
@@ -114,6 +117,13 @@ pub struct Outbox<W> {
     pub transmits: Vec<Transmit>,
     /// Questions to answer.
     pub settled: Vec<Settled<W>>,
+}
+
+impl<W> Outbox<W> {
+    /// Whether there is nothing to be done.
+    pub fn is_empty(&self) -> bool {
+        self.transmits.is_empty() && self.settled.is_empty()
+    }
 }
 
 impl<W> Default for Outbox<W> {

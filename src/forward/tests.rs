@@ -138,6 +138,10 @@ fn outcomes(settled: &[Settled<u32>]) -> Vec<(Outcome, Vec<u32>)> {
     shown
 }
 
+fn limits(queries_per_second: u32, pending: u32) -> Limits {
+    Limits { queries_per_second, pending, ..Limits::default() }
+}
+
 #[test]
 fn identical_questions_are_asked_once() {
     let mut world = World::new(1);
@@ -346,7 +350,7 @@ fn a_closed_port_is_tried_again_in_its_time() {
 
 #[test]
 fn a_budget_is_never_exceeded_and_clients_take_turns() {
-    let limits = Limits { queries_per_second: 100, pending: 50 };
+    let limits = limits(100, 50);
     let mut world = World::with_limits(1, limits);
     for n in 0..400 {
         world.ask_from(&format!("noisy{n}.example"), n, [10, 0, 0, 1].into());
@@ -378,7 +382,7 @@ fn a_budget_is_never_exceeded_and_clients_take_turns() {
 
 #[test]
 fn pending_queries_are_bounded() {
-    let mut world = World::with_limits(1, Limits { queries_per_second: 0, pending: 5 });
+    let mut world = World::with_limits(1, limits(0, 5));
     for n in 0..20 {
         world.ask(&format!("slow{n}.example"), n);
     }
@@ -420,7 +424,7 @@ fn a_private_stale_answer_is_good_for_a_minute_while_others_are_answered() {
 
 #[test]
 fn stale_answers_do_not_wait_in_line() {
-    let mut world = World::with_limits(1, Limits { queries_per_second: 0, pending: 1 });
+    let mut world = World::with_limits(1, limits(0, 1));
     world.ask("first.example", 1);
     world.ask_stale("stale.example", 2, 5);
     assert_eq!(outcomes(&world.settled()), [(Err(None), vec![2])], "at once");
@@ -439,7 +443,7 @@ fn stale_answers_do_not_wait_in_line() {
 
 #[test]
 fn a_single_upstream_that_is_down_is_probed_and_back_at_once() {
-    let mut world = World::with_limits(1, Limits { queries_per_second: 950, pending: 180 });
+    let mut world = World::with_limits(1, limits(950, 180));
     for n in 0..20 {
         world.ask(&format!("dead{n}.example"), n);
     }
@@ -476,7 +480,7 @@ fn a_single_upstream_that_is_down_is_probed_and_back_at_once() {
 
 #[test]
 fn slow_names_do_not_take_every_place() {
-    let mut world = World::with_limits(1, Limits { queries_per_second: 950, pending: 36 });
+    let mut world = World::with_limits(1, limits(950, 36));
     let mut open: Vec<(Instant, Transmit)> = Vec::new();
     let mut quick_waits = Vec::new();
     let mut asked_at = std::collections::HashMap::new();
@@ -530,7 +534,7 @@ fn a_failure_is_not_asked_again_at_once() {
 
 #[test]
 fn who_got_no_turn_is_not_told_a_failure_and_keeps_the_place() {
-    let mut world = World::with_limits(1, Limits { queries_per_second: 0, pending: 1 });
+    let mut world = World::with_limits(1, limits(0, 1));
     world.ask("first.example", 1);
     let first = world.sent();
     world.pass(4000);
@@ -549,7 +553,7 @@ fn who_got_no_turn_is_not_told_a_failure_and_keeps_the_place() {
 
 #[test]
 fn one_client_has_so_many_places_and_others_have_theirs() {
-    let mut world = World::with_limits(1, Limits { queries_per_second: 1, pending: 1 });
+    let mut world = World::with_limits(1, limits(1, 1));
     for n in 0..33_000 {
         world.ask(&format!("n{n}.example"), n);
     }
@@ -562,7 +566,7 @@ fn one_client_has_so_many_places_and_others_have_theirs() {
 
 #[test]
 fn questions_that_nobody_waits_for_make_room() {
-    let mut world = World::with_limits(1, Limits { queries_per_second: 1, pending: 1 });
+    let mut world = World::with_limits(1, limits(1, 1));
     for second in 0..12 {
         for n in 0..9_000 {
             world.ask_from(&format!("n{n}.s{second}.example"), n, [10, 0, 0, (n % 200) as u8].into());

@@ -217,6 +217,7 @@ impl<W> Forwarding<W> {
             to: upstream.target.address,
             protocol: upstream.target.protocol.clone(),
             via,
+            ports: upstream.budget.limits.ports,
             message: write_query(query, id, &tokens),
             deadline: closes,
         });

@@ -13,10 +13,12 @@ mod inherit;
 mod kind;
 mod latency;
 mod listen;
+mod replies;
 mod shared;
 mod stream;
 mod udp;
 mod worker;
+mod workers;
 
 pub use connections::Connections;
 pub use counters::{Counters, Totals};
@@ -25,4 +27,4 @@ pub use kind::QueryKind;
 pub use latency::{BUCKETS_US, Latencies, Path};
 pub use listen::BindError;
 pub use shared::{Shared, Waiter};
-pub use worker::{NewListeners, Threads, Workers, start};
+pub use workers::{NewListeners, Threads, Workers, start};

@@ -12,8 +12,8 @@ use super::connections::{Connections, ReplyOctets};
 use super::counters::Outcome;
 use crate::engine::{Chain, Client, Engine, Reason, Snapshot, StaleAnswer};
 use crate::forward::Forwarding;
-use crate::sys::{LocalAddress, send_datagram};
-use crate::upstream::{Authorities, Trust};
+use crate::sys::{Gathered, LocalAddress};
+use crate::upstream::{Authorities, Pools, Trust};
 
 /// How long an answer is of use to a client: Azure asks forwarders for more than 4 s of patience, glibc gives up after 5.
 pub(super) const PATIENCE: Duration = Duration::from_millis(4500);
@@ -31,6 +31,8 @@ pub struct Shared {
     forwarding: Mutex<Forwarding<Waiter>>,
     /// Whose certificates upstreams may show.
     pub trust: Arc<Trust>,
+    /// Ports that are used again.
+    pub pools: Arc<Pools>,
     /// Stream connections.
     pub connections: Arc<Connections>,
     /// Wakes the one who watches the state machine's timers, when there is an earlier one than it knows.
@@ -54,6 +56,7 @@ impl Shared {
             snapshot: ArcSwap::from_pointee(snapshot),
             forwarding: Mutex::new(forwarding),
             trust: Arc::new(Trust::new(&Authorities::default())),
+            pools: Arc::default(),
             connections: Arc::default(),
             timers_changed: Notify::new(),
             timer_armed: AtomicU64::new(u64::MAX),
@@ -141,7 +144,12 @@ impl ReplyPath {
     fn send(self, message: &[u8]) -> bool {
         use std::os::fd::AsFd;
         match self {
-            Self::Datagram { socket, peer, local } => send_datagram(socket.as_fd(), message, peer, local).is_ok(),
+            Self::Datagram { socket, peer, local } => {
+                let (mut one, mut is_sent) = (Gathered::default(), true);
+                one.push(message, peer, local);
+                one.send(socket.as_fd(), |_| is_sent = false);
+                is_sent
+            }
             Self::Stream { replies, permit, connections } => {
                 connections.take_octets(message.len()).is_some_and(|octets| {
                     let reply = StreamReply { message: message.to_vec(), _octets: octets, _permit: permit };

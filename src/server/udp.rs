@@ -32,7 +32,7 @@ pub(super) async fn serve(worker: Rc<Worker>, bound: Bound, stop: Stop) {
             _ = stopping.wait_for(|stop| *stop) => break,
         };
         // Fewer than there is room for: the queue was empty, and what comes now is a new event.
-        if serve_batch(&worker, &socket, &mut batch) < BATCH {
+        if worker.gather(|| serve_batch(&worker, &socket, &mut batch)) < BATCH {
             guard.clear_ready();
         }
         drop(guard);
@@ -41,7 +41,7 @@ pub(super) async fn serve(worker: Rc<Worker>, bound: Bound, stop: Stop) {
         }
         tokio::task::yield_now().await;
     }
-    while serve_batch(&worker, &socket, &mut batch) > 0 {}
+    while worker.gather(|| serve_batch(&worker, &socket, &mut batch)) > 0 {}
 }
 
 /// Receives what is there, answers it, sends the replies; gives how many datagrams there were.

@@ -2,23 +2,20 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
 use super::counters::{Counters, Outcome};
-use super::inherit::{Inherited, Kept};
 use super::kind::type_at_question;
 use super::latency::Path;
-use super::listen::{BindError, Listener, Stop, bind};
+use super::listen::Listener;
+use super::replies::Replies;
 use super::shared::{PATIENCE, ReplyPath, Shared, Waiter};
 use super::{stream, udp};
 use crate::engine::{Action, Answer, Client, Forward, Reason, Settlement, Snapshot, Transport};
@@ -26,7 +23,7 @@ use crate::forward::{
     Asker, Failure, Forwarding, Heard, Outbox, Question, Released, Settled, Target, Transmit, TryId, Via,
 };
 use crate::log::{self, QueryLine, Recurring};
-use crate::upstream::{FreshSockets, Received, Streams};
+use crate::upstream::{Datagrams, Received, Streams};
 
 /// How often sockets are looked for whose queries were settled elsewhere, or by nobody in time.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
@@ -35,158 +32,14 @@ const EVENT_INTERVAL: u32 = 13;
 /// How long after the stop a worker waits for what is in flight: the patience of the last query, and a little.
 const DRAIN_MAX: Duration = PATIENCE.saturating_add(Duration::from_millis(500));
 
+/// What is taken from upstreams under one lock of the state machine, which others wait for.
+const TAKEN_AT_ONCE: usize = 32;
+/// An outbox that has room for more than this is not kept.
+const OUTBOX_KEPT: usize = 256;
 /// How often a worker says that it is alive.
 const BEAT: Duration = Duration::from_millis(500);
 
-/// All workers, running.
-pub struct Workers {
-    listeners: Vec<Listening>,
-    counters: Arc<[Arc<Counters>]>,
-    senders: Vec<mpsc::UnboundedSender<Listener>>,
-    threads: Vec<JoinHandle<()>>,
-}
-
-/// An address that all workers listen on.
-struct Listening {
-    /// As the settings name it.
-    asked: SocketAddr,
-    /// With its real port.
-    address: SocketAddr,
-    /// Ends it.
-    stop: Stop,
-    /// To be handed on.
-    kept: Kept,
-}
-
-impl Workers {
-    /// The addresses that are listened on, with their real ports.
-    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
-        self.listeners.iter().map(|listening| listening.address)
-    }
-
-    /// Each worker's counters.
-    pub fn counters(&self) -> Arc<[Arc<Counters>]> {
-        self.counters.clone()
-    }
-
-    /// The threads, to be waited for.
-    pub fn take_threads(&mut self) -> Threads {
-        Threads(std::mem::take(&mut self.threads))
-    }
-
-    /// Binds what of `addresses` is not listened on yet. Nothing is served there before [`Self::serve_only`].
-    ///
-    /// # Errors
-    /// The first address that cannot be listened on; none of them is bound then.
-    pub fn bind_new(&self, addresses: &[SocketAddr]) -> Result<NewListeners, BindError> {
-        let is_new = |address: &&SocketAddr| !self.listeners.iter().any(|listening| listening.asked == **address);
-        let addresses: Vec<_> = addresses.iter().filter(is_new).copied().collect();
-        NewListeners::bind(&addresses, self.senders.len(), &mut Inherited::default())
-    }
-
-    /// Listens on `addresses` and nowhere else: `new` is what [`Self::bind_new`] gave for them. What came to an address
-    /// that goes is answered; its connections end as they would have.
-    pub fn serve_only(&mut self, addresses: &[SocketAddr], new: NewListeners) -> (Vec<SocketAddr>, Vec<SocketAddr>) {
-        let mut added = Vec::new();
-        for NewListener { asked, address, listeners, kept } in new.0 {
-            let stop = Stop::default();
-            for (sender, mut listener) in self.senders.iter().cycle().zip(listeners) {
-                listener.stop = stop.clone();
-                // A worker that is gone said so itself.
-                let _ = sender.send(listener);
-            }
-            self.listeners.push(Listening { asked, address, stop, kept });
-            added.push(address);
-        }
-        let (keep, go): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.listeners).into_iter().partition(|listening| addresses.contains(&listening.asked));
-        self.listeners = keep;
-        let removed = go.iter().map(|listening| listening.address).collect();
-        go.iter().for_each(|listening| listening.stop.stop());
-        (added, removed)
-    }
-
-    /// All sockets for datagrams and for connections, to be handed on.
-    pub fn sockets(&self) -> (Vec<BorrowedFd<'_>>, Vec<BorrowedFd<'_>>) {
-        let kept = || self.listeners.iter().map(|listening| &listening.kept);
-        let datagram = kept().flat_map(|kept| &kept.datagram).map(AsFd::as_fd).collect();
-        (datagram, kept().flat_map(|kept| &kept.stream).map(AsFd::as_fd).collect())
-    }
-
-    /// Lets all workers end: what came in is answered.
-    pub fn stop(&self, shared: &Shared) {
-        shared.stop();
-        self.listeners.iter().for_each(|listening| listening.stop.stop());
-    }
-}
-
-/// Sockets that are bound and not served yet.
-pub struct NewListeners(Vec<NewListener>);
-
-struct NewListener {
-    asked: SocketAddr,
-    /// With its real port.
-    address: SocketAddr,
-    listeners: Vec<Listener>,
-    kept: Kept,
-}
-
-impl NewListeners {
-    /// Binds `addresses` for a number of workers, or takes what is there for them already.
-    ///
-    /// # Errors
-    /// The first address that cannot be listened on; none of them is bound then.
-    pub fn bind(addresses: &[SocketAddr], workers: usize, inherited: &mut Inherited) -> Result<Self, BindError> {
-        let mut new: Vec<NewListener> = Vec::new();
-        for &asked in addresses {
-            if asked.port() == 0 || !new.iter().any(|new| new.asked == asked) {
-                let (address, listeners, kept) = bind(asked, workers, inherited)?;
-                new.push(NewListener { asked, address, listeners, kept });
-            }
-        }
-        Ok(Self(new))
-    }
-}
-
-/// The threads of all workers.
-pub struct Threads(Vec<JoinHandle<()>>);
-
-impl Threads {
-    /// Waits until all have ended. A worker that ended by a panic has said so itself.
-    pub fn join(&mut self) {
-        for thread in self.0.drain(..) {
-            let _ = thread.join();
-        }
-    }
-}
-
-/// Starts `count` workers, which listen nowhere yet. `seed` gives each worker's source of randomness.
-///
-/// # Errors
-/// The system's refusal to start a thread or to give randomness.
-pub fn start(
-    shared: &Arc<Shared>,
-    count: usize,
-    seed: &mut dyn FnMut() -> io::Result<[u8; 32]>,
-) -> io::Result<Workers> {
-    let counters: Arc<[Arc<Counters>]> = (0..count).map(|_| Arc::default()).collect();
-    let mut workers =
-        Workers { listeners: Vec::new(), counters: counters.clone(), senders: Vec::new(), threads: Vec::new() };
-    for (number, counters) in counters.iter().cloned().enumerate() {
-        let (sender, listeners) = mpsc::unbounded_channel();
-        let (shared, seeds) = (shared.clone(), [seed()?, seed()?]);
-        let thread = std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
-            if let Err(error) = run(number, &shared, counters, listeners, seeds) {
-                tracing::error!(worker = number, %error, "a worker ended");
-            }
-        })?;
-        workers.senders.push(sender);
-        workers.threads.push(thread);
-    }
-    Ok(workers)
-}
-
-fn run(
+pub(super) fn run(
     number: usize,
     shared: &Arc<Shared>,
     counters: Arc<Counters>,
@@ -198,10 +51,13 @@ fn run(
     let worker = Rc::new(Worker {
         shared: shared.clone(),
         counters,
-        sockets: RefCell::new(FreshSockets::new(seeds[0])?),
+        sockets: RefCell::new(Datagrams::new(seeds[0], shared.pools.clone())?),
         streams: Streams::new(shared.trust.clone(), seeds[1]),
         turn: Cell::new(number as u32),
         reply: RefCell::new(Vec::with_capacity(4096)),
+        replies: RefCell::default(),
+        is_gathering: Cell::new(false),
+        spare: RefCell::default(),
     });
     runtime.block_on(local.run_until(async {
         let hearing = tokio::task::spawn_local(worker.clone().hear());
@@ -238,11 +94,17 @@ fn listen(worker: &Rc<Worker>, new: Listener, listening: &mut tokio::task::JoinS
 pub(super) struct Worker {
     pub(super) shared: Arc<Shared>,
     pub(super) counters: Arc<Counters>,
-    sockets: RefCell<FreshSockets>,
+    sockets: RefCell<Datagrams>,
     streams: Streams,
     turn: Cell<u32>,
-    /// For replies to those who waited.
+    /// Where a reply to one who waited is written.
     reply: RefCell<Vec<u8>>,
+    /// Replies to those who waited, on their way.
+    replies: RefCell<Replies>,
+    /// They wait for others, to be sent together.
+    is_gathering: Cell<bool>,
+    /// Outboxes with room, to be used again.
+    spare: RefCell<Vec<Outbox<Waiter>>>,
 }
 
 impl Worker {
@@ -312,57 +174,79 @@ impl Worker {
         self.with_forwarding(now, |forwarding, out| forwarding.refresh(now, question(forward), None, out));
     }
 
+    /// Lets replies to those who waited go together at the end of `work`.
+    pub(super) fn gather<R>(&self, work: impl FnOnce() -> R) -> R {
+        self.is_gathering.set(true);
+        let result = work();
+        self.is_gathering.set(false);
+        self.replies.borrow_mut().send(&self.counters);
+        result
+    }
+
     /// Calls the state machine and carries out what it says.
     fn with_forwarding<R>(
         self: &Rc<Self>,
         now: Instant,
         call: impl FnOnce(&mut Forwarding<Waiter>, &mut Outbox<Waiter>) -> R,
     ) -> R {
-        let mut out = Outbox::default();
+        let mut out = self.spare.borrow_mut().pop().unwrap_or_default();
         let (result, next) = {
             let mut forwarding = self.shared.forwarding();
             let result = call(&mut forwarding, &mut out);
             (result, forwarding.next_timeout(now))
         };
         self.shared.watch_timer(next);
-        if self.carry_out(out, now) {
+        if self.carry_out(&mut out, now) {
             let next = self.shared.forwarding().next_timeout(now);
             self.shared.watch_timer(next);
+        }
+        self.keep_outbox(out);
+        if !self.is_gathering.get() {
+            self.replies.borrow_mut().send(&self.counters);
         }
         result
     }
 
     /// Sends and replies; whether that changed the state machine again.
-    fn carry_out(self: &Rc<Self>, mut out: Outbox<Waiter>, now: Instant) -> bool {
+    fn carry_out(self: &Rc<Self>, out: &mut Outbox<Waiter>, now: Instant) -> bool {
         let mut changed = false;
-        while !(out.transmits.is_empty() && out.settled.is_empty()) {
-            changed |= !out.settled.is_empty();
-            let mut next = Outbox::default();
-            for transmit in out.transmits {
-                self.transmit(transmit, now, &mut next);
+        while !out.is_empty() {
+            let mut next = self.spare.borrow_mut().pop().unwrap_or_default();
+            for transmit in out.transmits.drain(..) {
+                changed |= self.transmit(transmit, now, &mut next);
             }
-            for settled in out.settled {
-                self.settle(settled, now, &mut next);
+            for settled in out.settled.drain(..) {
+                changed |= self.settle(settled, now, &mut next);
             }
-            out = next;
+            std::mem::swap(out, &mut next);
+            self.keep_outbox(next);
         }
         changed
     }
 
-    fn transmit(self: &Rc<Self>, transmit: Transmit, now: Instant, out: &mut Outbox<Waiter>) {
+    /// Keeps an empty outbox for later, unless it has grown large.
+    fn keep_outbox(&self, out: Outbox<Waiter>) {
+        if out.transmits.capacity().max(out.settled.capacity()) <= OUTBOX_KEPT {
+            self.spare.borrow_mut().push(out);
+        }
+    }
+
+    /// Sends a query; whether that changed the state machine.
+    fn transmit(self: &Rc<Self>, transmit: Transmit, now: Instant, out: &mut Outbox<Waiter>) -> bool {
         match transmit.via {
             Via::Datagram => {
-                let sent = self.sockets.borrow_mut().send(&transmit);
-                if let Err(error) = sent {
-                    static CAUSE: Recurring = Recurring::new();
-                    if let Some(before) = CAUSE.due() {
-                        tracing::warn!(upstream = %transmit.to, %error, before, "an upstream cannot be asked");
-                    }
-                    self.shared.forwarding().failed(now, transmit.id, out);
+                let sent = self.sockets.borrow_mut().send(&transmit, now);
+                let Err(error) = sent else { return false };
+                static CAUSE: Recurring = Recurring::new();
+                if let Some(before) = CAUSE.due() {
+                    tracing::warn!(upstream = %transmit.to, %error, before, "an upstream cannot be asked");
                 }
+                self.shared.forwarding().failed(now, transmit.id, out);
+                true
             }
             Via::Stream => {
                 tokio::task::spawn_local(self.clone().ask_by_stream(transmit));
+                false
             }
         }
     }
@@ -374,15 +258,17 @@ impl Worker {
         self.with_forwarding(now, |forwarding, out| take(forwarding, now, transmit.id, outcome, out));
     }
 
-    /// Replies to all who waited for a question.
-    fn settle(&self, settled: Settled<Waiter>, now: Instant, out: &mut Outbox<Waiter>) {
+    /// Replies to all who waited for a question; whether that changed the state machine.
+    fn settle(&self, settled: Settled<Waiter>, now: Instant, out: &mut Outbox<Waiter>) -> bool {
         let snapshot = self.shared.snapshot.load();
         let outcome = settled.outcome.and_then(|bytes| {
             self.shared.engine.keep(&snapshot, &settled.rule, &settled.key, &bytes, now).ok_or(Failure::Silence)
         });
+        let mut changed = false;
         for released in settled.waiters {
-            self.settle_waiter(&snapshot, released, &outcome, now, out);
+            changed |= self.settle_waiter(&snapshot, released, &outcome, now, out);
         }
+        changed
     }
 
     fn settle_waiter(
@@ -392,7 +278,7 @@ impl Worker {
         outcome: &Result<Answer, Failure>,
         now: Instant,
         out: &mut Outbox<Waiter>,
-    ) {
+    ) -> bool {
         let Released { mut waiter, use_stale } = released;
         let (chain, stale, turn) = (waiter.chain.take(), waiter.stale.take(), self.next_turn());
         let settlement = match (&stale, outcome) {
@@ -407,13 +293,11 @@ impl Worker {
         let outcome = match action {
             Action::Forward(mut forward) => {
                 (waiter.chain, waiter.stale) = (forward.chain.take(), forward.stale.take());
-                return self.shared.forwarding().ask(now, question(&forward), asker(waiter), out);
+                self.shared.forwarding().ask(now, question(&forward), asker(waiter), out);
+                return true;
             }
-            Action::Dropped(reason) => Outcome::Not(reason),
-            Action::Answered(source) | Action::AnsweredAndRefresh(source, _) => {
-                waiter.path.deliver(&reply, Outcome::Answered(source))
-            }
-            Action::Refused(reason) => waiter.path.deliver(&reply, Outcome::Not(reason)),
+            Action::Answered(source) | Action::AnsweredAndRefresh(source, _) => Outcome::Answered(source),
+            Action::Dropped(reason) | Action::Refused(reason) => Outcome::Not(reason),
         };
         if let Outcome::Answered(_) = outcome {
             let asked = waiter.deadline - PATIENCE;
@@ -421,7 +305,12 @@ impl Worker {
             self.counters.latency(Path::Forwarded, took, 1);
         }
         self.sample(&waiter.query, waiter.client, outcome);
-        self.counters.count(outcome);
+        if let Action::Dropped(_) = action {
+            self.counters.count(outcome);
+        } else {
+            self.replies.borrow_mut().push(waiter.path, &reply, outcome, &self.counters);
+        }
+        false
     }
 
     /// Reads what upstreams send to this worker's sockets.
@@ -449,14 +338,33 @@ impl Worker {
                     guard.clear_ready();
                 }
             }
-            let now = Instant::now();
-            for Received { socket, id, outcome } in received.drain(..) {
-                let heard = self.with_forwarding(now, |forwarding, out| take(forwarding, now, id, outcome, out));
-                if heard == Heard::Done {
-                    self.sockets.borrow_mut().close(socket);
+            self.take_received(&mut received);
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Tells the state machine what came, replies to all whom that concerns, and closes what is done with.
+    fn take_received(self: &Rc<Self>, received: &mut Vec<Received>) {
+        let now = Instant::now();
+        let mut sources = Vec::with_capacity(received.len().min(TAKEN_AT_ONCE));
+        while !received.is_empty() {
+            let some = received.drain(..received.len().min(TAKEN_AT_ONCE));
+            self.gather(|| {
+                self.with_forwarding(now, |forwarding, out| {
+                    for received in some {
+                        let source = received.source();
+                        let heard = take(forwarding, now, received.id, received.outcome, out);
+                        sources.push((source, heard));
+                    }
+                });
+            });
+            let mut sockets = self.sockets.borrow_mut();
+            for (source, heard) in sources.drain(..) {
+                match heard {
+                    Heard::Done => sockets.close(source),
+                    Heard::Listen => sockets.listen_on(source),
                 }
             }
-            tokio::task::yield_now().await;
         }
     }
 

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use super::control::{CONTROL_LEN, Control, LocalAddress, peer_of};
+use super::gather::send_all;
 
 /// Datagrams that are received at once.
 pub const BATCH: usize = 64;
@@ -144,29 +145,12 @@ impl Batch {
             self.to_send.push(header);
             self.sent_for.push(index);
         }
-        let mut from = 0;
-        while let Some(left) = self.to_send.get_mut(from..).filter(|left| !left.is_empty()) {
-            // SAFETY: the headers' pointers lead to peers, controls and replies owned by `self`, which is borrowed through
-            // the call; sendmmsg writes only the lengths in the headers.
-            let sent = unsafe {
-                libc::sendmmsg(
-                    socket.as_raw_fd(),
-                    left.as_mut_ptr(),
-                    left.len() as libc::c_uint,
-                    (libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) as _,
-                )
-            };
-            match usize::try_from(sent) {
-                Ok(sent) if sent > 0 => from += sent,
-                // The first of them cannot be sent: no route, no buffer space, a firewall. The others are tried.
-                _ => {
-                    if let Some(&index) = self.sent_for.get(from) {
-                        unsent(index);
-                    }
-                    from += 1;
-                }
-            }
-        }
+        let sent_for = &self.sent_for;
+        // SAFETY: the headers' pointers lead to peers, controls and replies owned by `self`, which is borrowed through the
+        // call and changes none of them meanwhile.
+        unsafe {
+            send_all(socket, &mut self.to_send, |at| sent_for.get(at).copied().into_iter().for_each(&mut unsent))
+        };
     }
 }
 

@@ -1,11 +1,7 @@
-//! The address that a datagram was sent to, in and out (`IP_PKTINFO`, `IPV6_PKTINFO`), and a single send that uses it.
+//! The address that a datagram was sent to, in and out (`IP_PKTINFO`, `IPV6_PKTINFO`).
 
-use std::io;
 use std::mem;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::{AsRawFd, BorrowedFd};
-
-use socket2::SockAddr;
 
 /// Octets of control data that hold either kind of packet info.
 pub(super) const CONTROL_LEN: usize = 64;
@@ -82,33 +78,6 @@ impl LocalAddress {
         }
         (header_len + payload_len).next_multiple_of(size_of::<usize>())
     }
-}
-
-/// Sends one datagram to `peer`, from `local` where that is given. Does not wait.
-pub fn send_datagram(
-    socket: BorrowedFd<'_>,
-    bytes: &[u8],
-    peer: SocketAddr,
-    local: Option<LocalAddress>,
-) -> io::Result<()> {
-    let peer = SockAddr::from(peer);
-    let mut control = Control([0; CONTROL_LEN]);
-    let control_len = local.map_or(0, |local| local.write(&mut control));
-    let mut part = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
-    // SAFETY: an all-zero msghdr is valid: null pointers with zero lengths.
-    let mut message: libc::msghdr = unsafe { mem::zeroed() };
-    message.msg_name = peer.as_ptr().cast_mut().cast();
-    message.msg_namelen = peer.len();
-    message.msg_iov = &raw mut part;
-    message.msg_iovlen = 1;
-    if control_len > 0 {
-        message.msg_control = control.0.as_mut_ptr().cast();
-        message.msg_controllen = control_len as _;
-    }
-    // SAFETY: every pointer in `message` leads to a live local of the stated length, and sendmsg only reads them.
-    let sent =
-        unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const message, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) };
-    if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// The peer of a received datagram.

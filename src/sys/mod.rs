@@ -5,18 +5,20 @@
 
 #![expect(
     unsafe_code,
-    reason = "recvmmsg, sendmmsg and sendmsg with control messages have no safe form in std, tokio or socket2"
+    reason = "recvmmsg and sendmmsg with control messages have no safe form in std, tokio or socket2"
 )]
 
 mod batch;
 mod control;
+mod gather;
 mod pass;
 mod readable;
 mod socket;
 mod user;
 
 pub use batch::{BATCH, Batch, Datagram};
-pub use control::{LocalAddress, send_datagram};
+pub use control::LocalAddress;
+pub use gather::{GATHER, Gathered, Inbox};
 pub use pass::PassSocket;
 pub use readable::readable;
 pub use socket::{Bound, adopt_datagram, bind_datagram, bind_stream, bind_stream_alone, connect_fresh};

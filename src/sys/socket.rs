@@ -76,8 +76,8 @@ pub fn bind_stream_alone(address: SocketAddr) -> io::Result<TcpListener> {
 /// Opens a datagram socket connected to `upstream` from one of `ports` (random numbers of the caller's CSPRNG), so that
 /// the kernel gives it nothing but that peer's datagrams.
 pub fn connect_fresh(upstream: SocketAddr, ports: impl Iterator<Item = u16>) -> io::Result<UdpSocket> {
-    let socket = Socket::new(Domain::for_address(upstream), Type::DGRAM, Some(Protocol::UDP))?;
-    socket.set_nonblocking(true)?;
+    let socket =
+        Socket::new_raw(Domain::for_address(upstream), Type::DGRAM.nonblocking().cloexec(), Some(Protocol::UDP))?;
     let any: IpAddr = if upstream.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let usable = ports.filter(|&port| port >= FIRST_PORT).take(PORT_TRIES);
     let mut bound = false;

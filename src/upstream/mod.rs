@@ -1,7 +1,7 @@
 //! Towards upstreams: carries out what `forward` decided. It opens sockets, sends, reads, and understands of what it
 //! reads no more than which query it answers.
 //!
-//! Queries by UDP leave from a socket of their own each ([`FreshSockets`]). All others share a few connections per
+//! Queries by UDP leave from a socket of their own each, or from one of a pool ([`Datagrams`]). All others share a few connections per
 //! upstream ([`Streams`]), over TCP, TLS or HTTPS.
 
 #![expect(clippy::disallowed_methods, reason = "the shell owns the clock")]
@@ -12,11 +12,13 @@ mod datagram;
 mod fault;
 mod framed;
 mod https;
+mod pool;
 mod probe;
 mod stream;
 mod trust;
 
-pub use datagram::{FreshSockets, Received};
+pub use datagram::{Datagrams, Received, Source};
+pub use pool::Pools;
 pub use probe::{Finding, probe};
 pub use stream::Streams;
 pub use trust::{Authorities, Trust};

@@ -1,0 +1,163 @@
+//! All workers together: starting them, the addresses that they listen on, ending them.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use tokio::sync::mpsc;
+
+use super::counters::Counters;
+use super::inherit::{Inherited, Kept};
+use super::listen::{BindError, Listener, Stop, bind};
+use super::shared::Shared;
+use super::worker::run;
+
+/// All workers, running.
+pub struct Workers {
+    listeners: Vec<Listening>,
+    counters: Arc<[Arc<Counters>]>,
+    senders: Vec<mpsc::UnboundedSender<Listener>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// An address that all workers listen on.
+struct Listening {
+    /// As the settings name it.
+    asked: SocketAddr,
+    /// With its real port.
+    address: SocketAddr,
+    /// Ends it.
+    stop: Stop,
+    /// To be handed on.
+    kept: Kept,
+}
+
+impl Workers {
+    /// The addresses that are listened on, with their real ports.
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.listeners.iter().map(|listening| listening.address)
+    }
+
+    /// Each worker's counters.
+    pub fn counters(&self) -> Arc<[Arc<Counters>]> {
+        self.counters.clone()
+    }
+
+    /// The threads, to be waited for.
+    pub fn take_threads(&mut self) -> Threads {
+        Threads(std::mem::take(&mut self.threads))
+    }
+
+    /// Binds what of `addresses` is not listened on yet. Nothing is served there before [`Self::serve_only`].
+    ///
+    /// # Errors
+    /// The first address that cannot be listened on; none of them is bound then.
+    pub fn bind_new(&self, addresses: &[SocketAddr]) -> Result<NewListeners, BindError> {
+        let is_new = |address: &&SocketAddr| !self.listeners.iter().any(|listening| listening.asked == **address);
+        let addresses: Vec<_> = addresses.iter().filter(is_new).copied().collect();
+        NewListeners::bind(&addresses, self.senders.len(), &mut Inherited::default())
+    }
+
+    /// Listens on `addresses` and nowhere else: `new` is what [`Self::bind_new`] gave for them. What came to an address
+    /// that goes is answered; its connections end as they would have.
+    pub fn serve_only(&mut self, addresses: &[SocketAddr], new: NewListeners) -> (Vec<SocketAddr>, Vec<SocketAddr>) {
+        let mut added = Vec::new();
+        for NewListener { asked, address, listeners, kept } in new.0 {
+            let stop = Stop::default();
+            for (sender, mut listener) in self.senders.iter().cycle().zip(listeners) {
+                listener.stop = stop.clone();
+                // A worker that is gone said so itself.
+                let _ = sender.send(listener);
+            }
+            self.listeners.push(Listening { asked, address, stop, kept });
+            added.push(address);
+        }
+        let (keep, go): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.listeners).into_iter().partition(|listening| addresses.contains(&listening.asked));
+        self.listeners = keep;
+        let removed = go.iter().map(|listening| listening.address).collect();
+        go.iter().for_each(|listening| listening.stop.stop());
+        (added, removed)
+    }
+
+    /// All sockets for datagrams and for connections, to be handed on.
+    pub fn sockets(&self) -> (Vec<BorrowedFd<'_>>, Vec<BorrowedFd<'_>>) {
+        let kept = || self.listeners.iter().map(|listening| &listening.kept);
+        let datagram = kept().flat_map(|kept| &kept.datagram).map(AsFd::as_fd).collect();
+        (datagram, kept().flat_map(|kept| &kept.stream).map(AsFd::as_fd).collect())
+    }
+
+    /// Lets all workers end: what came in is answered.
+    pub fn stop(&self, shared: &Shared) {
+        shared.stop();
+        self.listeners.iter().for_each(|listening| listening.stop.stop());
+    }
+}
+
+/// Sockets that are bound and not served yet.
+pub struct NewListeners(Vec<NewListener>);
+
+struct NewListener {
+    asked: SocketAddr,
+    /// With its real port.
+    address: SocketAddr,
+    listeners: Vec<Listener>,
+    kept: Kept,
+}
+
+impl NewListeners {
+    /// Binds `addresses` for a number of workers, or takes what is there for them already.
+    ///
+    /// # Errors
+    /// The first address that cannot be listened on; none of them is bound then.
+    pub fn bind(addresses: &[SocketAddr], workers: usize, inherited: &mut Inherited) -> Result<Self, BindError> {
+        let mut new: Vec<NewListener> = Vec::new();
+        for &asked in addresses {
+            if asked.port() == 0 || !new.iter().any(|new| new.asked == asked) {
+                let (address, listeners, kept) = bind(asked, workers, inherited)?;
+                new.push(NewListener { asked, address, listeners, kept });
+            }
+        }
+        Ok(Self(new))
+    }
+}
+
+/// The threads of all workers.
+pub struct Threads(Vec<JoinHandle<()>>);
+
+impl Threads {
+    /// Waits until all have ended. A worker that ended by a panic has said so itself.
+    pub fn join(&mut self) {
+        for thread in self.0.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Starts `count` workers, which listen nowhere yet. `seed` gives each worker's source of randomness.
+///
+/// # Errors
+/// The system's refusal to start a thread or to give randomness.
+pub fn start(
+    shared: &Arc<Shared>,
+    count: usize,
+    seed: &mut dyn FnMut() -> io::Result<[u8; 32]>,
+) -> io::Result<Workers> {
+    let counters: Arc<[Arc<Counters>]> = (0..count).map(|_| Arc::default()).collect();
+    let mut workers =
+        Workers { listeners: Vec::new(), counters: counters.clone(), senders: Vec::new(), threads: Vec::new() };
+    for (number, counters) in counters.iter().cloned().enumerate() {
+        let (sender, listeners) = mpsc::unbounded_channel();
+        let (shared, seeds) = (shared.clone(), [seed()?, seed()?]);
+        let thread = std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
+            if let Err(error) = run(number, &shared, counters, listeners, seeds) {
+                tracing::error!(worker = number, %error, "a worker ended");
+            }
+        })?;
+        workers.senders.push(sender);
+        workers.threads.push(thread);
+    }
+    Ok(workers)
+}

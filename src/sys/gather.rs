@@ -1,0 +1,208 @@
+//! Datagrams that belong together without having come together: replies to those who waited, and what upstreams say.
+
+use std::io;
+use std::mem;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use socket2::SockAddr;
+
+use super::control::{CONTROL_LEN, Control, LocalAddress};
+
+/// Replies that are sent with one system call.
+pub const GATHER: usize = 64;
+/// Datagrams that are read from one socket with one system call.
+const READS: usize = 8;
+/// The largest datagram.
+const DATAGRAM_MAX: usize = 65_535;
+
+/// Replies that leave from the same socket, at most [`GATHER`].
+pub struct Gathered {
+    replies: Vec<Reply>,
+    /// How many of `replies` are in use: their buffers stay.
+    len: usize,
+    parts: Vec<libc::iovec>,
+    headers: Vec<libc::mmsghdr>,
+}
+
+struct Reply {
+    octets: Vec<u8>,
+    peer: SockAddr,
+    control: Control,
+    control_len: usize,
+}
+
+impl Default for Gathered {
+    fn default() -> Self {
+        Self { replies: Vec::new(), len: 0, parts: Vec::with_capacity(GATHER), headers: Vec::with_capacity(GATHER) }
+    }
+}
+
+impl Gathered {
+    /// Whether it must be sent before more fits in.
+    pub fn is_full(&self) -> bool {
+        self.len >= GATHER
+    }
+
+    /// Adds a reply to `peer`, from `local` where that is given.
+    pub fn push(&mut self, octets: &[u8], peer: SocketAddr, local: Option<LocalAddress>) {
+        if self.len == self.replies.len() {
+            let control = Control([0; CONTROL_LEN]);
+            self.replies.push(Reply { octets: Vec::new(), peer: peer.into(), control, control_len: 0 });
+        }
+        if let Some(reply) = self.replies.get_mut(self.len) {
+            reply.octets.clear();
+            reply.octets.extend_from_slice(octets);
+            reply.peer = peer.into();
+            reply.control_len = local.map_or(0, |local| local.write(&mut reply.control));
+            self.len += 1;
+        }
+    }
+
+    /// Sends all that was added, and forgets it; calls `unsent` with the index of each that could not be sent.
+    pub fn send(&mut self, socket: BorrowedFd<'_>, unsent: impl FnMut(usize)) {
+        self.parts.clear();
+        self.headers.clear();
+        let replies = self.replies.get_mut(..self.len).unwrap_or_default();
+        self.parts.extend(replies.iter().map(|reply| libc::iovec {
+            iov_base: reply.octets.as_ptr().cast_mut().cast(),
+            iov_len: reply.octets.len(),
+        }));
+        for (reply, part) in replies.iter_mut().zip(&mut self.parts) {
+            // SAFETY: an all-zero mmsghdr is valid: null pointers with zero lengths.
+            let mut header: libc::mmsghdr = unsafe { mem::zeroed() };
+            header.msg_hdr.msg_name = reply.peer.as_ptr().cast_mut().cast();
+            header.msg_hdr.msg_namelen = reply.peer.len();
+            header.msg_hdr.msg_iov = part;
+            header.msg_hdr.msg_iovlen = 1;
+            if reply.control_len > 0 {
+                header.msg_hdr.msg_control = reply.control.0.as_mut_ptr().cast();
+                header.msg_hdr.msg_controllen = reply.control_len as _;
+            }
+            self.headers.push(header);
+        }
+        // SAFETY: the headers' pointers lead to peers, controls, octets and parts owned by `self`, which is borrowed
+        // through the call and changes none of them meanwhile.
+        unsafe { send_all(socket, &mut self.headers, unsent) };
+        // No pointer outlives the call.
+        self.headers.clear();
+        self.len = 0;
+    }
+}
+
+/// Sends all messages without waiting; calls `unsent` with the index of each that cannot be sent.
+///
+/// # Safety
+/// The headers' pointers lead to memory that is theirs, of the lengths they say, through the call.
+pub(super) unsafe fn send_all(socket: BorrowedFd<'_>, headers: &mut [libc::mmsghdr], mut unsent: impl FnMut(usize)) {
+    let mut from = 0;
+    while let Some(left) = headers.get_mut(from..).filter(|left| !left.is_empty()) {
+        // SAFETY: as the caller promises; sendmmsg writes only the lengths in the headers.
+        let sent = unsafe {
+            libc::sendmmsg(
+                socket.as_raw_fd(),
+                left.as_mut_ptr(),
+                left.len() as libc::c_uint,
+                (libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) as _,
+            )
+        };
+        match usize::try_from(sent) {
+            Ok(sent) if sent > 0 => from += sent,
+            // The first of them cannot be sent: no route, no buffer space, a firewall. The others are tried.
+            _ => {
+                unsent(from);
+                from += 1;
+            }
+        }
+    }
+}
+
+/// Room for what a connected socket has to read.
+pub struct Inbox {
+    octets: Box<[u8]>,
+    parts: Box<[libc::iovec]>,
+    headers: Box<[libc::mmsghdr]>,
+}
+
+impl Default for Inbox {
+    fn default() -> Self {
+        // SAFETY: all-zero iovec and mmsghdr are valid: null pointers, zero lengths.
+        let (part, header): (libc::iovec, libc::mmsghdr) = unsafe { mem::zeroed() };
+        Self {
+            octets: vec![0; READS * DATAGRAM_MAX].into_boxed_slice(),
+            parts: vec![part; READS].into_boxed_slice(),
+            headers: vec![header; READS].into_boxed_slice(),
+        }
+    }
+}
+
+impl Inbox {
+    /// Datagrams that fit.
+    pub const ROOM: usize = READS;
+
+    /// Reads what is there without waiting, and calls `take` with each datagram; gives how many there were. Fewer than
+    /// [`Self::ROOM`]: there is no more.
+    pub fn receive(&mut self, socket: BorrowedFd<'_>, mut take: impl FnMut(&[u8])) -> io::Result<usize> {
+        let buffers = self.octets.chunks_exact_mut(DATAGRAM_MAX);
+        for ((buffer, part), header) in buffers.zip(self.parts.iter_mut()).zip(self.headers.iter_mut()) {
+            part.iov_base = buffer.as_mut_ptr().cast();
+            part.iov_len = buffer.len();
+            header.msg_hdr.msg_iov = part;
+            header.msg_hdr.msg_iovlen = 1;
+        }
+        // SAFETY: every header's pointers lead into buffers owned by `self` and have their lengths; they live through the
+        // call, and nothing else uses them meanwhile, for `self` is borrowed mutably.
+        let count = unsafe {
+            libc::recvmmsg(
+                socket.as_raw_fd(),
+                self.headers.as_mut_ptr(),
+                READS as libc::c_uint,
+                libc::MSG_DONTWAIT as _,
+                std::ptr::null_mut(),
+            )
+        };
+        let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
+        for (buffer, header) in self.octets.chunks_exact(DATAGRAM_MAX).zip(&self.headers).take(count) {
+            take(buffer.get(..header.msg_len as usize).unwrap_or_default());
+        }
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_types, reason = "the tests of the shell use sockets")]
+mod tests {
+    use std::net::UdpSocket;
+    use std::os::fd::AsFd;
+
+    use super::*;
+
+    #[test]
+    fn what_is_gathered_arrives() {
+        let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let receivers: Vec<_> = (0..3).map(|_| UdpSocket::bind("127.0.0.1:0").unwrap()).collect();
+        let mut gathered = Gathered::default();
+        for round in 0..2u8 {
+            for (number, receiver) in receivers.iter().enumerate() {
+                receiver.connect(sender.local_addr().unwrap()).unwrap();
+                gathered.push(&[round, number as u8], receiver.local_addr().unwrap(), None);
+            }
+            gathered.send(sender.as_fd(), |index| panic!("reply {index} was not sent"));
+        }
+        let mut inbox = Inbox::default();
+        for (number, receiver) in receivers.iter().enumerate() {
+            let mut got = Vec::new();
+            let count = inbox.receive(receiver.as_fd(), |octets| got.push(octets.to_vec())).unwrap();
+            assert_eq!((count, got), (2, vec![vec![0, number as u8], vec![1, number as u8]]));
+            let nothing = inbox.receive(receiver.as_fd(), |_| ()).unwrap_err();
+            assert_eq!(nothing.kind(), io::ErrorKind::WouldBlock);
+        }
+        // An address that nothing can be sent to costs only its own reply.
+        gathered.push(b"x", "255.255.255.255:9".parse().unwrap(), None);
+        gathered.push(b"y", receivers[0].local_addr().unwrap(), None);
+        let mut unsent = Vec::new();
+        gathered.send(sender.as_fd(), |index| unsent.push(index));
+        assert_eq!(unsent, [0]);
+        assert_eq!(inbox.receive(receivers[0].as_fd(), |octets| assert_eq!(octets, b"y")).unwrap(), 1);
+    }
+}
