@@ -7,6 +7,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
+use smallvec::SmallVec;
 use triomphe::ThinArc;
 
 use super::normal::{Normal, normalise};
@@ -96,7 +97,10 @@ impl Answer {
             is_prefetched: AtomicBool::new(false),
             is_main: AtomicBool::new(false),
         };
-        let mut octets = [key, &message].concat();
+        let len = key.len() + message.len() + ttl_places.len() * 2 + errors.len() + targets.len();
+        let mut octets = SmallVec::<[u8; 512]>::with_capacity(len);
+        octets.extend_from_slice(key);
+        octets.extend_from_slice(&message);
         octets.extend(ttl_places.iter().flat_map(|place| place.to_be_bytes()));
         octets.extend_from_slice(&errors);
         octets.extend_from_slice(&targets);

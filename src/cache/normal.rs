@@ -1,6 +1,8 @@
 //! What is kept of an upstream's message: without its hop's parts, with TTLs that are within limits, and with what a
 //! query asks of it found out once.
 
+use smallvec::SmallVec;
+
 use crate::wire::compose::write_sections;
 use crate::wire::edns::{Edns, extended_errors};
 use crate::wire::header::{HEADER_LEN, Header};
@@ -22,7 +24,7 @@ pub(super) struct Normal {
     /// ID 0, no OPT record, TTLs within limits.
     pub(super) message: Vec<u8>,
     /// Where TTLs stand that count down.
-    pub(super) ttl_places: Vec<u16>,
+    pub(super) ttl_places: SmallVec<[u16; 8]>,
     /// The extended errors that the upstream gave, as options.
     pub(super) errors: Vec<u8>,
     pub(super) rcode: Rcode,
@@ -51,13 +53,14 @@ pub(super) fn normalise(bytes: &[u8], limits: &TtlLimits) -> Option<Normal> {
     let without_opt = without_opt(&message, opt)?;
     // The records stand elsewhere now where the OPT record was not the last.
     let message = Message::parse(&without_opt)?;
-    let negative = negative_ttl(&message, rcode, limits);
+    let is_private = names_of(&message).any(|name| is_private_name(&name));
+    let negative = negative_ttl(&message, rcode, is_private, limits);
     let mut ttl = match (rcode, negative) {
         (Rcode::NOERROR | Rcode::NXDOMAIN, Negative::No) => limits.max,
         (Rcode::NOERROR | Rcode::NXDOMAIN, Negative::For(seconds)) => seconds,
         _ => 0,
     };
-    let mut ttls = Vec::with_capacity(message.records.len());
+    let mut ttls = SmallVec::<[(u16, u32); 8]>::new();
     for record in &message.records {
         let mut seconds = sane_ttl(record.ttl).min(limits.max);
         if let (Negative::For(negative), Rtype::SOA) = (negative, record.rtype) {
@@ -67,7 +70,6 @@ pub(super) fn normalise(bytes: &[u8], limits: &TtlLimits) -> Option<Normal> {
         ttls.push((u16::try_from(record.ttl_at).ok()?, seconds));
     }
     let targets = targets(&message);
-    let is_private = names_of(&message).any(|name| is_private_name(&name));
     let mut message = without_opt;
     for &(place, seconds) in &ttls {
         message.get_mut(place as usize..place as usize + 4)?.copy_from_slice(&seconds.to_be_bytes());
@@ -86,7 +88,7 @@ enum Negative {
 
 /// NXDOMAIN, or no data of the type asked at the end of the chain: kept for the smaller of the SOA's TTL and minimum
 /// (RFC 2308 §5), not at all without an SOA.
-fn negative_ttl(message: &Message<'_>, rcode: Rcode, limits: &TtlLimits) -> Negative {
+fn negative_ttl(message: &Message<'_>, rcode: Rcode, is_private: bool, limits: &TtlLimits) -> Negative {
     let Some(&[t0, t1, _, _]) =
         message.bytes.get(..message.question_end).and_then(|question| question.last_chunk::<4>())
     else {
@@ -104,8 +106,7 @@ fn negative_ttl(message: &Message<'_>, rcode: Rcode, limits: &TtlLimits) -> Nega
         .get(soa.data.clone())
         .and_then(|data| data.last_chunk::<4>())
         .map_or(0, |m| u32::from_be_bytes(*m));
-    let private = names_of(message).any(|name| is_private_name(&name));
-    let most = if private { limits.max_negative_private } else { limits.max_negative };
+    let most = if is_private { limits.max_negative_private } else { limits.max_negative };
     Negative::For(sane_ttl(soa.ttl).min(minimum).min(most))
 }
 

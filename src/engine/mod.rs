@@ -18,6 +18,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use smallvec::SmallVec;
+
 pub use crate::cache::{Answer, AnswerView};
 pub use access::AccessList;
 pub use chain::Chain;
@@ -86,9 +88,9 @@ pub struct StaleAnswer {
 /// A question for upstream, and what is known of its answer so far.
 pub struct Forward {
     /// What its answer will be kept under.
-    pub key: Box<[u8]>,
+    pub key: SmallVec<[u8; 72]>,
     /// The question section: name, type, class.
-    pub question: Vec<u8>,
+    pub question: SmallVec<[u8; 64]>,
     /// DO.
     pub dnssec_ok: bool,
     /// CD.
@@ -98,7 +100,7 @@ pub struct Forward {
     /// Loop tokens that the query came with.
     pub tokens: Vec<u8>,
     /// The aliases followed so far, where there are any.
-    pub chain: Option<Chain>,
+    pub chain: Option<Box<Chain>>,
     /// The expired answer at hand.
     pub stale: Option<StaleAnswer>,
 }
@@ -261,15 +263,15 @@ impl Engine {
             State::Expired { at } => Found::Expired { answer: answer.to_answer(), at },
         });
         let query = context.query;
-        let forward = |chain, stale| {
+        let forward = |chain: Option<Chain>, stale| {
             Box::new(Forward {
                 key: key.to_bytes(),
-                question: question.to_vec(),
+                question: SmallVec::from_slice(question),
                 dnssec_ok: query.dnssec_ok(),
                 checking_disabled: query.checking_disabled(),
                 rule: rule.clone(),
                 tokens: LoopGuard::tokens(query.options()).to_vec(),
-                chain,
+                chain: chain.map(Box::new),
                 stale,
             })
         };

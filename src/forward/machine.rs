@@ -3,11 +3,13 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use slab::Slab;
+use smallvec::SmallVec;
 
 use super::budget::{Budget, Limits};
 use super::memory::{FailureMemory, SlowZones};
@@ -30,12 +32,15 @@ pub const OUTSTANDING_MAX: usize = 49_152;
 /// Clients waiting for one question.
 const WAITERS_MAX: usize = 4096;
 
+/// Places of upstreams in the list of all.
+pub(super) type Numbers = SmallVec<[usize; 4]>;
+
 /// The forwarding state machine; `W` is whatever waits for answers.
 pub struct Forwarding<W> {
     pub(super) outstanding: Slab<OutstandingQuery<W>>,
-    pub(super) by_key: HashMap<Box<[u8]>, u32, foldhash::fast::RandomState>,
+    pub(super) by_key: HashMap<Arc<[u8]>, u32, foldhash::fast::RandomState>,
     pub(super) upstreams: Vec<Upstream>,
-    pub(super) upstream_by_target: HashMap<Target, usize>,
+    pub(super) upstream_by_target: HashMap<Target, usize, foldhash::fast::RandomState>,
     limits: HashMap<SocketAddr, Limits>,
     /// (when, slot, generation), the next first. Entries may be out of date: then they do nothing.
     timers: BinaryHeap<Reverse<(Instant, u32, u32)>>,
@@ -59,7 +64,7 @@ impl<W> Forwarding<W> {
             outstanding: Slab::new(),
             by_key: HashMap::default(),
             upstreams: Vec::new(),
-            upstream_by_target: HashMap::new(),
+            upstream_by_target: HashMap::default(),
             limits: HashMap::new(),
             timers: BinaryHeap::new(),
             waiting_of: HashMap::default(),
@@ -316,16 +321,17 @@ impl<W> Forwarding<W> {
             });
         }
         self.generation = self.generation.wrapping_add(1);
+        let key: Arc<[u8]> = question.key.into();
         let slot = self.outstanding.insert(OutstandingQuery {
             generation: self.generation,
-            key: question.key.into(),
+            key: key.clone(),
             question: question.question.into(),
             dnssec_ok: question.dnssec_ok,
             checking_disabled: question.checking_disabled,
             tokens: question.tokens.into(),
             rule: question.rule.clone(),
-            waiters: VecDeque::new(),
-            tries: Vec::with_capacity(1),
+            waiters: VecDeque::with_capacity(1),
+            tries: SmallVec::new(),
             round_start: 0,
             next_try: None,
             line: None,
@@ -339,7 +345,7 @@ impl<W> Forwarding<W> {
             failure: None,
             was_unreachable: false,
         }) as u32;
-        self.by_key.insert(question.key.into(), slot);
+        self.by_key.insert(key, slot);
         Some(slot)
     }
 
@@ -430,7 +436,7 @@ impl<W> Forwarding<W> {
         numbers.iter().any(|&number| self.upstreams.get(number).is_some_and(|upstream| upstream.is_free(now, is_slow)))
     }
 
-    pub(super) fn upstream_numbers(&mut self, rule: &ForwardRule) -> Vec<usize> {
+    pub(super) fn upstream_numbers(&mut self, rule: &ForwardRule) -> Numbers {
         rule.upstreams.iter().map(|target| self.upstream_number(target)).collect()
     }
 

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 /// Failures and zones remembered at once.
 const REMEMBERED_MAX: usize = 10_000;
+/// How often a full memory is looked through.
+const PURGE_INTERVAL: Duration = Duration::from_millis(100);
 /// How long a first failure is remembered (RFC 9520 §3.2: at least 1 s), and the longest.
 const FAILURE_FIRST: Duration = Duration::from_secs(1);
 const FAILURE_MAX: Duration = Duration::from_secs(5);
@@ -22,13 +24,15 @@ pub(super) struct Failed {
 
 /// Questions that failed a moment ago: they are not asked again at once (RFC 9520).
 #[derive(Debug, Default)]
-pub(super) struct FailureMemory(HashMap<Box<[u8]>, Failed, foldhash::fast::RandomState>);
+pub(super) struct FailureMemory(HashMap<Box<[u8]>, Failed, foldhash::fast::RandomState>, Purges);
 
 impl FailureMemory {
     /// Remembers a failure: 1 s the first time, twice as long each time it follows the one before, at most 5 s.
     pub(super) fn remember(&mut self, key: &[u8], answer: Option<Arc<[u8]>>, now: Instant) {
         if self.0.len() >= REMEMBERED_MAX {
-            self.0.retain(|_, failed| failed.until > now);
+            if self.1.is_due(now) {
+                self.0.retain(|_, failed| failed.until > now);
+            }
             if self.0.len() >= REMEMBERED_MAX {
                 return;
             }
@@ -53,11 +57,11 @@ impl FailureMemory {
 
 /// Zones whose names an upstream is slow to answer. A name's zone is taken to be its parent.
 #[derive(Debug, Default)]
-pub(super) struct SlowZones(HashMap<Box<[u8]>, Instant, foldhash::fast::RandomState>);
+pub(super) struct SlowZones(HashMap<Box<[u8]>, Instant, foldhash::fast::RandomState>, Purges);
 
 impl SlowZones {
     pub(super) fn note(&mut self, question: &[u8], now: Instant) {
-        if self.0.len() >= REMEMBERED_MAX {
+        if self.0.len() >= REMEMBERED_MAX && self.1.is_due(now) {
             self.0.retain(|_, until| *until > now);
         }
         if self.0.len() < REMEMBERED_MAX {
@@ -73,6 +77,20 @@ impl SlowZones {
 
     pub(super) fn holds(&self, question: &[u8], now: Instant) -> bool {
         !self.0.is_empty() && self.0.get(&*zone_of(question)).is_some_and(|until| *until > now)
+    }
+}
+
+/// When a full memory was last looked through: not for every failure of a flood.
+#[derive(Debug, Default)]
+struct Purges(Option<Instant>);
+
+impl Purges {
+    fn is_due(&mut self, now: Instant) -> bool {
+        let is_due = self.0.is_none_or(|last| now.saturating_duration_since(last) >= PURGE_INTERVAL);
+        if is_due {
+            self.0 = Some(now);
+        }
+        is_due
     }
 }
 

@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use smallvec::SmallVec;
+
 use super::question::Via;
 use super::rule::ForwardRule;
 use crate::wire::edns::{OPT_LEN, push_opt};
@@ -19,7 +21,7 @@ const ANSWER_TIME: Duration = Duration::from_millis(100);
 pub(super) struct OutstandingQuery<W> {
     /// Tells it from a later one in the same place.
     pub(super) generation: u32,
-    pub(super) key: Box<[u8]>,
+    pub(super) key: Arc<[u8]>,
     /// Name as the first client asked it, type, class.
     pub(super) question: Box<[u8]>,
     pub(super) dnssec_ok: bool,
@@ -29,7 +31,7 @@ pub(super) struct OutstandingQuery<W> {
     pub(super) rule: Arc<ForwardRule>,
     /// Who waits, in the order of their coming, which is that of their deadlines.
     pub(super) waiters: VecDeque<Waiting<W>>,
-    pub(super) tries: Vec<Try>,
+    pub(super) tries: SmallVec<[Try; 1]>,
     /// Tries before this one belong to an earlier round: nobody waited for a while, then somebody came again.
     pub(super) round_start: usize,
     /// When to ask again; nothing when all tries are made.

@@ -92,7 +92,7 @@ pub enum Failure {
 #[derive(Debug)]
 pub struct Settled<W> {
     /// The question's key.
-    pub key: Box<[u8]>,
+    pub key: Arc<[u8]>,
     /// The rule that it was asked by.
     pub rule: Arc<ForwardRule>,
     /// The upstream's answer, accepted and whole, or why there is none.

@@ -8,6 +8,8 @@
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
+use smallvec::SmallVec;
+
 use crate::wire::edns::Options;
 
 /// The option's code, from the range for local use (RFC 6891 §9).
@@ -38,15 +40,17 @@ impl LoopGuard {
     }
 
     /// The option for a query: the tokens that the question came with, and this process's own.
-    pub(super) fn option(&self, question: &[u8], tokens: &[u8]) -> Vec<u8> {
+    pub(super) fn option(&self, question: &[u8], tokens: &[u8]) -> SmallVec<[u8; 32]> {
         let [c0, c1] = OPTION_LOOP.to_be_bytes();
         let [l0, l1] = ((tokens.len() + TOKEN_LEN) as u16).to_be_bytes();
-        [&[c0, c1, l0, l1], tokens, &self.token(question)].concat()
+        [&[c0, c1, l0, l1], tokens, &self.token(question)].into_iter().flatten().copied().collect()
     }
 
     fn token(&self, question: &[u8]) -> [u8; TOKEN_LEN] {
         let mut hash = self.0.build_hasher();
-        hash.write(&question.to_ascii_lowercase());
+        let mut lower = SmallVec::<[u8; 260]>::from_slice(question);
+        lower.make_ascii_lowercase();
+        hash.write(&lower);
         hash.finish().to_be_bytes()
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rand::Rng;
+use smallvec::SmallVec;
 
 use super::health::PROBE_INTERVAL;
 use super::machine::Forwarding;
@@ -163,7 +164,7 @@ impl<W> Forwarding<W> {
         let Some(query) = self.outstanding.get(slot as usize) else {
             return;
         };
-        let asked: Vec<Option<Instant>> = numbers.iter().map(|&number| query.last_asked(number)).collect();
+        let asked: SmallVec<[Option<Instant>; 4]> = numbers.iter().map(|&number| query.last_asked(number)).collect();
         let at = if asked.contains(&None) {
             now + NEXT_AFTER
         } else {
@@ -206,8 +207,11 @@ impl<W> Forwarding<W> {
         let is_slow = is_limited && self.slow_zones.holds(&query.question, now);
         upstream.slow_open += u32::from(is_slow);
         let id = self.rng.next_u32() as u16;
-        let tokens =
-            if upstream.target.is_azure_dns() { Vec::new() } else { self.guard.option(&query.question, &query.tokens) };
+        let tokens = if upstream.target.is_azure_dns() {
+            SmallVec::new()
+        } else {
+            self.guard.option(&query.question, &query.tokens)
+        };
         let closes = now + LISTEN;
         query.keep_until = query.keep_until.max(closes);
         query.line = None;

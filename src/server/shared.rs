@@ -112,7 +112,7 @@ impl Shared {
 pub struct Waiter {
     pub(super) query: Box<[u8]>,
     pub(super) client: Client,
-    pub(super) chain: Option<Chain>,
+    pub(super) chain: Option<Box<Chain>>,
     pub(super) stale: Option<StaleAnswer>,
     pub(super) deadline: Instant,
     pub(super) path: ReplyPath,

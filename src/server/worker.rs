@@ -288,7 +288,16 @@ impl Worker {
         };
         let mut reply = self.reply.borrow_mut();
         let action = guarded(|| {
-            self.shared.engine.settle(snapshot, &waiter.query, waiter.client, chain, settlement, now, turn, &mut reply)
+            self.shared.engine.settle(
+                snapshot,
+                &waiter.query,
+                waiter.client,
+                chain.map(|chain| *chain),
+                settlement,
+                now,
+                turn,
+                &mut reply,
+            )
         });
         let outcome = match action {
             Action::Forward(mut forward) => {

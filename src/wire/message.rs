@@ -5,6 +5,8 @@
 
 use std::ops::Range;
 
+use smallvec::SmallVec;
+
 use super::header::{HEADER_LEN, Header};
 use super::name::{LABEL_MAX, NAME_MAX};
 use super::{Name, Rtype};
@@ -49,7 +51,7 @@ pub struct Message<'a> {
     /// Where the question section ends.
     pub question_end: usize,
     /// All records in order.
-    pub records: Vec<RecordView>,
+    pub records: SmallVec<[RecordView; 8]>,
 }
 
 impl<'a> Message<'a> {
@@ -76,7 +78,7 @@ impl<'a> Message<'a> {
         if total > bytes.len() / 11 {
             return None;
         }
-        let mut records = Vec::with_capacity(total);
+        let mut records = SmallVec::with_capacity(total);
         let mut at = question_end;
         for (section, count) in counts {
             for _ in 0..count {
