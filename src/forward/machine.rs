@@ -122,7 +122,7 @@ impl<W> Forwarding<W> {
         let client = asker.client;
         let mut asker = Waiting::from(asker);
         asker.stale_at = asker.stale.map(|_| now + CLIENT_TIMER);
-        query.waiters.push_back(asker);
+        query.waiters.push(asker);
         let ticket = (slot, query.generation);
         self.take_place(client, ticket);
         if known.is_some() {
@@ -330,7 +330,7 @@ impl<W> Forwarding<W> {
             checking_disabled: question.checking_disabled,
             tokens: question.tokens.into(),
             rule: question.rule.clone(),
-            waiters: VecDeque::with_capacity(1),
+            waiters: SmallVec::new(),
             tries: SmallVec::new(),
             round_start: 0,
             next_try: None,
@@ -364,7 +364,7 @@ impl<W> Forwarding<W> {
             let client = self
                 .outstanding
                 .get(slot as usize)
-                .and_then(|query| query.waiters.front())
+                .and_then(|query| query.waiters.first())
                 .map(|waiting| waiting.client);
             match client {
                 Some(client) => self.try_next(now, slot, client, out),
@@ -394,7 +394,7 @@ impl<W> Forwarding<W> {
             use_stale: outcome.is_err() && waiting.stale.is_some_and(|stale| stale.may_serve(now, is_down)),
             waiter: waiting.waiter,
         });
-        let waiters: Vec<_> = waiters.collect();
+        let waiters: SmallVec<_> = waiters.collect();
         // An answer is news for the cache even when nobody waits.
         if outcome.is_ok() || !waiters.is_empty() {
             out.settled.push(Settled { key: query.key, rule: query.rule, outcome, waiters });

@@ -1,6 +1,5 @@
 //! A question that was sent and not yet answered, and what counts as its answer (RFC 5452).
 
-use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,7 +8,7 @@ use smallvec::SmallVec;
 
 use super::question::Via;
 use super::rule::ForwardRule;
-use crate::wire::edns::{OPT_LEN, push_opt};
+use crate::wire::edns::opt_head;
 use crate::wire::header::{self, HEADER_LEN, Header};
 use crate::wire::{Edns, Message, Rcode, Rtype};
 
@@ -30,7 +29,7 @@ pub(super) struct OutstandingQuery<W> {
     pub(super) tokens: Box<[u8]>,
     pub(super) rule: Arc<ForwardRule>,
     /// Who waits, in the order of their coming, which is that of their deadlines.
-    pub(super) waiters: VecDeque<Waiting<W>>,
+    pub(super) waiters: SmallVec<[Waiting<W>; 1]>,
     pub(super) tries: SmallVec<[Try; 1]>,
     /// Tries before this one belong to an earlier round: nobody waited for a while, then somebody came again.
     pub(super) round_start: usize,
@@ -106,7 +105,7 @@ impl<W> OutstandingQuery<W> {
     /// can be there. A client asks twice, so only the second time counts. Without this a long line would be served just
     /// too late, one after the other.
     pub(super) fn is_hopeless(&self, now: Instant) -> bool {
-        let nearly_gone = self.waiters.back().is_some_and(|waiting| waiting.deadline < now + ANSWER_TIME);
+        let nearly_gone = self.waiters.last().is_some_and(|waiting| waiting.deadline < now + ANSWER_TIME);
         self.is_abandoned || (self.askers >= 2 && nearly_gone)
     }
 
@@ -122,7 +121,7 @@ impl<W> OutstandingQuery<W> {
 
     /// When something is to be done for it next.
     pub(super) fn due(&self) -> Instant {
-        let waiter = self.waiters.front().map(|waiting| waiting.deadline);
+        let waiter = self.waiters.first().map(|waiting| waiting.deadline);
         // In the order of their coming, like the deadlines.
         let stale = if self.has_stale { self.waiters.iter().find_map(|waiting| waiting.stale_at) } else { None };
         let slow = self.tries.iter().filter(|tried| tried.is_open).filter_map(|tried| tried.slow_at).min();
@@ -228,18 +227,19 @@ fn judge_matching(bytes: &[u8], header: &Header, with_edns: bool) -> Judgement {
 
 /// Writes the query: RD, the client's CD, our own OPT record with its DO and with loop tokens; nothing else that the
 /// client said.
-pub(super) fn write_query<W>(query: &OutstandingQuery<W>, id: u16, tokens: &[u8]) -> Vec<u8> {
+pub(super) fn write_query<W>(query: &OutstandingQuery<W>, id: u16, tokens: &[u8]) -> SmallVec<[u8; 128]> {
     let mut flags = header::RD | header::AD;
     if query.checking_disabled {
         flags |= header::CD;
     }
     let arcount = u16::from(!query.without_edns);
     let head = Header { id, flags, qdcount: 1, ancount: 0, nscount: 0, arcount };
-    let mut bytes = Vec::with_capacity(HEADER_LEN + query.question.len() + OPT_LEN + tokens.len());
+    let mut bytes = SmallVec::new();
     bytes.extend_from_slice(&head.to_bytes());
     bytes.extend_from_slice(&query.question);
     if !query.without_edns {
-        push_opt(&mut bytes, Rcode::NOERROR, query.dnssec_ok, tokens);
+        bytes.extend_from_slice(&opt_head(Rcode::NOERROR, query.dnssec_ok, tokens.len()));
+        bytes.extend_from_slice(tokens);
     }
     bytes
 }

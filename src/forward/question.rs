@@ -4,6 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use smallvec::SmallVec;
+
 use super::budget::Ports;
 use super::outstanding::Stale;
 use super::rule::{ForwardRule, Protocol, Target};
@@ -68,7 +70,7 @@ pub struct Transmit {
     /// From which port, where by a datagram.
     pub ports: Ports,
     /// The message.
-    pub message: Vec<u8>,
+    pub message: SmallVec<[u8; 128]>,
     /// Until when an answer is of use.
     pub deadline: Instant,
 }
@@ -98,7 +100,7 @@ pub struct Settled<W> {
     /// The upstream's answer, accepted and whole, or why there is none.
     pub outcome: Result<Vec<u8>, Failure>,
     /// All whom it concerns.
-    pub waiters: Vec<Released<W>>,
+    pub waiters: SmallVec<[Released<W>; 1]>,
 }
 
 /// Somebody who waits no longer.

@@ -110,7 +110,7 @@ fn question(name: &str) -> Vec<u8> {
 
 /// An answer to a query that was sent.
 fn answer(transmit: &Transmit, flags: u16) -> Vec<u8> {
-    let mut bytes = transmit.message.clone();
+    let mut bytes = transmit.message.to_vec();
     let asked = Header::read(&bytes).unwrap();
     let head = Header { flags: header::QR | header::RD | header::RA | flags, arcount: 0, ..asked };
     bytes[..HEADER_LEN].copy_from_slice(&head.to_bytes());

@@ -282,7 +282,7 @@ impl<W> Forwarding<W> {
             return self.end(now, slot, Ok(held), out);
         }
         let rule = query.rule.clone();
-        let client = query.waiters.front().map(|waiting| waiting.client);
+        let client = query.waiters.first().map(|waiting| waiting.client);
         let numbers = self.upstream_numbers(&rule);
         let Some(query) = self.outstanding.get_mut(slot as usize) else {
             return;

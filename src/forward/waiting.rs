@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use smallvec::{SmallVec, smallvec};
+
 use super::machine::Forwarding;
 use super::outstanding::Waiting;
 use super::question::{Asker, Failure, Outbox, Question, Released, Settled};
@@ -37,7 +39,7 @@ impl<W> Forwarding<W> {
         out: &mut Outbox<W>,
     ) {
         let (client, stale) = (asker.client, asker.stale);
-        Self::release(question.key, question.rule, Err(Failure::NoTurn), vec![Waiting::from(asker)], true, out);
+        Self::release(question.key, question.rule, Err(Failure::NoTurn), Waiting::from(asker), true, out);
         match known {
             // Its tries may be lost: whoever asks keeps the question alive, so that the upstream's return is seen.
             Some(slot) if self.outstanding.get(slot as usize).is_some_and(|query| query.tries.len() < TRIES_KEPT) => {
@@ -62,19 +64,19 @@ impl<W> Forwarding<W> {
         out: &mut Outbox<W>,
     ) {
         let use_stale = asker.stale.is_some_and(|stale| stale.may_serve(now, self.is_down(question.rule)));
-        Self::release(question.key, question.rule, outcome, vec![Waiting::from(asker)], use_stale, out);
+        Self::release(question.key, question.rule, outcome, Waiting::from(asker), use_stale, out);
     }
 
     pub(super) fn release(
         key: &[u8],
         rule: &Arc<ForwardRule>,
         outcome: Result<Vec<u8>, Failure>,
-        waiters: Vec<Waiting<W>>,
+        waiting: Waiting<W>,
         use_stale: bool,
         out: &mut Outbox<W>,
     ) {
-        let waiters = waiters.into_iter().map(|waiting| Released { waiter: waiting.waiter, use_stale }).collect();
-        out.settled.push(Settled { key: key.into(), rule: rule.clone(), outcome, waiters });
+        let released = Released { waiter: waiting.waiter, use_stale };
+        out.settled.push(Settled { key: key.into(), rule: rule.clone(), outcome, waiters: smallvec![released] });
     }
 
     /// Lets go of those whose patience is over, and of those who take the stale answer at hand.
@@ -93,7 +95,7 @@ impl<W> Forwarding<W> {
             let use_stale = waiting.stale.is_some_and(|stale| stale.may_serve(now, is_down));
             released.push((waiting, use_stale));
         }
-        let mut left = VecDeque::with_capacity(query.waiters.len());
+        let mut left = SmallVec::with_capacity(query.waiters.len());
         for mut waiting in query.waiters.drain(..) {
             let timer_over = waiting.stale_at.is_some_and(|at| at <= now);
             if timer_over && waiting.stale.is_some_and(|stale| stale.may_serve(now, is_down)) {
@@ -103,7 +105,7 @@ impl<W> Forwarding<W> {
             if timer_over {
                 waiting.stale_at = None;
             }
-            left.push_back(waiting);
+            left.push(waiting);
         }
         query.waiters = left;
         let idle = query.waiters.is_empty().then_some((slot, query.generation));
@@ -161,13 +163,11 @@ impl<W> Forwarding<W> {
             let Some(at) = query.waiters.iter().position(|waiting| waiting.client == client) else {
                 continue;
             };
-            let Some(waiting) = query.waiters.remove(at) else {
-                continue;
-            };
+            let waiting = query.waiters.remove(at);
             let (key, rule) = (query.key.clone(), query.rule.clone());
             let use_stale = waiting.stale.is_some_and(|stale| stale.may_serve(now, self.is_down(&rule)));
             self.count_out(client);
-            return Self::release(&key, &rule, Err(Failure::NoTurn), vec![waiting], use_stale, out);
+            return Self::release(&key, &rule, Err(Failure::NoTurn), waiting, use_stale, out);
         }
     }
 

@@ -104,11 +104,16 @@ pub fn extended_error_option(error: ExtendedError) -> [u8; 6] {
 
 /// Appends an OPT record: our payload size, the upper bits of `rcode`, DO as the client said it, and `options`.
 pub fn push_opt(out: &mut Vec<u8>, rcode: Rcode, dnssec_ok: bool, options: &[u8]) {
-    let [p0, p1] = UDP_PAYLOAD_MAX.to_be_bytes();
-    let [l0, l1] = (options.len() as u16).to_be_bytes();
-    let flags = if dnssec_ok { (DO >> 8) as u8 } else { 0 };
-    out.extend_from_slice(&[0, 0, 41, p0, p1, (rcode.0 >> 4) as u8, 0, flags, 0, l0, l1]);
+    out.extend_from_slice(&opt_head(rcode, dnssec_ok, options.len()));
     out.extend_from_slice(options);
+}
+
+/// An OPT record as far as its options, of which there are so many octets.
+pub fn opt_head(rcode: Rcode, dnssec_ok: bool, options_len: usize) -> [u8; OPT_LEN] {
+    let [p0, p1] = UDP_PAYLOAD_MAX.to_be_bytes();
+    let [l0, l1] = (options_len as u16).to_be_bytes();
+    let flags = if dnssec_ok { (DO >> 8) as u8 } else { 0 };
+    [0, 0, 41, p0, p1, (rcode.0 >> 4) as u8, 0, flags, 0, l0, l1]
 }
 
 fn push_option(out: &mut Vec<u8>, code: u16, data: &[u8]) {
