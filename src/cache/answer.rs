@@ -44,6 +44,9 @@ const BLOCK_OVERHEAD: usize = 32;
 const PREFETCH_SHARE: u32 = 10;
 /// if it was used so often since it was heard.
 const PREFETCH_HITS: u8 = 3;
+/// Octets of a line of the processor's cache, and lines that nearly all answers fit into.
+const LINE: usize = 64;
+const LINES: usize = 3;
 /// Uses counted per answer: more say nothing more.
 const USES_MAX: u8 = 3;
 
@@ -136,6 +139,12 @@ impl<'a> AnswerView<'a> {
     /// A handle that keeps it.
     pub fn to_answer(self) -> Answer {
         Answer(self.0.clone())
+    }
+
+    /// Where the lines of memory begin that a hit reads, as far as that is known without reading any.
+    pub(super) fn lines(self) -> impl Iterator<Item = *const u8> {
+        let start: *const u8 = (&raw const self.0.header).cast();
+        (0..LINES).map(move |line| start.wrapping_add(line * LINE))
     }
 
     fn head(self) -> &'a Head {

@@ -66,6 +66,32 @@ impl Index {
         None
     }
 
+    /// Names the memory of the first bucket of a hash: most answers stand there.
+    #[inline]
+    pub(super) fn approach_place(&self, hash: u64, fetch: impl Fn(*const u8)) {
+        let [first, _] = self.buckets_of(hash);
+        if let Some(bucket) = self.0.get(first) {
+            fetch((&raw const *bucket).cast());
+        }
+    }
+
+    /// Names the memory of the answer of a hash.
+    #[inline]
+    pub(super) fn approach_answer(&self, hash: u64, fetch: impl Fn(*const u8)) {
+        let tag = tag(hash);
+        for number in self.buckets_of(hash) {
+            let Some(bucket) = self.0.get(number) else { return };
+            for (place, answer) in bucket.tags.iter().zip(&bucket.answers) {
+                if place.load(Ordering::Acquire) == tag {
+                    if let Some(answer) = answer.load().as_ref() {
+                        AnswerView::new(answer).lines().for_each(fetch);
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
     /// The place of the answer for which `is_it` says so. For the writer.
     pub(super) fn find(&self, hash: u64, is_it: impl Fn(AnswerView<'_>) -> bool) -> Option<Place> {
         let tag = tag(hash);

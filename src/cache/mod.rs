@@ -42,6 +42,10 @@ pub struct CacheKey<'n> {
     tail: [u8; KEY_TAIL],
 }
 
+/// The hash of a key in one cache.
+#[derive(Debug, Clone, Copy)]
+pub struct KeyHash(u64);
+
 impl<'n> CacheKey<'n> {
     /// The key of a question.
     #[inline]
@@ -127,6 +131,12 @@ impl Cache {
         Self { hasher, indexes, shards, buckets: shard::buckets(per_shard) }
     }
 
+    /// The hash of a key.
+    #[inline]
+    pub fn hash(&self, key: &CacheKey<'_>) -> KeyHash {
+        KeyHash(self.hasher.hash_parts(key.name, key.tail))
+    }
+
     /// Calls `use_answer` with the answer kept under `key` and its state at `now`, if there is one, valid or expired.
     ///
     /// Takes no lock: queries of all cores may read the same answer at the same time.
@@ -134,12 +144,33 @@ impl Cache {
     pub fn with<R>(
         &self,
         key: &CacheKey<'_>,
+        hash: KeyHash,
         now: Instant,
         use_answer: impl FnOnce(AnswerView<'_>, State) -> R,
     ) -> Option<R> {
-        let hash = self.hasher.hash_parts(key.name, key.tail);
-        let index = self.indexes.get(shard_of(hash))?.get()?;
-        index.with(hash, |answer| key.is(answer.key()), |answer| use_answer(answer, answer.state(now)))
+        self.index(hash)?.with(hash.0, |answer| key.is(answer.key()), |answer| use_answer(answer, answer.state(now)))
+    }
+
+    /// Names the memory where the place of a key's answer stands, without reading it. `fetch` may have the processor
+    /// bring it nearer, while something else is done.
+    #[inline]
+    pub fn approach_place(&self, hash: KeyHash, fetch: impl Fn(*const u8)) {
+        if let Some(index) = self.index(hash) {
+            index.approach_place(hash.0, fetch);
+        }
+    }
+
+    /// The same for the answer itself, some time after [`Self::approach_place`].
+    #[inline]
+    pub fn approach_answer(&self, hash: KeyHash, fetch: impl Fn(*const u8)) {
+        if let Some(index) = self.index(hash) {
+            index.approach_answer(hash.0, fetch);
+        }
+    }
+
+    #[inline]
+    fn index(&self, KeyHash(hash): KeyHash) -> Option<&Index> {
+        self.indexes.get(shard_of(hash))?.get()
     }
 
     /// Keeps an answer under its key for as long as its TTL says; one of TTL 0 is not kept.
@@ -197,8 +228,24 @@ mod tests {
         cache.insert(&Answer::from_message(&key, &address_answer(name, ttl), &LIMITS, heard).unwrap());
     }
 
+    fn with<R>(
+        cache: &Cache,
+        key: &CacheKey<'_>,
+        now: Instant,
+        look: impl FnOnce(AnswerView<'_>, State) -> R,
+    ) -> Option<R> {
+        let hash = cache.hash(key);
+        let fetched = std::cell::Cell::new(0);
+        let fetch = |_| fetched.set(fetched.get() + 1);
+        cache.approach_place(hash, fetch);
+        cache.approach_answer(hash, fetch);
+        let found = cache.with(key, hash, now, look);
+        assert!(found.is_none() || fetched.get() > 1, "what is there can be approached");
+        found
+    }
+
     fn state(cache: &Cache, name: &str, now: Instant) -> Option<State> {
-        cache.with(&key(&lower(name)), now, |_, state| state)
+        with(cache, &key(&lower(name)), now, |_, state| state)
     }
 
     #[expect(clippy::disallowed_methods, reason = "a start for the hand-moved clock")]
@@ -243,9 +290,9 @@ mod tests {
             CacheKey::new(&name, Rtype::A, true, false, 1),
             CacheKey::new(&name, Rtype::A, false, true, 1),
         ] {
-            assert!(cache.with(&other, now, |_, _| ()).is_none());
+            assert!(with(&cache, &other, now, |_, _| ()).is_none());
         }
-        assert!(cache.with(&key(&name), now, |_, _| ()).is_some());
+        assert!(with(&cache, &key(&name), now, |_, _| ()).is_some());
     }
 
     #[test]
@@ -286,7 +333,7 @@ mod tests {
                             insert(cache, name, 3600, now);
                             let name = lower(name);
                             let len = name.len();
-                            cache.with(&key(&name), now, |answer, _| assert_eq!(answer.key().len(), len + KEY_TAIL));
+                            with(cache, &key(&name), now, |answer, _| assert_eq!(answer.key().len(), len + KEY_TAIL));
                         }
                     }
                 });

@@ -228,7 +228,7 @@ impl Engine {
         }
         let tail = context.query.question().last_chunk::<4>().copied().unwrap_or_default();
         let question = [chain.effective.as_wire(), &tail].concat();
-        self.look_up(context, qname, &question, rule, Some(chain), reply)
+        self.look_up(context, qname, &question, rule, None, Some(chain), reply)
     }
 }
 

@@ -26,7 +26,7 @@ pub use chain::Chain;
 pub use outcome::{AnswerSource, Reason};
 pub use snapshot::{Snapshot, StaleLimits};
 
-use crate::cache::{Age, Cache, CacheKey, State, TtlLimits};
+use crate::cache::{Age, Cache, CacheKey, KeyHash, State, TtlLimits};
 use crate::forward::{Disposition, Failure, ForwardRule, LoopGuard, Stale};
 use crate::records::Lookup;
 use crate::wire::query::CLASS_IN;
@@ -63,6 +63,22 @@ pub enum Action {
     Forward(Box<Forward>),
     /// The reply is written, and the question should be asked again before its answer expires.
     AnsweredAndRefresh(AnswerSource, Box<Forward>),
+}
+
+/// A query that was begun.
+#[expect(clippy::large_enum_variant, reason = "lives on the stack, and an allocation costs more than a move")]
+pub enum Begun<'a> {
+    /// It needs nothing from the cache.
+    Done(Action),
+    /// The cache or an upstream has the answer.
+    Pending(Pending<'a>),
+}
+
+/// A query whose answer the cache may have.
+pub struct Pending<'a> {
+    query: Query<'a>,
+    rule: &'a Arc<ForwardRule>,
+    hash: KeyHash,
 }
 
 /// What came of a question that was asked upstream.
@@ -152,29 +168,91 @@ impl Engine {
         turn: u32,
         reply: &mut Vec<u8>,
     ) -> Action {
+        match self.begin(snapshot, bytes, client, now, turn, reply) {
+            Begun::Done(action) => action,
+            Begun::Pending(pending) => self.finish(snapshot, &pending, client, now, turn, reply),
+        }
+    }
+
+    /// Does all of [`Self::answer`] but to look into the cache.
+    ///
+    /// Answers lie anywhere in memory, most of it far from the processor. Who has many queries at once begins them all,
+    /// [approaches](Self::approach_place) the [answers](Self::approach_answer), and finishes them when what they need is
+    /// near.
+    #[inline]
+    pub fn begin<'a>(
+        &self,
+        snapshot: &'a Snapshot,
+        bytes: &'a [u8],
+        client: Client,
+        now: Instant,
+        turn: u32,
+        reply: &mut Vec<u8>,
+    ) -> Begun<'a> {
         reply.clear();
         let query = match Query::parse(bytes) {
             Ok(query) => query,
-            Err(fault) => return answer_fault(snapshot, bytes, fault, client, reply),
+            Err(fault) => return Begun::Done(answer_fault(snapshot, bytes, fault, client, reply)),
         };
+        let refused = |rcode, error, reason, reply| Begun::Done(refuse(&query, rcode, error, reason, reply));
         if !snapshot.access.allows(client.address) {
-            return refuse(&query, Rcode::REFUSED, ExtendedError::PROHIBITED, Reason::Access, reply);
+            return refused(Rcode::REFUSED, ExtendedError::PROHIBITED, Reason::Access, reply);
         }
         if query.qclass != CLASS_IN {
-            return refuse(&query, Rcode::REFUSED, ExtendedError::NOT_SUPPORTED, Reason::Class, reply);
+            return refused(Rcode::REFUSED, ExtendedError::NOT_SUPPORTED, Reason::Class, reply);
         }
         if query.qtype.is_meta() && query.qtype != Rtype::ANY {
-            return refuse(&query, Rcode::REFUSED, ExtendedError::NOT_SUPPORTED, Reason::QueryType, reply);
+            return refused(Rcode::REFUSED, ExtendedError::NOT_SUPPORTED, Reason::QueryType, reply);
         }
         let context = Context { snapshot, query: &query, client, now, turn };
         if self.guard.is_loop(query.question(), LoopGuard::tokens(query.options())) {
-            return refuse(&query, Rcode::REFUSED, ExtendedError::OTHER, Reason::Loop, reply);
+            return refused(Rcode::REFUSED, ExtendedError::OTHER, Reason::Loop, reply);
         }
         match snapshot.table.lookup(query.qname.as_wire(), query.qtype, client.address) {
-            Lookup::Missing => self.answer_missing(&context, reply),
-            Lookup::Alias(..) => self.follow(&context, Chain::new(&query), reply),
-            found => write::from_table(&context, &found, reply),
+            Lookup::Missing => {}
+            Lookup::Alias(..) => return Begun::Done(self.follow(&context, Chain::new(&query), reply)),
+            found => return Begun::Done(write::from_table(&context, &found, reply)),
         }
+        // The table does not have the name: answered here, from the cache, or upstream.
+        let rule = match snapshot.rules.find(query.qname.as_wire()) {
+            (Disposition::Here(here), zone_len) => {
+                return Begun::Done(write::here(&context, *here, zone_len, reply));
+            }
+            (Disposition::Forward(rule), _) => rule,
+        };
+        if !query.recursion_desired() {
+            return refused(Rcode::REFUSED, ExtendedError::NOT_AUTHORITATIVE, Reason::NoRecursion, reply);
+        }
+        let hash = self.cache.hash(&key(&query, &query.qname, rule));
+        Begun::Pending(Pending { query, rule, hash })
+    }
+
+    /// Has `fetch` bring nearer where a query's answer is looked for.
+    #[inline]
+    pub fn approach_place(&self, pending: &Pending<'_>, fetch: impl Fn(*const u8)) {
+        self.cache.approach_place(pending.hash, fetch);
+    }
+
+    /// Has `fetch` bring nearer a query's answer.
+    #[inline]
+    pub fn approach_answer(&self, pending: &Pending<'_>, fetch: impl Fn(*const u8)) {
+        self.cache.approach_answer(pending.hash, fetch);
+    }
+
+    /// Looks into the cache for what was begun: the second half of [`Self::answer`].
+    #[inline]
+    pub fn finish(
+        &self,
+        snapshot: &Snapshot,
+        pending: &Pending<'_>,
+        client: Client,
+        now: Instant,
+        turn: u32,
+        reply: &mut Vec<u8>,
+    ) -> Action {
+        let Pending { query, rule, hash } = pending;
+        let context = Context { snapshot, query, client, now, turn };
+        self.look_up(&context, &query.qname, query.question(), rule, Some(*hash), None, reply)
     }
 
     /// Takes an upstream's answer to the question under `key`, which was asked by `rule`, and keeps it in the cache as
@@ -230,31 +308,22 @@ impl Engine {
         }
     }
 
-    /// The table does not have the name: answered here, from the cache, or upstream.
-    fn answer_missing(&self, context: &Context<'_>, reply: &mut Vec<u8>) -> Action {
-        let query = context.query;
-        let rule = match context.snapshot.rules.find(query.qname.as_wire()) {
-            (Disposition::Here(here), zone_len) => return write::here(context, *here, zone_len, reply),
-            (Disposition::Forward(rule), _) => rule,
-        };
-        if !query.recursion_desired() {
-            return refuse(query, Rcode::REFUSED, ExtendedError::NOT_AUTHORITATIVE, Reason::NoRecursion, reply);
-        }
-        self.look_up(context, &query.qname, query.question(), rule, None, reply)
-    }
-
     /// The cache, or upstream; `question` is what to ask there, `chain` how the query came to it.
+    #[expect(clippy::too_many_arguments, reason = "the question, what is known of it, and the reply")]
+    #[inline]
     fn look_up(
         &self,
         context: &Context<'_>,
         qname: &LowerName,
         question: &[u8],
         rule: &Arc<ForwardRule>,
+        hash: Option<KeyHash>,
         chain: Option<Chain>,
         reply: &mut Vec<u8>,
     ) -> Action {
-        let key = self.key(context, qname, rule);
-        let found = self.cache.with(&key, context.now, |answer, state| match state {
+        let key = key(context.query, qname, rule);
+        let hash = hash.unwrap_or_else(|| self.cache.hash(&key));
+        let found = self.cache.with(&key, hash, context.now, |answer, state| match state {
             State::Fresh { age, prefetch } if chain.is_none() && !self.leads_into_table(context, answer) => {
                 write::from_answer(context, answer, Age::Seconds(age), reply);
                 Found::Written { prefetch }
@@ -323,11 +392,11 @@ impl Engine {
         !matches!(context.query.qtype, Rtype::CNAME | Rtype::ANY)
             && answer.targets().any(|target| context.table_has(target))
     }
+}
 
-    fn key<'n>(&self, context: &Context<'_>, qname: &'n LowerName, rule: &ForwardRule) -> CacheKey<'n> {
-        let query = context.query;
-        CacheKey::new(qname, query.qtype, query.dnssec_ok(), query.checking_disabled(), rule.upstream_set)
-    }
+/// What the answer to a query's question about `qname` is kept under.
+fn key<'n>(query: &Query<'_>, qname: &'n LowerName, rule: &ForwardRule) -> CacheKey<'n> {
+    CacheKey::new(qname, query.qtype, query.dnssec_ok(), query.checking_disabled(), rule.upstream_set)
 }
 
 /// What the cache has.

@@ -5,13 +5,18 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
+use smallvec::SmallVec;
+
 use super::counters::Outcome;
 use super::latency::Path;
 use super::listen::Stop;
 use super::shared::ReplyPath;
 use super::worker::Worker;
-use crate::engine::{Action, Client, Reason, Transport};
-use crate::sys::{BATCH, Batch, Bound, readable};
+use crate::engine::{Action, Begun, Client, Pending, Reason, Snapshot, Transport};
+use crate::sys::{BATCH, Batch, Bound, Datagram, fetch, readable};
+
+/// Queries of a batch that are in work at the same time: as many as it takes until memory is there.
+const GROUP: usize = 16;
 
 /// Serves a socket until the server ends, then what is still queued in it.
 pub(super) async fn serve(worker: Rc<Worker>, bound: Bound, stop: Stop) {
@@ -53,43 +58,104 @@ fn serve_batch(worker: &Rc<Worker>, socket: &Arc<std::net::UdpSocket>, batch: &m
     let snapshot = worker.shared.snapshot.load();
     worker.counters.received(Transport::Datagram, count as u64);
     let mut outcomes = [None; BATCH];
-    for (index, outcome) in outcomes.iter_mut().enumerate().take(count) {
-        let Some((datagram, reply)) = batch.at(index) else {
-            worker.counters.kind(&[]);
-            *outcome = Some(Outcome::Not(Reason::Fault));
-            // A reply of an earlier batch may stand in its place.
-            batch.reply(index).map(Vec::clear).unwrap_or_default();
-            continue;
-        };
-        worker.counters.kind(datagram.bytes);
-        let client = Client { address: datagram.peer.ip().to_canonical(), transport: Transport::Datagram };
-        *outcome = match worker.answer(&snapshot, datagram.bytes, client, now, reply) {
-            Action::Answered(source) => Some(Outcome::Answered(source)),
-            Action::Refused(reason) | Action::Dropped(reason) => Some(Outcome::Not(reason)),
-            Action::AnsweredAndRefresh(source, forward) => {
-                worker.refresh(&forward, now);
-                Some(Outcome::Answered(source))
-            }
-            Action::Forward(forward) => {
-                reply.clear();
-                let path = ReplyPath::Datagram { socket: socket.clone(), peer: datagram.peer, local: datagram.local };
-                worker.forward(datagram.bytes, client, forward, path, now);
-                None
-            }
-        };
-        if let Some(outcome) = *outcome {
-            worker.sample(datagram.bytes, client, outcome);
-        }
+    let (datagrams, replies) = batch.split();
+    let groups = outcomes.chunks_mut(GROUP).zip(replies.chunks_mut(GROUP)).take(count.div_ceil(GROUP));
+    for (number, (outcomes, replies)) in groups.enumerate() {
+        let start = number * GROUP;
+        let here = GROUP.min(count - start);
+        let group = Group { worker, socket, snapshot: &snapshot, now };
+        group.answer(|place| datagrams.at(start + place), &mut outcomes[..here], &mut replies[..here]);
     }
     batch.send(fd, count, |index| {
         if let Some(outcome) = outcomes.get_mut(index) {
             *outcome = Some(Outcome::Not(Reason::Unsent));
         }
     });
+    count_batch(worker, &outcomes[..count], now);
+    count
+}
+
+/// What the queries of a group share.
+struct Group<'g> {
+    worker: &'g Rc<Worker>,
+    socket: &'g Arc<std::net::UdpSocket>,
+    snapshot: &'g Snapshot,
+    now: Instant,
+}
+
+impl Group<'_> {
+    /// Answers a group: begins all of it, has what the cache has for it brought nearer, finishes it.
+    fn answer<'d>(
+        &self,
+        datagram: impl Fn(usize) -> Option<Datagram<'d>>,
+        outcomes: &mut [Option<Outcome>],
+        replies: &mut [Vec<u8>],
+    ) {
+        let mut actions: [Option<Action>; GROUP] = [const { None }; GROUP];
+        // What is done at once shall not pay for the room that the others take.
+        let mut pending: SmallVec<[(usize, Client, Pending<'_>); GROUP]> = SmallVec::new();
+        for (place, (action, reply)) in actions.iter_mut().zip(&mut *replies).enumerate() {
+            let Some(datagram) = datagram(place) else {
+                self.worker.counters.kind(&[]);
+                // A reply of an earlier batch may stand in its place.
+                reply.clear();
+                continue;
+            };
+            self.worker.counters.kind(datagram.bytes);
+            let client = client(&datagram);
+            match self.worker.begin(self.snapshot, datagram.bytes, client, self.now, reply) {
+                Begun::Done(done) => *action = Some(done),
+                Begun::Pending(begun) => pending.push((place, client, begun)),
+            }
+        }
+        for (.., pending) in &pending {
+            self.worker.shared.engine.approach_answer(pending, fetch);
+        }
+        for (place, client, pending) in &pending {
+            if let (Some(action), Some(reply)) = (actions.get_mut(*place), replies.get_mut(*place)) {
+                *action = Some(self.worker.finish(self.snapshot, pending, *client, self.now, reply));
+            }
+        }
+        for (place, ((action, outcome), reply)) in actions.into_iter().zip(outcomes).zip(replies).enumerate() {
+            *outcome = match (action, datagram(place)) {
+                (Some(action), Some(datagram)) => self.carry_out(action, &datagram, reply),
+                _ => Some(Outcome::Not(Reason::Fault)),
+            };
+        }
+    }
+
+    /// Nothing, while the query waits for an upstream.
+    fn carry_out(&self, action: Action, datagram: &Datagram<'_>, reply: &mut Vec<u8>) -> Option<Outcome> {
+        let outcome = match action {
+            Action::Answered(source) => Outcome::Answered(source),
+            Action::Refused(reason) | Action::Dropped(reason) => Outcome::Not(reason),
+            Action::AnsweredAndRefresh(source, forward) => {
+                self.worker.refresh(&forward, self.now);
+                Outcome::Answered(source)
+            }
+            Action::Forward(forward) => {
+                reply.clear();
+                let socket = self.socket.clone();
+                let path = ReplyPath::Datagram { socket, peer: datagram.peer, local: datagram.local };
+                self.worker.forward(datagram.bytes, client(datagram), forward, path, self.now);
+                return None;
+            }
+        };
+        self.worker.sample(datagram.bytes, client(datagram), outcome);
+        Some(outcome)
+    }
+}
+
+fn client(datagram: &Datagram<'_>) -> Client {
+    Client { address: datagram.peer.ip().to_canonical(), transport: Transport::Datagram }
+}
+
+/// Counts a batch that was sent.
+fn count_batch(worker: &Worker, outcomes: &[Option<Outcome>], now: Instant) {
     // All of a batch leave together, so one look at the clock tells how long each took.
     let took = now.elapsed();
     let mut by_path = [0; Path::ALL.len()];
-    for outcome in outcomes.into_iter().take(count).flatten() {
+    for &outcome in outcomes.iter().flatten() {
         worker.counters.count(outcome);
         if let Outcome::Answered(source) = outcome {
             by_path[Path::at_once(source) as usize] += 1;
@@ -98,5 +164,4 @@ fn serve_batch(worker: &Rc<Worker>, socket: &Arc<std::net::UdpSocket>, batch: &m
     for (path, count) in Path::ALL.into_iter().zip(by_path) {
         worker.counters.latency(path, took, count);
     }
-    count
 }

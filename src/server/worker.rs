@@ -18,11 +18,12 @@ use super::listen::Listener;
 use super::replies::Replies;
 use super::shared::{PATIENCE, ReplyPath, Shared, Waiter};
 use super::{stream, udp};
-use crate::engine::{Action, Answer, Client, Forward, Reason, Settlement, Snapshot, Transport};
+use crate::engine::{Action, Answer, Begun, Client, Forward, Pending, Reason, Settlement, Snapshot, Transport};
 use crate::forward::{
     Asker, Failure, Forwarding, Heard, Outbox, Question, Released, Settled, Target, Transmit, TryId, Via,
 };
 use crate::log::{self, QueryLine, Recurring};
+use crate::sys::fetch;
 use crate::upstream::{Datagrams, Received, Streams};
 
 /// How often sockets are looked for whose queries were settled elsewhere, or by nobody in time.
@@ -54,6 +55,7 @@ pub(super) fn run(
         sockets: RefCell::new(Datagrams::new(seeds[0], shared.pools.clone())?),
         streams: Streams::new(shared.trust.clone(), seeds[1]),
         turn: Cell::new(number as u32),
+        sampled: Cell::new(0),
         reply: RefCell::new(Vec::with_capacity(4096)),
         replies: RefCell::default(),
         is_gathering: Cell::new(false),
@@ -97,6 +99,8 @@ pub(super) struct Worker {
     sockets: RefCell<Datagrams>,
     streams: Streams,
     turn: Cell<u32>,
+    /// Queries that might have been put into the log.
+    sampled: Cell<u32>,
     /// Where a reply to one who waited is written.
     reply: RefCell<Vec<u8>>,
     /// Replies to those who waited, on their way.
@@ -118,7 +122,12 @@ impl Worker {
     /// Puts one of many queries into the log.
     pub(super) fn sample(&self, query: &[u8], client: Client, outcome: Outcome) {
         let share = self.shared.log_queries.load(Ordering::Relaxed);
-        if share != 0 && self.turn.get().is_multiple_of(share) {
+        if share == 0 {
+            return;
+        }
+        let count = self.sampled.get().wrapping_add(1);
+        self.sampled.set(count);
+        if count.is_multiple_of(share) {
             log::query(QueryLine {
                 client: client.address,
                 transport: match client.transport {
@@ -145,7 +154,47 @@ impl Worker {
         reply: &mut Vec<u8>,
     ) -> Action {
         let turn = self.next_turn();
-        let action = guarded(|| self.shared.engine.answer(snapshot, bytes, client, now, turn, reply));
+        let action = guarded(|| self.shared.engine.answer(snapshot, bytes, client, now, turn, reply), dropped);
+        self.look_at(action, client, now, reply)
+    }
+
+    /// The first half of that, for one of many queries.
+    #[inline]
+    pub(super) fn begin<'a>(
+        &self,
+        snapshot: &'a Snapshot,
+        bytes: &'a [u8],
+        client: Client,
+        now: Instant,
+        reply: &mut Vec<u8>,
+    ) -> Begun<'a> {
+        let (engine, turn) = (&self.shared.engine, self.next_turn());
+        let begin = || engine.begin(snapshot, bytes, client, now, turn, reply);
+        match guarded(begin, || Begun::Done(dropped())) {
+            Begun::Done(action) => Begun::Done(self.look_at(action, client, now, reply)),
+            Begun::Pending(pending) => {
+                engine.approach_place(&pending, fetch);
+                Begun::Pending(pending)
+            }
+        }
+    }
+
+    /// The second half of that.
+    #[inline]
+    pub(super) fn finish(
+        &self,
+        snapshot: &Snapshot,
+        pending: &Pending<'_>,
+        client: Client,
+        now: Instant,
+        reply: &mut Vec<u8>,
+    ) -> Action {
+        let (engine, turn) = (&self.shared.engine, self.next_turn());
+        let action = guarded(|| engine.finish(snapshot, pending, client, now, turn, reply), dropped);
+        self.look_at(action, client, now, reply)
+    }
+
+    fn look_at(&self, action: Action, client: Client, now: Instant, reply: &mut Vec<u8>) -> Action {
         match action {
             Action::Refused(Reason::Loop) => self.shared.say_loop(client.address, now),
             // What a panic left in the buffer is no reply.
@@ -287,7 +336,7 @@ impl Worker {
             (_, Err(failure)) => Settlement::Failed(*failure),
         };
         let mut reply = self.reply.borrow_mut();
-        let action = guarded(|| {
+        let settle = || {
             self.shared.engine.settle(
                 snapshot,
                 &waiter.query,
@@ -298,7 +347,8 @@ impl Worker {
                 turn,
                 &mut reply,
             )
-        });
+        };
+        let action = guarded(settle, dropped);
         let outcome = match action {
             Action::Forward(mut forward) => {
                 (waiter.chain, waiter.stale) = (forward.chain.take(), forward.stale.take());
@@ -425,8 +475,12 @@ fn take(
 }
 
 /// Calls the engine. A panic in there costs the one query that met it; the worker and its sockets stay.
-fn guarded(call: impl FnOnce() -> Action) -> Action {
-    catch_unwind(AssertUnwindSafe(call)).unwrap_or(Action::Dropped(Reason::Fault))
+fn guarded<R>(call: impl FnOnce() -> R, instead: impl FnOnce() -> R) -> R {
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|_| instead())
+}
+
+fn dropped() -> Action {
+    Action::Dropped(Reason::Fault)
 }
 
 /// The question of a forward, borrowed from it.
@@ -456,9 +510,9 @@ mod tests {
 
     #[test]
     fn a_panic_costs_one_query() {
-        let action = guarded(|| panic!("a defect, on purpose"));
+        let action = guarded(|| panic!("a defect, on purpose"), dropped);
         assert!(matches!(action, Action::Dropped(Reason::Fault)));
-        let action = guarded(|| Action::Refused(Reason::Access));
+        let action = guarded(|| Action::Refused(Reason::Access), dropped);
         assert!(matches!(action, Action::Refused(Reason::Access)));
     }
 }

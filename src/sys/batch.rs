@@ -48,6 +48,32 @@ pub struct Datagram<'b> {
     pub local: Option<LocalAddress>,
 }
 
+/// What was received.
+#[derive(Clone, Copy)]
+pub struct Datagrams<'b> {
+    octets: &'b [u8],
+    peers: &'b [libc::sockaddr_storage],
+    controls: &'b [Control],
+    received: &'b [libc::mmsghdr],
+    with_local_address: bool,
+}
+
+impl<'b> Datagrams<'b> {
+    /// The datagram at `index`; nothing when its sender cannot be answered.
+    pub fn at(self, index: usize) -> Option<Datagram<'b>> {
+        let header = self.received.get(index)?;
+        let start = index * STRIDE;
+        let bytes = self.octets.get(start..start + (header.msg_len as usize).min(DATAGRAM_MAX))?;
+        let peer = peer_of(self.peers.get(index)?)?;
+        let local = if self.with_local_address {
+            LocalAddress::read(self.controls.get(index)?, header.msg_hdr.msg_controllen as _)
+        } else {
+            None
+        };
+        Some(Datagram { bytes, peer, local })
+    }
+}
+
 impl Batch {
     /// A batch for a socket; `with_local_address` where it is bound to all addresses and reports packet info.
     pub fn new(with_local_address: bool) -> Self {
@@ -98,24 +124,10 @@ impl Batch {
         usize::try_from(count).map_err(|_| io::Error::last_os_error())
     }
 
-    /// The datagram at `index` of the last receive together with its reply's buffer; nothing when its sender cannot be
-    /// answered.
-    pub fn at(&mut self, index: usize) -> Option<(Datagram<'_>, &mut Vec<u8>)> {
-        let header = self.received.get(index)?;
-        let start = index * STRIDE;
-        let bytes = self.octets.get(start..start + (header.msg_len as usize).min(DATAGRAM_MAX))?;
-        let peer = peer_of(self.peers.get(index)?)?;
-        let local = if self.with_local_address {
-            LocalAddress::read(self.controls.get(index)?, header.msg_hdr.msg_controllen as _)
-        } else {
-            None
-        };
-        Some((Datagram { bytes, peer, local }, self.replies.get_mut(index)?))
-    }
-
-    /// The reply's buffer of the datagram at `index`.
-    pub fn reply(&mut self, index: usize) -> Option<&mut Vec<u8>> {
-        self.replies.get_mut(index)
+    /// What was received last, and the buffers for the replies to it, in the same order.
+    pub fn split(&mut self) -> (Datagrams<'_>, &mut [Vec<u8>]) {
+        let Self { octets, peers, controls, received, with_local_address, replies, .. } = self;
+        (Datagrams { octets, peers, controls, received, with_local_address: *with_local_address }, replies)
     }
 
     /// Sends the replies to the first `count` datagrams that have one (a buffer that is not empty); calls `unsent` with
@@ -174,7 +186,8 @@ mod tests {
         let count = batch.receive(server.as_fd()).unwrap();
         assert_eq!(count, 5);
         for index in 0..count {
-            let (datagram, reply) = batch.at(index).unwrap();
+            let (datagrams, replies) = batch.split();
+            let (datagram, reply) = (datagrams.at(index).unwrap(), &mut replies[index]);
             assert_eq!(datagram.peer, client.local_addr().unwrap());
             reply.clear();
             if index != 2 {

@@ -10,14 +10,16 @@
 
 mod batch;
 mod control;
+mod fetch;
 mod gather;
 mod pass;
 mod readable;
 mod socket;
 mod user;
 
-pub use batch::{BATCH, Batch, Datagram};
+pub use batch::{BATCH, Batch, Datagram, Datagrams};
 pub use control::LocalAddress;
+pub use fetch::fetch;
 pub use gather::{GATHER, Gathered, Inbox};
 pub use pass::PassSocket;
 pub use readable::readable;
