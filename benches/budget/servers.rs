@@ -34,7 +34,9 @@ impl Server {
     /// Where its program is, if it is installed.
     pub(crate) fn program(self) -> Option<PathBuf> {
         match self {
-            Self::Pldns => Some(env!("CARGO_BIN_EXE_pldns").into()),
+            Self::Pldns => {
+                Some(std::env::var_os("PLDNS").map_or_else(|| env!("CARGO_BIN_EXE_pldns").into(), PathBuf::from))
+            }
             Self::Bind => find_program("named"),
             _ => find_program(self.name()),
         }

@@ -39,6 +39,8 @@ mod waiting;
 pub use budget::{Limits, Ports};
 pub use machine::{Forwarding, OUTSTANDING_MAX};
 pub use outstanding::Stale;
+#[cfg(test)]
+pub(crate) use question::test_try;
 pub use question::{
     Asker, Failure, ForwardCounts, Heard, Outbox, Question, Released, Settled, Transmit, TryId, UpstreamState, Via,
 };

@@ -166,3 +166,59 @@ pub(super) fn no_place() -> io::Error {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::forward::test_try;
+
+    fn socket(now: Instant) -> PooledSocket {
+        PooledSocket::new(UdpSocket::bind("127.0.0.1:0").unwrap(), now)
+    }
+
+    #[test]
+    fn a_datagram_is_for_the_question_with_its_id() {
+        let now = Instant::now();
+        let (socket, later) = (socket(now), now + Duration::from_secs(4));
+        assert!(socket.open(0x0102, test_try(1), later));
+        assert!(socket.open(0x0304, test_try(2), later));
+        assert!(!socket.open(0x0102, test_try(3), later), "two questions of one socket never have the same ID");
+        assert_eq!(socket.recipients(&[1, 2, 0x80]), Recipients::One(test_try(1)));
+        assert_eq!(socket.recipients(&[9, 9, 0x80]), Recipients::Guessed(vec![test_try(1), test_try(2)]));
+        socket.close(test_try(1));
+        assert_eq!(socket.recipients(&[1, 2, 0x80]), Recipients::Nobody, "late, and no guess");
+        assert!(!socket.open(0x0102, test_try(4), later), "nor is an ID used twice");
+        assert_eq!(socket.recipients(&[1]), Recipients::Nobody);
+        assert_eq!(socket.fail(), [test_try(2)]);
+        assert!(!socket.is_usable(now));
+    }
+
+    #[test]
+    fn age_silence_and_use_retire_a_socket() {
+        let now = Instant::now();
+        let pool = Pool::default();
+        pool.put(PORTS + 3, Arc::new(socket(now)));
+        assert!(pool.at(3, now + AGE_MAX - Duration::from_millis(1)).is_some());
+        assert!(pool.at(3, now + AGE_MAX).is_none());
+        assert!(pool.at(4, now).is_none());
+
+        let silent = socket(now);
+        silent.open(1, test_try(1), now + Duration::from_secs(4));
+        assert!(silent.sweep(now + Duration::from_secs(3)));
+        assert!(!silent.sweep(now + Duration::from_secs(5)), "a question was not answered");
+
+        let old = socket(now);
+        old.open(1, test_try(1), now + Duration::from_secs(12));
+        assert!(old.sweep(now + Duration::from_secs(11)), "its last question may still be answered");
+        old.close(test_try(1));
+        assert!(!old.sweep(now + Duration::from_secs(11)));
+
+        let busy = socket(now);
+        for id in 0..USES_MAX as u16 {
+            assert!(busy.is_usable(now));
+            assert!(busy.open(id, test_try(u32::from(id)), now));
+            busy.close(test_try(u32::from(id)));
+        }
+        assert!(!busy.is_usable(now));
+    }
+}

@@ -38,6 +38,7 @@ mod malformed;
 /// How long, how often, and who next.
 mod outage;
 mod patience;
+mod pool;
 /// SIGHUP.
 mod reload;
 /// PTR of the table's addresses.
