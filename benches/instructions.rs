@@ -1,0 +1,166 @@
+//! Instructions of a query's way, counted by callgrind: what a change costs, without the noise of a clock.
+//!
+//! `cargo bench --bench instructions` holds each way against `benches/results/instructions.txt` and fails when one has
+//! become dearer than that by more than the tolerance; `-- --write` makes today's figures the ones to hold against.
+//! Needs valgrind. Times are benches/core.rs's and benches/throughput's business.
+
+#![expect(clippy::disallowed_methods, reason = "a measurement owns a clock")]
+
+#[path = "support/dns.rs"]
+mod dns;
+#[path = "support/scratch.rs"]
+mod scratch;
+
+use std::fmt::Write;
+use std::hint::black_box;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Instant;
+
+use clap::Parser;
+use privatelink_dns::cache::Cache;
+use privatelink_dns::engine::{Action, Client, Engine, Snapshot, Transport};
+use privatelink_dns::forward::{LoopGuard, UpstreamSets};
+use privatelink_dns::reload::load;
+
+use scratch::Scratch;
+
+/// How much dearer a way may be than it was: seeds of hashes differ from run to run, and libc from machine to machine.
+const TOLERANCE: f64 = 0.15;
+/// Names of each kind.
+const NAMES: u32 = 1000;
+/// Queries of the two runs whose difference is counted: start and end of the program cancel out.
+const RUNS: [u32; 2] = [1000, 11_000];
+/// The zone of the records.
+const ZONE: &str = "workspace.eastus.api.azureml.ms";
+
+#[derive(Debug, Parser)]
+struct Args {
+    /// Make today's figures the ones to hold against
+    #[arg(long)]
+    write: bool,
+    /// What a child process of the benchmark does, and how often
+    #[arg(long, hide = true, requires = "times")]
+    way: Option<String>,
+    #[arg(long, hide = true)]
+    times: Option<u32>,
+    /// What cargo passes
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// A way that a query may take.
+struct Way {
+    name: &'static str,
+    /// The query's name.
+    asked: fn(u32) -> String,
+    qtype: u16,
+}
+
+const WAYS: [Way; 5] = [
+    Way { name: "record", asked: |n| format!("r{n}.{ZONE}"), qtype: dns::A },
+    Way { name: "no data", asked: |n| format!("r{n}.{ZONE}"), qtype: dns::AAAA },
+    Way { name: "no such name", asked: |n| format!("x{n}.{ZONE}"), qtype: dns::A },
+    Way { name: "wildcard", asked: |n| format!("e{n}.eastus.inference.ml.azure.com"), qtype: dns::A },
+    Way { name: "cached", asked: |n| format!("a{n}.blob.core.windows.net"), qtype: dns::A },
+];
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let args = Args::parse();
+    if let (Some(way), Some(times)) = (&args.way, args.times) {
+        let way = WAYS.iter().find(|known| known.name == way).ok_or("no such way")?;
+        take(way, times);
+        return Ok(());
+    }
+    if Command::new("valgrind").arg("--version").output().is_err() {
+        eprintln!("valgrind is not installed: nothing is counted");
+        return Ok(());
+    }
+    let counted: Vec<_> = WAYS.iter().map(|way| Ok((way.name, count(way)?))).collect::<Result<_, std::io::Error>>()?;
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/results/instructions.txt");
+    if args.write {
+        let mut text = String::new();
+        for (name, count) in &counted {
+            writeln!(text, "{name}: {count}")?;
+        }
+        std::fs::write(&file, text)?;
+    }
+    let known = std::fs::read_to_string(&file)?;
+    let mut dearer = false;
+    println!("{:<14} {:>12} {:>12} {:>8}", "way", "instructions", "before", "change");
+    for (name, count) in counted {
+        let before = known.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")?.parse::<u64>().ok());
+        let before = before.ok_or_else(|| format!("{}: nothing about \"{name}\"", file.display()))?;
+        let change = count as f64 / before as f64 - 1.0;
+        dearer |= change > TOLERANCE;
+        println!("{name:<14} {count:>12} {before:>12} {:>7.1}%", change * 100.0);
+    }
+    if dearer { Err("a way has become dearer".into()) } else { Ok(()) }
+}
+
+/// Instructions of one query.
+fn count(way: &Way) -> Result<u64, std::io::Error> {
+    let [few, many] = RUNS.map(|times| count_all(way, times));
+    let (few, many) = (few?, many?);
+    Ok(many.saturating_sub(few) / u64::from(RUNS[1] - RUNS[0]))
+}
+
+/// Instructions of a whole run.
+fn count_all(way: &Way, times: u32) -> Result<u64, std::io::Error> {
+    let scratch = Scratch::new("instructions");
+    let out: PathBuf = scratch.path().join("callgrind");
+    let run = Command::new("valgrind")
+        .args(["--tool=callgrind", "-q"])
+        .arg(format!("--callgrind-out-file={}", out.display()))
+        .arg(std::env::current_exe()?)
+        .args(["--way", way.name, "--times", &times.to_string()])
+        .output()?;
+    let text = std::fs::read_to_string(&out).unwrap_or_default();
+    let total = text.lines().find_map(|line| line.strip_prefix("totals: ").or_else(|| line.strip_prefix("summary: ")));
+    total.and_then(|total| total.trim().parse().ok()).ok_or_else(|| {
+        std::io::Error::other(format!("valgrind counted nothing: {}", String::from_utf8_lossy(&run.stderr)))
+    })
+}
+
+/// Answers so many queries.
+fn take(way: &Way, times: u32) {
+    let client = Client { address: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), transport: Transport::Datagram };
+    let snapshot = snapshot();
+    let engine = Engine::new(Arc::new(Cache::new(64 << 20)), LoopGuard::default());
+    let (now, mut reply) = (Instant::now(), Vec::with_capacity(1232));
+    let queries: Vec<_> = (0..NAMES).map(|n| dns::query(n as u16, &(way.asked)(n), way.qtype)).collect();
+    for (n, query) in queries.iter().enumerate() {
+        if let Action::Forward(forward) = engine.answer(&snapshot, query, client, now, 0, &mut reply) {
+            let asked = dns::Asked::parse(query).expect("a query that can be read");
+            let target = format!("a{n}.privatelink.blob.core.windows.net");
+            let answer = asked.reply(query, &[(target, 60)], Some((Ipv4Addr::new(10, 1, 0, 9), 3600)));
+            engine.keep(&snapshot, &forward.rule, &forward.key, &answer, now).expect("an answer that can be read");
+        }
+    }
+    for (turn, query) in (0..times).zip(queries.iter().cycle()) {
+        let action = engine.answer(&snapshot, black_box(query), client, now, turn, &mut reply);
+        assert!(matches!(action, Action::Answered(_)), "every way ends in an answer");
+    }
+}
+
+fn snapshot() -> Snapshot {
+    let mut records = String::new();
+    for n in 0..NAMES {
+        let _ = write!(
+            records,
+            "[[record]]\nname = \"r{n}.{ZONE}\"\ntype = \"A\"\ndata = \"10.1.{}.{}\"\n",
+            n >> 8,
+            n & 255
+        );
+    }
+    records += "[[record]]\nname = \"*.eastus.inference.ml.azure.com\"\ntype = \"A\"\ndata = \"10.1.0.7\"\n";
+    let scratch = Scratch::new("instructions-records");
+    scratch.write("bench-records.toml", &records);
+    let zone = format!("[[zone]]\nname = \"{ZONE}\"\nmissing = \"nxdomain\"\n");
+    scratch.write("pldns.toml", &format!("[records]\nfiles = [\"bench-records.toml\"]\n{zone}"));
+    let loaded = load(&scratch.path().join("pldns.toml"));
+    assert!(!loaded.problems.has_errors(), "{}", loaded.problems);
+    loaded.into_snapshot(&mut UpstreamSets::default(), 0)
+}
