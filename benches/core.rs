@@ -125,7 +125,9 @@ fn compiling(criterion: &mut Criterion) {
         bencher.iter(|| read_records(&sources[0], 0, &mut Problems::default()).len());
     });
     group.bench_function("compile", |bencher| {
-        bencher.iter(|| compile(&packs, &[], TableSettings { ttl: 10 }, &sources, &mut Problems::default()).stats());
+        bencher.iter(|| {
+            compile(&packs, &[], TableSettings { ttl: 10 }, sources.clone(), &mut Problems::default()).stats()
+        });
     });
     group.finish();
 }

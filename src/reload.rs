@@ -56,8 +56,10 @@ pub fn load(path: &Path) -> Loaded {
         }
     };
     let (sources, packs) = read_record_files(&settings, path, &mut problems);
-    let table = compile(&packs, &settings.zones, TableSettings { ttl: settings.records.ttl }, &sources, &mut problems);
-    Loaded { settings, authorities, table, record_files: sources.len(), problems }
+    let record_files = sources.len();
+    let table_settings = TableSettings { ttl: settings.records.ttl };
+    let table = compile(&packs, &settings.zones, table_settings, sources, &mut problems);
+    Loaded { settings, authorities, table, record_files, problems }
 }
 
 impl Loaded {

@@ -61,12 +61,12 @@ mod tests {
             assert!(!found.is_empty() && places.starts_with(&found), "{window}: {found:?}");
         }
         assert_eq!(headers_behind(text, 0, text.len()), places);
-        assert_eq!(headers_behind(text, places[1], 4), []);
+        assert!(headers_behind(text, places[1], 4).is_empty());
     }
 
     #[test]
     fn a_list_that_does_not_end_takes_all_in() {
-        assert_eq!(headers_behind("[[r]]\na = [\n[[r]]\na = 1\n", 0, 8), []);
+        assert!(headers_behind("[[r]]\na = [\n[[r]]\na = 1\n", 0, 8).is_empty());
         assert_eq!(headers_behind("[[r]]\na = \"\n[[r]]\na = 1\n", 0, 8), [11], "a text in one line ends with it");
     }
 }

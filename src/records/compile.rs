@@ -26,13 +26,14 @@ pub struct TableSettings {
     pub ttl: u32,
 }
 
-/// Compiles a table. `sources` are the files that the records' file numbers mean. Errors go to `problems`; the table is
-/// then built from what is left.
+/// Compiles a table. `sources` are the files that the records' file numbers mean; they are let go as soon as no problem
+/// can name a place in them, before the table takes memory. Errors go to `problems`; the table is then built from what
+/// is left.
 pub fn compile(
     packs: &[Packed],
     zones: &[Zone],
     settings: TableSettings,
-    sources: &[SourceText],
+    sources: Vec<SourceText>,
     problems: &mut Problems,
 ) -> Table {
     let mut builder = Builder::new(packs, settings);
@@ -50,11 +51,12 @@ pub fn compile(
     for (pack, records) in packs.iter().enumerate() {
         for (at, record) in records.iter() {
             let place = RecordPlace { pack: pack as u32, at: at as u32 };
-            if let Err(conflict) = builder.add(place, &record, sources) {
-                conflict.report(&record, sources, problems);
+            if let Err(conflict) = builder.add(place, &record, &sources) {
+                conflict.report(&record, &sources, problems);
             }
         }
     }
+    drop(sources);
     builder.limit_to_views();
     builder.finish(zones, problems)
 }

@@ -57,9 +57,11 @@ fn read_in_parts(
             }
             packs
         }
-        Verdict::Broken => {
+        verdict @ (Verdict::Broken | Verdict::Mixed) => {
             let (odd, packs) = parts.into_iter().map(|part| (part.odd, part.packed)).unzip::<_, _, Vec<_>, Vec<_>>();
-            vec![read_remainder(source, file, &odd.concat(), &packs, problems)]
+            let mixed = verdict == Verdict::Mixed;
+            let remainder = read_remainder(source, file, &odd.concat(), mixed, &packs, problems);
+            vec![remainder.unwrap_or_else(|| read_whole(source, file, problems))]
         }
         Verdict::Foreign => vec![read_whole(source, file, problems)],
     }
@@ -96,8 +98,10 @@ enum Verdict {
     /// It is what the whole file says.
     #[default]
     Good,
-    /// There is a syntax error, or a table that no record is: what it means depends on other odd parts.
+    /// There is a syntax error: what becomes of the records behind it has to be seen.
     Broken,
+    /// There is a table that is no record: what it means depends on others of its kind.
+    Mixed,
     /// Something there may change what every record means.
     Foreign,
 }
@@ -219,12 +223,18 @@ fn verdict_of(header: &str) -> Verdict {
     if header.starts_with(HEADER) {
         return Verdict::Good;
     }
+    if ["[[record]", "[[record"].contains(&header.lines().next().unwrap_or_default().trim_end()) {
+        return Verdict::Broken;
+    }
     let key = header.trim_start_matches('[').trim_start_matches([' ', '\t']);
     let key_len = key.find(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '-').unwrap_or(key.len());
     match key.split_at_checked(key_len) {
-        Some((bare, rest)) if !bare.is_empty() && bare != "record" && rest.starts_with([']', '.', ' ', '\t']) => {
-            Verdict::Broken
+        Some((bare, rest)) if !["", "record"].contains(&bare) && rest.starts_with([']', '.', ' ', '\t']) => {
+            Verdict::Mixed
         }
         _ => Verdict::Foreign,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,8 +7,10 @@
 
 use std::ops::Range;
 
-use super::file::read_tables;
-use super::packed::Packed;
+use toml::de::DeTable;
+
+use super::file::{RecordSpec, read_tables};
+use super::packed::{Packed, Record};
 use super::read::WINDOW;
 use crate::document::{Document, Excerpt, Problems, SourceText, headers_behind};
 
@@ -16,43 +18,53 @@ use crate::document::{Document, Excerpt, Problems, SourceText, headers_behind};
 const WITNESSES: usize = 2;
 
 /// Reads the parts at `odd` (in order) and merges their records with the plain ones among `packs`. All problems of the
-/// file are added to `problems`.
+/// file are added to `problems`. Nothing where that is not enough to know what the whole file says: tables were given up,
+/// and as `foreign` says there are others than records among them.
 pub(super) fn read_remainder(
     source: &SourceText,
     file: u32,
     odd: &[Range<usize>],
+    foreign: bool,
     packs: &[Packed],
     problems: &mut Problems,
-) -> Packed {
-    let (ranges, last_seen) = with_witnesses(source.text(), odd);
+) -> Option<Packed> {
+    let (ranges, last_witness) = with_witnesses(source.text(), odd);
     let excerpt = Excerpt::new(source.text(), &ranges);
     let document = Document::excerpt(source, &excerpt);
     let root = document.parse();
-    let last_table = root
-        .values()
-        .flat_map(|value| {
-            let list = value.get_ref().as_array().into_iter().flat_map(|list| list.iter());
-            std::iter::once(value).chain(list)
-        })
-        .map(|table| document.in_file(table.span().start))
-        .max();
+    let last_table = last_table(&document, &root);
+    let end = match (last_witness, last_table) {
+        (Some(witness), table) if table.is_none_or(|table| table < witness) => {
+            if foreign {
+                return None;
+            }
+            table.or(odd.first().map(|first| first.start)).unwrap_or_default()
+        }
+        _ => usize::MAX,
+    };
     let specs = read_tables(&document, &root);
-    // Tables were built to the end, or to the last one there is.
-    let last_table = last_table.or(ranges.first().map(|range| range.start)).unwrap_or_default();
-    let end = if last_table < last_seen { last_table } else { usize::MAX };
     drop(root);
     problems.extend(document.into_problems());
-    let is_read_here = |at: usize| {
+    let is_left_out = |at: usize| {
         let behind = ranges.partition_point(|range| range.start <= at);
-        behind.checked_sub(1).and_then(|last| ranges.get(last)).is_some_and(|range| range.contains(&at))
+        let range = behind.checked_sub(1).and_then(|last| ranges.get(last));
+        at <= end && range.is_none_or(|range| !range.contains(&at))
     };
+    let left_out = packs.iter().flat_map(Packed::iter).map(|(_, record)| record);
+    Some(merge(file, &specs, left_out.filter(|record| is_left_out(record.at as usize))))
+}
+
+/// Where the last record begins that became a table.
+fn last_table(document: &Document<'_>, root: &DeTable<'_>) -> Option<usize> {
+    let records = root.get("record")?.get_ref().as_array()?;
+    records.iter().map(|table| document.in_file(table.span().start)).max()
+}
+
+/// All records in the order of the file.
+fn merge<'p>(file: u32, specs: &[RecordSpec], packed: impl Iterator<Item = Record<'p>>) -> Packed {
     let mut merged = Packed::new(file, 0);
     let mut specs = specs.iter().peekable();
-    for (_, record) in packs.iter().flat_map(Packed::iter) {
-        let at = record.at as usize;
-        if at > end || is_read_here(at) {
-            continue;
-        }
+    for record in packed {
         while let Some(spec) = specs.next_if(|spec| spec.at < record.at) {
             merged.push(spec);
         }
@@ -64,24 +76,24 @@ pub(super) fn read_remainder(
     merged
 }
 
-/// The odd parts, each with the records behind it; and the place from which on a table is there if tables are built to
-/// the end: the last of those records, or the last part where the text ends before.
-fn with_witnesses(text: &str, odd: &[Range<usize>]) -> (Vec<Range<usize>>, usize) {
-    let mut ranges: Vec<Range<usize>> = Vec::with_capacity(odd.len());
-    let mut last_seen = 0;
+/// The odd parts, each with the records behind it; and where the last of those begins, if it is no odd one.
+fn with_witnesses(text: &str, odd: &[Range<usize>]) -> (Vec<Range<usize>>, Option<usize>) {
+    let mut ranges: Vec<(Range<usize>, Option<usize>)> = Vec::with_capacity(odd.len());
     for part in odd {
         let mut end = part.end;
-        last_seen = part.start;
-        for number in 1..=WITNESSES {
-            if number == WITNESSES && end < text.len() {
-                last_seen = end;
-            }
+        let mut witness = None;
+        for _ in 0..WITNESSES {
+            witness = (end < text.len()).then_some(end);
             end = headers_behind(text, end, WINDOW).first().copied().unwrap_or(text.len());
         }
         match ranges.last_mut() {
-            Some(last) if part.start <= last.end => last.end = last.end.max(end),
-            _ => ranges.push(part.start..end),
+            // The records behind the part before are odd themselves.
+            Some((last, known)) if part.start < last.end => {
+                (last.end, *known) = (last.end.max(end), witness);
+            }
+            _ => ranges.push((part.start..end, witness)),
         }
     }
-    (ranges, last_seen)
+    let last_witness = ranges.iter().rev().find_map(|(_, witness)| *witness);
+    (ranges.into_iter().map(|(range, _)| range).collect(), last_witness)
 }

@@ -357,7 +357,7 @@ mod tests {
         let packs = read_records(&source, 0, &mut problems);
         let zones: Vec<_> =
             zones.iter().map(|&(apex, missing)| Zone { apex: Name::parse(apex).unwrap(), missing }).collect();
-        let table = compile(&packs, &zones, TableSettings { ttl: 10 }, &[source], &mut problems);
+        let table = compile(&packs, &zones, TableSettings { ttl: 10 }, vec![source], &mut problems);
         (table, problems)
     }
 
