@@ -17,8 +17,12 @@ use crate::engine::{AccessList, Snapshot, StaleLimits};
 use crate::forward::{ForwardRule, Rules, UpstreamSets};
 use crate::records::file::ttl_seconds;
 use crate::records::{Packed, Table, TableSettings, compile, read_records};
+use crate::sys::give_back_memory;
 use crate::upstream::Authorities;
 use crate::wire::Name;
+
+/// From so many octets of records files on, what the reading took is worth giving back.
+const MUCH_TEXT: usize = 1 << 20;
 
 /// What was read.
 pub struct Loaded {
@@ -58,7 +62,12 @@ pub fn load(path: &Path) -> Loaded {
     let (sources, packs) = read_record_files(&settings, path, &mut problems);
     let record_files = sources.len();
     let table_settings = TableSettings { ttl: settings.records.ttl };
+    let read_much = sources.iter().map(|source| source.text().len()).sum::<usize>() > MUCH_TEXT;
     let table = compile(&packs, &settings.zones, table_settings, sources, &mut problems);
+    drop(packs);
+    if read_much {
+        give_back_memory();
+    }
     Loaded { settings, authorities, table, record_files, problems }
 }
 

@@ -108,16 +108,21 @@ enum Verdict {
 
 /// Cuts a text into parts of `len` octets or more that begin with what looks like a header.
 fn cut(text: &str, start: usize, len: usize) -> Vec<Range<usize>> {
-    let line = ["\n", HEADER].concat();
     let mut parts = Vec::new();
     let mut at = start;
     while at < text.len() {
-        let from = text.floor_char_boundary(at.saturating_add(len));
-        let next = text.get(from..).and_then(|rest| rest.find(&line)).map_or(text.len(), |place| from + place + 1);
+        let next = next_header_line(text, at, len);
         parts.push(at..next);
         at = next;
     }
     parts
+}
+
+/// Where the first line begins that looks like a header, `len` octets or more behind `at`.
+fn next_header_line(text: &str, at: usize, len: usize) -> usize {
+    const LINE: &str = "\n[[record]]";
+    let from = text.floor_char_boundary(at.saturating_add(len));
+    text.get(from..).and_then(|rest| rest.find(LINE)).map_or(text.len(), |place| from + place + 1)
 }
 
 /// Reads each part as if it began with a header, on all cores.
@@ -193,6 +198,35 @@ fn read_part(source: &SourceText, file: u32, range: Range<usize>, window: usize)
 impl Part {
     /// Has the TOML parser read what comes next, up to a header.
     fn read_odd(&mut self, source: &SourceText, window: usize) {
+        if self.verdict > Verdict::Good || self.read_well_formed(source, window).is_none() {
+            self.read_up_to_header(source, window);
+        }
+    }
+
+    /// Reads up to a line that looks like the header of a record. Where that much is a document of records without an
+    /// error, nothing in it goes on behind that line, so it was one. Nothing where it is not.
+    fn read_well_formed(&mut self, source: &SourceText, window: usize) -> Option<()> {
+        let (text, start) = (source.text(), self.end);
+        if !text.get(start..)?.starts_with(HEADER) {
+            return None;
+        }
+        let end = next_header_line(text, start, window);
+        let document = Document::part(source, start..end);
+        let root = document.parse();
+        if document.has_problems() || root.len() != 1 {
+            return None;
+        }
+        self.end = end;
+        self.odd.push(start..end);
+        for spec in read_tables(&document, &root) {
+            self.packed.push(&spec);
+        }
+        drop(root);
+        self.problems.extend(document.into_problems());
+        Some(())
+    }
+
+    fn read_up_to_header(&mut self, source: &SourceText, window: usize) {
         let start = self.end;
         let headers = headers_behind(source.text(), start, window);
         let (end, between) = headers.split_last().map_or((source.text().len(), &[][..]), |(&last, rest)| (last, rest));
