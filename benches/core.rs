@@ -118,7 +118,7 @@ fn compiling(criterion: &mut Criterion) {
     let source = SourceText::new("records.toml", records_file());
     let mut problems = Problems::default();
     let packs = read_records(&source, 0, &mut problems);
-    let sources = [source];
+    let sources = vec![source];
     let mut group = criterion.benchmark_group("100,000 records");
     group.sample_size(10);
     group.bench_function("read", |bencher| {

@@ -227,9 +227,9 @@ impl Part {
     }
 
     fn read_up_to_header(&mut self, source: &SourceText, window: usize) {
-        let start = self.end;
+        let (start, text_len) = (self.end, source.text().len());
         let headers = headers_behind(source.text(), start, window);
-        let (end, between) = headers.split_last().map_or((source.text().len(), &[][..]), |(&last, rest)| (last, rest));
+        let (&end, between) = headers.split_last().unwrap_or((&text_len, &[]));
         self.end = end;
         self.odd.push(start..end);
         for &header in [start].iter().chain(between) {

@@ -38,7 +38,7 @@ pub(super) fn read_remainder(
             if foreign {
                 return None;
             }
-            table.or(odd.first().map(|first| first.start)).unwrap_or_default()
+            table.or_else(|| odd.first().map(|first| first.start)).unwrap_or_default()
         }
         _ => usize::MAX,
     };
