@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 /// Newlines are counted in blocks of so many octets, so that a place is found without a walk through the whole text.
-const LINE_BLOCK: usize = 1 << 16;
+const LINE_BLOCK: usize = 1 << 12;
 
 /// A file's text with the name under which it is reported.
 #[derive(Debug, Clone)]

@@ -58,10 +58,16 @@ fn read_in_parts(
             packs
         }
         verdict @ (Verdict::Broken | Verdict::Mixed) => {
+            let given_up = parts.last().and_then(|part| part.given_up);
             let (odd, packs) = parts.into_iter().map(|part| (part.odd, part.packed)).unzip::<_, _, Vec<_>, Vec<_>>();
             let mixed = verdict == Verdict::Mixed;
             let remainder = read_remainder(source, file, &odd.concat(), mixed, &packs, problems);
-            vec![remainder.unwrap_or_else(|| read_whole(source, file, problems))]
+            let packed = remainder.unwrap_or_else(|| read_whole(source, file, problems));
+            if let Some(at) = given_up {
+                let (message, hint) = ("the rest of the file was not read", "put the first of these problems right");
+                problems.push(Diagnostic::at(Severity::Error, source, at..at, message, hint));
+            }
+            vec![packed]
         }
         Verdict::Foreign => vec![read_whole(source, file, problems)],
     }
@@ -90,6 +96,8 @@ struct Part {
     odd: Vec<Range<usize>>,
     problems: Problems,
     verdict: Verdict,
+    /// Where the reading was given up, for the whole file.
+    given_up: Option<usize>,
 }
 
 /// How far the reading of a part can be trusted.
@@ -184,6 +192,7 @@ fn read_part(source: &SourceText, file: u32, range: Range<usize>, window: usize)
         odd: Vec::new(),
         problems: Problems::default(),
         verdict: Verdict::Good,
+        given_up: None,
     };
     let mut plain = PlainRecord::default();
     while part.end < range.end {
@@ -228,7 +237,15 @@ impl Part {
 
     fn read_up_to_header(&mut self, source: &SourceText, window: usize) {
         let (start, text_len) = (self.end, source.text().len());
-        let headers = headers_behind(source.text(), start, window);
+        let headers = match headers_behind(source.text(), start, window) {
+            Ok(headers) => headers,
+            Err(up_to) => {
+                self.verdict = Verdict::Broken;
+                self.odd.push(start..up_to);
+                (self.end, self.given_up) = (text_len, Some(up_to));
+                return;
+            }
+        };
         let (&end, between) = headers.split_last().unwrap_or((&text_len, &[]));
         self.end = end;
         self.odd.push(start..end);

@@ -84,7 +84,11 @@ fn with_witnesses(text: &str, odd: &[Range<usize>]) -> (Vec<Range<usize>>, Optio
         let mut witness = None;
         for _ in 0..WITNESSES {
             witness = (end < text.len()).then_some(end);
-            end = headers_behind(text, end, WINDOW).first().copied().unwrap_or(text.len());
+            // What was given up is followed by more of the same.
+            let Ok(headers) = headers_behind(text, end, WINDOW) else {
+                break;
+            };
+            end = headers.first().copied().unwrap_or(text.len());
         }
         match ranges.last_mut() {
             // The records behind the part before are odd themselves.

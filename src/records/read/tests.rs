@@ -116,6 +116,20 @@ fn what_is_wrong_is_said_alike() {
     assert!(same_in_parts_and_whole(&["name = 1\n", PLAIN].concat()).contains("unknown key"));
 }
 
+#[test]
+fn a_list_that_is_not_closed_costs_little() {
+    let unclosed = "[[record]]\nname = \"c.example\"\ndata = [\"10.0.0.1\"\n";
+    let text = [&OTHER.repeat(10), unclosed, &PLAIN.repeat(3000)].concat();
+    let source = SourceText::new("records.toml", text);
+    let mut problems = Problems::default();
+    let packs = read_records(&source, 0, &mut problems);
+    assert_eq!(packs.iter().map(Packed::len).sum::<usize>(), 10);
+    let shown: Vec<_> = problems.iter().map(|problem| format!("{}: {}", problem.place, problem.message)).collect();
+    assert!(shown[0].starts_with("records.toml:64:1: not TOML: "), "{}", shown[0]);
+    assert!(shown.last().unwrap().ends_with(": the rest of the file was not read"), "{:?}", shown.last());
+    assert!(shown.len() < 15_000, "{}", shown.len());
+}
+
 /// Pieces of records files: most are right where they stand, many are not.
 fn piece() -> impl Strategy<Value = String> {
     let lines = prop::sample::select(vec![
