@@ -166,8 +166,8 @@ impl<'t> Cursor<'t> {
             return None;
         }
         self.at += 1;
-        // Two quotes and a third one begin a text of many lines.
-        (!text.is_empty() || self.peek() != Some(quote)).then_some(text)
+        // Two quotes and a third one begin a text of many lines; no third one can follow here.
+        Some(text)
     }
 
     /// One text, or a list of at least one, for a key that did not stand yet.
