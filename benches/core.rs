@@ -117,15 +117,17 @@ fn answer(criterion: &mut Criterion) {
 fn compiling(criterion: &mut Criterion) {
     let source = SourceText::new("records.toml", records_file());
     let mut problems = Problems::default();
-    let specs = read_records(&source, 0, &mut problems);
-    let sources = [source];
+    let packs = read_records(&source, 0, &mut problems);
+    let sources = vec![source];
     let mut group = criterion.benchmark_group("100,000 records");
     group.sample_size(10);
     group.bench_function("read", |bencher| {
         bencher.iter(|| read_records(&sources[0], 0, &mut Problems::default()).len());
     });
     group.bench_function("compile", |bencher| {
-        bencher.iter(|| compile(&specs, &[], TableSettings { ttl: 10 }, &sources, &mut Problems::default()).stats());
+        bencher.iter(|| {
+            compile(&packs, &[], TableSettings { ttl: 10 }, sources.clone(), &mut Problems::default()).stats()
+        });
     });
     group.finish();
 }

@@ -16,9 +16,13 @@ use crate::document::{Diagnostic, Problems, Severity, SourceText};
 use crate::engine::{AccessList, Snapshot, StaleLimits};
 use crate::forward::{ForwardRule, Rules, UpstreamSets};
 use crate::records::file::ttl_seconds;
-use crate::records::{RecordSpec, Table, TableSettings, compile, read_records};
+use crate::records::{Packed, Table, TableSettings, compile, read_records};
+use crate::sys::give_back_memory;
 use crate::upstream::Authorities;
 use crate::wire::Name;
+
+/// From so many octets of records files on, what the reading took is worth giving back.
+const MUCH_TEXT: usize = 1 << 20;
 
 /// What was read.
 pub struct Loaded {
@@ -28,8 +32,8 @@ pub struct Loaded {
     pub authorities: Authorities,
     /// The records, compiled.
     pub table: Table,
-    /// The files that records came from.
-    pub record_files: Vec<SourceText>,
+    /// How many files records came from.
+    pub record_files: usize,
     /// All that is wrong or risky.
     pub problems: Problems,
 }
@@ -55,9 +59,15 @@ pub fn load(path: &Path) -> Loaded {
             Settings::default()
         }
     };
-    let (record_files, specs) = read_record_files(&settings, path, &mut problems);
-    let table =
-        compile(&specs, &settings.zones, TableSettings { ttl: settings.records.ttl }, &record_files, &mut problems);
+    let (sources, packs) = read_record_files(&settings, path, &mut problems);
+    let record_files = sources.len();
+    let table_settings = TableSettings { ttl: settings.records.ttl };
+    let read_much = sources.iter().map(|source| source.text().len()).sum::<usize>() > MUCH_TEXT;
+    let table = compile(&packs, &settings.zones, table_settings, sources, &mut problems);
+    drop(packs);
+    if read_much {
+        give_back_memory();
+    }
     Loaded { settings, authorities, table, record_files, problems }
 }
 
@@ -179,20 +189,20 @@ pub fn record_paths(settings: &Settings, path: &Path) -> Vec<PathBuf> {
     files
 }
 
-fn read_record_files(settings: &Settings, path: &Path, problems: &mut Problems) -> (Vec<SourceText>, Vec<RecordSpec>) {
+fn read_record_files(settings: &Settings, path: &Path, problems: &mut Problems) -> (Vec<SourceText>, Vec<Packed>) {
     let files = record_paths(settings, path);
     let mut sources = Vec::with_capacity(files.len());
-    let mut specs = Vec::new();
+    let mut packs = Vec::new();
     for file in files {
         match read_text(&file) {
             Ok(source) => {
-                specs.append(&mut read_records(&source, sources.len() as u32, problems));
+                packs.append(&mut read_records(&source, sources.len() as u32, problems));
                 sources.push(source);
             }
             Err(problem) => problems.push(problem),
         }
     }
-    (sources, specs)
+    (sources, packs)
 }
 
 fn read_text(path: &Path) -> Result<SourceText, Diagnostic> {

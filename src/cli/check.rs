@@ -37,7 +37,7 @@ pub(super) fn run(args: &CheckArgs) -> ExitCode {
 fn print_summary(out: &mut impl Write, loaded: &Loaded) -> io::Result<()> {
     let stats = loaded.table.stats();
     let settings = &loaded.settings;
-    let files = loaded.record_files.len();
+    let files = loaded.record_files;
     let (records, names, addresses) = (stats.records, stats.names, stats.addresses);
     writeln!(
         out,

@@ -2,19 +2,24 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+
+/// Newlines are counted in blocks of so many octets, so that a place is found without a walk through the whole text.
+const LINE_BLOCK: usize = 1 << 12;
 
 /// A file's text with the name under which it is reported.
 #[derive(Debug, Clone)]
 pub struct SourceText {
     name: Arc<str>,
-    text: Arc<str>,
+    text: Arc<String>,
+    /// How many newlines there are in front of each block; counted when first asked.
+    lines: Arc<OnceLock<Vec<usize>>>,
 }
 
 impl SourceText {
     /// A text that was read from the file called `name`.
-    pub fn new(name: impl Into<Arc<str>>, text: impl Into<Arc<str>>) -> Self {
-        Self { name: name.into(), text: text.into() }
+    pub fn new(name: impl Into<Arc<str>>, text: impl Into<String>) -> Self {
+        Self { name: name.into(), text: Arc::new(text.into()), lines: Arc::default() }
     }
 
     /// The name under which the file is reported.
@@ -32,7 +37,25 @@ impl SourceText {
         let before = self.text.get(..at).unwrap_or(&self.text);
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
         let column = before.get(line_start..).unwrap_or_default().chars().count() + 1;
-        (before.matches('\n').count() + 1, column)
+        (self.newlines_before(before.len()) + 1, column)
+    }
+
+    fn newlines_before(&self, at: usize) -> usize {
+        let count = |octets: &[u8]| octets.iter().filter(|&&octet| octet == b'\n').count();
+        let octets = self.text.as_bytes();
+        let sums = self.lines.get_or_init(|| {
+            let mut sum = 0;
+            let blocks = octets.chunks(LINE_BLOCK);
+            let sum_before = |block| {
+                let before = sum;
+                sum += count(block);
+                before
+            };
+            blocks.map(sum_before).collect()
+        });
+        let block = (at / LINE_BLOCK).min(sums.len().saturating_sub(1));
+        let sum = sums.get(block).copied().unwrap_or_default();
+        sum + octets.get(block * LINE_BLOCK..at).map_or(0, count)
     }
 
     /// `file:line:column` of an octet of the text.

@@ -5,6 +5,8 @@
 //! reports all of them. This room knows TOML and places, not what any key means.
 
 mod diagnostic;
+mod excerpt;
+mod headers;
 mod units;
 
 use std::cell::RefCell;
@@ -14,18 +16,54 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 pub use diagnostic::{Diagnostic, Problems, Severity, SourceText};
+pub use excerpt::Excerpt;
+pub use headers::headers_behind;
 pub use units::{parse_duration, parse_size};
 
 /// A document being read: its text and the problems found in it so far.
 pub struct Document<'d> {
     source: &'d SourceText,
+    text: &'d str,
+    places: Places<'d>,
     problems: RefCell<Problems>,
+}
+
+/// Where in the file an octet of the text being read stands.
+enum Places<'d> {
+    /// So many octets further on.
+    Shifted(usize),
+    Excerpt(&'d Excerpt),
 }
 
 impl<'d> Document<'d> {
     /// Starts reading `source`.
     pub fn new(source: &'d SourceText) -> Self {
-        Self { source, problems: RefCell::default() }
+        Self { source, text: source.text(), places: Places::Shifted(0), problems: RefCell::default() }
+    }
+
+    /// Starts reading a part of `source` as if it were a file of its own; problems have their places in the whole. A
+    /// part that is none (not within the text) is empty.
+    pub fn part(source: &'d SourceText, part: Range<usize>) -> Self {
+        let text = source.text().get(part.clone()).unwrap_or_default();
+        Self { source, text, places: Places::Shifted(part.start), problems: RefCell::default() }
+    }
+
+    /// Starts reading an excerpt of `source`; problems have their places in the whole.
+    pub fn excerpt(source: &'d SourceText, excerpt: &'d Excerpt) -> Self {
+        Self { source, text: excerpt.text(), places: Places::Excerpt(excerpt), problems: RefCell::default() }
+    }
+
+    /// Where in the file the octet `at` of the text being read stands.
+    pub fn in_file(&self, at: usize) -> usize {
+        match self.places {
+            Places::Shifted(by) => at + by,
+            Places::Excerpt(excerpt) => excerpt.in_file(at),
+        }
+    }
+
+    /// Whether a problem was found.
+    pub fn has_problems(&self) -> bool {
+        self.problems.borrow().iter().next().is_some()
     }
 
     /// The problems found.
@@ -35,7 +73,7 @@ impl<'d> Document<'d> {
 
     /// Parses the text; syntax errors are noted and what could be read is returned.
     pub fn parse(&self) -> DeTable<'d> {
-        let (table, errors) = DeTable::parse_recoverable(self.source.text());
+        let (table, errors) = DeTable::parse_recoverable(self.text);
         for error in errors {
             let mut message = error.message().lines().next().unwrap_or_default().to_owned();
             message.insert_str(0, "not TOML: ");
@@ -55,6 +93,10 @@ impl<'d> Document<'d> {
     }
 
     fn note(&self, severity: Severity, span: Range<usize>, message: String, hint: String) {
+        let start = self.in_file(span.start);
+        // The end is the place behind the last octet: at a seam, the next octet stands elsewhere.
+        let end = if span.is_empty() { start } else { self.in_file(span.end - 1) + 1 };
+        let span = start..end;
         self.problems.borrow_mut().push(Diagnostic::at(severity, self.source, span, message, hint));
     }
 

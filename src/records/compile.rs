@@ -1,24 +1,26 @@
-//! Records and zones into a [`Table`]: checked against each other, laid out for lookups.
+//! Records and zones into a [`Table`]: checked against each other, then laid out for lookups (`layout.rs`).
 //!
 //! Names become nodes, parents before children; each node then becomes an entry of the arena. Conflicts are reported
-//! with both places.
+//! with both places. Nodes and RRsets refer to the packed records: nothing is copied before the table is written.
 
 use std::collections::{HashMap, HashSet};
+use std::hint::black_box;
 
-use super::entry::{APEX, EntryParts, RECORD_HEAD_LEN, WILDCARD_BELOW, push_head, push_rrset};
-use super::file::RecordSpec;
-use super::reverse::{ReverseEntry, address_number};
-use super::table::{EMPTY, Slot, Table, TableStats, ZoneEntry, hash_name};
+use super::entry::{APEX, RECORD_HEAD_LEN, WILDCARD_BELOW};
+use super::packed::{Packed, Record};
+use super::table::{EMPTY, Slot, Table, first_place, hash_name, tag_of};
 use super::view::{EVERYBODY, ViewId, Views};
 use super::zone::Zone;
 use crate::document::{Diagnostic, Problems, Severity, SourceText};
-use crate::wire::name::{NAME_MAX, parent};
-use crate::wire::{Name, Rtype};
+use crate::wire::Rtype;
+use crate::wire::name::{NAME_MAX, Presented, is_wildcard, label_end, parent};
 
 /// Octets that the records of one name and type may take: what a message can carry besides header, question and OPT.
 const RRSET_OCTETS_MAX: usize = 65_000;
-/// No node: an empty place of the index, the root's parent, the end of a list.
-const NO_NODE: u32 = u32::MAX;
+/// How many records are looked up side by side.
+const GROUP: usize = 32;
+/// No node: the root's parent, the end of a list.
+pub(super) const NO_NODE: u32 = u32::MAX;
 
 /// What a table is made of besides its records.
 #[derive(Debug, Clone, Copy)]
@@ -27,16 +29,17 @@ pub struct TableSettings {
     pub ttl: u32,
 }
 
-/// Compiles a table. `sources` are the files that the records' `file` numbers mean. Errors go to `problems`; the table
-/// is then built from what is left.
+/// Compiles a table. `sources` are the files that the records' file numbers mean; they are let go as soon as no problem
+/// can name a place in them, before the table takes memory. Errors go to `problems`; the table is then built from what
+/// is left.
 pub fn compile(
-    specs: &[RecordSpec],
+    packs: &[Packed],
     zones: &[Zone],
     settings: TableSettings,
-    sources: &[SourceText],
+    sources: Vec<SourceText>,
     problems: &mut Problems,
 ) -> Table {
-    let mut builder = Builder::new(specs.len(), settings);
+    let mut builder = Builder::new(packs, settings);
     let root: &[u8] = &[0];
     builder.intern(root);
     let mut ordered: Vec<(usize, &Zone)> = zones.iter().enumerate().collect();
@@ -48,59 +51,122 @@ pub fn compile(
             node.flags |= APEX;
         }
     }
-    for (number, spec) in specs.iter().enumerate() {
-        builder.add(number as u32, spec, specs, sources, problems);
+    for pack in 0..packs.len() {
+        builder.add_all(pack, &sources, problems);
     }
+    drop(sources);
     builder.limit_to_views();
-    builder.finish(specs, zones)
+    builder.finish(zones, problems)
 }
 
-struct Builder<'a> {
-    settings: TableSettings,
-    hasher: foldhash::fast::RandomState,
-    /// Node numbers by hash of the name; [`NO_NODE`] where empty. Power of two many, at most half full.
-    index: Vec<u32>,
-    nodes: Vec<Node<'a>>,
-    rrsets: Vec<RrsetNode>,
-    views: Views,
+pub(super) struct Builder<'a> {
+    pub(super) packs: &'a [Packed],
+    pub(super) settings: TableSettings,
+    pub(super) hasher: foldhash::fast::RandomState,
+    /// The index of the table to be, with the numbers of nodes in it; at most half full.
+    pub(super) slots: Vec<Slot>,
+    pub(super) nodes: Vec<Node<'a>>,
+    pub(super) rrsets: Vec<RrsetNode>,
+    pub(super) views: Views,
+    /// Of nodes with label ends right below them: how long those are, longest first.
+    pub(super) label_ends: HashMap<u32, Vec<u8>>,
+    /// Of nodes that only some views see: which.
+    pub(super) limited: HashMap<u32, Vec<ViewId>>,
 }
 
 /// A name on its way into the table.
-struct Node<'a> {
-    name: &'a [u8],
-    hash: u64,
+pub(super) struct Node<'a> {
+    pub(super) name: &'a [u8],
     parent: u32,
-    flags: u8,
-    zone: Option<u16>,
     /// The last RRset added, the others behind it.
-    last_rrset: u32,
-    label_ends: Vec<u8>,
-    views: Vec<ViewId>,
+    pub(super) last_rrset: u32,
+    pub(super) zone: Option<u16>,
+    pub(super) flags: u8,
 }
 
-struct RrsetNode {
-    spec: u32,
-    view: ViewId,
-    ttl: u32,
-    previous: u32,
+pub(super) struct RrsetNode {
+    pub(super) place: RecordPlace,
+    pub(super) ttl: u32,
+    pub(super) previous: u32,
+    pub(super) view: ViewId,
+}
+
+/// Where a packed record is.
+#[derive(Clone, Copy)]
+pub(super) struct RecordPlace {
+    pack: u32,
+    at: u32,
+}
+
+/// Why a record cannot be in the table.
+struct Conflict {
+    message: String,
+    hint: &'static str,
+}
+
+impl Conflict {
+    fn new(message: String, hint: &'static str) -> Self {
+        Self { message, hint }
+    }
+
+    fn report(self, record: &Record<'_>, sources: &[SourceText], problems: &mut Problems) {
+        if let Some(source) = sources.get(record.file as usize) {
+            let at = record.at as usize;
+            let span = at..source.text().get(at..).and_then(|text| text.find('\n')).map_or(at, |len| at + len);
+            problems.push(Diagnostic::at(Severity::Error, source, span, self.message, self.hint));
+        }
+    }
 }
 
 impl<'a> Builder<'a> {
-    fn new(records: usize, settings: TableSettings) -> Self {
-        let slots = ((records + 64) * 2).next_power_of_two();
+    fn new(packs: &'a [Packed], settings: TableSettings) -> Self {
+        let records: usize = packs.iter().map(Packed::len).sum();
         Self {
+            packs,
             settings,
             hasher: foldhash::fast::RandomState::default(),
-            index: vec![NO_NODE; slots],
+            slots: vec![Slot { tag: 0, entry: EMPTY }; (records + 64) * 2],
             nodes: Vec::with_capacity(records + 64),
             rrsets: Vec::with_capacity(records),
             views: Views::default(),
+            label_ends: HashMap::new(),
+            limited: HashMap::new(),
         }
     }
 
-    /// The node of a name; where it is new, its ancestors are made first.
+    pub(super) fn record(&self, place: RecordPlace) -> Option<Record<'a>> {
+        self.packs.get(place.pack as usize)?.read(place.at as usize).map(|(record, _)| record)
+    }
+
+    /// Adds the records of a pack. The index is larger than the processor's caches: a group of records asks for its
+    /// places there first, so that they come from memory at the same time.
+    fn add_all(&mut self, pack: usize, sources: &[SourceText], problems: &mut Problems) {
+        let mut records = self.packs.get(pack).into_iter().flat_map(Packed::iter);
+        let mut group = Vec::with_capacity(GROUP);
+        loop {
+            group.clear();
+            group.extend(records.by_ref().take(GROUP).map(|(at, record)| (at, record, self.hash(record.name))));
+            if group.is_empty() {
+                return;
+            }
+            let places = group.iter().map(|&(_, _, hash)| first_place(hash, self.slots.len()));
+            black_box(places.filter_map(|place| self.slots.get(place)).fold(0, |sum, slot| sum ^ slot.tag));
+            for (at, record, hash) in &group {
+                let place = RecordPlace { pack: pack as u32, at: *at as u32 };
+                if let Err(conflict) = self.add(place, record, *hash, sources) {
+                    conflict.report(record, sources, problems);
+                }
+            }
+        }
+    }
+
     fn intern(&mut self, name: &'a [u8]) -> u32 {
-        if let Some(node) = self.find(name) {
+        self.intern_hashed(name, self.hash(name))
+    }
+
+    /// The node of a name; where it is new, its ancestors are made first.
+    fn intern_hashed(&mut self, name: &'a [u8], hash: u64) -> u32 {
+        if let Some(node) = self.find(name, hash) {
             return node;
         }
         let up = match parent(name) {
@@ -109,36 +175,26 @@ impl<'a> Builder<'a> {
         };
         let zone = self.nodes.get(up as usize).and_then(|up| up.zone);
         let node = self.nodes.len() as u32;
-        let hash = self.hash(name);
-        self.nodes.push(Node {
-            name,
-            hash,
-            parent: up,
-            flags: 0,
-            zone,
-            last_rrset: NO_NODE,
-            label_ends: Vec::new(),
-            views: Vec::new(),
-        });
-        if self.nodes.len() * 2 > self.index.len() {
+        self.nodes.push(Node { name, parent: up, last_rrset: NO_NODE, zone, flags: 0 });
+        if self.nodes.len() * 2 > self.slots.len() {
             self.grow();
         } else {
-            place_in(&mut self.index, hash, node);
+            place_in(&mut self.slots, hash, node);
         }
         node
     }
 
-    fn find(&self, name: &[u8]) -> Option<u32> {
-        let hash = self.hash(name);
-        let mask = self.index.len() - 1;
-        let mut place = hash as usize & mask;
+    fn find(&self, name: &[u8], hash: u64) -> Option<u32> {
+        let mut place = first_place(hash, self.slots.len());
         loop {
-            let node = *self.index.get(place)?;
-            let known = self.nodes.get(node as usize)?;
-            if known.hash == hash && known.name.eq_ignore_ascii_case(name) {
-                return Some(node);
+            let slot = self.slots.get(place)?;
+            if slot.tag == tag_of(hash) || slot.entry == EMPTY {
+                let known = self.nodes.get(slot.entry as usize)?;
+                if known.name.eq_ignore_ascii_case(name) {
+                    return Some(slot.entry);
+                }
             }
-            place = (place + 1) & mask;
+            place = if place + 1 == self.slots.len() { 0 } else { place + 1 };
         }
     }
 
@@ -155,105 +211,92 @@ impl<'a> Builder<'a> {
     }
 
     fn grow(&mut self) {
-        self.index = vec![NO_NODE; self.index.len() * 2];
+        let mut slots = vec![Slot { tag: 0, entry: EMPTY }; self.slots.len() * 2];
         for (number, node) in self.nodes.iter().enumerate() {
-            place_in(&mut self.index, node.hash, number as u32);
+            place_in(&mut slots, self.hash(node.name), number as u32);
         }
+        self.slots = slots;
     }
 
     /// Adds a record to its node, unless it is there already or contradicts one that is.
     fn add(
         &mut self,
-        number: u32,
-        spec: &'a RecordSpec,
-        specs: &[RecordSpec],
+        place: RecordPlace,
+        record: &Record<'a>,
+        hash: u64,
         sources: &[SourceText],
-        problems: &mut Problems,
-    ) {
-        let fail = |problems: &mut Problems, message: String, hint: &str| {
-            if let Some(source) = sources.get(spec.file as usize) {
-                let at = spec.at as usize;
-                let span = at..source.text().get(at..).and_then(|text| text.find('\n')).map_or(at, |len| at + len);
-                problems.push(Diagnostic::at(Severity::Error, source, span, message, hint));
-            }
+    ) -> Result<(), Conflict> {
+        let Some(view) = self.views.number(record.clients) else {
+            let message = "there are more than 65,535 different `clients`".to_owned();
+            return Err(Conflict::new(message, "use fewer, wider prefixes"));
         };
-        let Some(view) = self.views.number(&spec.clients) else {
-            return fail(
-                problems,
-                "there are more than 65,535 different `clients`".to_owned(),
-                "use fewer, wider prefixes",
-            );
+        check_size(record)?;
+        let node = self.intern_hashed(record.name, hash);
+        if self.is_known(node, record, view, sources)? {
+            return Ok(());
+        }
+        let Some(entry) = self.nodes.get_mut(node as usize) else {
+            return Ok(());
         };
-        let (name, rtype) = (&spec.name, spec.rtype);
-        let octets: usize = spec.data.iter().map(|data| RECORD_HEAD_LEN + data.len()).sum();
-        if octets > RRSET_OCTETS_MAX {
-            return fail(
-                problems,
-                format!("{name} {rtype} does not fit into a message"),
-                "split the data over several names",
-            );
-        }
-        if rtype == Rtype::CNAME && spec.data.len() > 1 {
-            return fail(
-                problems,
-                format!("{name} has {} CNAME records", spec.data.len()),
-                "an alias has one target (RFC 2181 §10.1)",
-            );
-        }
-        let node = self.intern(name.as_wire());
+        let ttl = record.ttl.unwrap_or(self.settings.ttl);
+        let rrset = self.rrsets.len() as u32;
+        self.rrsets.push(RrsetNode { place, ttl, previous: entry.last_rrset, view });
+        entry.last_rrset = rrset;
+        let up = entry.parent;
+        self.note_pattern(up, record.name);
+        Ok(())
+    }
+
+    /// Whether the node has these records already; the smaller TTL is theirs then.
+    fn is_known(
+        &mut self,
+        node: u32,
+        record: &Record<'_>,
+        view: ViewId,
+        sources: &[SourceText],
+    ) -> Result<bool, Conflict> {
+        let (name, rtype) = (Presented(record.name), record.rtype);
         let mut at = self.nodes.get(node as usize).map_or(NO_NODE, |node| node.last_rrset);
-        while let Some(known) = self.rrsets.get_mut(at as usize) {
-            at = known.previous;
-            let Some(other) = specs.get(known.spec as usize) else {
+        while let Some(known) = self.rrsets.get(at as usize) {
+            let (this, previous) = (at, known.previous);
+            at = previous;
+            let Some(other) = self.record(known.place).filter(|_| known.view == view) else {
                 continue;
             };
-            if known.view != view {
-                continue;
-            }
             let place =
                 || sources.get(other.file as usize).map(|source| source.place(other.at as usize)).unwrap_or_default();
             if other.rtype == rtype {
-                if !same_data(&other.data, &spec.data) {
+                if !same_data(&other, record) {
                     let message = format!("{name} {rtype} has other data at {}", place());
-                    fail(problems, message, "keep one of the two, or put all data into one [[record]]");
-                } else if let Some(ttl) = spec.ttl {
+                    return Err(Conflict::new(message, "keep one of the two, or put all data into one [[record]]"));
+                }
+                if let (Some(ttl), Some(known)) = (record.ttl, self.rrsets.get_mut(this as usize)) {
                     known.ttl = known.ttl.min(ttl);
                 }
-                return;
+                return Ok(true);
             }
             if rtype == Rtype::CNAME || other.rtype == Rtype::CNAME {
                 let message = format!("{name} has a CNAME and other records: {} at {}", other.rtype, place());
-                return fail(problems, message, "an alias has no other records (RFC 1034 §3.6.2)");
+                return Err(Conflict::new(message, "an alias has no other records (RFC 1034 §3.6.2)"));
             }
         }
-        let rrset = self.rrsets.len() as u32;
-        let Some(entry) = self.nodes.get_mut(node as usize) else {
-            return;
-        };
-        self.rrsets.push(RrsetNode {
-            spec: number,
-            view,
-            ttl: spec.ttl.unwrap_or(self.settings.ttl),
-            previous: entry.last_rrset,
-        });
-        entry.last_rrset = rrset;
-        let up = entry.parent;
-        self.note_pattern(up, name);
+        Ok(false)
     }
 
     /// Tells the parent of a wildcard or label end that it is there.
-    fn note_pattern(&mut self, up: u32, name: &Name) {
-        let Some(up) = self.nodes.get_mut(up as usize) else {
+    fn note_pattern(&mut self, up: u32, name: &[u8]) {
+        let Some(node) = self.nodes.get_mut(up as usize) else {
             return;
         };
-        if name.is_wildcard() {
-            up.flags |= WILDCARD_BELOW;
+        if is_wildcard(name) {
+            node.flags |= WILDCARD_BELOW;
         }
-        if let Some(end) = name.label_end()
-            && !up.label_ends.contains(&(end.len() as u8))
-        {
-            up.label_ends.push(end.len() as u8);
-            up.label_ends.sort_unstable_by(|a, b| b.cmp(a));
+        if let Some(end) = label_end(name) {
+            let lengths = self.label_ends.entry(up).or_default();
+            if !lengths.contains(&(end.len() as u8)) {
+                lengths.push(end.len() as u8);
+                lengths.sort_unstable_by(|a, b| b.cmp(a));
+            }
         }
     }
 
@@ -280,118 +323,47 @@ impl<'a> Builder<'a> {
             }
         }
         for (node, view) in seen {
-            if let Some(known) = self.nodes.get_mut(node as usize)
+            if let Some(known) = self.nodes.get(node as usize)
                 && !seen_by_all.contains(&node)
                 && known.parent != NO_NODE
                 && known.flags & APEX == 0
             {
-                known.views.push(view);
+                self.limited.entry(node).or_default().push(view);
             }
         }
-        self.nodes.iter_mut().for_each(|node| node.views.sort_unstable());
-    }
-
-    fn finish(self, specs: &[RecordSpec], zones: &[Zone]) -> Table {
-        let mut arena = Vec::with_capacity(self.nodes.len() * 96);
-        let mut slots = vec![Slot { tag: 0, entry: EMPTY }; (self.nodes.len() * 2).next_power_of_two()];
-        let mut reverse = Vec::new();
-        let mut stats = TableStats::default();
-        let mut soas: HashMap<u16, (u32, Box<[u8]>)> = HashMap::new();
-        let mut rrsets: Vec<&RrsetNode> = Vec::new();
-        for node in &self.nodes {
-            rrsets.clear();
-            let mut at = node.last_rrset;
-            while let Some(rrset) = self.rrsets.get(at as usize) {
-                rrsets.push(rrset);
-                at = rrset.previous;
-            }
-            rrsets.reverse();
-            stats.names += usize::from(!rrsets.is_empty());
-            let entry = arena.len() as u32;
-            push_head(
-                &mut arena,
-                &EntryParts {
-                    name: node.name,
-                    flags: node.flags,
-                    zone: node.zone,
-                    label_ends: &node.label_ends,
-                    views: &node.views,
-                    rrset_count: rrsets.len() as u16,
-                },
-            );
-            for rrset in &rrsets {
-                let Some(spec) = specs.get(rrset.spec as usize) else {
-                    continue;
-                };
-                push_rrset(&mut arena, spec.rtype, rrset.view, rrset.ttl, &spec.data);
-                stats.records += spec.data.len();
-                push_reverse(&mut reverse, spec, rrset, entry);
-                if let (Rtype::SOA, Some(zone), Some(data), true) =
-                    (spec.rtype, node.zone, spec.data.first(), node.flags & APEX != 0 && rrset.view == EVERYBODY)
-                {
-                    soas.insert(zone, (rrset.ttl, data.clone().into_boxed_slice()));
-                }
-            }
-            place_slot(&mut slots, node.hash, entry);
-        }
-        reverse.sort_unstable();
-        reverse.dedup_by_key(|entry| (entry.address, entry.entry, entry.view));
-        stats.addresses = reverse.chunk_by(|a, b| a.address == b.address).count();
-        let zones = zones.iter().enumerate().map(|(number, zone)| ZoneEntry {
-            apex: zone.apex.to_lowercase(),
-            missing: zone.missing,
-            soa: soas.remove(&(number as u16)),
-        });
-        Table {
-            hasher: self.hasher,
-            slots: slots.into_boxed_slice(),
-            arena: arena.into_boxed_slice(),
-            zones: zones.collect(),
-            views: self.views,
-            reverse: reverse.into_boxed_slice(),
-            negative_ttl: self.settings.ttl,
-            stats,
-        }
+        self.limited.values_mut().for_each(|views| views.sort_unstable());
     }
 }
 
-fn push_reverse(reverse: &mut Vec<ReverseEntry>, spec: &RecordSpec, rrset: &RrsetNode, entry: u32) {
-    let is_pattern = spec.name.is_wildcard() || spec.name.label_end().is_some();
-    for data in &spec.data {
-        let address = match (spec.rtype, <[u8; 4]>::try_from(&**data), <[u8; 16]>::try_from(&**data)) {
-            (Rtype::A, Ok(octets), _) => address_number(octets.into()),
-            (Rtype::AAAA, _, Ok(octets)) => address_number(octets.into()),
-            _ => continue,
-        };
-        reverse.push(ReverseEntry { address, is_pattern, order: rrset.spec, entry, ttl: rrset.ttl, view: rrset.view });
+/// Whether a record can be sent and means one thing.
+fn check_size(record: &Record<'_>) -> Result<(), Conflict> {
+    let (name, rtype) = (Presented(record.name), record.rtype);
+    let octets: usize = record.data().map(|data| RECORD_HEAD_LEN + data.len()).sum();
+    if octets > RRSET_OCTETS_MAX {
+        let message = format!("{name} {rtype} does not fit into a message");
+        return Err(Conflict::new(message, "split the data over several names"));
     }
-}
-
-/// Whether two lists hold the same data, whatever the order.
-fn same_data(a: &[Vec<u8>], b: &[Vec<u8>]) -> bool {
-    a.iter().all(|data| b.contains(data)) && b.iter().all(|data| a.contains(data))
-}
-
-fn place_in(index: &mut [u32], hash: u64, node: u32) {
-    let mask = index.len() - 1;
-    let mut place = hash as usize & mask;
-    while let Some(slot) = index.get_mut(place) {
-        if *slot == NO_NODE {
-            *slot = node;
-            return;
-        }
-        place = (place + 1) & mask;
+    let count = if rtype == Rtype::CNAME { record.data().count() } else { 1 };
+    if count > 1 {
+        let message = format!("{name} has {count} CNAME records");
+        return Err(Conflict::new(message, "an alias has one target (RFC 2181 §10.1)"));
     }
+    Ok(())
 }
 
-fn place_slot(slots: &mut [Slot], hash: u64, entry: u32) {
-    let mask = slots.len() - 1;
-    let mut place = hash as usize & mask;
+/// Whether two records hold the same data, whatever the order.
+fn same_data(a: &Record<'_>, b: &Record<'_>) -> bool {
+    let holds = |all: &Record<'_>, one: &[u8]| all.data().any(|data| data == one);
+    a.data().all(|data| holds(b, data)) && b.data().all(|data| holds(a, data))
+}
+
+fn place_in(slots: &mut [Slot], hash: u64, node: u32) {
+    let mut place = first_place(hash, slots.len());
     while let Some(slot) = slots.get_mut(place) {
         if slot.entry == EMPTY {
-            *slot = Slot { tag: (hash >> 32) as u32, entry };
+            *slot = Slot { tag: tag_of(hash), entry: node };
             return;
         }
-        place = (place + 1) & mask;
+        place = if place + 1 == slots.len() { 0 } else { place + 1 };
     }
 }

@@ -199,16 +199,24 @@ pub(super) fn push_head(out: &mut Vec<u8>, parts: &EntryParts<'_>) {
     }
 }
 
-/// Writes an RRset: `data` holds each record's data in wire form.
-pub(super) fn push_rrset(out: &mut Vec<u8>, rtype: Rtype, view: ViewId, ttl: u32, data: &[Vec<u8>]) {
-    let octets: usize = data.iter().map(|data| RECORD_HEAD_LEN + data.len()).sum();
+/// Writes an RRset: `data` holds each record's data in wire form. How many records there are.
+pub(super) fn push_rrset<'a>(
+    out: &mut Vec<u8>,
+    rtype: Rtype,
+    view: ViewId,
+    ttl: u32,
+    data: impl Iterator<Item = &'a [u8]> + Clone,
+) -> usize {
+    let count = data.clone().count();
+    let octets: usize = data.clone().map(|data| RECORD_HEAD_LEN + data.len()).sum();
     out.extend_from_slice(&rtype.0.to_be_bytes());
     out.extend_from_slice(&view.to_be_bytes());
-    out.extend_from_slice(&(data.len() as u16).to_be_bytes());
+    out.extend_from_slice(&(count as u16).to_be_bytes());
     out.extend_from_slice(&(octets as u32).to_be_bytes());
     for data in data {
         push_record(out, rtype, ttl, data);
     }
+    count
 }
 
 /// Writes one record whose owner is the question's name.

@@ -12,9 +12,10 @@
 use std::time::Duration;
 
 use ipnet::IpNet;
+use toml::de::DeTable;
 
 use super::rdata;
-use crate::document::{Document, Placed, Problems, SourceText, TableReader, parse_duration};
+use crate::document::{Document, Placed, TableReader, parse_duration};
 use crate::wire::{Name, Rtype};
 
 /// The largest TTL, seconds (RFC 2181 §8).
@@ -22,37 +23,31 @@ const TTL_MAX: u64 = i32::MAX as u64;
 
 /// One `[[record]]`, read and checked by itself.
 #[derive(Debug, Clone)]
-pub struct RecordSpec {
+pub(super) struct RecordSpec {
     /// The owner name; a wildcard or a label end where its first label says so.
-    pub name: Name,
+    pub(super) name: Name,
     /// The type.
-    pub rtype: Rtype,
+    pub(super) rtype: Rtype,
     /// The data of each record, wire form, names uncompressed. At least one.
-    pub data: Vec<Vec<u8>>,
+    pub(super) data: Vec<Vec<u8>>,
     /// The TTL, seconds, where one is stated.
-    pub ttl: Option<u32>,
+    pub(super) ttl: Option<u32>,
     /// The clients that see it; empty for everybody.
-    pub clients: Vec<IpNet>,
-    /// The file it stands in, by its number in the list given to the compiler.
-    pub file: u32,
-    /// Where it stands there, octets.
-    pub at: u32,
+    pub(super) clients: Vec<IpNet>,
+    /// Where it stands in its file, octets.
+    pub(super) at: u32,
 }
 
-/// Reads all records of a file; what is wrong is added to `problems` and left out.
-pub fn read_records(source: &SourceText, file: u32, problems: &mut Problems) -> Vec<RecordSpec> {
-    let document = Document::new(source);
-    let root = document.parse();
-    let reader = document.reader(&root, "the file");
-    let records: Vec<_> =
-        reader.tables("record").iter().filter_map(|table| read_record(&document, table, file)).collect();
+/// Reads the records of a document, as far as it could be parsed; what is wrong is noted there and left out.
+pub(super) fn read_tables(document: &Document<'_>, root: &DeTable<'_>) -> Vec<RecordSpec> {
+    let reader = document.reader(root, "the file");
+    let tables = reader.tables("record");
+    let records = tables.iter().filter_map(|table| read_record(document, table)).collect();
     reader.finish();
-    drop(root);
-    problems.extend(document.into_problems());
     records
 }
 
-fn read_record(document: &Document<'_>, table: &Placed<&toml::de::DeTable<'_>>, file: u32) -> Option<RecordSpec> {
+fn read_record(document: &Document<'_>, table: &Placed<&DeTable<'_>>) -> Option<RecordSpec> {
     let reader = document.reader(table.value, "[[record]]");
     reader.missing(&table.span, "name", "name = \"host.privatelink.blob.core.windows.net\"");
     reader.missing(&table.span, "type", "type = \"A\"");
@@ -70,7 +65,8 @@ fn read_record(document: &Document<'_>, table: &Placed<&toml::de::DeTable<'_>>, 
         return None;
     }
     let data = texts.iter().map(|text| read_data(document, rtype, text)).collect::<Option<Vec<_>>>()?;
-    Some(RecordSpec { name, rtype, data, ttl, clients, file, at: u32::try_from(table.span.start).ok()? })
+    let at = u32::try_from(document.in_file(table.span.start)).ok()?;
+    Some(RecordSpec { name, rtype, data, ttl, clients, at })
 }
 
 fn read_name(document: &Document<'_>, reader: &TableReader<'_>) -> Option<Name> {
@@ -143,9 +139,7 @@ fn read_clients(document: &Document<'_>, reader: &TableReader<'_>) -> Option<Vec
 
 /// Reads a network prefix or a single address; notes what is neither.
 pub fn read_prefix(document: &Document<'_>, key: &str, text: &Placed<&str>) -> Option<IpNet> {
-    let prefix =
-        text.value.parse::<IpNet>().ok().or_else(|| text.value.parse::<std::net::IpAddr>().ok().map(IpNet::from));
-    match prefix {
+    match any_prefix(text.value) {
         Some(prefix) if prefix.trunc() == prefix => Some(prefix),
         Some(prefix) => {
             let message = format!("\"{}\" in `{key}` has bits set beyond its prefix", text.value);
@@ -158,6 +152,15 @@ pub fn read_prefix(document: &Document<'_>, key: &str, text: &Placed<&str>) -> O
             None
         }
     }
+}
+
+/// Reads a network prefix or a single address; nothing for what is neither, or has bits set beyond its prefix.
+pub(super) fn parse_prefix(text: &str) -> Option<IpNet> {
+    any_prefix(text).filter(|prefix| prefix.trunc() == *prefix)
+}
+
+fn any_prefix(text: &str) -> Option<IpNet> {
+    text.parse::<IpNet>().ok().or_else(|| text.parse::<std::net::IpAddr>().ok().map(IpNet::from))
 }
 
 fn read_data(document: &Document<'_>, rtype: Rtype, text: &Placed<&str>) -> Option<Vec<u8>> {

@@ -1,7 +1,8 @@
 //! The records table: files in, a compiled [`Table`] out.
 //!
-//! [`file`](mod@file) reads the TOML format that people and `pldns generate` write. [`compile()`] checks records against each other
-//! and lays them out. [`Table`] is what a query sees: one probe for an exact name, a walk up the labels for label ends,
+//! [`read_records`] reads the TOML format that people and `pldns generate` write ([`file`](mod@file)): records in the usual
+//! shape by hand, all else through the TOML parser. [`compile()`] checks records against each other and lays them out.
+//! [`Table`] is what a query sees: one probe for an exact name, a walk up the labels for label ends,
 //! wildcards (RFC 4592) and empty non-terminals, and answers whose bytes are ready to be copied.
 //!
 //! Nothing here knows clients' sockets, upstreams or Azure.
@@ -11,7 +12,12 @@
 mod compile;
 mod entry;
 pub mod file;
+mod layout;
+mod packed;
+mod plain;
 pub mod rdata;
+mod read;
+mod remainder;
 mod reverse;
 mod soa;
 mod table;
@@ -20,7 +26,8 @@ mod zone;
 
 pub use compile::{TableSettings, compile};
 pub use entry::{Rrset, push_record};
-pub use file::{RecordSpec, read_records};
+pub use packed::Packed;
+pub use read::read_records;
 pub use reverse::Pointers;
 pub use soa::Soa;
 pub use table::{Lookup, Match, Table, TableStats};

@@ -2,28 +2,91 @@
 
 use std::net::IpAddr;
 
+use super::entry::Entry;
 use super::table::Table;
-use super::view::ViewId;
+use crate::wire::Rtype;
+use crate::wire::name::{is_wildcard, label_end};
 
 /// How many names of one address a PTR answer lists at most.
 const REVERSE_NAMES_MAX: usize = 64;
 
-/// An address and a name that has it.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct ReverseEntry {
-    pub(super) address: u128,
-    /// Wildcards and label ends come behind plain names.
-    pub(super) is_pattern: bool,
-    pub(super) order: u32,
-    pub(super) entry: u32,
-    pub(super) ttl: u32,
-    pub(super) view: ViewId,
+/// Addresses and the entries that have them, in the order of addresses; of one address, plain names stand in front of
+/// wildcards and label ends, else in the order of the table. TTL and view are the RRset's at the entry.
+#[derive(Default)]
+pub(super) struct Reverse {
+    v4: Vec<([u8; 4], u32)>,
+    v6: Vec<([u8; 16], u32)>,
+}
+
+impl Reverse {
+    /// None yet, with room for so many IPv4 addresses.
+    pub(super) fn with_room(v4: usize) -> Self {
+        Self { v4: Vec::with_capacity(v4), v6: Vec::new() }
+    }
+
+    pub(super) fn push_v4(&mut self, address: [u8; 4], entry: u32) {
+        self.v4.push((address, entry));
+    }
+
+    pub(super) fn push_v6(&mut self, address: [u8; 16], entry: u32) {
+        self.v6.push((address, entry));
+    }
+
+    /// Brings all into order, once everything is there. `arena` holds the entries.
+    pub(super) fn finish(&mut self, arena: &[u8]) {
+        order(&mut self.v4, arena);
+        order(&mut self.v6, arena);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.v4.is_empty() && self.v6.is_empty()
+    }
+
+    /// How many addresses there are.
+    pub(super) fn addresses(&self) -> usize {
+        self.v4.chunk_by(|a, b| a.0 == b.0).count() + self.v6.chunk_by(|a, b| a.0 == b.0).count()
+    }
+
+    /// Octets of memory that they take.
+    pub(super) fn memory(&self) -> usize {
+        size_of_val(&*self.v4) + size_of_val(&*self.v6)
+    }
+
+    /// The entries that have an address.
+    fn entries(&self, address: IpAddr) -> impl Iterator<Item = u32> {
+        let (v4, v6) = match address {
+            IpAddr::V4(address) => (run_of(&self.v4, &address.octets()), &[][..]),
+            IpAddr::V6(address) => (&[][..], run_of(&self.v6, &address.octets())),
+        };
+        v4.iter().map(|&(_, entry)| entry).chain(v6.iter().map(|&(_, entry)| entry))
+    }
+}
+
+fn order<A: Ord + Copy>(list: &mut Vec<(A, u32)>, arena: &[u8]) {
+    list.sort_unstable();
+    list.dedup();
+    list.shrink_to_fit();
+    for run in list.chunk_by_mut(|a, b| a.0 == b.0).filter(|run| run.len() > 1) {
+        run.sort_by_key(|&(_, entry)| {
+            arena.get(entry as usize..).and_then(Entry::read).is_some_and(|entry| is_pattern(entry.name()))
+        });
+    }
+}
+
+fn run_of<'l, A: Ord>(list: &'l [(A, u32)], address: &A) -> &'l [(A, u32)] {
+    let start = list.partition_point(|(known, _)| known < address);
+    let rest = list.get(start..).unwrap_or_default();
+    rest.get(..rest.partition_point(|(known, _)| known == address)).unwrap_or_default()
+}
+
+fn is_pattern(name: &[u8]) -> bool {
+    is_wildcard(name) || label_end(name).is_some()
 }
 
 /// The names of an address that a client sees.
 pub struct Pointers<'t> {
     pub(super) table: &'t Table,
-    pub(super) run: &'t [ReverseEntry],
+    pub(super) address: IpAddr,
     pub(super) client: IpAddr,
     pub(super) plain_only: bool,
 }
@@ -32,24 +95,36 @@ impl<'t> Pointers<'t> {
     /// TTL in seconds and name (lower case wire form) of each PTR record: plain names, or patterns where there are only
     /// such; at most 64.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &'t [u8])> {
-        let shown = |entry: &&ReverseEntry| {
-            !(self.plain_only && entry.is_pattern) && self.table.views.fit(entry.view, self.client).is_some()
-        };
-        let named = |entry: &ReverseEntry| self.table.entry_at(entry.entry).map(|found| (entry.ttl, found.name()));
-        self.run.iter().filter(shown).filter_map(named).take(REVERSE_NAMES_MAX)
+        self.visible().filter(|(_, name)| !(self.plain_only && is_pattern(name))).take(REVERSE_NAMES_MAX)
     }
-}
 
-/// The address as one number, IPv4 addresses mapped (RFC 4291 §2.5.5.2).
-pub(super) fn address_number(address: IpAddr) -> u128 {
-    match address {
-        IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),
-        IpAddr::V6(v6) => v6.to_bits(),
+    /// Whether the first name that the client sees stands for others; nothing when there is none.
+    pub(super) fn first_is_pattern(&self) -> Option<bool> {
+        self.visible().next().map(|(_, name)| is_pattern(name))
+    }
+
+    fn visible(&self) -> impl Iterator<Item = (u32, &'t [u8])> {
+        let table = self.table;
+        let entries = table.reverse.entries(self.address).filter_map(|entry| table.entry_at(entry));
+        entries.filter_map(|entry| Some((self.ttl_at(&entry)?, entry.name())))
+    }
+
+    /// The TTL of the address at an entry; nothing when the client does not see it there.
+    fn ttl_at(&self, entry: &Entry<'_>) -> Option<u32> {
+        let rrsets = entry.rrsets().filter(|rrset| self.table.views.fit(rrset.view, self.client).is_some());
+        let (mut v4, mut v6) = (None, None);
+        let (rtype, octets): (_, &[u8]) = match self.address {
+            IpAddr::V4(address) => (Rtype::A, v4.insert(address.octets())),
+            IpAddr::V6(address) => (Rtype::AAAA, v6.insert(address.octets())),
+        };
+        rrsets
+            .filter(|rrset| rrset.rtype == rtype)
+            .find_map(|rrset| rrset.iter().find(|(_, data)| *data == octets).map(|(ttl, _)| ttl))
     }
 }
 
 /// The address that a name below in-addr.arpa or ip6.arpa stands for, when it is a whole one (RFC 1035 §3.5, RFC 3596).
-pub(super) fn address_of_reverse_name(lower_name: &[u8]) -> Option<u128> {
+pub(super) fn address_of_reverse_name(lower_name: &[u8]) -> Option<IpAddr> {
     const IN_ADDR_ARPA: &[u8] = b"\x07in-addr\x04arpa\0";
     const IP6_ARPA: &[u8] = b"\x03ip6\x04arpa\0";
     if let Some(front) = lower_name.strip_suffix(IN_ADDR_ARPA) {
@@ -60,7 +135,7 @@ pub(super) fn address_of_reverse_name(lower_name: &[u8]) -> Option<u128> {
             let plain = label == "0" || !label.starts_with(['0', '+']);
             *place = label.parse().ok().filter(|_| plain)?;
         }
-        return labels.next().is_none().then(|| address_number(IpAddr::from(octets)));
+        return labels.next().is_none().then(|| IpAddr::from(octets));
     }
     let front = lower_name.strip_suffix(IP6_ARPA)?;
     if front.len() != 64 {
@@ -71,7 +146,7 @@ pub(super) fn address_of_reverse_name(lower_name: &[u8]) -> Option<u128> {
         let nibble = (digit as char).to_digit(16).filter(|_| len == 1)?;
         address |= u128::from(nibble) << (4 * i);
     }
-    Some(address)
+    Some(IpAddr::from(address.to_be_bytes()))
 }
 
 /// The labels at the front of a name whose end was cut off.

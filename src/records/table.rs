@@ -13,7 +13,7 @@ use std::hash::{BuildHasher, Hasher};
 use std::net::IpAddr;
 
 use super::entry::{APEX, Entry, LIMITED, Rrset, WILDCARD_BELOW};
-use super::reverse::{Pointers, ReverseEntry, address_of_reverse_name};
+use super::reverse::{Pointers, Reverse, address_of_reverse_name};
 use super::soa::Soa;
 use super::view::Views;
 use super::zone::Missing;
@@ -25,12 +25,12 @@ pub(super) const EMPTY: u32 = u32::MAX;
 /// The records table, ready to be asked. Immutable.
 pub struct Table {
     pub(super) hasher: foldhash::fast::RandomState,
-    /// Power of two many; a lookup walks on from its place until it finds the name or an empty slot.
+    /// Half of them at least are empty; a lookup walks on from its place until it finds the name or an empty one.
     pub(super) slots: Box<[Slot]>,
     pub(super) arena: Box<[u8]>,
     pub(super) zones: Box<[ZoneEntry]>,
     pub(super) views: Views,
-    pub(super) reverse: Box<[ReverseEntry]>,
+    pub(super) reverse: Reverse,
     /// TTL of negative answers outside a zone with an SOA of its own, seconds.
     pub(super) negative_ttl: u32,
     pub(super) stats: TableStats,
@@ -50,7 +50,7 @@ pub struct TableStats {
 /// A place of the index.
 #[derive(Clone, Copy)]
 pub(super) struct Slot {
-    /// The upper half of the name's hash.
+    /// The half of the name's hash that its place does not tell.
     pub(super) tag: u32,
     /// Where the entry begins, or [`EMPTY`].
     pub(super) entry: u32,
@@ -135,7 +135,7 @@ impl Table {
 
     /// Octets of memory that it takes.
     pub fn memory(&self) -> usize {
-        size_of_val(&*self.slots) + self.arena.len() + size_of_val(&*self.reverse)
+        size_of_val(&*self.slots) + self.arena.len() + self.reverse.memory()
     }
 
     /// Every owner name with its RRsets, in the order of the files.
@@ -151,20 +151,19 @@ impl Table {
     #[inline]
     fn find(&self, lower_name: &[u8]) -> Option<Entry<'_>> {
         let hash = hash_name(&self.hasher, lower_name);
-        let mask = self.slots.len() - 1;
-        let mut place = hash as usize & mask;
+        let mut place = first_place(hash, self.slots.len());
         loop {
             let slot = self.slots.get(place)?;
             if slot.entry == EMPTY {
                 return None;
             }
-            if slot.tag == (hash >> 32) as u32
+            if slot.tag == tag_of(hash)
                 && let Some(entry) = self.entry_at(slot.entry)
                 && entry.name() == lower_name
             {
                 return Some(entry);
             }
-            place = (place + 1) & mask;
+            place = if place + 1 == self.slots.len() { 0 } else { place + 1 };
         }
     }
 
@@ -304,13 +303,22 @@ impl Table {
             return None;
         }
         let address = address_of_reverse_name(qname)?;
-        let start = self.reverse.partition_point(|entry| entry.address < address);
-        let run = self.reverse.get(start..)?;
-        let run = run.get(..run.partition_point(|entry| entry.address == address))?;
-        let visible = |entry: &&ReverseEntry| self.views.fit(entry.view, client).is_some();
-        let plain_only = run.iter().find(visible).map(|first| !first.is_pattern)?;
-        Some(Pointers { table: self, run, client, plain_only })
+        let pointers = Pointers { table: self, address, client, plain_only: false };
+        let plain_only = !pointers.first_is_pattern()?;
+        Some(Pointers { plain_only, ..pointers })
     }
+}
+
+/// Where in an index of `len` places a hash begins to look: its upper half says how far along.
+#[inline]
+pub(super) fn first_place(hash: u64, len: usize) -> usize {
+    (((hash >> 32) * len as u64) >> 32) as usize
+}
+
+/// The half of a hash that its place does not tell.
+#[inline]
+pub(super) fn tag_of(hash: u64) -> u32 {
+    hash as u32
 }
 
 /// The hash of a name in lower case wire form.
@@ -346,10 +354,10 @@ mod tests {
     fn table_of(text: &str, zones: &[(&str, Missing)]) -> (Table, Problems) {
         let source = SourceText::new("records.toml", text);
         let mut problems = Problems::default();
-        let specs = read_records(&source, 0, &mut problems);
+        let packs = read_records(&source, 0, &mut problems);
         let zones: Vec<_> =
             zones.iter().map(|&(apex, missing)| Zone { apex: Name::parse(apex).unwrap(), missing }).collect();
-        let table = compile(&specs, &zones, TableSettings { ttl: 10 }, &[source], &mut problems);
+        let table = compile(&packs, &zones, TableSettings { ttl: 10 }, vec![source], &mut problems);
         (table, problems)
     }
 

@@ -1,17 +1,18 @@
-//! The kernel: batches of datagrams, socket options. The only room with `unsafe`, each block with its reason.
+//! The kernel: batches of datagrams, socket options, freed memory. The only room with `unsafe`, each block with its reason.
 //!
 //! It knows nothing of DNS. What std, tokio and socket2 offer is used from them; this room holds what they lack:
 //! `recvmmsg` and `sendmmsg` with the address that a datagram was sent to, so that a reply leaves from there.
 
 #![expect(
     unsafe_code,
-    reason = "recvmmsg and sendmmsg with control messages have no safe form in std, tokio or socket2"
+    reason = "recvmmsg and sendmmsg with control messages, prefetches and malloc_trim have no safe form in std, tokio or socket2"
 )]
 
 mod batch;
 mod control;
 mod fetch;
 mod gather;
+mod memory;
 mod pass;
 mod readable;
 mod socket;
@@ -21,6 +22,7 @@ pub use batch::{BATCH, Batch, Datagram, Datagrams};
 pub use control::LocalAddress;
 pub use fetch::fetch;
 pub use gather::{GATHER, Gathered, Inbox};
+pub use memory::give_back_memory;
 pub use pass::PassSocket;
 pub use readable::readable;
 pub use socket::{Bound, adopt_datagram, bind_datagram, bind_stream, bind_stream_alone, connect_fresh};

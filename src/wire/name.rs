@@ -51,35 +51,8 @@ impl Name {
     /// Letters, digits, `-`, `_`, `*` and `/` may stand plain; every other octet must be escaped, so that look-alike
     /// characters and other separators (U+3002) are refused instead of becoming different names.
     pub fn parse(text: &str) -> Result<Self, NameError> {
-        match text {
-            "" => return Err(NameError::Empty),
-            "." => return Ok(Self::root()),
-            _ => {}
-        }
         let mut wire = Vec::with_capacity(text.len() + 2);
-        let mut label = Vec::with_capacity(LABEL_MAX);
-        let mut rest = text.chars();
-        let mut open = true; // a label is being read: the text does not end behind a dot
-        while let Some(c) = rest.next() {
-            open = true;
-            match c {
-                '.' => {
-                    push_label(&mut wire, &label)?;
-                    label.clear();
-                    open = false;
-                }
-                '\\' => label.push(read_escape(&mut rest)?),
-                'a'..='z' | 'A'..='Z' | '0'..='9' | '-' | '_' | '*' | '/' => label.push(c as u8),
-                other => return Err(NameError::BadCharacter(other)),
-            }
-        }
-        if open {
-            push_label(&mut wire, &label)?;
-        }
-        wire.push(0);
-        if wire.len() > NAME_MAX {
-            return Err(NameError::TooLong);
-        }
+        push_parsed(&mut wire, text)?;
         Ok(Self(wire.into_boxed_slice()))
     }
 
@@ -123,15 +96,12 @@ impl Name {
 
     /// Whether the first label is `*` alone: a wildcard (RFC 4592 §2.1.1).
     pub fn is_wildcard(&self) -> bool {
-        self.0.starts_with(&[1, b'*'])
+        is_wildcard(&self.0)
     }
 
     /// What the first label must end in, when it begins with `*` and goes on: a label end.
     pub fn label_end(&self) -> Option<&[u8]> {
-        match self.labels().next()? {
-            [b'*', end @ ..] if !end.is_empty() => Some(end),
-            _ => None,
-        }
+        label_end(&self.0)
     }
 }
 
@@ -227,6 +197,19 @@ pub fn parent(wire: &[u8]) -> Option<&[u8]> {
     if len == 0 { None } else { rest.get(len as usize..) }
 }
 
+/// Whether the first label is `*` alone: a wildcard (RFC 4592 §2.1.1).
+pub fn is_wildcard(name: &[u8]) -> bool {
+    name.starts_with(&[1, b'*'])
+}
+
+/// What the first label must end in, when it begins with `*` and goes on: a label end.
+pub fn label_end(name: &[u8]) -> Option<&[u8]> {
+    match labels(name).next()? {
+        [b'*', end @ ..] if !end.is_empty() => Some(end),
+        _ => None,
+    }
+}
+
 /// Whether `name` is `zone` or lies below it, both in uncompressed wire form, without regard to ASCII case.
 pub fn is_within(name: &[u8], zone: &[u8]) -> bool {
     let mut rest = name;
@@ -256,6 +239,56 @@ pub fn wire_len(wire: &[u8]) -> Option<usize> {
             return Some(at);
         }
     }
+}
+
+/// Reads presentation form as [`Name::parse`] does and appends the wire form to `out`.
+///
+/// # Errors
+/// [`NameError`] when the text is no name; what is behind the old end of `out` is then of no use.
+pub fn push_parsed(out: &mut Vec<u8>, text: &str) -> Result<(), NameError> {
+    let start = out.len();
+    match text {
+        "" => return Err(NameError::Empty),
+        "." => {
+            out.push(0);
+            return Ok(());
+        }
+        _ => {}
+    }
+    let mut rest = text.chars();
+    let mut label = start; // where the length octet of the label being read is
+    out.push(0);
+    while let Some(c) = rest.next() {
+        match c {
+            'a'..='z' | 'A'..='Z' | '0'..='9' | '-' | '_' | '*' | '/' => out.push(c as u8),
+            '.' => {
+                close_label(out, label)?;
+                label = out.len();
+                out.push(0);
+            }
+            '\\' => out.push(read_escape(&mut rest)?),
+            other => return Err(NameError::BadCharacter(other)),
+        }
+    }
+    // Behind a final dot there is the root label, which is there already.
+    if !text.ends_with('.') || out.len() - label > 1 {
+        close_label(out, label)?;
+        out.push(0);
+    }
+    if out.len() - start > NAME_MAX { Err(NameError::TooLong) } else { Ok(()) }
+}
+
+/// Writes the length of the label whose length octet stands at `at` and which ends with `out`.
+fn close_label(out: &mut [u8], at: usize) -> Result<(), NameError> {
+    let Some((len, label)) = out.get_mut(at..).and_then(<[u8]>::split_first_mut) else {
+        return Err(NameError::EmptyLabel);
+    };
+    match label.len() {
+        0 => return Err(NameError::EmptyLabel),
+        1..=LABEL_MAX => *len = label.len() as u8,
+        _ => return Err(NameError::LabelTooLong(label.escape_ascii().to_string())),
+    }
+    Ok(())
 }
 
 fn push_label(wire: &mut Vec<u8>, label: &[u8]) -> Result<(), NameError> {
