@@ -5,9 +5,6 @@ use std::net::Ipv4Addr;
 
 /// Type A.
 pub(crate) const A: u16 = 1;
-/// The type AAAA.
-#[allow(dead_code, reason = "not every benchmark asks for it")]
-pub(crate) const AAAA: u16 = 28;
 /// Type CNAME.
 const CNAME: u16 = 5;
 /// Type OPT.

@@ -12,6 +12,8 @@
 use std::hash::{BuildHasher, Hasher};
 use std::net::IpAddr;
 
+use smallvec::SmallVec;
+
 use super::entry::{APEX, Entry, LIMITED, Rrset, WILDCARD_BELOW};
 use super::reverse::{Pointers, Reverse, address_of_reverse_name};
 use super::soa::Soa;
@@ -181,6 +183,23 @@ impl Table {
         None
     }
 
+    /// The longest name above `qname` that the table has for this client.
+    #[inline]
+    fn closest_encloser<'n>(&self, qname: &'n [u8], client: IpAddr) -> Option<(Entry<'_>, &'n [u8])> {
+        let parent = name::parent(qname)?;
+        if let Some(entry) = self.find_visible(parent, client) {
+            return Some((entry, parent));
+        }
+        // Ancestors of an entry are entries, so that halving finds where they begin. Names that are forwarded have
+        // nothing of theirs in the table but one or two last labels.
+        let ancestors: SmallVec<[&[u8]; 16]> =
+            std::iter::successors(name::parent(parent), |up| name::parent(up)).collect();
+        let first = ancestors.partition_point(|name| self.find(name).is_none());
+        // Those that the client does not see are none for it.
+        let mut known = ancestors.get(first..)?.iter();
+        known.find_map(|&name| Some((self.find_visible(name, client)?, name)))
+    }
+
     /// What the records at `entry` say; nothing when the client sees none of them. `owner_len` is the length of the SOA
     /// owner's name outside zones.
     #[inline]
@@ -236,15 +255,8 @@ impl Table {
 
     /// Label end, wildcard, or nothing at the closest encloser of a name that does not exist.
     fn below_encloser(&self, qname: &[u8], qtype: Rtype, client: IpAddr) -> Lookup<'_> {
-        let mut encloser_name = qname;
-        let encloser = loop {
-            let Some(up) = name::parent(encloser_name) else {
-                return Lookup::Missing;
-            };
-            encloser_name = up;
-            if let Some(entry) = self.find_visible(encloser_name, client) {
-                break entry;
-            }
+        let Some((encloser, encloser_name)) = self.closest_encloser(qname, client) else {
+            return Lookup::Missing;
         };
         let mut key = [0u8; NAME_MAX];
         if name::parent(qname) == Some(encloser_name)
