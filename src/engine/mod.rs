@@ -28,7 +28,7 @@ pub use snapshot::{Snapshot, StaleLimits};
 
 use crate::cache::{Age, Cache, CacheKey, KeyHash, State, TtlLimits};
 use crate::forward::{Disposition, Failure, ForwardRule, LoopGuard, Stale};
-use crate::records::Lookup;
+use crate::records::{Lookup, NameHash};
 use crate::wire::query::CLASS_IN;
 use crate::wire::reply::{udp_limit, write_refusal};
 use crate::wire::{ExtendedError, Fault, LowerName, Query, Rcode, Refusal, Rtype};
@@ -65,20 +65,34 @@ pub enum Action {
     AnsweredAndRefresh(AnswerSource, Box<Forward>),
 }
 
+/// A query that was read.
+pub struct Read<'a> {
+    query: Query<'a>,
+    hash: NameHash,
+}
+
 /// A query that was begun.
-#[expect(clippy::large_enum_variant, reason = "lives on the stack, and an allocation costs more than a move")]
-pub enum Begun<'a> {
+pub enum Begun<'q> {
     /// It needs nothing from the cache.
     Done(Action),
     /// The cache or an upstream has the answer.
-    Pending(Pending<'a>),
+    Pending(Pending<'q>),
 }
 
 /// A query whose answer the cache may have.
-pub struct Pending<'a> {
-    query: Query<'a>,
-    rule: &'a Arc<ForwardRule>,
+pub struct Pending<'q> {
+    query: &'q Query<'q>,
+    rule: &'q Arc<ForwardRule>,
     hash: KeyHash,
+}
+
+/// Memory that is brought nearer: the place says where the content is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Approach {
+    /// Where something stands, by its hash.
+    Place,
+    /// What stands there.
+    Content,
 }
 
 /// What came of a question that was asked upstream.
@@ -168,33 +182,38 @@ impl Engine {
         turn: u32,
         reply: &mut Vec<u8>,
     ) -> Action {
-        match self.begin(snapshot, bytes, client, now, turn, reply) {
+        let read = match self.read(snapshot, bytes, client, reply) {
+            Ok(read) => read,
+            Err(action) => return action,
+        };
+        match self.begin(snapshot, &read, client, now, turn, reply) {
             Begun::Done(action) => action,
             Begun::Pending(pending) => self.finish(snapshot, &pending, client, now, turn, reply),
         }
     }
 
-    /// Does all of [`Self::answer`] but to look into the cache.
+    /// The first step of [`Self::answer`]: reads the query, and refuses what is no matter for the table.
     ///
-    /// Answers lie anywhere in memory, most of it far from the processor. Who has many queries at once begins them all,
-    /// [approaches](Self::approach_place) the [answers](Self::approach_answer), and finishes them when what they need is
-    /// near.
+    /// Records and answers lie anywhere in memory, most of it far from the processor. Who has many queries at once takes
+    /// each step for all of them, and names the memory of the next step in between ([`Self::approach_record`],
+    /// [`Self::approach_answer`]).
+    ///
+    /// # Errors
+    /// What became of a query that goes no further.
     #[inline]
-    pub fn begin<'a>(
+    pub fn read<'a>(
         &self,
-        snapshot: &'a Snapshot,
+        snapshot: &Snapshot,
         bytes: &'a [u8],
         client: Client,
-        now: Instant,
-        turn: u32,
         reply: &mut Vec<u8>,
-    ) -> Begun<'a> {
+    ) -> Result<Read<'a>, Action> {
         reply.clear();
         let query = match Query::parse(bytes) {
             Ok(query) => query,
-            Err(fault) => return Begun::Done(answer_fault(snapshot, bytes, fault, client, reply)),
+            Err(fault) => return Err(answer_fault(snapshot, bytes, fault, client, reply)),
         };
-        let refused = |rcode, error, reason, reply| Begun::Done(refuse(&query, rcode, error, reason, reply));
+        let refused = |rcode, error, reason, reply| Err(refuse(&query, rcode, error, reason, reply));
         if !snapshot.access.allows(client.address) {
             return refused(Rcode::REFUSED, ExtendedError::PROHIBITED, Reason::Access, reply);
         }
@@ -204,13 +223,28 @@ impl Engine {
         if query.qtype.is_meta() && query.qtype != Rtype::ANY {
             return refused(Rcode::REFUSED, ExtendedError::NOT_SUPPORTED, Reason::QueryType, reply);
         }
-        let context = Context { snapshot, query: &query, client, now, turn };
         if self.guard.is_loop(query.question(), LoopGuard::tokens(query.options())) {
             return refused(Rcode::REFUSED, ExtendedError::OTHER, Reason::Loop, reply);
         }
-        match snapshot.table.lookup(query.qname.as_wire(), query.qtype, client.address) {
+        let hash = snapshot.table.hash(query.qname.as_wire());
+        Ok(Read { query, hash })
+    }
+
+    /// The second step of [`Self::answer`]: the table and the rules.
+    #[inline]
+    pub fn begin<'q>(
+        &self,
+        snapshot: &'q Snapshot,
+        Read { query, hash }: &'q Read<'_>,
+        client: Client,
+        now: Instant,
+        turn: u32,
+        reply: &mut Vec<u8>,
+    ) -> Begun<'q> {
+        let context = Context { snapshot, query, client, now, turn };
+        match snapshot.table.lookup_hashed(query.qname.as_wire(), *hash, query.qtype, client.address) {
             Lookup::Missing => {}
-            Lookup::Alias(..) => return Begun::Done(self.follow(&context, Chain::new(&query), reply)),
+            Lookup::Alias(..) => return Begun::Done(self.follow(&context, Chain::new(query), reply)),
             found => return Begun::Done(write::from_table(&context, &found, reply)),
         }
         // The table does not have the name: answered here, from the cache, or upstream.
@@ -221,25 +255,32 @@ impl Engine {
             (Disposition::Forward(rule), _) => rule,
         };
         if !query.recursion_desired() {
-            return refused(Rcode::REFUSED, ExtendedError::NOT_AUTHORITATIVE, Reason::NoRecursion, reply);
+            let error = ExtendedError::NOT_AUTHORITATIVE;
+            return Begun::Done(refuse(query, Rcode::REFUSED, error, Reason::NoRecursion, reply));
         }
-        let hash = self.cache.hash(&key(&query, &query.qname, rule));
+        let hash = self.cache.hash(&key(query, &query.qname, rule));
         Begun::Pending(Pending { query, rule, hash })
     }
 
-    /// Has `fetch` bring nearer where a query's answer is looked for.
+    /// Has `fetch` bring nearer where a name stands in the table; then, called again, what the table has of it.
     #[inline]
-    pub fn approach_place(&self, pending: &Pending<'_>, fetch: impl Fn(*const u8)) {
-        self.cache.approach_place(pending.hash, fetch);
+    pub fn approach_record(&self, snapshot: &Snapshot, read: &Read<'_>, step: Approach, fetch: impl Fn(*const u8)) {
+        match step {
+            Approach::Place => snapshot.table.approach_place(read.hash, fetch),
+            Approach::Content => snapshot.table.approach_entry(read.hash, fetch),
+        }
     }
 
-    /// Has `fetch` bring nearer a query's answer.
+    /// Has `fetch` bring nearer where an answer stands in the cache; then, called again, the answer.
     #[inline]
-    pub fn approach_answer(&self, pending: &Pending<'_>, fetch: impl Fn(*const u8)) {
-        self.cache.approach_answer(pending.hash, fetch);
+    pub fn approach_answer(&self, pending: &Pending<'_>, step: Approach, fetch: impl Fn(*const u8)) {
+        match step {
+            Approach::Place => self.cache.approach_place(pending.hash, fetch),
+            Approach::Content => self.cache.approach_answer(pending.hash, fetch),
+        }
     }
 
-    /// Looks into the cache for what was begun: the second half of [`Self::answer`].
+    /// The third step of [`Self::answer`]: looks into the cache.
     #[inline]
     pub fn finish(
         &self,

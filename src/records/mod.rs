@@ -30,6 +30,6 @@ pub use packed::Packed;
 pub use read::read_records;
 pub use reverse::Pointers;
 pub use soa::Soa;
-pub use table::{Lookup, Match, Table, TableStats};
+pub use table::{Lookup, Match, NameHash, Table, TableStats};
 pub use view::Views;
 pub use zone::{Missing, Zone};

@@ -38,6 +38,13 @@ pub struct Table {
     pub(super) stats: TableStats,
 }
 
+/// Octets of a line of the processor's cache.
+const LINE: usize = 64;
+
+/// The hash of a name in one table.
+#[derive(Debug, Clone, Copy)]
+pub struct NameHash(u64);
+
 /// How much is in a table.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct TableStats {
@@ -102,7 +109,40 @@ pub enum Lookup<'t> {
 impl Table {
     /// What the table says to `client` of `qname` (lower case wire form) and `qtype`.
     pub fn lookup(&self, qname: &[u8], qtype: Rtype, client: IpAddr) -> Lookup<'_> {
-        if let Some(entry) = self.find_visible(qname, client) {
+        self.lookup_hashed(qname, self.hash(qname), qtype, client)
+    }
+
+    /// The hash of a name in lower case wire form.
+    #[inline]
+    pub fn hash(&self, lower_name: &[u8]) -> NameHash {
+        NameHash(hash_name(&self.hasher, lower_name))
+    }
+
+    /// Names the memory where the place of a name stands, without reading it. `fetch` may have the processor bring it
+    /// nearer, while something else is done.
+    #[inline]
+    pub fn approach_place(&self, NameHash(hash): NameHash, fetch: impl Fn(*const u8)) {
+        if let Some(slot) = self.slots.get(first_place(hash, self.slots.len())) {
+            fetch((&raw const *slot).cast());
+        }
+    }
+
+    /// The same for what the table has of a name, some time after [`Self::approach_place`].
+    #[inline]
+    pub fn approach_entry(&self, NameHash(hash): NameHash, fetch: impl Fn(*const u8)) {
+        if let Some(slot) = self.slots.get(first_place(hash, self.slots.len()))
+            && slot.tag == tag_of(hash)
+            && let Some(octets) = self.arena.get(slot.entry as usize..)
+        {
+            fetch(octets.as_ptr());
+            fetch(octets.as_ptr().wrapping_add(LINE));
+        }
+    }
+
+    /// [`Self::lookup`] of a name whose hash is known.
+    #[inline]
+    pub fn lookup_hashed(&self, qname: &[u8], hash: NameHash, qtype: Rtype, client: IpAddr) -> Lookup<'_> {
+        if let Some(entry) = self.find_visible_hashed(qname, hash, client) {
             if !entry.is_empty_non_terminal()
                 && let Some(found) = self.at_entry(&entry, qtype, client, Match::Record, qname.len())
             {
@@ -152,7 +192,11 @@ impl Table {
 
     #[inline]
     fn find(&self, lower_name: &[u8]) -> Option<Entry<'_>> {
-        let hash = hash_name(&self.hasher, lower_name);
+        self.find_hashed(lower_name, self.hash(lower_name))
+    }
+
+    #[inline]
+    fn find_hashed(&self, lower_name: &[u8], NameHash(hash): NameHash) -> Option<Entry<'_>> {
         let mut place = first_place(hash, self.slots.len());
         loop {
             let slot = self.slots.get(place)?;
@@ -176,7 +220,12 @@ impl Table {
 
     #[inline]
     fn find_visible(&self, lower_name: &[u8], client: IpAddr) -> Option<Entry<'_>> {
-        let entry = self.find(lower_name)?;
+        self.find_visible_hashed(lower_name, self.hash(lower_name), client)
+    }
+
+    #[inline]
+    fn find_visible_hashed(&self, lower_name: &[u8], hash: NameHash, client: IpAddr) -> Option<Entry<'_>> {
+        let entry = self.find_hashed(lower_name, hash)?;
         if !entry.has(LIMITED) || entry.views().any(|view| self.views.fit(view, client).is_some()) {
             return Some(entry);
         }

@@ -12,7 +12,7 @@ use super::latency::Path;
 use super::listen::Stop;
 use super::shared::ReplyPath;
 use super::worker::Worker;
-use crate::engine::{Action, Begun, Client, Pending, Reason, Snapshot, Transport};
+use crate::engine::{Action, Approach, Begun, Client, Pending, Read, Reason, Snapshot, Transport};
 use crate::sys::{BATCH, Batch, Bound, Datagram, fetch, readable};
 
 /// Queries of a batch that are in work at the same time: as many as it takes until memory is there.
@@ -84,36 +84,53 @@ struct Group<'g> {
 }
 
 impl Group<'_> {
-    /// Answers a group: begins all of it, has what the cache has for it brought nearer, finishes it.
+    /// Answers a group step by step, and has what the next step reads brought nearer in between.
     fn answer<'d>(
         &self,
         datagram: impl Fn(usize) -> Option<Datagram<'d>>,
         outcomes: &mut [Option<Outcome>],
         replies: &mut [Vec<u8>],
     ) {
+        let (worker, engine) = (self.worker, &self.worker.shared.engine);
         let mut actions: [Option<Action>; GROUP] = [const { None }; GROUP];
-        // What is done at once shall not pay for the room that the others take.
-        let mut pending: SmallVec<[(usize, Client, Pending<'_>); GROUP]> = SmallVec::new();
+        let mut read: SmallVec<[(usize, Client, Read<'_>); GROUP]> = SmallVec::new();
         for (place, (action, reply)) in actions.iter_mut().zip(&mut *replies).enumerate() {
             let Some(datagram) = datagram(place) else {
-                self.worker.counters.kind(&[]);
+                worker.counters.kind(&[]);
                 // A reply of an earlier batch may stand in its place.
                 reply.clear();
                 continue;
             };
-            self.worker.counters.kind(datagram.bytes);
+            worker.counters.kind(datagram.bytes);
             let client = client(&datagram);
-            match self.worker.begin(self.snapshot, datagram.bytes, client, self.now, reply) {
-                Begun::Done(done) => *action = Some(done),
-                Begun::Pending(begun) => pending.push((place, client, begun)),
+            match worker.read(self.snapshot, datagram.bytes, client, self.now, reply) {
+                Err(done) => *action = Some(done),
+                Ok(query) => {
+                    engine.approach_record(self.snapshot, &query, Approach::Place, fetch);
+                    read.push((place, client, query));
+                }
             }
         }
-        for (.., pending) in &pending {
-            self.worker.shared.engine.approach_answer(pending, fetch);
+        for (.., query) in &read {
+            engine.approach_record(self.snapshot, query, Approach::Content, fetch);
         }
-        for (place, client, pending) in &pending {
+        let mut pending: SmallVec<[(usize, Client, Pending<'_>); GROUP]> = SmallVec::new();
+        for (place, client, query) in &read {
+            let (Some(action), Some(reply)) = (actions.get_mut(*place), replies.get_mut(*place)) else { continue };
+            match worker.begin(self.snapshot, query, *client, self.now, reply) {
+                Begun::Done(done) => *action = Some(done),
+                Begun::Pending(begun) => {
+                    engine.approach_answer(&begun, Approach::Place, fetch);
+                    pending.push((*place, *client, begun));
+                }
+            }
+        }
+        for (.., begun) in &pending {
+            engine.approach_answer(begun, Approach::Content, fetch);
+        }
+        for (place, client, begun) in &pending {
             if let (Some(action), Some(reply)) = (actions.get_mut(*place), replies.get_mut(*place)) {
-                *action = Some(self.worker.finish(self.snapshot, pending, *client, self.now, reply));
+                *action = Some(worker.finish(self.snapshot, begun, *client, self.now, reply));
             }
         }
         for (place, ((action, outcome), reply)) in actions.into_iter().zip(outcomes).zip(replies).enumerate() {

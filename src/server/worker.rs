@@ -18,12 +18,11 @@ use super::listen::Listener;
 use super::replies::Replies;
 use super::shared::{PATIENCE, ReplyPath, Shared, Waiter};
 use super::{stream, udp};
-use crate::engine::{Action, Answer, Begun, Client, Forward, Pending, Reason, Settlement, Snapshot, Transport};
+use crate::engine::{Action, Answer, Begun, Client, Forward, Pending, Read, Reason, Settlement, Snapshot, Transport};
 use crate::forward::{
     Asker, Failure, Forwarding, Heard, Outbox, Question, Released, Settled, Target, Transmit, TryId, Via,
 };
 use crate::log::{self, QueryLine, Recurring};
-use crate::sys::fetch;
 use crate::upstream::{Datagrams, Received, Streams};
 
 /// How often sockets are looked for whose queries were settled elsewhere, or by nobody in time.
@@ -158,28 +157,40 @@ impl Worker {
         self.look_at(action, client, now, reply)
     }
 
-    /// The first half of that, for one of many queries.
+    /// The first step of that, for one of many queries.
     #[inline]
-    pub(super) fn begin<'a>(
+    pub(super) fn read<'a>(
         &self,
-        snapshot: &'a Snapshot,
+        snapshot: &Snapshot,
         bytes: &'a [u8],
         client: Client,
         now: Instant,
         reply: &mut Vec<u8>,
-    ) -> Begun<'a> {
+    ) -> Result<Read<'a>, Action> {
+        let engine = &self.shared.engine;
+        let read = guarded(|| engine.read(snapshot, bytes, client, reply), || Err(dropped()));
+        read.map_err(|action| self.look_at(action, client, now, reply))
+    }
+
+    /// The second step.
+    #[inline]
+    pub(super) fn begin<'q>(
+        &self,
+        snapshot: &'q Snapshot,
+        read: &'q Read<'_>,
+        client: Client,
+        now: Instant,
+        reply: &mut Vec<u8>,
+    ) -> Begun<'q> {
         let (engine, turn) = (&self.shared.engine, self.next_turn());
-        let begin = || engine.begin(snapshot, bytes, client, now, turn, reply);
-        match guarded(begin, || Begun::Done(dropped())) {
+        let begun = guarded(|| engine.begin(snapshot, read, client, now, turn, reply), || Begun::Done(dropped()));
+        match begun {
             Begun::Done(action) => Begun::Done(self.look_at(action, client, now, reply)),
-            Begun::Pending(pending) => {
-                engine.approach_place(&pending, fetch);
-                Begun::Pending(pending)
-            }
+            pending => pending,
         }
     }
 
-    /// The second half of that.
+    /// The third step.
     #[inline]
     pub(super) fn finish(
         &self,
@@ -189,7 +200,7 @@ impl Worker {
         now: Instant,
         reply: &mut Vec<u8>,
     ) -> Action {
-        let (engine, turn) = (&self.shared.engine, self.next_turn());
+        let (engine, turn) = (&self.shared.engine, self.turn.get());
         let action = guarded(|| engine.finish(snapshot, pending, client, now, turn, reply), dropped);
         self.look_at(action, client, now, reply)
     }
