@@ -108,6 +108,11 @@ impl Cache {
         Some(use_answer(answer, state))
     }
 
+    /// The answer kept under `key` and its state at `now`, looked at without being used: nothing in the cache changes.
+    pub fn peek(&self, key: &CacheKey, now: Instant) -> Option<(Arc<Answer>, State)> {
+        self.shard(self.hash(key))?.peek(key.as_bytes(), now)
+    }
+
     /// Keeps an answer that was heard at `now`, for as long as its TTL says; one of TTL 0 is not kept.
     pub fn insert(&self, key: &CacheKey, answer: &Arc<Answer>, now: Instant) {
         if answer.ttl() == 0 {

@@ -93,6 +93,18 @@ impl Shard {
         Some((&entry.answer, state))
     }
 
+    /// The same, without being a use of it.
+    pub(super) fn peek(&self, key: &[u8], now: Instant) -> Option<(Arc<Answer>, State)> {
+        let entry = self.entries.get(*self.map.get(key)?)?;
+        let age = now.saturating_duration_since(entry.heard);
+        let ttl = Duration::from_secs(u64::from(entry.answer.ttl()));
+        let state = match age >= ttl {
+            true => State::Expired { at: entry.heard + ttl },
+            false => State::Fresh { age: age.as_secs() as u32, prefetch: false },
+        };
+        Some((entry.answer.clone(), state))
+    }
+
     pub(super) fn insert(&mut self, hash: u64, key: &[u8], answer: Arc<Answer>, now: Instant) {
         let octets = answer.octets() + key.len() + ENTRY_OVERHEAD;
         if octets > ENTRY_MAX.min(self.octets_max) {

@@ -10,6 +10,8 @@
 
 mod access;
 mod chain;
+mod explain;
+mod observe;
 mod outcome;
 mod snapshot;
 mod write;
@@ -18,9 +20,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-pub use crate::cache::Answer;
+pub use crate::cache::{Answer, State as AnswerState};
 pub use access::AccessList;
 pub use chain::Chain;
+pub use explain::Explained;
+pub use observe::{Observer, Step, matched_owner};
 pub use outcome::{AnswerSource, Reason};
 pub use snapshot::{Snapshot, StaleLimits};
 
@@ -110,16 +114,18 @@ pub struct Engine {
 }
 
 /// What the steps of one query share.
-struct Context<'a> {
+struct Context<'a, O> {
     snapshot: &'a Snapshot,
     query: &'a Query<'a>,
     client: Client,
     now: Instant,
     /// Counts up with every query of a worker, so that several addresses take turns.
     turn: u32,
+    /// Who is told of the steps.
+    observer: &'a O,
 }
 
-impl Context<'_> {
+impl<O: Observer> Context<'_, O> {
     /// Octets that the reply may have.
     fn limit(&self) -> usize {
         match self.client.transport {
@@ -150,12 +156,30 @@ impl Engine {
         turn: u32,
         reply: &mut Vec<u8>,
     ) -> Action {
+        self.answer_observed(snapshot, bytes, client, now, turn, reply, &())
+    }
+
+    /// The same, its steps told to `observer`.
+    #[expect(clippy::too_many_arguments, reason = "the query, the client and the observer are three things")]
+    #[inline]
+    fn answer_observed(
+        &self,
+        snapshot: &Snapshot,
+        bytes: &[u8],
+        client: Client,
+        now: Instant,
+        turn: u32,
+        reply: &mut Vec<u8>,
+        observer: &impl Observer,
+    ) -> Action {
         reply.clear();
         let query = match Query::parse(bytes) {
             Ok(query) => query,
             Err(fault) => return answer_fault(snapshot, bytes, fault, client, reply),
         };
-        if !snapshot.access.allows(client.address) {
+        let is_allowed = snapshot.access.allows(client.address);
+        observer.step(Step::Access { is_allowed });
+        if !is_allowed {
             return refuse(&query, Rcode::REFUSED, ExtendedError::PROHIBITED, Reason::Access, reply);
         }
         if query.qclass != CLASS_IN {
@@ -164,11 +188,13 @@ impl Engine {
         if query.qtype.is_meta() && query.qtype != Rtype::ANY {
             return refuse(&query, Rcode::REFUSED, ExtendedError::NOT_SUPPORTED, Reason::QueryType, reply);
         }
-        let context = Context { snapshot, query: &query, client, now, turn };
+        let context = Context { snapshot, query: &query, client, now, turn, observer };
         if self.guard.is_loop(query.question(), LoopGuard::tokens(query.options())) {
             return refuse(&query, Rcode::REFUSED, ExtendedError::OTHER, Reason::Loop, reply);
         }
-        match snapshot.table.lookup(query.qname.as_wire(), query.qtype, client.address) {
+        let found = snapshot.table.lookup(query.qname.as_wire(), query.qtype, client.address);
+        observer.step(Step::Table { name: query.qname.as_wire(), found: &found });
+        match found {
             Lookup::Missing => self.answer_missing(&context, reply),
             Lookup::Alias(..) => self.follow(&context, Chain::new(&query), reply),
             found => write::from_table(&context, &found, reply),
@@ -217,7 +243,7 @@ impl Engine {
         let Ok(query) = Query::parse(bytes) else {
             return Action::Dropped(Reason::Fault);
         };
-        let context = Context { snapshot, query: &query, client, now, turn };
+        let context = Context { snapshot, query: &query, client, now, turn, observer: &() };
         match settlement {
             Settlement::Answer(answer) => {
                 self.use_answer(&context, chain, answer, Age::Seconds(0), AnswerSource::Upstream, reply)
@@ -231,9 +257,9 @@ impl Engine {
     }
 
     /// The table does not have the name: answered here, from the cache, or upstream.
-    fn answer_missing(&self, context: &Context<'_>, reply: &mut Vec<u8>) -> Action {
+    fn answer_missing<O: Observer>(&self, context: &Context<'_, O>, reply: &mut Vec<u8>) -> Action {
         let query = context.query;
-        let rule = match context.snapshot.rules.find(query.qname.as_wire()) {
+        let rule = match context.rule(&query.qname) {
             (Disposition::Here(here), zone_len) => return write::here(context, *here, zone_len, reply),
             (Disposition::Forward(rule), _) => rule,
         };
@@ -244,9 +270,9 @@ impl Engine {
     }
 
     /// The cache, or upstream; `question` is what to ask there, `chain` how the query came to it.
-    fn look_up(
+    fn look_up<O: Observer>(
         &self,
-        context: &Context<'_>,
+        context: &Context<'_, O>,
         qname: &LowerName,
         question: Vec<u8>,
         rule: &Arc<ForwardRule>,
@@ -254,14 +280,21 @@ impl Engine {
         reply: &mut Vec<u8>,
     ) -> Action {
         let key = self.key(context, qname, rule);
-        let found = self.cache.with(&key, context.now, |answer, state| match state {
+        let mut take = |answer: &Arc<Answer>, state| match state {
             State::Fresh { age, prefetch } if chain.is_none() && !self.leads_into_table(context, answer) => {
                 write::from_answer(context, answer, Age::Seconds(age), reply);
                 Found::Written { prefetch }
             }
             State::Fresh { age, prefetch } => Found::Fresh { answer: answer.clone(), age, prefetch },
             State::Expired { at } => Found::Expired { answer: answer.clone(), at },
-        });
+        };
+        let found = if O::IS_WATCHING {
+            let found = self.cache.peek(&key, context.now);
+            context.tell_cache(qname, found.as_ref());
+            found.map(|(answer, state)| take(&answer, state))
+        } else {
+            self.cache.with(&key, context.now, take)
+        };
         let query = context.query;
         let forward = |chain, stale| {
             Box::new(Forward {
@@ -292,9 +325,9 @@ impl Engine {
     }
 
     /// Replies with an upstream's answer, its aliases led into the table.
-    fn use_answer(
+    fn use_answer<O: Observer>(
         &self,
-        context: &Context<'_>,
+        context: &Context<'_, O>,
         chain: Option<Chain>,
         answer: &Answer,
         age: Age,
@@ -319,12 +352,12 @@ impl Engine {
     }
 
     /// Whether one of the answer's aliases has a target that the table speaks for.
-    fn leads_into_table(&self, context: &Context<'_>, answer: &Answer) -> bool {
+    fn leads_into_table<O: Observer>(&self, context: &Context<'_, O>, answer: &Answer) -> bool {
         !matches!(context.query.qtype, Rtype::CNAME | Rtype::ANY)
             && answer.targets().any(|target| context.table_has(target))
     }
 
-    fn key(&self, context: &Context<'_>, qname: &LowerName, rule: &ForwardRule) -> CacheKey {
+    fn key<O: Observer>(&self, context: &Context<'_, O>, qname: &LowerName, rule: &ForwardRule) -> CacheKey {
         let query = context.query;
         CacheKey::new(qname, query.qtype, query.dnssec_ok(), query.checking_disabled(), rule.upstream_set)
     }
@@ -340,7 +373,24 @@ enum Found {
     Expired { answer: Arc<Answer>, at: Instant },
 }
 
-impl Context<'_> {
+impl<'a, O: Observer> Context<'a, O> {
+    /// The rule for a name, and how many octets at the name's end are its zone.
+    #[inline]
+    fn rule(&self, qname: &LowerName) -> (&'a Disposition, usize) {
+        let (disposition, zone_len) = self.snapshot.rules.find(qname.as_wire());
+        self.observer.step(Step::Rule { name: qname.as_wire(), disposition, zone_len });
+        (disposition, zone_len)
+    }
+
+    fn tell_cache(&self, qname: &LowerName, found: Option<&(Arc<Answer>, State)>) {
+        let stale = found.and_then(|(answer, state)| match state {
+            State::Expired { at } => self.stale(answer.clone(), *at),
+            State::Fresh { .. } => None,
+        });
+        let found = found.map(|(answer, state)| (&**answer, *state));
+        self.observer.step(Step::Cache { name: qname.as_wire(), found, stale: stale.as_ref() });
+    }
+
     /// An expired answer, where it may still be of use.
     fn stale(&self, answer: Arc<Answer>, expired_at: Instant) -> Option<StaleAnswer> {
         let StaleLimits { max, max_private } = self.snapshot.stale_limits;

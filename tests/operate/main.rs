@@ -7,6 +7,7 @@
     reason = "tests look at clocks, open sockets, and fail by panicking"
 )]
 
+mod explain;
 mod handover;
 mod http;
 mod log;
