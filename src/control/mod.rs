@@ -33,6 +33,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use handover::{Forerunner, Handover};
+use systemd::Store;
 
 pub use bounds::MemoryBound;
 pub use http::HttpError;
@@ -83,6 +84,7 @@ struct Parts {
     memory_bound: u64,
     workers: usize,
     forerunner: Option<Forerunner>,
+    store: Store,
 }
 
 /// Serves with the settings in the file at `path` until a signal ends it. `listen`, where it is not empty, takes the
@@ -101,13 +103,12 @@ pub fn serve(path: &Path, listen: &[SocketAddr]) -> Result<(), ServeError> {
     let seen = watch::fingerprint(path, &loaded.settings);
     privileges::raise_descriptors();
     let mut inherited = Inherited::default();
-    handover::from_systemd(&mut inherited);
     // What systemd listens on takes the place of the settings' addresses, as the command line does.
-    let given = inherited.dns_addresses();
+    let (given, store) = handover::from_systemd(&mut inherited);
     let listen = if listen.is_empty() { &given[..] } else { listen };
     let forerunner = loaded.settings.handover.as_ref();
     let forerunner = forerunner.and_then(|socket| Forerunner::take_over(Path::new(socket), &mut inherited));
-    let parts = bind(path, listen, loaded, inherited, forerunner)?;
+    let parts = bind(path, listen, loaded, inherited, (forerunner, store))?;
     privileges::become_named(&parts.loaded_settings.user)?;
     if parts.loaded_settings.confine {
         privileges::drop_capabilities();
@@ -127,7 +128,7 @@ fn bind(
     listen: &[SocketAddr],
     loaded: Loaded,
     mut inherited: Inherited,
-    forerunner: Option<Forerunner>,
+    (forerunner, store): (Option<Forerunner>, Store),
 ) -> Result<Parts, ServeError> {
     let settings = loaded.settings.clone();
     let workers = worker_count(&settings);
@@ -144,12 +145,33 @@ fn bind(
     let addresses = dns_addresses(&settings, listen);
     let listeners = NewListeners::bind(addresses, workers, &mut inherited)?;
     let http = http::Bound::bind(path, &settings, &mut inherited)?;
-    Ok(Parts { loaded_settings: settings, report, sets, shared, listeners, http, memory_bound, workers, forerunner })
+    Ok(Parts {
+        loaded_settings: settings,
+        report,
+        sets,
+        shared,
+        listeners,
+        http,
+        memory_bound,
+        workers,
+        forerunner,
+        store,
+    })
 }
 
 async fn run(path: &Path, listen: &[SocketAddr], parts: Parts, seen: u64) -> Result<(), ServeError> {
-    let Parts { loaded_settings: settings, report, sets, shared, listeners, http, memory_bound, workers, forerunner } =
-        parts;
+    let Parts {
+        loaded_settings: settings,
+        report,
+        sets,
+        shared,
+        listeners,
+        http,
+        memory_bound,
+        workers,
+        forerunner,
+        mut store,
+    } = parts;
     let mut signals = Signals::new()?;
     apply_settings(&shared, &settings);
     let mut workers = start(&shared, workers, &mut random_seed)?;
@@ -170,6 +192,7 @@ async fn run(path: &Path, listen: &[SocketAddr], parts: Parts, seen: u64) -> Res
     let http = Rc::new(RefCell::new(http::Listeners::serve(http, admin)));
     status.set_ready();
     systemd::ready();
+    store.keep(&handover::sockets(&workers, &http.borrow()));
     {
         let snapshot = shared.snapshot.load();
         tracing::info!(records = snapshot.table.stats().records, rules = snapshot.rules.len(), "ready");
@@ -193,6 +216,7 @@ async fn run(path: &Path, listen: &[SocketAddr], parts: Parts, seen: u64) -> Res
         http,
         settings,
         drain: drain.clone(),
+        store,
     };
     let reloading = tokio::task::spawn_local(reloader.run(wishes, seen));
     let drain = tokio::select! {

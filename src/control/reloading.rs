@@ -8,10 +8,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::watch::{fingerprint, settled_fingerprint};
-use super::{apply_settings, dns_addresses, http, log_listening, log_problems, report_of, systemd};
+use super::{apply_settings, dns_addresses, handover, http, log_listening, log_problems, report_of, systemd};
 use crate::admin::{ReloadReport, ReloadRequest, Status};
 use crate::config::Settings;
 use crate::document::{Problems, Severity};
@@ -19,6 +19,9 @@ use crate::forward::UpstreamSets;
 use crate::log;
 use crate::reload::{Loaded, load};
 use crate::server::{Shared, Workers};
+
+/// The niceness of what reads settings and records.
+const NICE: i32 = 10;
 
 /// Who reloads, one after another.
 pub(super) struct Reloader {
@@ -34,6 +37,8 @@ pub(super) struct Reloader {
     pub(super) settings: Settings,
     /// `[listen] drain` of these.
     pub(super) drain: Rc<Cell<Duration>>,
+    /// What systemd keeps for the next process.
+    pub(super) store: systemd::Store,
 }
 
 impl Reloader {
@@ -50,8 +55,12 @@ impl Reloader {
                         if self.look(false).await == seen {
                             continue;
                         }
-                        seen = self.look(true).await;
-                        self.reload().await;
+                        // A file that was caught while it was written anew with the same content did not change.
+                        let settled = self.look(true).await;
+                        if settled != seen {
+                            seen = settled;
+                            self.reload().await;
+                        }
                         continue;
                     }
                 }
@@ -74,11 +83,11 @@ impl Reloader {
     async fn reload(&mut self) -> ReloadReport {
         systemd::reloading();
         let path = self.path.clone();
-        let report = match tokio::task::spawn_blocking(move || load(&path)).await {
+        let report = match aside(move || load(&path)).await {
             Ok(loaded) => self.take(loaded),
-            Err(error) => {
-                tracing::error!(%error, "reload refused: the settings and records before it go on serving");
-                self.refused(vec![error.to_string()])
+            Err(problem) => {
+                tracing::error!(problem, "reload refused: the settings and records before it go on serving");
+                self.refused(vec![problem])
             }
         };
         self.status.note_reload(report.clone());
@@ -124,6 +133,7 @@ impl Reloader {
             tracing::info!(%address, "no longer listening");
         }
         self.http.borrow_mut().change(changed);
+        self.store.keep(&handover::sockets(&self.workers.borrow(), &self.http.borrow()));
         if settings.log.level != self.settings.log.level {
             log::set_level(settings.log.level);
         }
@@ -157,6 +167,19 @@ impl Reloader {
             problems,
         }
     }
+}
+
+/// Runs `work` in a thread of its own that stands back behind the workers where CPUs are scarce: reading many records
+/// takes longer than a query may wait.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
+    let (done, outcome) = oneshot::channel();
+    let thread = std::thread::Builder::new().name("reload".to_owned()).spawn(move || {
+        // Of this thread alone, as Linux has it. Where it is not granted, it is slower for the others and no less right.
+        let _ = rustix::process::setpriority_process(None, NICE);
+        let _ = done.send(work());
+    });
+    thread.map_err(|error| format!("no thread can be started: {error}"))?;
+    outcome.await.map_err(|_| "reading the settings and records failed by a fault of the server itself".to_owned())
 }
 
 fn texts(problems: &Problems) -> Vec<String> {

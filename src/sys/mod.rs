@@ -17,7 +17,7 @@ mod user;
 
 pub use batch::{BATCH, Batch, Datagram};
 pub use control::{LocalAddress, send_datagram};
-pub use pass::PassSocket;
+pub use pass::{PassSocket, send_descriptors};
 pub use readable::readable;
 pub use socket::{Bound, adopt_datagram, bind_datagram, bind_stream, bind_stream_alone, connect_fresh};
 pub use user::become_user;

@@ -9,6 +9,7 @@
 
 mod explain;
 mod handover;
+mod hold;
 mod http;
 mod log;
 mod metrics;
