@@ -14,6 +14,7 @@ mod http;
 mod log;
 mod metrics;
 mod privileges;
+mod read_only;
 mod reload;
 mod server;
 mod stop;
