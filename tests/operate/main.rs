@@ -8,11 +8,13 @@
 )]
 
 mod explain;
+mod flood;
 mod handover;
 mod hold;
 mod http;
 mod log;
 mod metrics;
+mod namespace;
 mod privileges;
 mod read_only;
 mod reload;

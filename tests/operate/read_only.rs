@@ -1,32 +1,25 @@
-//! Port 53 without being root, on a root file system that nobody can write: in namespaces of its own.
-//!
-//! The test in here runs itself again inside: mounts and interfaces there are no others' concern.
+//! Port 53 without being root, on a root file system that nobody can write.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 
+use crate::namespace;
 use crate::server::{RECORDS, SOON, Scratch, Server, ask, ask_until, request, settings};
 
-/// Tells the inner test where its files are, and that it is inside.
-const INSIDE: &str = "PLDNS_TEST_INSIDE";
 /// What the inner test says when it has its first answer.
 const FIRST: &str = "first answer";
 /// Capability 10.
 const NET_BIND_SERVICE: u64 = 1 << 10;
 
-/// Makes every mount read-only and the loopback interface work, then runs what is named.
-const ENTER: &str = r#"
-set -e
-ip link set lo up
+/// Makes every mount read-only.
+const PREPARE: &str = r#"
 mount --make-rprivate /
 for place in $(cut -d' ' -f2 /proc/self/mounts | sort -ru); do
     mount -o remount,bind,ro "$place" 2>/dev/null || true
 done
-exec "$@"
 "#;
 
 /// Becomes nobody, with the one capability.
@@ -40,50 +33,26 @@ const NOBODY: [&str; 7] = [
     "--bounding-set=-all,+net_bind_service",
 ];
 
-fn works(command: &[&str]) -> bool {
-    let status = Command::new(command[0]).args(&command[1..]).stdout(Stdio::null()).stderr(Stdio::null()).status();
-    status.is_ok_and(|status| status.success())
-}
-
 #[test]
 fn port_53_as_nobody_on_a_read_only_root() {
-    let is_root = rustix::process::geteuid().is_root();
-    if !is_root || !works(&["unshare", "-m", "-n", "ip", "link"]) || !works(&["setpriv", "--version"]) {
-        eprintln!("not root, or no namespaces to be had: the read-only root is left out");
-        return;
-    }
     let dir = Scratch::new();
     dir.write("records/r.toml", RECORDS);
     let listen = "[listen]\ndns = [\"127.0.0.1:53\"]\nadmin = \"\"\nhealth = \"127.0.0.1:80\"\ndrain = \"0s\"\n";
     dir.write("pldns.toml", &settings(listen));
     // Where nobody can reach it.
     fs::copy(env!("CARGO_BIN_EXE_pldns"), dir.path().join("pldns")).unwrap();
-    let mut child = Command::new("unshare")
-        .args(["-m", "-n", "bash", "-c", ENTER, "bash"])
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", "read_only::inside", "--ignored", "--nocapture"])
-        .env(INSIDE, dir.path())
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut said = Vec::new();
-    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
-        let line = line.unwrap();
+    namespace::run("read_only::inside", &dir, PREPARE, |line| {
         if line.contains(FIRST) {
             // Out here it can be written.
             dir.write("records/r.toml", &RECORDS.replace("10.0.0.1", "10.0.0.2"));
         }
-        said.push(line);
-    }
-    assert!(child.wait().unwrap().success(), "{said:#?}");
-    assert!(said.iter().any(|line| line.contains("1 passed")), "{said:#?}");
+    });
 }
 
 #[test]
 #[ignore = "runs inside the namespaces that the test above makes"]
 fn inside() {
-    let Some(place) = std::env::var_os(INSIDE).map(PathBuf::from) else { return };
+    let Some(place) = namespace::place() else { return };
     for path in [&place, Path::new("/tmp"), Path::new("/var"), Path::new("/")] {
         let written = fs::write(path.join("written"), "");
         assert!(written.is_err_and(|error| error.kind() == std::io::ErrorKind::ReadOnlyFilesystem), "{path:?}");
