@@ -159,7 +159,7 @@ fn memory(admin: &Admin, families: &mut Vec<Family>) {
     families.push(gauge(
         "pldns_memory_bound_bytes",
         "What this configuration can use at most",
-        admin.memory_bound as f64,
+        admin.status.memory_bound() as f64,
     ));
     if let Some(octets) = resident_octets() {
         families.push(gauge("process_resident_memory_bytes", "Memory in use", octets as f64));
@@ -187,7 +187,7 @@ fn state(admin: &Admin, families: &mut Vec<Family>) {
     families.push(gauge(
         "pldns_reload_problems",
         "Errors and warnings of the last reload",
-        reloads.last.problems.len() as f64,
+        reloads.last.problem_count as f64,
     ));
     families.push(gauge(
         "pldns_reload_accepted_timestamp_seconds",

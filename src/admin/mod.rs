@@ -29,14 +29,16 @@ use axum::routing::{get, post};
 use axum::{Router, middleware};
 use tokio::sync::{mpsc, oneshot};
 
-pub use accept::{AcceptLimits, accept};
-pub use status::{ReloadReport, Status};
+pub use accept::{AcceptLimits, HEAD_MAX, accept};
+pub use status::{PROBLEMS_MAX, ReloadReport, Status};
 
 use crate::log;
 use crate::server::{Counters, Shared};
 
-/// Octets of a request's body.
-const BODY_MAX: usize = 1 << 20;
+/// Octets of a request's body: no page reads one.
+pub const BODY_MAX: usize = 64 << 10;
+/// Octets of a page's body, about: what is listed ends there.
+pub const PAGE_OCTETS: usize = 256 << 10;
 
 /// Every route of the admin listener: method, path, whether it needs the token. The OpenAPI document says the same.
 pub const ROUTES: [(&str, &str, bool); 9] = [
@@ -69,8 +71,6 @@ pub struct Admin {
     pub reloads: mpsc::Sender<ReloadRequest>,
     /// The bearer token; nothing: none is demanded.
     pub token: ArcSwapOption<String>,
-    /// Octets that this configuration can use at most.
-    pub memory_bound: u64,
 }
 
 /// Who may see what: pages for everybody, pages for who has the token.

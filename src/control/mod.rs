@@ -39,7 +39,7 @@ pub use bounds::MemoryBound;
 pub use http::HttpError;
 pub use privileges::UserError;
 
-use crate::admin::{Admin, ReloadReport, ReloadRequest, Status};
+use crate::admin::{Admin, PROBLEMS_MAX, ReloadReport, ReloadRequest, Status};
 use crate::cache::Cache;
 use crate::config::Settings;
 use crate::document::{Problems, Severity};
@@ -48,6 +48,7 @@ use crate::forward::{Forwarding, LoopGuard, UpstreamSets};
 use crate::log;
 use crate::reload::{Loaded, load};
 use crate::server::{BindError, Inherited, NewListeners, Shared, Totals, Workers, start};
+use crate::sys::give_back;
 use crate::upstream::Streams;
 
 /// Reloads that may be asked for while one is under way.
@@ -108,6 +109,7 @@ pub fn serve(path: &Path, listen: &[SocketAddr]) -> Result<(), ServeError> {
     let listen = if listen.is_empty() { &given[..] } else { listen };
     let forerunner = loaded.settings.handover.as_ref();
     let forerunner = forerunner.and_then(|socket| Forerunner::take_over(Path::new(socket), &mut inherited));
+    give_back();
     let parts = bind(path, listen, loaded, inherited, (forerunner, store))?;
     privileges::become_named(&parts.loaded_settings.user)?;
     if parts.loaded_settings.confine {
@@ -132,7 +134,7 @@ fn bind(
 ) -> Result<Parts, ServeError> {
     let settings = loaded.settings.clone();
     let workers = worker_count(&settings);
-    let memory_bound = MemoryBound::of(&settings, loaded.table.memory(), workers).total();
+    let memory_bound = MemoryBound::of(&settings, &loaded, workers).total();
     let report = report_of(&loaded, true, 0);
     let mut sets = UpstreamSets::default();
     let cache = Arc::new(Cache::new(settings.cache.max_size));
@@ -180,14 +182,13 @@ async fn run(path: &Path, listen: &[SocketAddr], parts: Parts, seen: u64) -> Res
         log_listening(address);
     }
     let (reloads, wishes) = mpsc::channel(RELOADS_WAITING);
-    let status = Arc::new(Status::new(report));
+    let status = Arc::new(Status::new(report, memory_bound));
     let admin = Arc::new(Admin {
         shared: shared.clone(),
         counters: workers.counters(),
         status: status.clone(),
         reloads: reloads.clone(),
         token: http.token().into(),
-        memory_bound,
     });
     let http = Rc::new(RefCell::new(http::Listeners::serve(http, admin)));
     status.set_ready();
@@ -214,6 +215,7 @@ async fn run(path: &Path, listen: &[SocketAddr], parts: Parts, seen: u64) -> Res
         workers: workers.clone(),
         status: status.clone(),
         http,
+        cache_size: settings.cache.max_size,
         settings,
         drain: drain.clone(),
         store,
@@ -294,8 +296,14 @@ fn report_of(loaded: &Loaded, accepted: bool, generation: u64) -> ReloadReport {
         accepted,
         generation,
         records: loaded.table.stats().records,
-        problems: loaded.problems.iter().map(ToString::to_string).collect(),
+        problems: first_problems(&loaded.problems),
+        problem_count: loaded.problems.iter().count(),
     }
+}
+
+/// Those that pages show.
+fn first_problems(problems: &Problems) -> Vec<String> {
+    problems.iter().take(PROBLEMS_MAX).map(ToString::to_string).collect()
 }
 
 fn log_problems(problems: &Problems) {

@@ -11,14 +11,18 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use super::watch::{fingerprint, settled_fingerprint};
-use super::{apply_settings, dns_addresses, handover, http, log_listening, log_problems, report_of, systemd};
+use super::{
+    MemoryBound, apply_settings, dns_addresses, first_problems, handover, http, log_listening, log_problems, report_of,
+    systemd,
+};
 use crate::admin::{ReloadReport, ReloadRequest, Status};
 use crate::config::Settings;
-use crate::document::{Problems, Severity};
+use crate::document::Severity;
 use crate::forward::UpstreamSets;
 use crate::log;
 use crate::reload::{Loaded, load};
 use crate::server::{Shared, Workers};
+use crate::sys::give_back;
 
 /// The niceness of what reads settings and records.
 const NICE: i32 = 10;
@@ -35,6 +39,8 @@ pub(super) struct Reloader {
     pub(super) http: Rc<RefCell<http::Listeners>>,
     /// The settings that serve.
     pub(super) settings: Settings,
+    /// Octets of the cache, which no reload changes.
+    pub(super) cache_size: u64,
     /// `[listen] drain` of these.
     pub(super) drain: Rc<Cell<Duration>>,
     /// What systemd keeps for the next process.
@@ -87,7 +93,7 @@ impl Reloader {
             Ok(loaded) => self.take(loaded),
             Err(problem) => {
                 tracing::error!(problem, "reload refused: the settings and records before it go on serving");
-                self.refused(vec![problem])
+                self.refused(vec![problem], 1)
             }
         };
         self.status.note_reload(report.clone());
@@ -98,7 +104,8 @@ impl Reloader {
     fn take(&mut self, loaded: Loaded) -> ReloadReport {
         log_problems(&loaded.problems);
         let mut errors = loaded.problems.count(Severity::Error);
-        let mut problems = texts(&loaded.problems);
+        let mut problems = first_problems(&loaded.problems);
+        let mut count = loaded.problems.iter().count();
         if errors == 0 {
             match self.use_loaded(loaded) {
                 Ok(report) => return report,
@@ -106,11 +113,12 @@ impl Reloader {
                     tracing::error!("{problem}");
                     errors += 1;
                     problems.push(problem);
+                    count += 1;
                 }
             }
         }
         tracing::error!(errors, "reload refused: the settings and records before it go on serving");
-        self.refused(problems)
+        self.refused(problems, count)
     }
 
     /// Swaps; what can fail comes first.
@@ -122,6 +130,10 @@ impl Reloader {
         self.warn_of_fixed(&settings);
         let generation = self.shared.snapshot.load().generation + 1;
         let report = report_of(&loaded, true, generation);
+        let mut sizes = settings.clone();
+        sizes.cache.max_size = self.cache_size;
+        let workers = self.workers.borrow().counters().len();
+        self.status.set_memory_bound(MemoryBound::of(&sizes, &loaded, workers).total());
         let authorities = loaded.authorities.clone();
         let snapshot = loaded.into_snapshot(&mut self.sets, generation);
         self.shared.trust.replace(&authorities);
@@ -158,13 +170,14 @@ impl Reloader {
         }
     }
 
-    fn refused(&self, problems: Vec<String>) -> ReloadReport {
+    fn refused(&self, problems: Vec<String>, problem_count: usize) -> ReloadReport {
         let snapshot = self.shared.snapshot.load();
         ReloadReport {
             accepted: false,
             generation: snapshot.generation,
             records: snapshot.table.stats().records,
             problems,
+            problem_count,
         }
     }
 }
@@ -176,12 +189,10 @@ async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> 
     let thread = std::thread::Builder::new().name("reload".to_owned()).spawn(move || {
         // Of this thread alone, as Linux has it. Where it is not granted, it is slower for the others and no less right.
         let _ = rustix::process::setpriority_process(None, NICE);
-        let _ = done.send(work());
+        let outcome = work();
+        give_back();
+        let _ = done.send(outcome);
     });
     thread.map_err(|error| format!("no thread can be started: {error}"))?;
     outcome.await.map_err(|_| "reading the settings and records failed by a fault of the server itself".to_owned())
-}
-
-fn texts(problems: &Problems) -> Vec<String> {
-    problems.iter().map(ToString::to_string).collect()
 }

@@ -37,7 +37,8 @@ mod upstream;
 mod waiting;
 
 pub use budget::Limits;
-pub use machine::{Forwarding, OUTSTANDING_MAX};
+pub use machine::{Forwarding, OUTSTANDING_MAX, WAITING_MAX};
+pub use memory::REMEMBERED_OCTETS_MAX;
 pub use outstanding::Stale;
 pub use question::{
     Asker, Failure, ForwardCounts, Heard, Outbox, Question, Released, Settled, Transmit, TryId, UpstreamState, Via,

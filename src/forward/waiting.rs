@@ -15,6 +15,8 @@ use super::upstream::Ticket;
 /// Queries of one client that wait at once: what a client sends in its own patience at three times Azure's rate, for an
 /// on-premises server is one client too. Lines take turns, so they are no burden to others.
 pub(super) const PER_CLIENT_MAX: u32 = 32_768;
+/// Tickets of one client that are not looked through for those that are done.
+const TICKETS_MIN: usize = 64;
 /// Tries after which a question is forgotten and begun anew.
 const TRIES_KEPT: usize = 64;
 
@@ -24,6 +26,8 @@ pub(super) struct ClientPlaces {
     pub(super) count: u32,
     /// The questions that it waits for, oldest in front; those that are done are passed over.
     tickets: VecDeque<Ticket>,
+    /// How many tickets there may be before those that are done go.
+    purge_at: usize,
 }
 
 impl<W> Forwarding<W> {
@@ -141,11 +145,13 @@ impl<W> Forwarding<W> {
         let outstanding = &self.outstanding;
         let places = self.waiting_of.entry(client).or_default();
         places.count += 1;
+        self.waiting += 1;
         places.tickets.push_back(ticket);
-        if places.tickets.len() > PER_CLIENT_MAX as usize * 2 {
+        if places.tickets.len() > places.purge_at.max(TICKETS_MIN) {
             places.tickets.retain(|&(slot, generation)| {
                 outstanding.get(slot as usize).is_some_and(|query| query.generation == generation)
             });
+            places.purge_at = places.tickets.len() * 2;
         }
     }
 
@@ -186,6 +192,7 @@ impl<W> Forwarding<W> {
     pub(super) fn count_out(&mut self, client: IpAddr) {
         if let Some(places) = self.waiting_of.get_mut(&client) {
             places.count -= 1;
+            self.waiting -= 1;
             if places.count == 0 {
                 self.waiting_of.remove(&client);
             }

@@ -31,6 +31,10 @@ const MESSAGE: Duration = Duration::from_secs(3);
 const WRITE: Duration = Duration::from_secs(3);
 /// Queries of one connection that are answered at the same time.
 const IN_FLIGHT_MAX: usize = 128;
+/// Octets of a message that are read; the rest is passed over, as with datagrams: no query that can be answered is longer.
+const MESSAGE_MAX: usize = 4096;
+/// Octets of a buffer that a connection keeps while it has nothing to say.
+const KEPT_OCTETS: usize = 4096;
 /// Octets of replies that are written at once.
 const WRITE_BATCH: usize = 64 << 10;
 /// How long accepting rests when the system has no descriptors left.
@@ -118,6 +122,8 @@ async fn read_queries(
             _ = stopping.wait_for(|stop| *stop) => return Ok(()),
         }
         answer(worker, client, &message, &mut reply, permit, &replies);
+        reply.clear();
+        reply.shrink_to(KEPT_OCTETS);
     }
 }
 
@@ -139,8 +145,11 @@ async fn read_message(
     };
     timeout(MESSAGE, async {
         let len = u16::from_be_bytes([first, reader.read_u8().await?]);
-        message.resize(usize::from(len), 0);
-        reader.read_exact(message).await.map(|_| ())
+        message.resize(usize::from(len).min(MESSAGE_MAX), 0);
+        reader.read_exact(message).await?;
+        let rest = u64::from(len).saturating_sub(message.len() as u64);
+        let passed_over = tokio::io::copy(&mut (&mut *reader).take(rest), &mut tokio::io::sink()).await?;
+        if passed_over == rest { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
     })
     .await?
 }
@@ -194,7 +203,9 @@ async fn write_replies(
         }
         timeout(WRITE, writer.write_all(&octets)).await??;
         octets.clear();
+        octets.shrink_to(KEPT_OCTETS);
         permits.clear();
+        permits.shrink_to(IN_FLIGHT_MAX / 8);
     }
     writer.shutdown().await
 }

@@ -27,6 +27,7 @@ use crate::forward::{
 };
 use crate::log::{self, QueryLine, Recurring};
 use crate::upstream::{FreshSockets, Received, Streams};
+use crate::wire::query::kept;
 
 /// How often sockets are looked for whose queries were settled elsewhere, or by nobody in time.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
@@ -303,7 +304,7 @@ impl Worker {
         now: Instant,
     ) {
         let (chain, stale) = (forward.chain.take(), forward.stale.take());
-        let waiter = Waiter { query: query.into(), client, chain, stale, deadline: now + PATIENCE, path };
+        let waiter = Waiter { query: kept(query), client, chain, stale, deadline: now + PATIENCE, path };
         self.with_forwarding(now, |forwarding, out| forwarding.ask(now, question(&forward), asker(waiter), out));
     }
 

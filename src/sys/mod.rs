@@ -10,6 +10,7 @@
 
 mod batch;
 mod control;
+mod heap;
 mod pass;
 mod readable;
 mod socket;
@@ -17,7 +18,8 @@ mod user;
 
 pub use batch::{BATCH, Batch, Datagram};
 pub use control::{LocalAddress, send_datagram};
+pub use heap::give_back;
 pub use pass::{PassSocket, send_descriptors};
 pub use readable::readable;
-pub use socket::{Bound, adopt_datagram, bind_datagram, bind_stream, bind_stream_alone, connect_fresh};
+pub use socket::{Bound, RECEIVE_BUFFER, adopt_datagram, bind_datagram, bind_stream, bind_stream_alone, connect_fresh};
 pub use user::become_user;

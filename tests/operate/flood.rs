@@ -13,7 +13,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, Socket, Type};
 
 use crate::namespace;
-use crate::server::{RECORDS, SOON, Scratch, Server, query, settings};
+use crate::server::{AtTheEnd, RECORDS, SOON, Scratch, Server, query, settings};
 
 /// Connections of the flood, on port 53 and at the health listener together.
 const FLOOD: usize = 10_000;
@@ -85,15 +85,6 @@ fn inside() {
     // Nothing of the flood was a query.
     let stopped = server.stop();
     assert_eq!(stopped["answered"].as_u64(), Some(PROBES as u64 * 2));
-}
-
-/// Ends the flood however its scope is left.
-struct AtTheEnd<'d>(&'d AtomicBool);
-
-impl Drop for AtTheEnd<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 /// Keeps a share of the flood up: whatever the server closes is opened again.

@@ -248,7 +248,7 @@ fn the_body_is_bounded() {
         .write_all(
             format!(
                 "POST /reload HTTP/1.1\r\nHost: localhost\r\nX-Pldns: 1\r\nContent-Length: {}\r\n\r\n",
-                (1 << 20) + 1
+                (64 << 10) + 1
             )
             .as_bytes(),
         )
