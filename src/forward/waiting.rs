@@ -211,3 +211,68 @@ impl<W> From<Asker<W>> for Waiting<W> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+    use std::time::Duration;
+
+    use super::super::machine::WAITING_MAX;
+    use super::super::{LoopGuard, Protocol, Target};
+    use super::*;
+    use crate::wire::Name;
+
+    #[test]
+    fn there_is_an_end_to_those_who_wait() {
+        #[expect(clippy::disallowed_methods, reason = "a start for the hand-moved clock")]
+        let now = Instant::now();
+        let target = Target { address: SocketAddr::from(([10, 0, 0, 1], 53)), protocol: Protocol::Datagram };
+        let rule = Arc::new(ForwardRule {
+            zone: Name::root(),
+            upstreams: Box::new([target]),
+            max_ttl: None,
+            max_negative_ttl: None,
+            upstream_set: 0,
+        });
+        let mut machine = Forwarding::new([7; 32], LoopGuard::default());
+        let mut out = Outbox::default();
+        let deadline = now + Duration::from_millis(4500);
+        let mut ask = |machine: &mut Forwarding<usize>, number: usize| {
+            // A thousand clients each for every question, every client with many questions.
+            let octets = [&[3][..], format!("{:03}", number / 1000).as_bytes(), &[0, 0, 1, 0, 1]].concat();
+            let question = Question {
+                key: &octets,
+                question: &octets,
+                dnssec_ok: false,
+                checking_disabled: false,
+                tokens: &[],
+                rule: &rule,
+            };
+            let client = IpAddr::from([10, 1, (number % 1000 / 250) as u8, (number % 250) as u8]);
+            machine.ask(now, question, Asker { waiter: number, client, deadline, stale: None }, &mut out);
+            std::mem::take(&mut out.settled)
+        };
+        for number in 0..WAITING_MAX {
+            assert!(ask(&mut machine, number).is_empty(), "{number}");
+        }
+        let turned_away = ask(&mut machine, WAITING_MAX);
+        assert_eq!(turned_away.len(), 1);
+        assert_eq!(turned_away[0].outcome, Err(Failure::Overload));
+        let tickets: usize = machine.waiting_of.values().map(|places| places.tickets.len()).sum();
+        assert_eq!((machine.waiting, tickets), (WAITING_MAX, WAITING_MAX));
+        let mut last = Outbox::default();
+        machine.handle_timeout(deadline, &mut last);
+        let released: usize = last.settled.iter().map(|settled| settled.waiters.len()).sum();
+        assert_eq!((released, machine.waiting, machine.has_waiters()), (WAITING_MAX, 0, false));
+    }
+
+    #[test]
+    fn tickets_of_questions_that_are_done_go() {
+        let mut places = Forwarding::<()>::new([7; 32], LoopGuard::default());
+        let client = IpAddr::from([10, 0, 0, 1]);
+        for generation in 0..100_000 {
+            places.take_place(client, (0, generation));
+        }
+        assert!(places.waiting_of[&client].tickets.len() <= TICKETS_MIN + 1);
+    }
+}

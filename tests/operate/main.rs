@@ -7,6 +7,7 @@
     reason = "tests look at clocks, open sockets, and fail by panicking"
 )]
 
+mod bounds;
 mod explain;
 mod flood;
 mod handover;
