@@ -22,6 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const GIVEN_UP: Duration = Duration::from_millis(500);
 /// A pause of the loop when there is nothing to do: the server needs the CPU more.
 const PAUSE: Duration = Duration::from_micros(100);
+/// How much of what it is late the generator makes good for: more at once would be another load than the one asked for.
+const DEBT_MAX: f64 = 0.02;
 /// Octets of receive buffer asked for.
 const RECEIVE_BUFFER: usize = 4 << 20;
 
@@ -45,6 +47,8 @@ pub(crate) struct Outcome {
     pub(crate) stray: u64,
     pub(crate) lost: u64,
     pub(crate) length: Duration,
+    /// Not sent, because the generator itself was late.
+    pub(crate) skipped: u64,
     /// How late the generator itself was at worst.
     pub(crate) lag: Duration,
     /// Sorted, microseconds.
@@ -106,10 +110,13 @@ impl Load {
             let mut due = match pace {
                 _ if end.is_some() => 0,
                 Pace::Window => u64::MAX,
-                Pace::Fixed(rate) => ((now.as_secs_f64() * rate) as u64).saturating_sub(outcome.sent),
+                Pace::Fixed(rate) => ((now.as_secs_f64() * rate) as u64).saturating_sub(outcome.sent + outcome.skipped),
             };
             if let Pace::Fixed(rate) = pace {
                 outcome.lag = outcome.lag.max(Duration::from_secs_f64(due as f64 / rate));
+                let most = (rate * DEBT_MAX) as u64;
+                outcome.skipped += due.saturating_sub(most);
+                due = due.min(most);
             }
             let share = due.div_ceil(SOCKETS as u64);
             let mut heard = 0;

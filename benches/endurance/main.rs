@@ -224,6 +224,7 @@ impl Report {
 fn rows(reports: &[Report]) -> Vec<Vec<String>> {
     let head = [
         "run",
+        "not sent",
         "sent",
         "answered",
         "lost",
@@ -248,6 +249,7 @@ fn rows(reports: &[Report]) -> Vec<Vec<String>> {
         changes.sort_unstable();
         rows.push(vec![
             report.name.clone(),
+            outcome.skipped.to_string(),
             outcome.sent.to_string(),
             outcome.answered.to_string(),
             outcome.lost.to_string(),

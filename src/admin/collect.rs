@@ -173,6 +173,11 @@ fn state(admin: &Admin, families: &mut Vec<Family>) {
         "Whether queries should come here",
         f64::from(u8::from(admin.status.is_ready())),
     ));
+    families.push(gauge(
+        "pldns_workers_stuck",
+        "Whether a worker makes no progress",
+        f64::from(u8::from(admin.status.is_stuck())),
+    ));
     families.push(counters(
         "pldns_reloads",
         "Reloads, by what came of them",

@@ -22,9 +22,13 @@ use crate::wire::Name;
 /// Records of one page.
 const PAGE_MAX: usize = 1000;
 
-/// The process runs and its control thread answers.
-pub(super) async fn healthz() -> Response {
-    ([(CACHE_CONTROL, "no-store")], Json(json!({ "status": "ok" }))).into_response()
+/// The process runs, its control thread answers, and every worker makes progress: where not, only a restart helps.
+pub(super) async fn healthz(State(admin): State<Arc<Admin>>) -> Response {
+    let (status, word) = match admin.status.is_stuck() {
+        false => (StatusCode::OK, "ok"),
+        true => (StatusCode::SERVICE_UNAVAILABLE, "stuck"),
+    };
+    (status, [(CACHE_CONTROL, "no-store")], Json(json!({ "status": word }))).into_response()
 }
 
 /// Whether queries should come here. A broken reload and dead upstreams are told, and change nothing: what is true of

@@ -31,6 +31,7 @@ pub struct Status {
     pub started_at: SystemTime,
     is_ready: AtomicBool,
     is_stopping: AtomicBool,
+    is_stuck: AtomicBool,
     reloads: Mutex<Reloads>,
     /// Octets that this configuration can use at most.
     memory_bound: AtomicU64,
@@ -55,6 +56,7 @@ impl Status {
             started_at: time,
             is_ready: AtomicBool::new(false),
             is_stopping: AtomicBool::new(false),
+            is_stuck: AtomicBool::new(false),
             reloads: Mutex::new(Reloads {
                 last: first,
                 accepted: 0,
@@ -79,6 +81,16 @@ impl Status {
     /// Whether queries should come here.
     pub fn is_ready(&self) -> bool {
         self.is_ready.load(Ordering::Acquire) && !self.is_stopping()
+    }
+
+    /// A worker makes no progress, or all do again.
+    pub fn set_stuck(&self, is_stuck: bool) {
+        self.is_stuck.store(is_stuck, Ordering::Release);
+    }
+
+    /// Whether a worker makes no progress.
+    pub fn is_stuck(&self) -> bool {
+        self.is_stuck.load(Ordering::Acquire)
     }
 
     /// Whether the end was ordered.

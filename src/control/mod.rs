@@ -46,7 +46,7 @@ use crate::document::{Problems, Severity};
 use crate::engine::Engine;
 use crate::forward::{Forwarding, LoopGuard, UpstreamSets};
 use crate::log;
-use crate::reload::{Loaded, load};
+use crate::reload::{Loaded, handover_of, load};
 use crate::server::{BindError, Inherited, NewListeners, Shared, Totals, Workers, start};
 use crate::sys::give_back;
 use crate::upstream::Streams;
@@ -94,7 +94,7 @@ struct Parts {
 /// # Errors
 /// Whatever keeps it from starting. What goes wrong later is logged.
 pub fn serve(path: &Path, listen: &[SocketAddr]) -> Result<(), ServeError> {
-    let loaded = load(path);
+    let loaded = load_beside(path)?;
     log::start(loaded.settings.log.format, loaded.settings.log.level);
     log_problems(&loaded.problems);
     if loaded.problems.has_errors() {
@@ -123,6 +123,19 @@ pub fn serve(path: &Path, listen: &[SocketAddr]) -> Result<(), ServeError> {
     // A file system that does not answer must not keep the process.
     runtime.shutdown_background();
     served
+}
+
+/// Loads; where another process serves meanwhile, with as little of its CPUs as can be.
+fn load_beside(path: &Path) -> std::io::Result<Loaded> {
+    if !handover_of(path).is_some_and(|socket| Path::new(&socket).exists()) {
+        return Ok(load(path));
+    }
+    let path = path.to_owned();
+    let loading = std::thread::Builder::new().name("load".to_owned()).spawn(move || {
+        reloading::stand_back();
+        load(&path)
+    })?;
+    loading.join().map_err(|_| std::io::Error::other("reading the settings and records failed"))
 }
 
 fn bind(
@@ -200,7 +213,7 @@ async fn run(path: &Path, listen: &[SocketAddr], parts: Parts, seen: u64) -> Res
     }
     let streams = Streams::new(shared.trust.clone(), random_seed()?);
     tokio::task::spawn_local(upstreams::look(upstreams::of(&settings), streams));
-    tokio::task::spawn_local(systemd::watchdog(workers.counters()));
+    tokio::task::spawn_local(systemd::watchdog(workers.counters(), status.clone()));
     let workers = Rc::new(RefCell::new(workers));
     let drain = Rc::new(Cell::new(settings.listen.drain));
     let relieved = Handover::start(&settings, &workers, &http);

@@ -182,13 +182,18 @@ impl Reloader {
     }
 }
 
+/// Has this thread stand back behind all others: of this one alone, as Linux has it. Where it is not granted, it is slower
+/// for the others and no less right.
+pub(super) fn stand_back() {
+    let _ = rustix::process::setpriority_process(None, NICE);
+}
+
 /// Runs `work` in a thread of its own that stands back behind the workers where CPUs are scarce: reading many records
 /// takes longer than a query may wait.
 async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
     let (done, outcome) = oneshot::channel();
     let thread = std::thread::Builder::new().name("reload".to_owned()).spawn(move || {
-        // Of this thread alone, as Linux has it. Where it is not granted, it is slower for the others and no less right.
-        let _ = rustix::process::setpriority_process(None, NICE);
+        stand_back();
         let outcome = work();
         give_back();
         let _ = done.send(outcome);

@@ -11,6 +11,7 @@ use std::time::Duration;
 use rustix::net::getsockname;
 use sd_notify::NotifyState;
 
+use crate::admin::Status;
 use crate::server::Counters;
 use crate::sys::send_descriptors;
 
@@ -31,20 +32,30 @@ pub(super) fn stopping() {
     notify(&[NotifyState::Stopping]);
 }
 
-/// Feeds the watchdog as long as every worker makes progress: one that is stuck is a beat missed.
-pub(super) async fn watchdog(counters: Arc<[Arc<Counters>]>) {
-    let Some(timeout) = sd_notify::watchdog_enabled() else {
-        return;
-    };
+/// How often workers are looked at where systemd has no watchdog.
+const LOOK: Duration = Duration::from_secs(10);
+/// Looks without progress after which /healthz says so: at the first, the whole machine may have slept.
+const STUCK_LOOKS: u32 = 2;
+
+/// Feeds the watchdog as long as every worker makes progress: one that is stuck is a beat missed, and told by /healthz.
+pub(super) async fn watchdog(counters: Arc<[Arc<Counters>]>, status: Arc<Status>) {
     let mut progress = Progress::new(counters.len());
     // Workers beat twice a second: what is asked of them more often cannot be told.
-    let interval = (timeout / 3).max(Duration::from_secs(1));
+    let interval = sd_notify::watchdog_enabled().map_or(LOOK, |timeout| (timeout / 3).max(Duration::from_secs(1)));
+    let mut looks = 0;
     loop {
         tokio::time::sleep(interval).await;
         match progress.stuck(counters.iter().map(|counters| counters.beats())) {
-            Some(worker) => tracing::error!(worker, "a worker makes no progress"),
-            None => notify(&[NotifyState::Watchdog]),
+            Some(worker) => {
+                tracing::error!(worker, "a worker makes no progress");
+                looks += 1;
+            }
+            None => {
+                notify(&[NotifyState::Watchdog]);
+                looks = 0;
+            }
         }
+        status.set_stuck(looks >= STUCK_LOOKS);
     }
 }
 

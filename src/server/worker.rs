@@ -215,7 +215,13 @@ fn run(
             tokio::select! {
                 biased;
                 Some(new) = listeners.recv() => listen(&worker, new, &mut listening),
-                Some(_) = listening.join_next() => {}
+                Some(ended) = listening.join_next() => {
+                    // Its socket would be read by nobody. Without beats, systemd and /healthz know.
+                    if let Err(error) = ended {
+                        tracing::error!(worker = number, %error, "a listener ended by a fault of the server itself");
+                        beating.abort();
+                    }
+                }
                 _ = stopping.wait_for(|stop| *stop) => break,
             }
         }

@@ -94,6 +94,7 @@ fn a_worker_that_is_held_is_a_missed_beat() {
             return drop(server.stop());
         }
     };
+    assert_eq!(server.get("health", "/healthz").status, 200);
     let event = server.wait_for("a worker makes no progress");
     assert_eq!((&event["level"], &event["worker"]), (&"ERROR".into(), &1.into()));
     manager.socket.set_nonblocking(true).unwrap();
@@ -105,10 +106,29 @@ fn a_worker_that_is_held_is_a_missed_beat() {
         let heard = manager.next();
         assert!(heard.as_ref().is_none_or(|(text, _)| !text.contains("WATCHDOG=1")), "{heard:?}");
     }
+    let health = server.get("health", "/healthz");
+    assert_eq!((health.status, &health.json()["status"]), (503, &"stuck".into()));
+    assert_eq!(server.get("health", "/readyz").status, 200, "the other workers answer");
     drop(held);
     manager.socket.set_read_timeout(Some(SOON)).unwrap();
     manager.hear("WATCHDOG=1");
+    let end = Instant::now() + SOON;
+    while server.get("health", "/healthz").status != 200 {
+        assert!(Instant::now() < end, "it goes on again");
+    }
     server.stop();
+}
+
+/// Where systemd's own judge is installed.
+#[test]
+fn the_unit_is_little_exposed() {
+    let unit = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/systemd/pldns.service");
+    // Tenths: 1.5.
+    let judge = ["security", "--offline=true", "--threshold=15", "--no-pager", unit];
+    match Command::new("systemd-analyze").args(judge).output() {
+        Ok(judged) => assert!(judged.status.success(), "{}", String::from_utf8_lossy(&judged.stdout)),
+        Err(_) => eprintln!("systemd-analyze is not installed: its judgement is left out"),
+    }
 }
 
 #[test]
