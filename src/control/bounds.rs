@@ -19,7 +19,7 @@ const WORKER: u64 = 4 << 20;
 const BATCHES: u64 = 5 << 20;
 /// What reading takes for each octet of a records file, measured: the text, its tree, records, and what the allocator keeps
 /// of that until the next reading.
-const READING: u64 = 64;
+const READING: u64 = 40;
 /// What an outstanding question takes (`forward/outstanding.rs`): itself, its tries with a socket each, timers, its place
 /// in lines.
 const QUESTION: u64 = 4 << 10;
