@@ -19,8 +19,9 @@ const CROWDED: usize = TOTAL_MAX / 4 * 3;
 /// Where Azure's load balancer probes from.
 const PROBE: IpAddr = IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16));
 
-/// What a connection takes at most but for the replies that wait.
-const CONNECTION_OCTETS: usize = 24 << 10;
+/// What a connection takes at most but for the replies that wait: the longest message, for as long as it may take to come, and
+/// everything else.
+const CONNECTION_OCTETS: usize = (64 << 10) + (20 << 10);
 /// Octets of replies that wait to be written, in all connections together.
 const WAITING_OCTETS_MAX: usize = 64 << 20;
 

@@ -31,8 +31,6 @@ const MESSAGE: Duration = Duration::from_secs(3);
 const WRITE: Duration = Duration::from_secs(3);
 /// Queries of one connection that are answered at the same time.
 const IN_FLIGHT_MAX: usize = 128;
-/// Octets of a message that are read; the rest is passed over, as with datagrams: no query that can be answered is longer.
-const MESSAGE_MAX: usize = 4096;
 /// Octets of a buffer that a connection keeps while it has nothing to say.
 const KEPT_OCTETS: usize = 4096;
 /// Octets of replies that are written at once.
@@ -122,8 +120,10 @@ async fn read_queries(
             _ = stopping.wait_for(|stop| *stop) => return Ok(()),
         }
         answer(worker, client, &message, &mut reply, permit, &replies);
-        reply.clear();
-        reply.shrink_to(KEPT_OCTETS);
+        for buffer in [&mut message, &mut reply] {
+            buffer.clear();
+            buffer.shrink_to(KEPT_OCTETS);
+        }
     }
 }
 
@@ -145,11 +145,15 @@ async fn read_message(
     };
     timeout(MESSAGE, async {
         let len = u16::from_be_bytes([first, reader.read_u8().await?]);
-        message.resize(usize::from(len).min(MESSAGE_MAX), 0);
-        reader.read_exact(message).await?;
-        let rest = u64::from(len).saturating_sub(message.len() as u64);
-        let passed_over = tokio::io::copy(&mut (&mut *reader).take(rest), &mut tokio::io::sink()).await?;
-        if passed_over == rest { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+        // Room for what came, not for what is promised.
+        let len = usize::from(len);
+        let mut rest = (&mut *reader).take(len as u64);
+        while message.len() < len {
+            if rest.read_buf(message).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        Ok(())
     })
     .await?
 }

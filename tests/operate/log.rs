@@ -103,7 +103,9 @@ fn a_full_disk_stops_nothing() {
     let dir = Scratch::new();
     dir.write("records/r.toml", RECORDS);
     let port = SocketAddr::from(([127, 0, 0, 1], named_port()));
-    let listen = format!("[listen]\ndns = [\"{port}\"]\nadmin = \"\"\ndrain = \"0s\"\n[log]\nqueries = \"1/1\"\n");
+    let admin = SocketAddr::from(([127, 0, 0, 1], named_port()));
+    let listen =
+        format!("[listen]\ndns = [\"{port}\"]\nadmin = \"{admin}\"\ndrain = \"0s\"\n[log]\nqueries = \"1/1\"\n");
     dir.write("pldns.toml", &settings(&listen));
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let mut child = Command::new(env!("CARGO_BIN_EXE_pldns"))
@@ -116,6 +118,9 @@ fn a_full_disk_stops_nothing() {
     for _ in 0..1000 {
         assert_eq!(ask(port, "a.example"), Some([10, 0, 0, 1]));
     }
+    let metrics = request(admin, "GET", "/metrics", &[]).body;
+    let lost = metrics.lines().find_map(|line| line.strip_prefix("pldns_log_lines_lost_total "));
+    assert!(lost.is_some_and(|lost| lost.parse::<u64>().unwrap() > 500), "{lost:?}");
     assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
     assert!(child.wait().unwrap().success());
 }
