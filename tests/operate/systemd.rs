@@ -126,6 +126,9 @@ fn the_unit_is_little_exposed() {
     // Tenths: 1.5.
     let judge = ["security", "--offline=true", "--threshold=15", "--no-pager", unit];
     match Command::new("systemd-analyze").args(judge).output() {
+        Ok(judged) if String::from_utf8_lossy(&judged.stderr).contains("unrecognized option") => {
+            eprintln!("systemd-analyze is too old to judge a file: its judgement is left out");
+        }
         Ok(judged) => assert!(judged.status.success(), "{}", String::from_utf8_lossy(&judged.stdout)),
         Err(_) => eprintln!("systemd-analyze is not installed: its judgement is left out"),
     }
