@@ -34,8 +34,16 @@ pub struct Loaded {
     pub table: Table,
     /// How many files records came from.
     pub record_files: usize,
+    /// Octets of their texts.
+    pub record_octets: usize,
     /// All that is wrong or risky.
     pub problems: Problems,
+}
+
+/// The handover socket that the settings file names, looked at by itself; nothing where it cannot be read.
+pub fn handover_of(path: &Path) -> Option<String> {
+    let facts = Facts { public_zones: &[], is_local: &|_| false };
+    read_settings(&read_text(path).ok()?, &facts, &mut Problems::default()).handover
 }
 
 /// Reads the settings file and every records file that it names.
@@ -62,13 +70,13 @@ pub fn load(path: &Path) -> Loaded {
     let (sources, packs) = read_record_files(&settings, path, &mut problems);
     let record_files = sources.len();
     let table_settings = TableSettings { ttl: settings.records.ttl };
-    let read_much = sources.iter().map(|source| source.text().len()).sum::<usize>() > MUCH_TEXT;
+    let record_octets = sources.iter().map(|source| source.text().len()).sum();
     let table = compile(&packs, &settings.zones, table_settings, sources, &mut problems);
     drop(packs);
-    if read_much {
+    if record_octets > MUCH_TEXT {
         give_back_memory();
     }
-    Loaded { settings, authorities, table, record_files, problems }
+    Loaded { settings, authorities, table, record_files, record_octets, problems }
 }
 
 impl Loaded {

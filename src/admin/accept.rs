@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 /// Octets of a request's head.
-const HEAD_MAX: usize = 8 << 10;
+pub const HEAD_MAX: usize = 8 << 10;
 /// How long a head may take.
 const HEAD_TIME: Duration = Duration::from_secs(3);
 /// How long a connection may last.

@@ -159,7 +159,7 @@ fn memory(admin: &Admin, families: &mut Vec<Family>) {
     families.push(gauge(
         "pldns_memory_bound_bytes",
         "What this configuration can use at most",
-        admin.memory_bound as f64,
+        admin.status.memory_bound() as f64,
     ));
     if let Some(octets) = resident_octets() {
         families.push(gauge("process_resident_memory_bytes", "Memory in use", octets as f64));
@@ -172,6 +172,11 @@ fn state(admin: &Admin, families: &mut Vec<Family>) {
         "pldns_ready",
         "Whether queries should come here",
         f64::from(u8::from(admin.status.is_ready())),
+    ));
+    families.push(gauge(
+        "pldns_workers_stuck",
+        "Whether a worker makes no progress",
+        f64::from(u8::from(admin.status.is_stuck())),
     ));
     families.push(counters(
         "pldns_reloads",
@@ -187,7 +192,7 @@ fn state(admin: &Admin, families: &mut Vec<Family>) {
     families.push(gauge(
         "pldns_reload_problems",
         "Errors and warnings of the last reload",
-        reloads.last.problems.len() as f64,
+        reloads.last.problem_count as f64,
     ));
     families.push(gauge(
         "pldns_reload_accepted_timestamp_seconds",

@@ -6,13 +6,14 @@
 //! ```
 //!
 //! It reads counters, sizes and the Snapshot, and hands a wish to reload to whoever reloads. It must not know how an
-//! answer is found, and nothing in here may make a worker wait: no lock is held while anything is sent.
+//! answer is found (`/explain` lets the engine say so), and nothing in here may make a worker wait: no lock is held while anything is sent.
 
 #![expect(clippy::disallowed_methods, reason = "the shell owns the clock")]
 #![expect(clippy::disallowed_types, reason = "the shell owns sockets")]
 
 mod accept;
 mod collect;
+mod explain;
 mod guard;
 mod metrics;
 mod pages;
@@ -28,22 +29,25 @@ use axum::routing::{get, post};
 use axum::{Router, middleware};
 use tokio::sync::{mpsc, oneshot};
 
-pub use accept::{AcceptLimits, accept};
-pub use status::{ReloadReport, Status};
+pub use accept::{AcceptLimits, HEAD_MAX, accept};
+pub use status::{PROBLEMS_MAX, ReloadReport, Status};
 
 use crate::log;
 use crate::server::{Counters, Shared};
 
-/// Octets of a request's body.
-const BODY_MAX: usize = 1 << 20;
+/// Octets of a request's body: no page reads one.
+pub const BODY_MAX: usize = 64 << 10;
+/// Octets of a page's body, about: what is listed ends there.
+pub const PAGE_OCTETS: usize = 256 << 10;
 
 /// Every route of the admin listener: method, path, whether it needs the token. The OpenAPI document says the same.
-pub const ROUTES: [(&str, &str, bool); 8] = [
+pub const ROUTES: [(&str, &str, bool); 9] = [
     ("get", "/healthz", false),
     ("get", "/readyz", false),
     ("get", "/metrics", true),
     ("get", "/records", true),
     ("get", "/cache", true),
+    ("get", "/explain", true),
     ("post", "/reload", true),
     ("post", "/log", true),
     ("get", "/openapi.json", true),
@@ -67,8 +71,6 @@ pub struct Admin {
     pub reloads: mpsc::Sender<ReloadRequest>,
     /// The bearer token; nothing: none is demanded.
     pub token: ArcSwapOption<String>,
-    /// Octets that this configuration can use at most.
-    pub memory_bound: u64,
 }
 
 /// Who may see what: pages for everybody, pages for who has the token.
@@ -91,6 +93,7 @@ pub fn admin_router(admin: Arc<Admin>, address: SocketAddr) -> Router {
         .route("/metrics", get(pages::metrics))
         .route("/records", get(pages::records))
         .route("/cache", get(pages::cache))
+        .route("/explain", get(explain::explain))
         .route("/reload", post(pages::reload))
         .route("/log", post(pages::log))
         .route("/openapi.json", get(pages::openapi))

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 
 use super::guard::refuse;
 use super::metrics::{Format, render};
-use super::{Admin, OPENAPI, log};
+use super::{Admin, OPENAPI, PAGE_OCTETS, log};
 use crate::config::LogLevel;
 use crate::records::rdata::present;
 use crate::wire::Name;
@@ -22,9 +22,13 @@ use crate::wire::Name;
 /// Records of one page.
 const PAGE_MAX: usize = 1000;
 
-/// The process runs and its control thread answers.
-pub(super) async fn healthz() -> Response {
-    ([(CACHE_CONTROL, "no-store")], Json(json!({ "status": "ok" }))).into_response()
+/// The process runs, its control thread answers, and every worker makes progress: where not, only a restart helps.
+pub(super) async fn healthz(State(admin): State<Arc<Admin>>) -> Response {
+    let (status, word) = match admin.status.is_stuck() {
+        false => (StatusCode::OK, "ok"),
+        true => (StatusCode::SERVICE_UNAVAILABLE, "stuck"),
+    };
+    (status, [(CACHE_CONTROL, "no-store")], Json(json!({ "status": word }))).into_response()
 }
 
 /// Whether queries should come here. A broken reload and dead upstreams are told, and change nothing: what is true of
@@ -46,6 +50,7 @@ pub(super) async fn readyz(State(admin): State<Arc<Admin>>) -> Response {
             "age_seconds": reloads.accepted_at.elapsed().as_secs(),
             "records": reloads.last.records,
             "problems": reloads.last.problems,
+            "problem_count": reloads.last.problem_count,
         },
         "upstreams": upstreams(&admin),
     });
@@ -96,8 +101,13 @@ pub(super) async fn records(State(admin): State<Arc<Admin>>, Query(page): Query<
     let snapshot = admin.shared.snapshot.load_full();
     let limit = page.limit.unwrap_or(PAGE_MAX).min(PAGE_MAX);
     let mut sets = Vec::new();
+    let mut octets = 0;
     for (owner, set) in snapshot.table.iter().skip(page.offset).take(limit) {
         let data: Vec<_> = set.iter().map(|(_, data)| present(set.rtype, data)).collect();
+        octets += owner.len() + data.iter().map(String::len).sum::<usize>() + 64;
+        if octets > PAGE_OCTETS && !sets.is_empty() {
+            break;
+        }
         let ttl = set.iter().next().map(|(ttl, _)| ttl);
         sets.push(json!({
             "name": Name::from_wire(owner).map(|name| name.to_string()),

@@ -1,6 +1,6 @@
 //! What the process is about: ready or not, and how its last reload went.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
@@ -13,9 +13,14 @@ pub struct ReloadReport {
     pub generation: u64,
     /// Records that serve.
     pub records: usize,
-    /// All that is wrong or risky in what was read, each with its place.
+    /// What is wrong or risky in what was read, each with its place: the first [`PROBLEMS_MAX`].
     pub problems: Vec<String>,
+    /// How many there are.
+    pub problem_count: usize,
 }
+
+/// Problems that are shown: the log has all of them.
+pub const PROBLEMS_MAX: usize = 100;
 
 /// Shared by whoever changes it and whoever shows it.
 #[derive(Debug)]
@@ -26,7 +31,10 @@ pub struct Status {
     pub started_at: SystemTime,
     is_ready: AtomicBool,
     is_stopping: AtomicBool,
+    is_stuck: AtomicBool,
     reloads: Mutex<Reloads>,
+    /// Octets that this configuration can use at most.
+    memory_bound: AtomicU64,
 }
 
 /// Reloads so far.
@@ -40,14 +48,15 @@ pub(super) struct Reloads {
 }
 
 impl Status {
-    /// Not ready yet; `first` is how the first load went.
-    pub fn new(first: ReloadReport) -> Self {
+    /// Not ready yet; `first` is how the first load went, `memory_bound` what it can use at most, octets.
+    pub fn new(first: ReloadReport, memory_bound: u64) -> Self {
         let (now, time) = (Instant::now(), SystemTime::now());
         Self {
             started: now,
             started_at: time,
             is_ready: AtomicBool::new(false),
             is_stopping: AtomicBool::new(false),
+            is_stuck: AtomicBool::new(false),
             reloads: Mutex::new(Reloads {
                 last: first,
                 accepted: 0,
@@ -55,6 +64,7 @@ impl Status {
                 accepted_at: now,
                 accepted_time: time,
             }),
+            memory_bound: AtomicU64::new(memory_bound),
         }
     }
 
@@ -73,9 +83,29 @@ impl Status {
         self.is_ready.load(Ordering::Acquire) && !self.is_stopping()
     }
 
+    /// A worker makes no progress, or all do again.
+    pub fn set_stuck(&self, is_stuck: bool) {
+        self.is_stuck.store(is_stuck, Ordering::Release);
+    }
+
+    /// Whether a worker makes no progress.
+    pub fn is_stuck(&self) -> bool {
+        self.is_stuck.load(Ordering::Acquire)
+    }
+
     /// Whether the end was ordered.
     pub fn is_stopping(&self) -> bool {
         self.is_stopping.load(Ordering::Acquire)
+    }
+
+    /// What this configuration can use at most, octets.
+    pub fn memory_bound(&self) -> u64 {
+        self.memory_bound.load(Ordering::Relaxed)
+    }
+
+    /// Notes what another configuration can use at most.
+    pub fn set_memory_bound(&self, octets: u64) {
+        self.memory_bound.store(octets, Ordering::Relaxed);
     }
 
     /// Notes how a reload went.

@@ -235,10 +235,15 @@ impl<'a> AnswerView<'a> {
         };
         count(&head.uses, USES_MAX);
         let hits = count(&head.hits, PREFETCH_HITS);
-        self.look(now, || hits >= PREFETCH_HITS && !head.is_prefetched.swap(true, Ordering::Relaxed))
+        self.state_at(now, || hits >= PREFETCH_HITS && !head.is_prefetched.swap(true, Ordering::Relaxed))
     }
 
-    fn look(self, now: Instant, wants_prefetch: impl FnOnce() -> bool) -> State {
+    /// Its state at `now`, without a use of it.
+    pub(super) fn look(self, now: Instant) -> State {
+        self.state_at(now, || false)
+    }
+
+    fn state_at(self, now: Instant, wants_prefetch: impl FnOnce() -> bool) -> State {
         let head = self.head();
         let age = now.saturating_duration_since(head.heard);
         let ttl = Duration::from_secs(u64::from(head.ttl));

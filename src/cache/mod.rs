@@ -151,6 +151,13 @@ impl Cache {
         self.index(hash)?.with(hash.0, |answer| key.is(answer.key()), |answer| use_answer(answer, answer.state(now)))
     }
 
+    /// The answer kept under `key` and its state at `now`, looked at without being used: nothing in the cache changes.
+    pub fn peek(&self, key: &CacheKey<'_>, now: Instant) -> Option<(Answer, State)> {
+        let hash = self.hash(key);
+        let look = |answer: AnswerView<'_>| (answer.to_answer(), answer.look(now));
+        self.index(hash)?.with(hash.0, |answer| key.is(answer.key()), look)
+    }
+
     /// Names the memory where the place of a key's answer stands, without reading it. `fetch` may have the processor
     /// bring it nearer, while something else is done.
     #[inline]

@@ -54,9 +54,11 @@ fn print_summary(out: &mut impl Write, loaded: &Loaded) -> io::Result<()> {
     writeln!(out, "listeners: {} (UDP and TCP)", listeners.join(", "))?;
     writeln!(out, "clients:   {} networks allowed", settings.allow.len())?;
     let workers = worker_count(settings);
-    let bound = MemoryBound::of(settings, loaded.table.memory(), workers);
+    let bound = MemoryBound::of(settings, loaded, workers);
     writeln!(out, "memory:    {} MiB at most, {workers} workers", mebi(bound.total()))?;
-    bound.0.iter().try_for_each(|(part, octets)| writeln!(out, "           {part}: {} MiB", mebi(*octets)))
+    bound.0.iter().try_for_each(|(part, octets)| writeln!(out, "           {part}: {} MiB", mebi(*octets)))?;
+    let buffers = mebi(MemoryBound::receive_buffers(settings, workers));
+    writeln!(out, "           besides, of the kernel's: {buffers} MiB of receive buffers, and those of connections")
 }
 
 /// Octets in MiB, rounded up.

@@ -4,6 +4,8 @@
 //! their places. Nothing is applied here, and nothing but the text is read.
 
 mod file;
+mod listen;
+mod rules;
 mod settings;
 mod upstream;
 

@@ -12,7 +12,7 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::net::{TcpListener, UdpSocket};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::rc::Rc;
@@ -21,6 +21,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 
 use super::http::Listeners;
+use super::systemd::Store;
 use crate::config::Settings;
 use crate::server::{Inherited, Workers};
 use crate::sys::{PassSocket, readable};
@@ -78,21 +79,41 @@ fn take(socket: &PassSocket, inherited: &mut Inherited) -> io::Result<usize> {
     Err(io::ErrorKind::InvalidData.into())
 }
 
-/// Sockets that systemd hands over (`LISTEN_FDS`).
-pub(super) fn from_systemd(inherited: &mut Inherited) {
+/// Sockets that systemd hands over (`LISTEN_FDS`): those of socket units, whose addresses for DNS are given back for they
+/// take the place of the settings', and those that a process before stored, which are used where the settings name them.
+pub(super) fn from_systemd(inherited: &mut Inherited) -> (Vec<SocketAddr>, Store) {
+    let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
+    let mut names = names.split(':').map(str::to_owned);
     let mut given = listenfd::ListenFd::from_env();
+    let (mut stored, mut stored_names) = (Inherited::default(), Vec::new());
     for number in 0..given.len() {
+        let name = names.next().unwrap_or_default();
+        let is_stored = Store::is_stored(&name);
+        let place = if is_stored { &mut stored } else { &mut *inherited };
         let taken = if let Ok(Some(socket)) = given.take_udp_socket(number) {
-            inherited.add_datagram(socket)
+            place.add_datagram(socket)
         } else if let Ok(Some(listener)) = given.take_tcp_listener(number) {
-            inherited.add_stream(listener)
+            place.add_stream(listener)
         } else {
             Err(io::Error::other("neither a datagram socket nor a listening one"))
         };
-        if let Err(error) = taken {
-            tracing::warn!(number, %error, "a socket of systemd is of no use");
+        match taken {
+            Ok(()) if is_stored => stored_names.push(name),
+            Ok(()) => {}
+            Err(error) => tracing::warn!(number, %error, "a socket of systemd is of no use"),
         }
     }
+    let of_units = inherited.dns_addresses();
+    inherited.add_all(stored);
+    (of_units.clone(), Store::new(stored_names, of_units))
+}
+
+/// All sockets that clients come to.
+pub(super) fn sockets<'s>(workers: &'s Workers, http: &'s Listeners) -> Vec<BorrowedFd<'s>> {
+    let (mut sockets, stream) = workers.sockets();
+    sockets.extend(stream);
+    sockets.extend(http.sockets());
+    sockets
 }
 
 /// This process's readiness to be followed by another.

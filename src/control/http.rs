@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tokio::task::AbortHandle;
 
 use super::watch::sibling;
-use crate::admin::{AcceptLimits, Admin, accept, admin_router, health_router};
+use crate::admin::{AcceptLimits, Admin, BODY_MAX, HEAD_MAX, PAGE_OCTETS, accept, admin_router, health_router};
 use crate::config::Settings;
 use crate::server::Inherited;
 use crate::sys::bind_stream_alone;
@@ -18,6 +18,9 @@ use crate::sys::bind_stream_alone;
 const ADMIN: AcceptLimits = AcceptLimits { connections: 100, kept: 0 };
 /// Connections of probes: places are kept for the load balancer's own.
 const HEALTH: AcceptLimits = AcceptLimits { connections: 100, kept: 32 };
+/// What all of these take at most, octets: a head and what is read ahead of one, a body, and a page that is written.
+pub(super) const MEMORY_MAX: usize =
+    (ADMIN.connections + ADMIN.kept + HEALTH.connections + HEALTH.kept) * (HEAD_MAX * 2 + BODY_MAX + PAGE_OCTETS);
 /// Octets of a token.
 const TOKEN_MAX: usize = 4096;
 

@@ -33,20 +33,22 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use handover::{Forerunner, Handover};
+use systemd::Store;
 
 pub use bounds::MemoryBound;
 pub use http::HttpError;
 pub use privileges::UserError;
 
-use crate::admin::{Admin, ReloadReport, ReloadRequest, Status};
+use crate::admin::{Admin, PROBLEMS_MAX, ReloadReport, ReloadRequest, Status};
 use crate::cache::Cache;
 use crate::config::Settings;
 use crate::document::{Problems, Severity};
 use crate::engine::Engine;
 use crate::forward::{Forwarding, LoopGuard, UpstreamSets};
 use crate::log;
-use crate::reload::{Loaded, load};
+use crate::reload::{Loaded, handover_of, load};
 use crate::server::{BindError, Inherited, NewListeners, Shared, Totals, Workers, start};
+use crate::sys::give_back_memory;
 use crate::upstream::Streams;
 
 /// Reloads that may be asked for while one is under way.
@@ -83,6 +85,7 @@ struct Parts {
     memory_bound: u64,
     workers: usize,
     forerunner: Option<Forerunner>,
+    store: Store,
 }
 
 /// Serves with the settings in the file at `path` until a signal ends it. `listen`, where it is not empty, takes the
@@ -91,7 +94,7 @@ struct Parts {
 /// # Errors
 /// Whatever keeps it from starting. What goes wrong later is logged.
 pub fn serve(path: &Path, listen: &[SocketAddr]) -> Result<(), ServeError> {
-    let loaded = load(path);
+    let loaded = load_beside(path)?;
     log::start(loaded.settings.log.format, loaded.settings.log.level);
     log_problems(&loaded.problems);
     if loaded.problems.has_errors() {
@@ -101,13 +104,13 @@ pub fn serve(path: &Path, listen: &[SocketAddr]) -> Result<(), ServeError> {
     let seen = watch::fingerprint(path, &loaded.settings);
     privileges::raise_descriptors();
     let mut inherited = Inherited::default();
-    handover::from_systemd(&mut inherited);
     // What systemd listens on takes the place of the settings' addresses, as the command line does.
-    let given = inherited.dns_addresses();
+    let (given, store) = handover::from_systemd(&mut inherited);
     let listen = if listen.is_empty() { &given[..] } else { listen };
     let forerunner = loaded.settings.handover.as_ref();
     let forerunner = forerunner.and_then(|socket| Forerunner::take_over(Path::new(socket), &mut inherited));
-    let parts = bind(path, listen, loaded, inherited, forerunner)?;
+    give_back_memory();
+    let parts = bind(path, listen, loaded, inherited, (forerunner, store))?;
     privileges::become_named(&parts.loaded_settings.user)?;
     if parts.loaded_settings.confine {
         privileges::drop_capabilities();
@@ -122,16 +125,29 @@ pub fn serve(path: &Path, listen: &[SocketAddr]) -> Result<(), ServeError> {
     served
 }
 
+/// Loads; where another process serves meanwhile, with as little of its CPUs as can be.
+fn load_beside(path: &Path) -> std::io::Result<Loaded> {
+    if !handover_of(path).is_some_and(|socket| Path::new(&socket).exists()) {
+        return Ok(load(path));
+    }
+    let path = path.to_owned();
+    let loading = std::thread::Builder::new().name("load".to_owned()).spawn(move || {
+        reloading::stand_back();
+        load(&path)
+    })?;
+    loading.join().map_err(|_| std::io::Error::other("reading the settings and records failed"))
+}
+
 fn bind(
     path: &Path,
     listen: &[SocketAddr],
     loaded: Loaded,
     mut inherited: Inherited,
-    forerunner: Option<Forerunner>,
+    (forerunner, store): (Option<Forerunner>, Store),
 ) -> Result<Parts, ServeError> {
     let settings = loaded.settings.clone();
     let workers = worker_count(&settings);
-    let memory_bound = MemoryBound::of(&settings, loaded.table.memory(), workers).total();
+    let memory_bound = MemoryBound::of(&settings, &loaded, workers).total();
     let report = report_of(&loaded, true, 0);
     let mut sets = UpstreamSets::default();
     let cache = Arc::new(Cache::new(settings.cache.max_size));
@@ -144,12 +160,33 @@ fn bind(
     let addresses = dns_addresses(&settings, listen);
     let listeners = NewListeners::bind(addresses, workers, &mut inherited)?;
     let http = http::Bound::bind(path, &settings, &mut inherited)?;
-    Ok(Parts { loaded_settings: settings, report, sets, shared, listeners, http, memory_bound, workers, forerunner })
+    Ok(Parts {
+        loaded_settings: settings,
+        report,
+        sets,
+        shared,
+        listeners,
+        http,
+        memory_bound,
+        workers,
+        forerunner,
+        store,
+    })
 }
 
 async fn run(path: &Path, listen: &[SocketAddr], parts: Parts, seen: u64) -> Result<(), ServeError> {
-    let Parts { loaded_settings: settings, report, sets, shared, listeners, http, memory_bound, workers, forerunner } =
-        parts;
+    let Parts {
+        loaded_settings: settings,
+        report,
+        sets,
+        shared,
+        listeners,
+        http,
+        memory_bound,
+        workers,
+        forerunner,
+        mut store,
+    } = parts;
     let mut signals = Signals::new()?;
     apply_settings(&shared, &settings);
     let mut workers = start(&shared, workers, &mut random_seed)?;
@@ -158,25 +195,25 @@ async fn run(path: &Path, listen: &[SocketAddr], parts: Parts, seen: u64) -> Res
         log_listening(address);
     }
     let (reloads, wishes) = mpsc::channel(RELOADS_WAITING);
-    let status = Arc::new(Status::new(report));
+    let status = Arc::new(Status::new(report, memory_bound));
     let admin = Arc::new(Admin {
         shared: shared.clone(),
         counters: workers.counters(),
         status: status.clone(),
         reloads: reloads.clone(),
         token: http.token().into(),
-        memory_bound,
     });
     let http = Rc::new(RefCell::new(http::Listeners::serve(http, admin)));
     status.set_ready();
     systemd::ready();
+    store.keep(&handover::sockets(&workers, &http.borrow()));
     {
         let snapshot = shared.snapshot.load();
         tracing::info!(records = snapshot.table.stats().records, rules = snapshot.rules.len(), "ready");
     }
     let streams = Streams::new(shared.trust.clone(), random_seed()?);
     tokio::task::spawn_local(upstreams::look(upstreams::of(&settings), streams));
-    tokio::task::spawn_local(systemd::watchdog(workers.counters()));
+    tokio::task::spawn_local(systemd::watchdog(workers.counters(), status.clone()));
     let workers = Rc::new(RefCell::new(workers));
     let drain = Rc::new(Cell::new(settings.listen.drain));
     let relieved = Handover::start(&settings, &workers, &http);
@@ -191,8 +228,10 @@ async fn run(path: &Path, listen: &[SocketAddr], parts: Parts, seen: u64) -> Res
         workers: workers.clone(),
         status: status.clone(),
         http,
+        cache_size: settings.cache.max_size,
         settings,
         drain: drain.clone(),
+        store,
     };
     let reloading = tokio::task::spawn_local(reloader.run(wishes, seen));
     let drain = tokio::select! {
@@ -270,8 +309,14 @@ fn report_of(loaded: &Loaded, accepted: bool, generation: u64) -> ReloadReport {
         accepted,
         generation,
         records: loaded.table.stats().records,
-        problems: loaded.problems.iter().map(ToString::to_string).collect(),
+        problems: first_problems(&loaded.problems),
+        problem_count: loaded.problems.iter().count(),
     }
+}
+
+/// Those that pages show.
+fn first_problems(problems: &Problems) -> Vec<String> {
+    problems.iter().take(PROBLEMS_MAX).map(ToString::to_string).collect()
 }
 
 fn log_problems(problems: &Problems) {

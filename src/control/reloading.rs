@@ -8,17 +8,24 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::watch::{fingerprint, settled_fingerprint};
-use super::{apply_settings, dns_addresses, http, log_listening, log_problems, report_of, systemd};
+use super::{
+    MemoryBound, apply_settings, dns_addresses, first_problems, handover, http, log_listening, log_problems, report_of,
+    systemd,
+};
 use crate::admin::{ReloadReport, ReloadRequest, Status};
 use crate::config::Settings;
-use crate::document::{Problems, Severity};
+use crate::document::Severity;
 use crate::forward::UpstreamSets;
 use crate::log;
 use crate::reload::{Loaded, load};
 use crate::server::{Shared, Workers};
+use crate::sys::give_back_memory;
+
+/// The niceness of what reads settings and records.
+const NICE: i32 = 10;
 
 /// Who reloads, one after another.
 pub(super) struct Reloader {
@@ -32,8 +39,12 @@ pub(super) struct Reloader {
     pub(super) http: Rc<RefCell<http::Listeners>>,
     /// The settings that serve.
     pub(super) settings: Settings,
+    /// Octets of the cache, which no reload changes.
+    pub(super) cache_size: u64,
     /// `[listen] drain` of these.
     pub(super) drain: Rc<Cell<Duration>>,
+    /// What systemd keeps for the next process.
+    pub(super) store: systemd::Store,
 }
 
 impl Reloader {
@@ -50,8 +61,12 @@ impl Reloader {
                         if self.look(false).await == seen {
                             continue;
                         }
-                        seen = self.look(true).await;
-                        self.reload().await;
+                        // A file that was caught while it was written anew with the same content did not change.
+                        let settled = self.look(true).await;
+                        if settled != seen {
+                            seen = settled;
+                            self.reload().await;
+                        }
                         continue;
                     }
                 }
@@ -74,11 +89,11 @@ impl Reloader {
     async fn reload(&mut self) -> ReloadReport {
         systemd::reloading();
         let path = self.path.clone();
-        let report = match tokio::task::spawn_blocking(move || load(&path)).await {
+        let report = match aside(move || load(&path)).await {
             Ok(loaded) => self.take(loaded),
-            Err(error) => {
-                tracing::error!(%error, "reload refused: the settings and records before it go on serving");
-                self.refused(vec![error.to_string()])
+            Err(problem) => {
+                tracing::error!(problem, "reload refused: the settings and records before it go on serving");
+                self.refused(vec![problem], 1)
             }
         };
         self.status.note_reload(report.clone());
@@ -89,7 +104,8 @@ impl Reloader {
     fn take(&mut self, loaded: Loaded) -> ReloadReport {
         log_problems(&loaded.problems);
         let mut errors = loaded.problems.count(Severity::Error);
-        let mut problems = texts(&loaded.problems);
+        let mut problems = first_problems(&loaded.problems);
+        let mut count = loaded.problems.iter().count();
         if errors == 0 {
             match self.use_loaded(loaded) {
                 Ok(report) => return report,
@@ -97,11 +113,12 @@ impl Reloader {
                     tracing::error!("{problem}");
                     errors += 1;
                     problems.push(problem);
+                    count += 1;
                 }
             }
         }
         tracing::error!(errors, "reload refused: the settings and records before it go on serving");
-        self.refused(problems)
+        self.refused(problems, count)
     }
 
     /// Swaps; what can fail comes first.
@@ -113,6 +130,10 @@ impl Reloader {
         self.warn_of_fixed(&settings);
         let generation = self.shared.snapshot.load().generation + 1;
         let report = report_of(&loaded, true, generation);
+        let mut sizes = settings.clone();
+        sizes.cache.max_size = self.cache_size;
+        let workers = self.workers.borrow().counters().len();
+        self.status.set_memory_bound(MemoryBound::of(&sizes, &loaded, workers).total());
         let authorities = loaded.authorities.clone();
         let snapshot = loaded.into_snapshot(&mut self.sets, generation);
         self.shared.trust.replace(&authorities);
@@ -124,6 +145,7 @@ impl Reloader {
             tracing::info!(%address, "no longer listening");
         }
         self.http.borrow_mut().change(changed);
+        self.store.keep(&handover::sockets(&self.workers.borrow(), &self.http.borrow()));
         if settings.log.level != self.settings.log.level {
             log::set_level(settings.log.level);
         }
@@ -148,17 +170,34 @@ impl Reloader {
         }
     }
 
-    fn refused(&self, problems: Vec<String>) -> ReloadReport {
+    fn refused(&self, problems: Vec<String>, problem_count: usize) -> ReloadReport {
         let snapshot = self.shared.snapshot.load();
         ReloadReport {
             accepted: false,
             generation: snapshot.generation,
             records: snapshot.table.stats().records,
             problems,
+            problem_count,
         }
     }
 }
 
-fn texts(problems: &Problems) -> Vec<String> {
-    problems.iter().map(ToString::to_string).collect()
+/// Has this thread stand back behind all others: of this one alone, as Linux has it. Where it is not granted, it is slower
+/// for the others and no less right.
+pub(super) fn stand_back() {
+    let _ = rustix::process::setpriority_process(None, NICE);
+}
+
+/// Runs `work` in a thread of its own that stands back behind the workers where CPUs are scarce: reading many records
+/// takes longer than a query may wait.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
+    let (done, outcome) = oneshot::channel();
+    let thread = std::thread::Builder::new().name("reload".to_owned()).spawn(move || {
+        stand_back();
+        let outcome = work();
+        give_back_memory();
+        let _ = done.send(outcome);
+    });
+    thread.map_err(|error| format!("no thread can be started: {error}"))?;
+    outcome.await.map_err(|_| "reading the settings and records failed by a fault of the server itself".to_owned())
 }

@@ -1,11 +1,19 @@
 //! What systemd is told, where it started the process (`Type=notify-reload`). Elsewhere all of this does nothing.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::BorrowedFd;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::net::getsockname;
 use sd_notify::NotifyState;
 
+use crate::admin::Status;
 use crate::server::Counters;
+use crate::sys::send_descriptors;
 
 /// The server is up.
 pub(super) fn ready() {
@@ -24,28 +32,133 @@ pub(super) fn stopping() {
     notify(&[NotifyState::Stopping]);
 }
 
-/// Feeds the watchdog as long as every worker makes progress: one that is stuck is a beat missed.
-pub(super) async fn watchdog(counters: Arc<[Arc<Counters>]>) {
-    let Some(timeout) = sd_notify::watchdog_enabled() else {
-        return;
-    };
-    let mut seen: Vec<u64> = vec![0; counters.len()];
+/// How often workers are looked at where systemd has no watchdog.
+const LOOK: Duration = Duration::from_secs(10);
+/// Looks without progress after which /healthz says so: at the first, the whole machine may have slept.
+const STUCK_LOOKS: u32 = 2;
+
+/// Feeds the watchdog as long as every worker makes progress: one that is stuck is a beat missed, and told by /healthz.
+pub(super) async fn watchdog(counters: Arc<[Arc<Counters>]>, status: Arc<Status>) {
+    let mut progress = Progress::new(counters.len());
     // Workers beat twice a second: what is asked of them more often cannot be told.
-    let interval = (timeout / 3).max(Duration::from_secs(1));
+    let interval = sd_notify::watchdog_enabled().map_or(LOOK, |timeout| (timeout / 3).max(Duration::from_secs(1)));
+    let mut looks = 0;
     loop {
         tokio::time::sleep(interval).await;
-        let now: Vec<u64> = counters.iter().map(|counters| counters.beats()).collect();
-        if let Some(stuck) = now.iter().zip(&seen).position(|(now, seen)| now == seen) {
-            tracing::error!(worker = stuck, "a worker makes no progress");
-        } else {
-            notify(&[NotifyState::Watchdog]);
+        match progress.stuck(counters.iter().map(|counters| counters.beats())) {
+            Some(worker) => {
+                tracing::error!(worker, "a worker makes no progress");
+                looks += 1;
+            }
+            None => {
+                notify(&[NotifyState::Watchdog]);
+                looks = 0;
+            }
         }
-        seen = now;
+        status.set_stuck(looks >= STUCK_LOOKS);
     }
 }
 
+/// The beats of all workers as they were last seen.
+struct Progress(Vec<u64>);
+
+impl Progress {
+    fn new(workers: usize) -> Self {
+        Self(vec![0; workers])
+    }
+
+    /// Looks at the workers' beats; gives the first worker that did not move on since the last look.
+    fn stuck(&mut self, beats: impl Iterator<Item = u64>) -> Option<usize> {
+        let mut stuck = None;
+        for (worker, (seen, now)) in self.0.iter_mut().zip(beats).enumerate() {
+            if *seen == now && stuck.is_none() {
+                stuck = Some(worker);
+            }
+            *seen = now;
+        }
+        stuck
+    }
+}
+
+/// What the names of stored sockets begin with; the address follows.
+const STORED: &str = "pldns-";
+
+/// The sockets that systemd keeps for the next process (`FileDescriptorStoreMax=`), by name.
+#[derive(Debug, Default)]
+pub(super) struct Store {
+    names: BTreeSet<String>,
+    /// Addresses whose sockets systemd keeps by itself, because a socket unit has them.
+    of_units: Vec<SocketAddr>,
+}
+
+impl Store {
+    /// Those that came with these names; `of_units` has the addresses of the others.
+    pub(super) fn new(names: impl IntoIterator<Item = String>, of_units: Vec<SocketAddr>) -> Self {
+        Self { names: names.into_iter().collect(), of_units }
+    }
+
+    /// Whether a socket of this name was stored by a process like this one.
+    pub(super) fn is_stored(name: &str) -> bool {
+        name.starts_with(STORED)
+    }
+
+    /// Has systemd keep these sockets and no others.
+    pub(super) fn keep(&mut self, sockets: &[BorrowedFd<'_>]) {
+        let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return };
+        let mut by_name: BTreeMap<String, Vec<BorrowedFd<'_>>> = BTreeMap::new();
+        for &socket in sockets {
+            let address = getsockname(socket).ok().and_then(|address| SocketAddr::try_from(address).ok());
+            if let Some(address) = address.filter(|address| !self.of_units.contains(address)) {
+                by_name.entry(name_of(address)).or_default().push(socket);
+            }
+        }
+        for (name, sockets) in by_name.iter().filter(|(name, _)| !self.names.contains(*name)) {
+            let message = format!("FDSTORE=1\nFDNAME={name}\n");
+            told(send_descriptors(Path::new(&path), message.as_bytes(), sockets));
+        }
+        for gone in self.names.iter().filter(|name| !by_name.contains_key(*name)) {
+            notify(&[NotifyState::Custom(&format!("FDSTOREREMOVE=1\nFDNAME={gone}"))]);
+        }
+        self.names = by_name.into_keys().collect();
+    }
+}
+
+/// A colon would end the name.
+fn name_of(address: SocketAddr) -> String {
+    format!("{STORED}{address}").replace(':', "_")
+}
+
 fn notify(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
+    told(sd_notify::notify(states));
+}
+
+fn told(outcome: io::Result<()>) {
+    if let Err(error) = outcome {
         tracing::warn!(%error, "systemd cannot be told");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_that_does_not_move_on_is_stuck() {
+        let mut progress = Progress::new(3);
+        let mut look = |beats: [u64; 3]| progress.stuck(beats.into_iter());
+        assert_eq!(look([1, 1, 0]), Some(2), "it never began");
+        assert_eq!(look([2, 3, 1]), None);
+        assert_eq!(look([3, 3, 2]), Some(1));
+        assert_eq!(look([3, 3, 3]), Some(0), "the first of two");
+        assert_eq!(look([4, 4, 4]), None, "it goes on again");
+    }
+
+    #[test]
+    fn names_of_stored_sockets_hold_no_colon() {
+        for address in ["0.0.0.0:53", "[::]:53", "[fe80::1%3]:53"] {
+            let name = name_of(address.parse().unwrap());
+            assert!(Store::is_stored(&name) && !name.contains(':'), "{name}");
+        }
+        assert!(!Store::is_stored("pldns.socket"));
     }
 }

@@ -5,7 +5,7 @@
 //! in its place. That is how Azure's own private zones work, and no public address slips through behind a private name.
 
 use super::write::{ANY_DATA, loopback, rotated};
-use super::{Action, AnswerSource, Context, Engine, write};
+use super::{Action, AnswerSource, Context, Engine, Observer, Step, write};
 use crate::cache::{Age, AnswerView};
 use crate::forward::{Disposition, Here};
 use crate::records::{Lookup, Rrset, Soa};
@@ -67,7 +67,7 @@ impl Chain {
 
     /// Takes an upstream's answer for the effective qname: up to the first alias whose target the table speaks for, or
     /// all of it.
-    pub(super) fn take_upstream(&mut self, context: &Context<'_>, answer: AnswerView<'_>, age: Age) {
+    pub(super) fn take_upstream(&mut self, context: &Context<'_, impl Observer>, answer: AnswerView<'_>, age: Age) {
         let mut records = answer.records(age);
         self.errors.extend_from_slice(answer.errors());
         if age == Age::Stale {
@@ -92,6 +92,7 @@ impl Chain {
             }
             self.effective = next;
         }
+        context.observer.step(Step::Cut { target: self.effective.to_lowercase().as_wire() });
     }
 
     /// Takes the alias of the effective qname with its signatures out of an upstream's answer; gives its target.
@@ -148,7 +149,12 @@ impl Chain {
     }
 
     /// Writes the reply.
-    pub(super) fn write(&self, context: &Context<'_>, source: AnswerSource, reply: &mut Vec<u8>) -> Action {
+    pub(super) fn write(
+        &self,
+        context: &Context<'_, impl Observer>,
+        source: AnswerSource,
+        reply: &mut Vec<u8>,
+    ) -> Action {
         let verdict = Verdict {
             rcode: self.rcode,
             authoritative: self.authoritative,
@@ -162,7 +168,7 @@ impl Chain {
 
 impl Engine {
     /// Follows a chain from its effective qname to its end, or to the question that must be asked upstream.
-    pub(super) fn follow(&self, context: &Context<'_>, mut chain: Chain, reply: &mut Vec<u8>) -> Action {
+    pub(super) fn follow(&self, context: &Context<'_, impl Observer>, mut chain: Chain, reply: &mut Vec<u8>) -> Action {
         loop {
             let first = chain.seen.len() == 1 && chain.records.is_empty();
             if !first && chain.seen.contains(&chain.effective) {
@@ -173,7 +179,12 @@ impl Engine {
             }
             let qname = LowerName::from_name(&chain.effective);
             let table = &context.snapshot.table;
-            let source = match table.lookup(qname.as_wire(), context.query.qtype, context.client.address) {
+            let found = table.lookup(qname.as_wire(), context.query.qtype, context.client.address);
+            // The query's own name was looked up before.
+            if !first {
+                context.observer.step(Step::Table { name: qname.as_wire(), found: &found });
+            }
+            let source = match found {
                 Lookup::Alias(rrset, _) => {
                     if !chain.take_alias(&rrset) {
                         return write::failure(context, ExtendedError::OTHER, reply);
@@ -213,8 +224,14 @@ impl Engine {
     }
 
     /// The chain leaves the table.
-    fn follow_out(&self, context: &Context<'_>, mut chain: Chain, qname: &LowerName, reply: &mut Vec<u8>) -> Action {
-        let rule = match context.snapshot.rules.find(qname.as_wire()) {
+    fn follow_out(
+        &self,
+        context: &Context<'_, impl Observer>,
+        mut chain: Chain,
+        qname: &LowerName,
+        reply: &mut Vec<u8>,
+    ) -> Action {
+        let rule = match context.rule(qname) {
             (Disposition::Here(here), zone_len) => return follow_here(context, chain, *here, zone_len, reply),
             (Disposition::Forward(rule), _) => rule,
         };
@@ -233,7 +250,13 @@ impl Engine {
 }
 
 /// The chain ends at a name that is always answered here.
-fn follow_here(context: &Context<'_>, mut chain: Chain, here: Here, zone_len: usize, reply: &mut Vec<u8>) -> Action {
+fn follow_here(
+    context: &Context<'_, impl Observer>,
+    mut chain: Chain,
+    here: Here,
+    zone_len: usize,
+    reply: &mut Vec<u8>,
+) -> Action {
     let ttl = context.snapshot.table.ttl();
     match (here, loopback(context.query.qtype)) {
         (Here::NxDomain, _) => chain.take_negative(Rcode::NXDOMAIN, &Soa::new(zone_len, ttl)),

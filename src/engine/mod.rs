@@ -10,6 +10,8 @@
 
 mod access;
 mod chain;
+mod explain;
+mod observe;
 mod outcome;
 mod snapshot;
 mod write;
@@ -20,9 +22,11 @@ use std::time::Instant;
 
 use smallvec::SmallVec;
 
-pub use crate::cache::{Answer, AnswerView};
+pub use crate::cache::{Answer, AnswerView, State as AnswerState};
 pub use access::AccessList;
 pub use chain::Chain;
+pub use explain::Explained;
+pub use observe::{Observer, Step, matched_owner};
 pub use outcome::{AnswerSource, Reason};
 pub use snapshot::{Snapshot, StaleLimits};
 
@@ -142,16 +146,18 @@ pub struct Engine {
 }
 
 /// What the steps of one query share.
-struct Context<'a> {
+struct Context<'a, O> {
     snapshot: &'a Snapshot,
     query: &'a Query<'a>,
     client: Client,
     now: Instant,
     /// Counts up with every query of a worker, so that several addresses take turns.
     turn: u32,
+    /// Who is told of the steps.
+    observer: &'a O,
 }
 
-impl Context<'_> {
+impl<O: Observer> Context<'_, O> {
     /// Octets that the reply may have.
     fn limit(&self) -> usize {
         match self.client.transport {
@@ -182,13 +188,30 @@ impl Engine {
         turn: u32,
         reply: &mut Vec<u8>,
     ) -> Action {
-        let read = match self.read(snapshot, bytes, client, reply) {
+        self.answer_observed(snapshot, bytes, client, now, turn, reply, &())
+    }
+
+    /// The same, its steps told to `observer`.
+    #[expect(clippy::too_many_arguments, reason = "the query, the client and the observer are three things")]
+    #[inline]
+    fn answer_observed(
+        &self,
+        snapshot: &Snapshot,
+        bytes: &[u8],
+        client: Client,
+        now: Instant,
+        turn: u32,
+        reply: &mut Vec<u8>,
+        observer: &impl Observer,
+    ) -> Action {
+        let read = match self.read_observed(snapshot, bytes, client, reply, observer) {
             Ok(read) => read,
             Err(action) => return action,
         };
-        match self.begin(snapshot, &read, client, now, turn, reply) {
+        let context = Context { snapshot, query: &read.query, client, now, turn, observer };
+        match self.begin_observed(&context, read.hash, reply) {
             Begun::Done(action) => action,
-            Begun::Pending(pending) => self.finish(snapshot, &pending, client, now, turn, reply),
+            Begun::Pending(pending) => self.finish_observed(&context, &pending, reply),
         }
     }
 
@@ -208,13 +231,27 @@ impl Engine {
         client: Client,
         reply: &mut Vec<u8>,
     ) -> Result<Read<'a>, Action> {
+        self.read_observed(snapshot, bytes, client, reply, &())
+    }
+
+    #[inline]
+    fn read_observed<'a>(
+        &self,
+        snapshot: &Snapshot,
+        bytes: &'a [u8],
+        client: Client,
+        reply: &mut Vec<u8>,
+        observer: &impl Observer,
+    ) -> Result<Read<'a>, Action> {
         reply.clear();
         let query = match Query::parse(bytes) {
             Ok(query) => query,
             Err(fault) => return Err(answer_fault(snapshot, bytes, fault, client, reply)),
         };
         let refused = |rcode, error, reason, reply| Err(refuse(&query, rcode, error, reason, reply));
-        if !snapshot.access.allows(client.address) {
+        let is_allowed = snapshot.access.allows(client.address);
+        observer.step(Step::Access { is_allowed });
+        if !is_allowed {
             return refused(Rcode::REFUSED, ExtendedError::PROHIBITED, Reason::Access, reply);
         }
         if query.qclass != CLASS_IN {
@@ -241,16 +278,28 @@ impl Engine {
         turn: u32,
         reply: &mut Vec<u8>,
     ) -> Begun<'q> {
-        let context = Context { snapshot, query, client, now, turn };
-        match snapshot.table.lookup_hashed(query.qname.as_wire(), *hash, query.qtype, client.address) {
+        self.begin_observed(&Context { snapshot, query, client, now, turn, observer: &() }, *hash, reply)
+    }
+
+    #[inline]
+    fn begin_observed<'q, O: Observer>(
+        &self,
+        context: &Context<'q, O>,
+        hash: NameHash,
+        reply: &mut Vec<u8>,
+    ) -> Begun<'q> {
+        let (query, table) = (context.query, &context.snapshot.table);
+        let found = table.lookup_hashed(query.qname.as_wire(), hash, query.qtype, context.client.address);
+        context.observer.step(Step::Table { name: query.qname.as_wire(), found: &found });
+        match found {
             Lookup::Missing => {}
-            Lookup::Alias(..) => return Begun::Done(self.follow(&context, Chain::new(query), reply)),
-            found => return Begun::Done(write::from_table(&context, &found, reply)),
+            Lookup::Alias(..) => return Begun::Done(self.follow(context, Chain::new(query), reply)),
+            found => return Begun::Done(write::from_table(context, &found, reply)),
         }
         // The table does not have the name: answered here, from the cache, or upstream.
-        let rule = match snapshot.rules.find(query.qname.as_wire()) {
+        let rule = match context.rule(&query.qname) {
             (Disposition::Here(here), zone_len) => {
-                return Begun::Done(write::here(&context, *here, zone_len, reply));
+                return Begun::Done(write::here(context, *here, zone_len, reply));
             }
             (Disposition::Forward(rule), _) => rule,
         };
@@ -291,9 +340,18 @@ impl Engine {
         turn: u32,
         reply: &mut Vec<u8>,
     ) -> Action {
-        let Pending { query, rule, hash } = pending;
-        let context = Context { snapshot, query, client, now, turn };
-        self.look_up(&context, &query.qname, query.question(), rule, Some(*hash), None, reply)
+        let context = Context { snapshot, query: pending.query, client, now, turn, observer: &() };
+        self.finish_observed(&context, pending, reply)
+    }
+
+    #[inline]
+    fn finish_observed<O: Observer>(
+        &self,
+        context: &Context<'_, O>,
+        Pending { query, rule, hash }: &Pending<'_>,
+        reply: &mut Vec<u8>,
+    ) -> Action {
+        self.look_up(context, &query.qname, query.question(), rule, Some(*hash), None, reply)
     }
 
     /// Takes an upstream's answer to the question under `key`, which was asked by `rule`, and keeps it in the cache as
@@ -336,7 +394,7 @@ impl Engine {
         let Ok(query) = Query::parse(bytes) else {
             return Action::Dropped(Reason::Fault);
         };
-        let context = Context { snapshot, query: &query, client, now, turn };
+        let context = Context { snapshot, query: &query, client, now, turn, observer: &() };
         match settlement {
             Settlement::Answer(answer) => {
                 self.use_answer(&context, chain, answer.view(), Age::Seconds(0), AnswerSource::Upstream, reply)
@@ -352,9 +410,9 @@ impl Engine {
     /// The cache, or upstream; `question` is what to ask there, `chain` how the query came to it.
     #[expect(clippy::too_many_arguments, reason = "the question, what is known of it, and the reply")]
     #[inline]
-    fn look_up(
+    fn look_up<O: Observer>(
         &self,
-        context: &Context<'_>,
+        context: &Context<'_, O>,
         qname: &LowerName,
         question: &[u8],
         rule: &Arc<ForwardRule>,
@@ -364,14 +422,21 @@ impl Engine {
     ) -> Action {
         let key = key(context.query, qname, rule);
         let hash = hash.unwrap_or_else(|| self.cache.hash(&key));
-        let found = self.cache.with(&key, hash, context.now, |answer, state| match state {
+        let mut take = |answer: AnswerView<'_>, state| match state {
             State::Fresh { age, prefetch } if chain.is_none() && !self.leads_into_table(context, answer) => {
                 write::from_answer(context, answer, Age::Seconds(age), reply);
                 Found::Written { prefetch }
             }
             State::Fresh { age, prefetch } => Found::Fresh { answer: answer.to_answer(), age, prefetch },
             State::Expired { at } => Found::Expired { answer: answer.to_answer(), at },
-        });
+        };
+        let found = if O::IS_WATCHING {
+            let found = self.cache.peek(&key, context.now);
+            context.tell_cache(qname, found.as_ref());
+            found.map(|(answer, state)| take(answer.view(), state))
+        } else {
+            self.cache.with(&key, hash, context.now, take)
+        };
         let query = context.query;
         let forward = |chain: Option<Chain>, stale| {
             Box::new(Forward {
@@ -402,9 +467,9 @@ impl Engine {
     }
 
     /// Replies with an upstream's answer, its aliases led into the table.
-    fn use_answer(
+    fn use_answer<O: Observer>(
         &self,
-        context: &Context<'_>,
+        context: &Context<'_, O>,
         chain: Option<Chain>,
         answer: AnswerView<'_>,
         age: Age,
@@ -429,7 +494,7 @@ impl Engine {
     }
 
     /// Whether one of the answer's aliases has a target that the table speaks for.
-    fn leads_into_table(&self, context: &Context<'_>, answer: AnswerView<'_>) -> bool {
+    fn leads_into_table<O: Observer>(&self, context: &Context<'_, O>, answer: AnswerView<'_>) -> bool {
         !matches!(context.query.qtype, Rtype::CNAME | Rtype::ANY)
             && answer.targets().any(|target| context.table_has(target))
     }
@@ -450,7 +515,24 @@ enum Found {
     Expired { answer: Answer, at: Instant },
 }
 
-impl Context<'_> {
+impl<'a, O: Observer> Context<'a, O> {
+    /// The rule for a name, and how many octets at the name's end are its zone.
+    #[inline]
+    fn rule(&self, qname: &LowerName) -> (&'a Disposition, usize) {
+        let (disposition, zone_len) = self.snapshot.rules.find(qname.as_wire());
+        self.observer.step(Step::Rule { name: qname.as_wire(), disposition, zone_len });
+        (disposition, zone_len)
+    }
+
+    fn tell_cache(&self, qname: &LowerName, found: Option<&(Answer, State)>) {
+        let stale = found.and_then(|(answer, state)| match state {
+            State::Expired { at } => self.stale(answer.clone(), *at),
+            State::Fresh { .. } => None,
+        });
+        let found = found.map(|(answer, state)| (answer.view(), *state));
+        self.observer.step(Step::Cache { name: qname.as_wire(), found, stale: stale.as_ref() });
+    }
+
     /// An expired answer, where it may still be of use.
     fn stale(&self, answer: Answer, expired_at: Instant) -> Option<StaleAnswer> {
         let StaleLimits { max, max_private } = self.snapshot.stale_limits;

@@ -1,6 +1,6 @@
 //! What is known, written as a reply.
 
-use super::{Action, AnswerSource, Context};
+use super::{Action, AnswerSource, Context, Observer};
 use crate::cache::{Age, AnswerView};
 use crate::forward::Here;
 use crate::records::{Lookup, Rrset, Soa, push_record};
@@ -12,7 +12,7 @@ pub(super) const ANY_DATA: &[u8] = b"\x07RFC8482\0";
 
 /// A reply from the table, where it is not an alias and not missing.
 #[inline]
-pub(super) fn from_table(context: &Context<'_>, found: &Lookup<'_>, reply: &mut Vec<u8>) -> Action {
+pub(super) fn from_table(context: &Context<'_, impl Observer>, found: &Lookup<'_>, reply: &mut Vec<u8>) -> Action {
     match found {
         Lookup::Answer(rrset, how) => {
             write_rrset(context, rrset, reply);
@@ -49,12 +49,12 @@ pub(super) fn from_table(context: &Context<'_>, found: &Lookup<'_>, reply: &mut 
 
 /// An upstream's answer of this age.
 #[inline]
-pub(super) fn from_answer(context: &Context<'_>, answer: AnswerView<'_>, age: Age, reply: &mut Vec<u8>) {
+pub(super) fn from_answer(context: &Context<'_, impl Observer>, answer: AnswerView<'_>, age: Age, reply: &mut Vec<u8>) {
     answer.write(context.query, age, context.limit(), reply);
 }
 
 /// A name that is always answered here; `zone_len` octets at the end of its name are the zone's.
-pub(super) fn here(context: &Context<'_>, here: Here, zone_len: usize, reply: &mut Vec<u8>) -> Action {
+pub(super) fn here(context: &Context<'_, impl Observer>, here: Here, zone_len: usize, reply: &mut Vec<u8>) -> Action {
     let ttl = context.snapshot.table.ttl();
     let soa = Soa::new(zone_len, ttl);
     match (here, loopback(context.query.qtype)) {
@@ -77,14 +77,14 @@ pub(super) fn loopback(qtype: Rtype) -> Option<&'static [u8]> {
 }
 
 /// SERVFAIL with its reason.
-pub(super) fn failure(context: &Context<'_>, error: ExtendedError, reply: &mut Vec<u8>) -> Action {
+pub(super) fn failure(context: &Context<'_, impl Observer>, error: ExtendedError, reply: &mut Vec<u8>) -> Action {
     Writer::start(context.query, context.limit(), reply).finish(Rcode::SERVFAIL, false, Counts::default(), Some(error));
     Action::Answered(AnswerSource::Failure)
 }
 
 /// The records of a name and type; several addresses take turns at being the first.
 #[inline]
-fn write_rrset(context: &Context<'_>, rrset: &Rrset<'_>, reply: &mut Vec<u8>) {
+fn write_rrset(context: &Context<'_, impl Observer>, rrset: &Rrset<'_>, reply: &mut Vec<u8>) {
     let mut writer = Writer::start(context.query, context.limit(), reply);
     let (first, second) = rotated(rrset, context.turn);
     writer.buffer().extend_from_slice(first);
@@ -105,14 +105,14 @@ pub(super) fn rotated<'t>(rrset: &Rrset<'t>, turn: u32) -> (&'t [u8], &'t [u8]) 
     (first, last)
 }
 
-fn write_negative(context: &Context<'_>, rcode: Rcode, soa: &Soa<'_>, reply: &mut Vec<u8>) {
+fn write_negative(context: &Context<'_, impl Observer>, rcode: Rcode, soa: &Soa<'_>, reply: &mut Vec<u8>) {
     let mut writer = Writer::start(context.query, context.limit(), reply);
     soa.push(writer.buffer(), context.query.qname.len());
     writer.finish(rcode, true, Counts { answer: 0, authority: 1 }, None);
 }
 
 fn write_records<'d>(
-    context: &Context<'_>,
+    context: &Context<'_, impl Observer>,
     records: impl Iterator<Item = (Rtype, u32, &'d [u8])>,
     reply: &mut Vec<u8>,
 ) {

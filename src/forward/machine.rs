@@ -29,6 +29,10 @@ const CLIENT_TIMER: Duration = Duration::from_millis(1800);
 pub(super) const KEEP: Duration = Duration::from_secs(6);
 /// Questions outstanding or waiting at once.
 pub const OUTSTANDING_MAX: usize = 49_152;
+/// Queries that wait at once, of all clients and for all questions.
+pub const WAITING_MAX: usize = 131_072;
+/// Entries of the timers: beyond, those that are out of date go.
+const TIMERS_MAX: usize = OUTSTANDING_MAX * 4;
 /// Clients waiting for one question.
 const WAITERS_MAX: usize = 4096;
 
@@ -45,6 +49,8 @@ pub struct Forwarding<W> {
     /// (when, slot, generation), the next first. Entries may be out of date: then they do nothing.
     timers: BinaryHeap<Reverse<(Instant, u32, u32)>>,
     pub(super) waiting_of: HashMap<IpAddr, ClientPlaces, foldhash::fast::RandomState>,
+    /// How many they are together.
+    pub(super) waiting: usize,
     pub(super) orphans: VecDeque<Orphan>,
     /// Questions that nobody waited for any more at some time, longest ago in front.
     pub(super) idle: VecDeque<Ticket>,
@@ -68,6 +74,7 @@ impl<W> Forwarding<W> {
             limits: HashMap::new(),
             timers: BinaryHeap::new(),
             waiting_of: HashMap::default(),
+            waiting: 0,
             orphans: VecDeque::new(),
             idle: VecDeque::new(),
             failures: FailureMemory::default(),
@@ -105,6 +112,9 @@ impl<W> Forwarding<W> {
         }
         if self.waiting_of.get(&asker.client).is_some_and(|places| places.count >= PER_CLIENT_MAX) {
             self.make_place(now, asker.client, out);
+        }
+        if self.waiting >= WAITING_MAX {
+            return self.turn_away(now, question, asker, Err(Failure::Overload), out);
         }
         let Some(slot) = known.or_else(|| self.start(now, question, out)) else {
             return self.turn_away(now, question, asker, Err(Failure::Overload), out);
@@ -403,6 +413,10 @@ impl<W> Forwarding<W> {
 
     /// Sees to it that a question is looked at when something is due.
     pub(super) fn arm(&mut self, slot: u32) {
+        if self.timers.len() >= TIMERS_MAX {
+            let current = |(slot, query): (usize, &OutstandingQuery<W>)| (query.due(), slot as u32, query.generation);
+            self.timers = self.outstanding.iter().map(current).map(Reverse).collect();
+        }
         if let Some(query) = self.outstanding.get(slot as usize) {
             self.timers.push(Reverse((query.due(), slot, query.generation)));
         }

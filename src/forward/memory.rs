@@ -8,6 +8,10 @@ use std::time::{Duration, Instant};
 const REMEMBERED_MAX: usize = 10_000;
 /// How often a full memory is looked through.
 const PURGE_INTERVAL: Duration = Duration::from_millis(100);
+/// Octets of a failing answer that is remembered; of a longer one only that it was there.
+const ANSWER_MAX: usize = 1232;
+/// Octets of all that is remembered, at most.
+pub const REMEMBERED_OCTETS_MAX: usize = REMEMBERED_MAX * (ANSWER_MAX + 2 * 512);
 /// How long a first failure is remembered (RFC 9520 §3.2: at least 1 s), and the longest.
 const FAILURE_FIRST: Duration = Duration::from_secs(1);
 const FAILURE_MAX: Duration = Duration::from_secs(5);
@@ -37,6 +41,7 @@ impl FailureMemory {
                 return;
             }
         }
+        let answer = answer.filter(|answer| answer.len() <= ANSWER_MAX);
         let before = self.0.get(key).filter(|failed| failed.until + FAILURE_MAX > now);
         let span = before.map_or(FAILURE_FIRST, |failed| (failed.span * 2).min(FAILURE_MAX));
         self.0.insert(key.into(), Failed { answer, until: now + span, span });

@@ -37,7 +37,8 @@ mod upstream;
 mod waiting;
 
 pub use budget::{Limits, Ports};
-pub use machine::{Forwarding, OUTSTANDING_MAX};
+pub use machine::{Forwarding, OUTSTANDING_MAX, WAITING_MAX};
+pub use memory::REMEMBERED_OCTETS_MAX;
 pub use outstanding::Stale;
 #[cfg(test)]
 pub(crate) use question::test_try;

@@ -17,6 +17,8 @@ use super::upstream::Ticket;
 /// Queries of one client that wait at once: what a client sends in its own patience at three times Azure's rate, for an
 /// on-premises server is one client too. Lines take turns, so they are no burden to others.
 pub(super) const PER_CLIENT_MAX: u32 = 32_768;
+/// Tickets of one client that are not looked through for those that are done.
+const TICKETS_MIN: usize = 64;
 /// Tries after which a question is forgotten and begun anew.
 const TRIES_KEPT: usize = 64;
 
@@ -26,6 +28,8 @@ pub(super) struct ClientPlaces {
     pub(super) count: u32,
     /// The questions that it waits for, oldest in front; those that are done are passed over.
     tickets: VecDeque<Ticket>,
+    /// How many tickets there may be before those that are done go.
+    purge_at: usize,
 }
 
 impl<W> Forwarding<W> {
@@ -143,11 +147,13 @@ impl<W> Forwarding<W> {
         let outstanding = &self.outstanding;
         let places = self.waiting_of.entry(client).or_default();
         places.count += 1;
+        self.waiting += 1;
         places.tickets.push_back(ticket);
-        if places.tickets.len() > PER_CLIENT_MAX as usize * 2 {
+        if places.tickets.len() > places.purge_at.max(TICKETS_MIN) {
             places.tickets.retain(|&(slot, generation)| {
                 outstanding.get(slot as usize).is_some_and(|query| query.generation == generation)
             });
+            places.purge_at = places.tickets.len() * 2;
         }
     }
 
@@ -186,6 +192,7 @@ impl<W> Forwarding<W> {
     pub(super) fn count_out(&mut self, client: IpAddr) {
         if let Some(places) = self.waiting_of.get_mut(&client) {
             places.count -= 1;
+            self.waiting -= 1;
             if places.count == 0 {
                 self.waiting_of.remove(&client);
             }
@@ -202,5 +209,70 @@ impl<W> From<Asker<W>> for Waiting<W> {
             stale: asker.stale,
             stale_at: None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+    use std::time::Duration;
+
+    use super::super::machine::WAITING_MAX;
+    use super::super::{LoopGuard, Protocol, Target};
+    use super::*;
+    use crate::wire::Name;
+
+    #[test]
+    fn there_is_an_end_to_those_who_wait() {
+        #[expect(clippy::disallowed_methods, reason = "a start for the hand-moved clock")]
+        let now = Instant::now();
+        let target = Target { address: SocketAddr::from(([10, 0, 0, 1], 53)), protocol: Protocol::Datagram };
+        let rule = Arc::new(ForwardRule {
+            zone: Name::root(),
+            upstreams: Box::new([target]),
+            max_ttl: None,
+            max_negative_ttl: None,
+            upstream_set: 0,
+        });
+        let mut machine = Forwarding::new([7; 32], LoopGuard::default());
+        let mut out = Outbox::default();
+        let deadline = now + Duration::from_millis(4500);
+        let mut ask = |machine: &mut Forwarding<usize>, number: usize| {
+            // A thousand clients each for every question, every client with many questions.
+            let octets = [&[3][..], format!("{:03}", number / 1000).as_bytes(), &[0, 0, 1, 0, 1]].concat();
+            let question = Question {
+                key: &octets,
+                question: &octets,
+                dnssec_ok: false,
+                checking_disabled: false,
+                tokens: &[],
+                rule: &rule,
+            };
+            let client = IpAddr::from([10, 1, (number % 1000 / 250) as u8, (number % 250) as u8]);
+            machine.ask(now, question, Asker { waiter: number, client, deadline, stale: None }, &mut out);
+            std::mem::take(&mut out.settled)
+        };
+        for number in 0..WAITING_MAX {
+            assert!(ask(&mut machine, number).is_empty(), "{number}");
+        }
+        let turned_away = ask(&mut machine, WAITING_MAX);
+        assert_eq!(turned_away.len(), 1);
+        assert_eq!(turned_away[0].outcome, Err(Failure::Overload));
+        let tickets: usize = machine.waiting_of.values().map(|places| places.tickets.len()).sum();
+        assert_eq!((machine.waiting, tickets), (WAITING_MAX, WAITING_MAX));
+        let mut last = Outbox::default();
+        machine.handle_timeout(deadline, &mut last);
+        let released: usize = last.settled.iter().map(|settled| settled.waiters.len()).sum();
+        assert_eq!((released, machine.waiting, machine.has_waiters()), (WAITING_MAX, 0, false));
+    }
+
+    #[test]
+    fn tickets_of_questions_that_are_done_go() {
+        let mut places = Forwarding::<()>::new([7; 32], LoopGuard::default());
+        let client = IpAddr::from([10, 0, 0, 1]);
+        for generation in 0..100_000 {
+            places.take_place(client, (0, generation));
+        }
+        assert!(places.waiting_of[&client].tickets.len() <= TICKETS_MIN + 1);
     }
 }

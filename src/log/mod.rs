@@ -20,7 +20,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Registry, reload};
 
 pub use recurring::Recurring;
-pub use writer::{QueryLine, finish, lost, query, write};
+pub use writer::{QueryLine, WAITING_OCTETS_MAX, finish, lost, query, write};
 
 use crate::config::{LogFormat, LogLevel};
 

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -15,6 +15,8 @@ use crate::wire::name::{Name, wire_len};
 
 /// Lines that wait to be written.
 const WAITING_MAX: usize = 4096;
+/// Octets of these.
+pub const WAITING_OCTETS_MAX: usize = 8 << 20;
 /// Octets that are written at once.
 const WRITE_BATCH: usize = 64 << 10;
 /// How long the end of the process waits for the last lines.
@@ -23,6 +25,8 @@ const LAST: Duration = Duration::from_secs(1);
 static QUEUE: OnceLock<SyncSender<Item>> = OnceLock::new();
 static WAITING: Mutex<Option<Receiver<Item>>> = Mutex::new(None);
 static LOST: AtomicU64 = AtomicU64::new(0);
+/// Octets of the lines that wait.
+static OCTETS: AtomicUsize = AtomicUsize::new(0);
 
 enum Item {
     Line(Vec<u8>),
@@ -85,8 +89,23 @@ pub fn write() {
 }
 
 fn put(item: Item) {
-    if QUEUE.get().is_none_or(|queue| queue.try_send(item).is_err()) {
+    let octets = item.octets();
+    let before = OCTETS.fetch_add(octets, Ordering::Relaxed);
+    let has_room = before + octets <= WAITING_OCTETS_MAX;
+    if !has_room || QUEUE.get().is_none_or(|queue| queue.try_send(item).is_err()) {
+        OCTETS.fetch_sub(octets, Ordering::Relaxed);
         LOST.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Item {
+    /// What it takes while it waits, but for itself.
+    fn octets(&self) -> usize {
+        match self {
+            Self::Line(line) => line.len(),
+            Self::Query(line) => size_of::<QueryLine>() + line.query.len(),
+            Self::Flush(_) => 0,
+        }
     }
 }
 
@@ -98,6 +117,7 @@ fn write_lines(items: &Receiver<Item>) {
         let mut next = Some(first);
         let mut flushed = None;
         while let Some(item) = next.take() {
+            OCTETS.fetch_sub(item.octets(), Ordering::Relaxed);
             match item {
                 Item::Line(line) => {
                     octets.extend_from_slice(&line);

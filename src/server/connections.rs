@@ -19,6 +19,9 @@ const CROWDED: usize = TOTAL_MAX / 4 * 3;
 /// Where Azure's load balancer probes from.
 const PROBE: IpAddr = IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16));
 
+/// What a connection takes at most but for the replies that wait: the longest message, for as long as it may take to come, and
+/// everything else.
+const CONNECTION_OCTETS: usize = (64 << 10) + (20 << 10);
 /// Octets of replies that wait to be written, in all connections together.
 const WAITING_OCTETS_MAX: usize = 64 << 20;
 
@@ -56,9 +59,10 @@ impl Drop for ReplyOctets {
 }
 
 impl Connections {
-    /// What all connections together take at most, octets: of each a message that comes in and a batch that goes out,
-    /// and what waits.
-    pub const MEMORY_MAX: usize = TOTAL_MAX * (96 << 10) + WAITING_OCTETS_MAX;
+    /// What all connections together take at most, octets: of each its task, a message that comes in, the buffers that
+    /// it keeps and the places of its queries; and what waits to be written, once where it waits and once where it is put
+    /// together.
+    pub const MEMORY_MAX: usize = TOTAL_MAX * CONNECTION_OCTETS + WAITING_OCTETS_MAX * 2;
 
     /// Takes room for a reply that has to wait; nothing when too much waits already.
     pub(super) fn take_octets(self: &Arc<Self>, octets: usize) -> Option<ReplyOctets> {

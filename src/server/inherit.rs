@@ -35,6 +35,12 @@ impl Inherited {
         Ok(())
     }
 
+    /// Takes all of another one.
+    pub fn add_all(&mut self, other: Self) {
+        self.datagram.extend(other.datagram);
+        self.stream.extend(other.stream);
+    }
+
     /// The addresses that it has both kinds of sockets for.
     pub fn dns_addresses(&self) -> Vec<SocketAddr> {
         let mut addresses: Vec<_> = self.datagram.iter().map(|(address, _)| *address).collect();

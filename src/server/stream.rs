@@ -31,6 +31,8 @@ const MESSAGE: Duration = Duration::from_secs(3);
 const WRITE: Duration = Duration::from_secs(3);
 /// Queries of one connection that are answered at the same time.
 const IN_FLIGHT_MAX: usize = 128;
+/// Octets of a buffer that a connection keeps while it has nothing to say.
+const KEPT_OCTETS: usize = 4096;
 /// Octets of replies that are written at once.
 const WRITE_BATCH: usize = 64 << 10;
 /// How long accepting rests when the system has no descriptors left.
@@ -118,6 +120,10 @@ async fn read_queries(
             _ = stopping.wait_for(|stop| *stop) => return Ok(()),
         }
         answer(worker, client, &message, &mut reply, permit, &replies);
+        for buffer in [&mut message, &mut reply] {
+            buffer.clear();
+            buffer.shrink_to(KEPT_OCTETS);
+        }
     }
 }
 
@@ -139,8 +145,15 @@ async fn read_message(
     };
     timeout(MESSAGE, async {
         let len = u16::from_be_bytes([first, reader.read_u8().await?]);
-        message.resize(usize::from(len), 0);
-        reader.read_exact(message).await.map(|_| ())
+        // Room for what came, not for what is promised.
+        let len = usize::from(len);
+        let mut rest = (&mut *reader).take(len as u64);
+        while message.len() < len {
+            if rest.read_buf(message).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        Ok(())
     })
     .await?
 }
@@ -194,7 +207,9 @@ async fn write_replies(
         }
         timeout(WRITE, writer.write_all(&octets)).await??;
         octets.clear();
+        octets.shrink_to(KEPT_OCTETS);
         permits.clear();
+        permits.shrink_to(IN_FLIGHT_MAX / 8);
     }
     writer.shutdown().await
 }

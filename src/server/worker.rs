@@ -24,6 +24,7 @@ use crate::forward::{
 };
 use crate::log::{self, QueryLine, Recurring};
 use crate::upstream::{Datagrams, Received, Streams};
+use crate::wire::query::kept;
 
 /// How often sockets are looked for whose queries were settled elsewhere, or by nobody in time.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
@@ -71,7 +72,13 @@ pub(super) fn run(
             tokio::select! {
                 biased;
                 Some(new) = listeners.recv() => listen(&worker, new, &mut listening),
-                Some(_) = listening.join_next() => {}
+                Some(ended) = listening.join_next() => {
+                    // Its socket would be read by nobody. Without beats, systemd and /healthz know.
+                    if let Err(error) = ended {
+                        tracing::error!(worker = number, %error, "a listener ended by a fault of the server itself");
+                        beating.abort();
+                    }
+                }
                 _ = stopping.wait_for(|stop| *stop) => break,
             }
         }
@@ -225,7 +232,7 @@ impl Worker {
         now: Instant,
     ) {
         let (chain, stale) = (forward.chain.take(), forward.stale.take());
-        let waiter = Waiter { query: query.into(), client, chain, stale, deadline: now + PATIENCE, path };
+        let waiter = Waiter { query: kept(query), client, chain, stale, deadline: now + PATIENCE, path };
         self.with_forwarding(now, |forwarding, out| forwarding.ask(now, question(&forward), asker(waiter), out));
     }
 

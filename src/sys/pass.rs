@@ -16,6 +16,8 @@ use rustix::net::{
 const MESSAGE_MAX: usize = 256;
 /// Who may wait to be accepted.
 const BACKLOG: i32 = 4;
+/// Descriptors of one message to a service manager; the kernel takes 253.
+const AT_ONCE: usize = 128;
 
 /// A socket over which messages with descriptors go.
 #[derive(Debug)]
@@ -92,6 +94,29 @@ impl PassSocket {
         });
         Ok((octets.get(..received.bytes).unwrap_or_default().to_vec(), descriptor))
     }
+}
+
+/// Sends `message` with `descriptors`, in as many datagrams as it takes, to the Unix socket at `path`, or of the abstract
+/// name behind an `@`.
+///
+/// # Errors
+/// Those of the system.
+pub fn send_descriptors(path: &Path, message: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let socket = socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
+    let address = match path.as_os_str().as_encoded_bytes() {
+        [b'@', name @ ..] => SocketAddrUnix::new_abstract_name(name)?,
+        _ => SocketAddrUnix::new(path)?,
+    };
+    connect(&socket, &address)?;
+    for descriptors in descriptors.chunks(AT_ONCE) {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(AT_ONCE))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        if !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
+            return Err(io::ErrorKind::OutOfMemory.into());
+        }
+        sendmsg(&socket, &[IoSlice::new(message)], &mut control, SendFlags::NOSIGNAL)?;
+    }
+    Ok(())
 }
 
 impl AsFd for PassSocket {

@@ -11,6 +11,8 @@ use super::{ExtendedError, Rcode, Rtype};
 
 /// The class IN (RFC 1035 §3.2.4).
 pub const CLASS_IN: u16 = 1;
+/// Octets of a query that is kept while it waits: header, the longest name, type and class, OPT without options.
+pub const KEPT_MAX: usize = HEADER_LEN + name::NAME_MAX + 4 + edns::OPT_LEN;
 
 /// A query, borrowed from the bytes that came.
 #[derive(Clone)]
@@ -135,6 +137,18 @@ impl<'a> Query<'a> {
         self.header.flags & header::CD != 0
     }
 
+    /// What its answer depends on, as a message: header, question, and an OPT record without options.
+    pub fn essence(&self) -> Vec<u8> {
+        let flags = Header { ancount: 0, nscount: 0, arcount: u16::from(self.edns.is_some()), ..self.header };
+        let mut essence = [&flags.to_bytes()[..], self.question()].concat();
+        if let Some(edns) = self.edns {
+            let [p0, p1] = edns.payload.to_be_bytes();
+            let dnssec_ok = if edns.dnssec_ok { 0x80 } else { 0 };
+            essence.extend_from_slice(&[0, 0, 41, p0, p1, 0, 0, dnssec_ok, 0, 0, 0]);
+        }
+        essence
+    }
+
     /// A refusing answer to this query.
     pub fn refusal(&self, rcode: Rcode, error: Option<ExtendedError>) -> Refusal {
         Refusal { rcode, error, question_end: Some(self.question_end), edns: self.edns }
@@ -181,6 +195,14 @@ fn parse_additional(bytes: &[u8], at: usize, count: u16) -> Option<(Option<Edns>
         at = fields + 10 + len;
     }
     (at == bytes.len()).then_some((edns, options))
+}
+
+/// The octets of a query that is kept while it waits: those that came, or its essence where they are many.
+pub fn kept(bytes: &[u8]) -> Box<[u8]> {
+    match Query::parse(bytes) {
+        Ok(query) if bytes.len() > KEPT_MAX => query.essence().into(),
+        _ => bytes.into(),
+    }
 }
 
 /// A name in lower case wire form on the stack.
@@ -252,6 +274,24 @@ pub(crate) mod tests {
             bytes.extend_from_slice(&[0, 0]);
         }
         bytes
+    }
+
+    #[test]
+    fn the_essence_of_a_long_query_is_short() {
+        let mut long = query_bytes("Ws.example", Rtype::AAAA, header::RD | header::CD, Some((1400, 0x8000)));
+        let end = long.len();
+        // An option for padding (RFC 7830).
+        long.extend_from_slice(&[0, 12, 1, 0]);
+        long.resize(end + 4 + 256, 0);
+        long[end - 2..end].copy_from_slice(&260u16.to_be_bytes());
+        let (query, kept_octets) = (Query::parse(&long).unwrap(), kept(&long));
+        assert!(long.len() > KEPT_MAX && kept_octets.len() <= KEPT_MAX);
+        let read = Query::parse(&kept_octets).unwrap();
+        assert_eq!((read.question(), read.edns, read.header.id), (query.question(), query.edns, query.header.id));
+        assert_eq!(read.header.flags, query.header.flags);
+        let short = query_bytes("ws.example", Rtype::A, header::RD, None);
+        assert_eq!(*kept(&short), *short);
+        assert_eq!(Query::parse(&short).unwrap().essence(), short);
     }
 
     fn rcode_of(bytes: &[u8]) -> Result<(), Fault> {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::reload::ask_on;
-use crate::server::{RECORDS, Scratch, Server, ask, named_port, settings};
+use crate::server::{AtTheEnd, RECORDS, Scratch, Server, ask, named_port, settings};
 
 struct Place {
     dir: Arc<Scratch>,
@@ -46,6 +46,7 @@ fn restarts_lose_nothing() {
     let done = AtomicBool::new(false);
     let mut answered = 0;
     let asked = std::thread::scope(|scope| {
+        let _end = AtTheEnd(&done);
         let askers: Vec<_> = (0..2).map(|_| scope.spawn(|| ask_on(place.dns, &done))).collect();
         for _ in 0..10 {
             let next = place.start();

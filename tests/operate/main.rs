@@ -7,11 +7,17 @@
     reason = "tests look at clocks, open sockets, and fail by panicking"
 )]
 
+mod bounds;
+mod explain;
+mod flood;
 mod handover;
+mod hold;
 mod http;
 mod log;
 mod metrics;
+mod namespace;
 mod privileges;
+mod read_only;
 mod reload;
 mod server;
 mod stop;

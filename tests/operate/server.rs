@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -26,6 +26,11 @@ impl Scratch {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("pldns-operate-{}-{number}", std::process::id()));
         fs::create_dir_all(path.join("records")).unwrap();
+        Self(path)
+    }
+
+    /// One that is there already.
+    pub(crate) fn at(path: PathBuf) -> Self {
         Self(path)
     }
 
@@ -206,6 +211,15 @@ impl Drop for Server {
         if thread::panicking() {
             eprintln!("{:#?}", self.events());
         }
+    }
+}
+
+/// Sets a flag however its scope is left, so that no thread goes on when a test has failed.
+pub(crate) struct AtTheEnd<'d>(pub(crate) &'d AtomicBool);
+
+impl Drop for AtTheEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 

@@ -1,0 +1,70 @@
+//! `[listen]` and `[admin]`: where is listened, and who is let in.
+
+use std::net::SocketAddr;
+
+use super::settings::Settings;
+use crate::document::{Document, Placed, TableReader, parse_duration};
+
+pub(super) fn read_listen(document: &Document<'_>, section: &TableReader<'_>, settings: &mut Settings) {
+    if let Some(texts) = section.texts("dns") {
+        settings.listen.dns = texts.iter().filter_map(|text| read_address(document, "dns", text)).collect();
+    }
+    for key in ["tls", "https", "quic"] {
+        for text in section.texts(key).unwrap_or_default() {
+            let message = format!("this version has no listener for `{key}`");
+            document.error(text.span, message, format!("leave {key} = [] until it has"));
+        }
+    }
+    settings.listen.admin = read_optional_address(document, section, "admin", settings.listen.admin);
+    settings.listen.admin_is_default = section.key_span("admin").is_none();
+    settings.listen.health = read_optional_address(document, section, "health", settings.listen.health);
+    if let Some(drain) = section.parsed("drain", "a duration", parse_duration) {
+        settings.listen.drain = drain.value;
+    }
+}
+
+fn read_optional_address(
+    document: &Document<'_>,
+    section: &TableReader<'_>,
+    key: &'static str,
+    default: Option<SocketAddr>,
+) -> Option<SocketAddr> {
+    match section.text(key) {
+        Some(text) if text.value.is_empty() => None,
+        Some(text) => read_address(document, key, &text),
+        None => default,
+    }
+}
+
+fn read_address(document: &Document<'_>, key: &str, text: &Placed<&str>) -> Option<SocketAddr> {
+    let address = text.value.parse().ok();
+    if address.is_none() {
+        let message = format!("\"{}\" in `{key}` is no address with a port", text.value.escape_debug());
+        document.error(text.span.clone(), message, "\"10.0.0.4:53\" or \"[fd00::4]:53\"");
+    }
+    address
+}
+
+pub(super) fn read_admin(document: &Document<'_>, section: &TableReader<'_>, settings: &mut Settings) {
+    if let Some(file) = section.text("token_file") {
+        if file.value.is_empty() {
+            document.error(file.span, "`token_file` names no file", "token_file = \"admin.token\"");
+        } else {
+            settings.admin.token_file = Some(file.value.to_owned());
+        }
+    }
+}
+
+/// Who reaches the listener for operators from elsewhere has to show who he is.
+pub(super) fn refuse_open_admin(document: &Document<'_>, reader: &TableReader<'_>, settings: &Settings) {
+    let open = settings.listen.admin.filter(|address| !address.ip().is_loopback());
+    if let (Some(address), None) = (open, &settings.admin.token_file) {
+        let listen = reader.table("listen").map(|table| document.reader(table, "[listen]"));
+        let span = listen.and_then(|listen| listen.key_span("admin")).unwrap_or(0..0);
+        document.error(
+            span,
+            format!("{address} can be reached from elsewhere, and nothing guards it"),
+            "[admin] token_file = \"admin.token\", or an address of loopback",
+        );
+    }
+}

@@ -1,0 +1,96 @@
+//! The steps of a query's way, for whoever wants to see them.
+//!
+//! The engine tells its steps to an [`Observer`]. That of a served query is `()`, which looks away at compile time: then
+//! no step is made and nothing is paid. What is told is what the engine acts on, so an explanation cannot say anything
+//! else than an answer does.
+
+use std::net::IpAddr;
+
+use super::StaleAnswer;
+use crate::cache::{AnswerView, State};
+use crate::forward::Disposition;
+use crate::records::{Lookup, Match, Table};
+use crate::wire::name::{labels, parent};
+use crate::wire::{Name, Rtype};
+
+/// Who is told of the steps of a query.
+pub trait Observer {
+    /// Whether it looks at all. A query that is looked at leaves no trace: it is no use of the cache.
+    const IS_WATCHING: bool = true;
+
+    /// Takes a step, in the order of the way.
+    fn step(&self, step: Step<'_>);
+}
+
+/// Nobody.
+impl Observer for () {
+    const IS_WATCHING: bool = false;
+
+    #[inline(always)]
+    fn step(&self, _: Step<'_>) {}
+}
+
+/// A step on the way of a query. Names are in lower case wire form.
+pub enum Step<'a> {
+    /// The access list was asked.
+    Access {
+        /// Whether the client may ask.
+        is_allowed: bool,
+    },
+    /// The table was asked for a name.
+    Table {
+        /// The name.
+        name: &'a [u8],
+        /// What it has.
+        found: &'a Lookup<'a>,
+    },
+    /// A rule was looked for, because the table does not have the name.
+    Rule {
+        /// The name.
+        name: &'a [u8],
+        /// What the rule says.
+        disposition: &'a Disposition,
+        /// Octets at the end of `name` that are the rule's zone.
+        zone_len: usize,
+    },
+    /// The cache was asked for a name.
+    Cache {
+        /// The name.
+        name: &'a [u8],
+        /// What it has.
+        found: Option<(AnswerView<'a>, State)>,
+        /// Until when what it has may be served though it expired, where it may.
+        stale: Option<&'a StaleAnswer>,
+    },
+    /// An upstream's answer was cut, because an alias in it leads into the table.
+    Cut {
+        /// Where the alias leads.
+        target: &'a [u8],
+    },
+}
+
+/// The owner of the wildcard or label end that `name` was found by; its own name where it was found by that.
+pub fn matched_owner(table: &Table, name: &[u8], qtype: Rtype, client: IpAddr, how: Match) -> Option<Name> {
+    let is_owner = |owner: &Name| {
+        let how = match table.lookup(owner.to_lowercase().as_wire(), qtype, client) {
+            Lookup::Answer(_, how) | Lookup::Alias(_, how) | Lookup::NoData(_, how) | Lookup::Any(how) => Some(how),
+            _ => None,
+        };
+        how == Some(Match::Record)
+    };
+    let above = Name::from_wire(parent(name)?);
+    match how {
+        Match::Record | Match::Reverse => Name::from_wire(name),
+        Match::Wildcard => std::iter::successors(above, Name::parent).find_map(|encloser| {
+            let owner = encloser.child(b"*")?;
+            is_owner(&owner).then_some(owner)
+        }),
+        Match::LabelEnd => {
+            let (label, above) = (labels(name).next()?, above?);
+            (1..label.len()).find_map(|start| {
+                let owner = above.child(&[b"*", label.get(start..)?].concat())?;
+                is_owner(&owner).then_some(owner)
+            })
+        }
+    }
+}

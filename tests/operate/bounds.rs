@@ -1,0 +1,123 @@
+//! What one client can make the server keep.
+
+use std::fmt::Write as _;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::server::{RECORDS, SOON, Scratch, Server, query, settings};
+
+#[test]
+fn a_promise_of_octets_takes_no_memory() {
+    let server = Server::start("");
+    let resident = || {
+        let metrics = server.get("admin", "/metrics").body;
+        let line = metrics.lines().find_map(|line| line.strip_prefix("process_resident_memory_bytes "));
+        line.unwrap().parse::<f64>().unwrap()
+    };
+    let before = resident();
+    let mut streams: Vec<_> = (0..500).map(|_| TcpStream::connect(server.dns).unwrap()).collect();
+    for stream in &mut streams {
+        stream.write_all(&[0xff, 0xff, 1]).unwrap();
+    }
+    // The last is read: so are those before, or all but a few.
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(server.get("admin", "/metrics").body.contains("pldns_connections 500"));
+    let each = (resident() - before) / 500.0;
+    assert!(each < 24_000.0, "{each} octets a connection");
+    server.stop();
+}
+
+#[test]
+fn a_long_message_is_a_message() {
+    let server = Server::start("");
+    let mut stream = TcpStream::connect(server.dns).unwrap();
+    stream.set_read_timeout(Some(SOON)).unwrap();
+    let mut long = query(7, "a.example");
+    long.resize(60_000, 0);
+    for message in [long, query(8, "a.example")] {
+        stream.write_all(&(message.len() as u16).to_be_bytes()).unwrap();
+        for piece in message.chunks(7_000) {
+            stream.write_all(piece).unwrap();
+        }
+    }
+    let mut reply = || {
+        let mut len = [0; 2];
+        stream.read_exact(&mut len).unwrap();
+        let mut reply = vec![0; usize::from(u16::from_be_bytes(len))];
+        stream.read_exact(&mut reply).unwrap();
+        reply
+    };
+    let refused = reply();
+    assert_eq!((&refused[..2], refused[3] & 15), (&[0, 7][..], 1), "octets behind the question: FORMERR");
+    let answered = reply();
+    assert_eq!((&answered[..2], &answered[answered.len() - 4..]), (&[0, 8][..], &[10, 0, 0, 1][..]));
+    server.stop();
+}
+
+#[test]
+fn a_thousand_problems_are_a_page_all_the_same() {
+    let mut server = Server::start("");
+    let mut broken = String::new();
+    for number in 0..1000 {
+        write!(broken, "[[record]]\nname = \"n{number}.example\"\ntype = \"A\"\ndata = \"10.0.0.999\"\n").unwrap();
+    }
+    server.dir.write("records/r.toml", &broken);
+    server.wait_for("reload refused");
+    let reload = &server.get("health", "/readyz").json()["reload"];
+    assert_eq!((reload["problems"].as_array().unwrap().len(), reload["problem_count"].as_u64()), (100, Some(1000)));
+    assert!(server.get("admin", "/metrics").body.contains("pldns_reload_problems 1000"));
+    server.stop();
+}
+
+#[test]
+fn a_page_of_records_ends_in_time() {
+    let dir = Arc::new(Scratch::new());
+    let mut records = RECORDS.to_owned();
+    let text = "x".repeat(250);
+    for number in 0..40 {
+        let many: Vec<_> = (0..60).map(|piece| format!("'\"{piece}{text}\"'")).collect();
+        write!(records, "[[record]]\nname = \"t{number}.example\"\ntype = \"TXT\"\ndata = [{}]\n", many.join(", "))
+            .unwrap();
+    }
+    dir.write("records/r.toml", &records);
+    dir.write("pldns.toml", &settings(""));
+    let server = Server::start_in(dir, |_| {});
+    let (mut offset, mut pages) = (0, 0);
+    loop {
+        let reply = server.get("admin", &format!("/records?offset={offset}"));
+        assert!(reply.body.len() < 400_000, "{}", reply.body.len());
+        let sets = reply.json()["sets"].as_array().unwrap().len();
+        if sets == 0 {
+            break;
+        }
+        (offset, pages) = (offset + sets, pages + 1);
+    }
+    assert_eq!(offset, 41);
+    assert!(pages > 1, "{pages}");
+    server.stop();
+}
+
+#[test]
+fn the_bound_is_printed_part_by_part() {
+    let dir = Scratch::new();
+    dir.write("records/r.toml", RECORDS);
+    dir.write("pldns.toml", &settings("[cache]\nmax_size = \"33MiB\"\n"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pldns"));
+    let output = command.args(["check", "-c"]).arg(dir.path().join("pldns.toml")).output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    let mebi = |line: &str| line.rsplit(": ").next()?.strip_suffix(" MiB")?.parse::<u64>().ok();
+    let lines = said.lines().skip_while(|line| !line.starts_with("memory:"));
+    let total: u64 = said
+        .lines()
+        .find_map(|line| line.strip_prefix("memory:")?.trim().split(' ').next()?.parse().ok())
+        .unwrap_or_else(|| panic!("{said}"));
+    let parts: Vec<u64> = lines.skip(1).filter_map(mebi).collect();
+    assert!(said.contains("cache: 33 MiB"), "{said}");
+    assert!(parts.len() >= 12, "{said}");
+    // Each is rounded up by itself.
+    let sum: u64 = parts.iter().sum();
+    assert!(sum >= total && sum < total + parts.len() as u64, "{sum} and {total} in {said}");
+}

@@ -1,0 +1,215 @@
+//! `/explain`: what it says is what is answered.
+
+use std::net::UdpSocket;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::http::fits;
+use crate::server::{Reply, SOON, Scratch, Server, ask, request, settings};
+
+/// Records of every way to be found.
+const RECORDS: &str = r#"
+record = [
+    { name = "a.example", type = "A", data = ["10.0.0.1", "10.0.0.2"], ttl = "30s" },
+    { name = "*.wild.example", type = "A", data = "10.0.0.3" },
+    { name = "*-end.label.example", type = "A", data = "10.0.0.4" },
+    { name = "viewed.example", type = "A", data = "10.0.0.5", clients = ["127.0.0.0/8"] },
+    { name = "viewed.example", type = "A", data = "10.0.0.6" },
+    { name = "alias.example", type = "CNAME", data = "middle.example" },
+    { name = "middle.example", type = "CNAME", data = "a.example" },
+    { name = "outward.example", type = "CNAME", data = "elsewhere.test" },
+    { name = "in.closed.example", type = "A", data = "10.0.0.7" },
+    { name = "*.target.test", type = "A", data = "10.0.0.8" },
+]
+"#;
+
+/// An upstream that answers every query with the CNAME `x.target.test` and its address, TTL 2, and counts them.
+struct Upstream {
+    address: std::net::SocketAddr,
+    asked: Arc<std::sync::atomic::AtomicUsize>,
+    is_silent: Arc<AtomicBool>,
+}
+
+impl Upstream {
+    fn start() -> Self {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let upstream = Self { address: socket.local_addr().unwrap(), asked: Arc::default(), is_silent: Arc::default() };
+        let (asked, is_silent) = (upstream.asked.clone(), upstream.is_silent.clone());
+        std::thread::spawn(move || {
+            let mut octets = [0; 1500];
+            while let Ok((len, peer)) = socket.recv_from(&mut octets) {
+                let mut end = 12;
+                while end < len && octets[end] != 0 {
+                    end += 1 + usize::from(octets[end]);
+                }
+                // The look at start-up asks for the root.
+                if end == 12 {
+                    continue;
+                }
+                asked.fetch_add(1, Ordering::Relaxed);
+                if is_silent.load(Ordering::Relaxed) {
+                    continue;
+                }
+                let mut reply = [&octets[..2], &[0x81, 0x80, 0, 1, 0, 2, 0, 0, 0, 0], &octets[12..end + 5]].concat();
+                reply.extend_from_slice(&[0xc0, 12, 0, 5, 0, 1, 0, 0, 0, 2, 0, 15]);
+                reply.extend_from_slice(b"\x01x\x06target\x04test\0");
+                reply.extend_from_slice(b"\x01x\x06target\x04test\0\0\x01\0\x01\0\0\0\x02\0\x04");
+                reply.extend_from_slice(&[192, 0, 2, 1]);
+                let _ = socket.send_to(&reply, peer);
+            }
+        });
+        upstream
+    }
+
+    fn asked(&self) -> usize {
+        self.asked.load(Ordering::Relaxed)
+    }
+}
+
+fn start(upstream: &Upstream) -> Server {
+    let dir = Arc::new(Scratch::new());
+    dir.write("records/r.toml", RECORDS);
+    let text = format!(
+        "[[zone]]\nname = \"closed.example\"\nmissing = \"nxdomain\"\n\n[access]\nallow = [\"127.0.0.0/8\", \"10.0.0.0/8\"]\n\n\
+         [[forward]]\nzone = \"test\"\nupstreams = [\"{}\"]\n\n[[forward]]\nzone = \".\"\nupstreams = [\"127.0.0.1:9\"]\n",
+        upstream.address
+    );
+    dir.write("pldns.toml", &settings(&text));
+    Server::start_in(dir, |_| {})
+}
+
+fn get(server: &Server, query: &str) -> Reply {
+    request(server.address("admin"), "GET", &format!("/explain?{query}"), &[])
+}
+
+#[track_caller]
+fn explain(server: &Server, query: &str) -> Value {
+    let reply = get(server, query);
+    assert_eq!(reply.status, 200, "{reply:?}");
+    let explanation = reply.json();
+    let document: Value = serde_json::from_str(privatelink_dns::admin::OPENAPI).unwrap();
+    fits(&explanation, &document["components"]["schemas"]["Explanation"], &document, query);
+    explanation
+}
+
+/// The first step with this word.
+#[track_caller]
+fn step<'e>(explanation: &'e Value, word: &str) -> &'e Value {
+    let steps = explanation["steps"].as_array().unwrap();
+    steps.iter().find(|step| step["step"] == word).unwrap_or_else(|| panic!("no {word} in {explanation:#}"))
+}
+
+#[test]
+fn what_the_table_says() {
+    let server = start(&Upstream::start());
+    for (query, source, by, owner, address) in [
+        ("name=A.Example", "record", "record", "a.example", "10.0.0.1"),
+        ("name=b.wild.example&type=A", "wildcard", "wildcard", "*.wild.example", "10.0.0.3"),
+        ("name=c.d.wild.example", "wildcard", "wildcard", "*.wild.example", "10.0.0.3"),
+        ("name=my-end.label.example.", "label_end", "label_end", "*-end.label.example", "10.0.0.4"),
+        ("name=viewed.example", "record", "record", "viewed.example", "10.0.0.5"),
+        ("name=viewed.example&client=10.9.9.9", "record", "record", "viewed.example", "10.0.0.6"),
+        ("name=alias.example", "record", "record", "alias.example", "10.0.0.1"),
+    ] {
+        let explanation = explain(&server, query);
+        assert_eq!((&explanation["outcome"], &explanation["source"]), (&"answered".into(), &source.into()), "{query}");
+        let table = step(&explanation, "table");
+        assert_eq!((&table["by"], &table["owner"]), (&by.into(), &owner.into()), "{explanation:#}");
+        let answer = explanation["reply"]["answer"].as_array().unwrap();
+        assert!(answer.iter().any(|record| record["data"] == address), "{explanation:#}");
+        assert_eq!(explanation["reply"]["rcode"], "NOERROR");
+        assert_eq!(explanation["reply"]["authoritative"], true);
+    }
+    assert_eq!(step(&explain(&server, "name=viewed.example"), "table")["view"], "127.0.0.0/8");
+    assert_eq!(step(&explain(&server, "name=viewed.example&client=10.9.9.9"), "table")["view"], Value::Null);
+    let alias = explain(&server, "name=alias.example&type=TYPE28");
+    let names: Vec<_> = alias["steps"].as_array().unwrap().iter().filter_map(|step| step["name"].as_str()).collect();
+    assert_eq!(names, ["alias.example", "middle.example", "a.example"]);
+    assert_eq!((&alias["type"], &alias["steps"][1]["target"]), (&"AAAA".into(), &"middle.example".into()));
+    assert_eq!(alias["steps"][3]["found"], "no_data");
+    let closed = explain(&server, "name=no.closed.example");
+    let table = step(&closed, "table");
+    assert_eq!((&table["found"], &table["zone"]), (&"nx_domain".into(), &"closed.example".into()));
+    assert_eq!((&closed["reply"]["rcode"], &closed["source"]), (&"NXDOMAIN".into(), &"zone".into()));
+    let reverse = explain(&server, "name=3.0.0.10.in-addr.arpa&type=PTR");
+    assert_eq!((&reverse["source"], &reverse["steps"][1]["by"]), (&"reverse".into(), &"reverse".into()));
+    let local = explain(&server, "name=localhost");
+    assert_eq!((&local["source"], &step(&local, "rule")["rule"]), (&"built_in".into(), &"localhost".into()));
+    server.stop();
+}
+
+#[test]
+fn who_may_not_ask_is_told_so() {
+    let server = start(&Upstream::start());
+    let refused = explain(&server, "name=a.example&client=192.0.2.1");
+    assert_eq!((&refused["outcome"], &refused["reason"]), (&"refused".into(), &"access".into()));
+    assert_eq!(step(&refused, "access")["allowed"], false);
+    assert_eq!((refused["steps"].as_array().unwrap().len(), &refused["reply"]["rcode"]), (1, &"REFUSED".into()));
+    let transfer = explain(&server, "name=a.example&type=AXFR");
+    assert_eq!((&transfer["outcome"], &transfer["reason"]), (&"refused".into(), &"query_type".into()));
+    server.stop();
+}
+
+#[test]
+fn upstreams_and_cache_without_a_query_or_a_use() {
+    let upstream = Upstream::start();
+    let server = start(&upstream);
+    for (query, name) in [("name=n.test", "n.test"), ("name=outward.example", "elsewhere.test")] {
+        let before = explain(&server, query);
+        assert_eq!((&before["outcome"], &before["ask"]["name"]), (&"forwarded".into(), &name.into()), "{before:#}");
+        assert_eq!(step(&before, "cache")["state"], "absent");
+        let rule = step(&before, "rule");
+        assert_eq!((&rule["zone"], &rule["rule"]), (&"test".into(), &"forward".into()));
+        assert_eq!(rule["upstreams"][0]["upstream"], upstream.address.to_string());
+        assert_eq!(rule["upstreams"][0]["state"], "unknown", "{before:#}");
+    }
+    assert_eq!(upstream.asked(), 0, "nothing is sent");
+    let before = server.get("admin", "/cache").json();
+    assert_eq!(before["entries"], 0);
+    // The upstream's alias leads into the table.
+    assert_eq!(ask(server.dns, "n.test"), Some([10, 0, 0, 8]));
+    let asked = upstream.asked();
+    let mut cached = explain(&server, "name=n.test");
+    assert_eq!((&cached["outcome"], &step(&cached, "cache")["state"]), (&"answered".into(), &"fresh".into()));
+    assert_eq!(step(&cached, "cache")["ttl_seconds"], 2);
+    assert_eq!(step(&cached, "cut")["target"], "x.target.test");
+    let last = cached["reply"]["answer"].as_array().unwrap().last().unwrap();
+    assert_eq!((&last["name"], &last["data"]), (&"x.target.test".into(), &"10.0.0.8".into()));
+    assert_eq!(step(&cached, "rule")["upstreams"][0]["state"], "up");
+    upstream.is_silent.store(true, Ordering::Relaxed);
+    let end = Instant::now() + SOON;
+    // Looked at many times while it ends: a use would have it asked again before.
+    while step(&cached, "cache")["state"] == "fresh" {
+        assert!(Instant::now() < end);
+        std::thread::sleep(Duration::from_millis(20));
+        cached = explain(&server, "name=n.test");
+    }
+    let cache = step(&cached, "cache");
+    assert_eq!((&cached["outcome"], &cache["state"]), (&"forwarded".into(), &"expired".into()));
+    assert!(cache["age_seconds"].as_u64() >= Some(2) && cache["stale_seconds_left"].as_u64() > Some(80_000), "{cache}");
+    assert_eq!(upstream.asked(), asked, "nothing was asked meanwhile");
+    server.stop();
+}
+
+#[test]
+fn what_is_malformed_is_told() {
+    let server = start(&Upstream::start());
+    for (query, problem) in [
+        ("", "name"),
+        ("name=", "name: "),
+        ("name=a..example", "name: "),
+        (&format!("name={}", "a".repeat(64)), "name: "),
+        ("name=a.example&type=LOUD", "type: "),
+        ("name=a.example&client=everybody", "client: "),
+        ("name=a.example&clients=10.0.0.1", "clients"),
+    ] {
+        let reply = get(&server, query);
+        assert_eq!(reply.status, 400, "{query}: {reply:?}");
+        assert!(reply.json()["error"].as_str().unwrap().contains(problem), "{query}: {reply:?}");
+    }
+    assert_eq!(explain(&server, "name=a%5C.b.example&type=TXT")["name"], "a\\.b.example");
+    server.stop();
+}
