@@ -9,6 +9,7 @@
 
 mod connections;
 mod counters;
+mod hearing;
 mod inherit;
 mod kind;
 mod latency;

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
 use super::counters::{Counters, Outcome};
+use super::hearing::take;
 use super::kind::type_at_question;
 use super::latency::Path;
 use super::listen::Listener;
@@ -19,22 +20,16 @@ use super::replies::Replies;
 use super::shared::{PATIENCE, ReplyPath, Shared, Waiter};
 use super::{stream, udp};
 use crate::engine::{Action, Answer, Begun, Client, Forward, Pending, Read, Reason, Settlement, Snapshot, Transport};
-use crate::forward::{
-    Asker, Failure, Forwarding, Heard, Outbox, Question, Released, Settled, Target, Transmit, TryId, Via,
-};
+use crate::forward::{Asker, Failure, Forwarding, Outbox, Question, Released, Settled, Target, Transmit, Via};
 use crate::log::{self, QueryLine, Recurring};
-use crate::upstream::{Datagrams, Received, Streams};
+use crate::upstream::{Datagrams, Streams};
 use crate::wire::query::kept;
 
-/// How often sockets are looked for whose queries were settled elsewhere, or by nobody in time.
-const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// How many of its own tasks a worker runs before it looks at its sockets again.
 const EVENT_INTERVAL: u32 = 13;
 /// How long after the stop a worker waits for what is in flight: the patience of the last query, and a little.
 const DRAIN_MAX: Duration = PATIENCE.saturating_add(Duration::from_millis(500));
 
-/// What is taken from upstreams under one lock of the state machine, which others wait for.
-const TAKEN_AT_ONCE: usize = 32;
 /// An outbox that has room for more than this is not kept.
 const OUTBOX_KEPT: usize = 256;
 /// How often a worker says that it is alive.
@@ -102,7 +97,7 @@ fn listen(worker: &Rc<Worker>, new: Listener, listening: &mut tokio::task::JoinS
 pub(super) struct Worker {
     pub(super) shared: Arc<Shared>,
     pub(super) counters: Arc<Counters>,
-    sockets: RefCell<Datagrams>,
+    pub(super) sockets: RefCell<Datagrams>,
     streams: Streams,
     turn: Cell<u32>,
     /// Queries that might have been put into the log.
@@ -251,7 +246,7 @@ impl Worker {
     }
 
     /// Calls the state machine and carries out what it says.
-    fn with_forwarding<R>(
+    pub(super) fn with_forwarding<R>(
         self: &Rc<Self>,
         now: Instant,
         call: impl FnOnce(&mut Forwarding<Waiter>, &mut Outbox<Waiter>) -> R,
@@ -390,61 +385,6 @@ impl Worker {
         false
     }
 
-    /// Reads what upstreams send to this worker's sockets.
-    async fn hear(self: Rc<Self>) {
-        let readiness = self.sockets.borrow().readiness();
-        let readiness = match readiness {
-            Ok(readiness) => readiness,
-            Err(error) => return tracing::error!(%error, "upstreams cannot be heard"),
-        };
-        let mut received = Vec::new();
-        loop {
-            let ready = tokio::time::timeout(SWEEP_INTERVAL, readiness.readable()).await;
-            // Also when nothing comes: sockets whose queries are settled must not stay.
-            self.sockets.borrow_mut().sweep(Instant::now());
-            let mut guard = match ready {
-                Ok(Ok(guard)) => guard,
-                Ok(Err(_)) => return,
-                Err(_) => continue,
-            };
-            match self.sockets.borrow_mut().receive(&mut received) {
-                Ok(true) => {}
-                Ok(false) => guard.clear_ready(),
-                Err(error) => {
-                    tracing::error!(%error, "upstreams' sockets cannot be read");
-                    guard.clear_ready();
-                }
-            }
-            self.take_received(&mut received);
-            tokio::task::yield_now().await;
-        }
-    }
-
-    /// Tells the state machine what came, replies to all whom that concerns, and closes what is done with.
-    fn take_received(self: &Rc<Self>, received: &mut Vec<Received>) {
-        let now = Instant::now();
-        let mut sources = Vec::with_capacity(received.len().min(TAKEN_AT_ONCE));
-        while !received.is_empty() {
-            let some = received.drain(..received.len().min(TAKEN_AT_ONCE));
-            self.gather(|| {
-                self.with_forwarding(now, |forwarding, out| {
-                    for received in some {
-                        let source = received.source();
-                        let heard = take(forwarding, now, received.id, received.outcome, out);
-                        sources.push((source, heard));
-                    }
-                });
-            });
-            let mut sockets = self.sockets.borrow_mut();
-            for (source, heard) in sources.drain(..) {
-                match heard {
-                    Heard::Done => sockets.close(source),
-                    Heard::Listen => sockets.listen_on(source),
-                }
-            }
-        }
-    }
-
     /// Shows that tasks of this worker have their turn.
     async fn beat(self: Rc<Self>) {
         loop {
@@ -476,19 +416,6 @@ impl Worker {
         {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-    }
-}
-
-fn take(
-    forwarding: &mut Forwarding<Waiter>,
-    now: Instant,
-    id: TryId,
-    outcome: io::Result<Vec<u8>>,
-    out: &mut Outbox<Waiter>,
-) -> Heard {
-    match outcome {
-        Ok(bytes) => forwarding.heard(now, id, bytes, out),
-        Err(_) => forwarding.failed(now, id, out),
     }
 }
 

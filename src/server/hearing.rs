@@ -1,0 +1,86 @@
+//! What upstreams say: read from this worker's sockets, told to the state machine, replied to all whom it concerns.
+
+use std::io;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use super::shared::Waiter;
+use super::worker::Worker;
+use crate::forward::{Forwarding, Heard, Outbox, TryId};
+use crate::upstream::Received;
+
+/// How often sockets are looked for whose queries were settled elsewhere, or by nobody in time.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+/// What is taken from upstreams under one lock of the state machine, which others wait for.
+const TAKEN_AT_ONCE: usize = 32;
+
+impl Worker {
+    /// Reads what upstreams send to this worker's sockets.
+    pub(super) async fn hear(self: Rc<Self>) {
+        let readiness = self.sockets.borrow().readiness();
+        let readiness = match readiness {
+            Ok(readiness) => readiness,
+            Err(error) => return tracing::error!(%error, "upstreams cannot be heard"),
+        };
+        let mut received = Vec::new();
+        loop {
+            let ready = tokio::time::timeout(SWEEP_INTERVAL, readiness.readable()).await;
+            // Also when nothing comes: sockets whose queries are settled must not stay.
+            self.sockets.borrow_mut().sweep(Instant::now());
+            let mut guard = match ready {
+                Ok(Ok(guard)) => guard,
+                Ok(Err(_)) => return,
+                Err(_) => continue,
+            };
+            match self.sockets.borrow_mut().receive(&mut received) {
+                Ok(true) => {}
+                Ok(false) => guard.clear_ready(),
+                Err(error) => {
+                    tracing::error!(%error, "upstreams' sockets cannot be read");
+                    guard.clear_ready();
+                }
+            }
+            self.take_received(&mut received);
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Tells the state machine what came, replies to all whom that concerns, and closes what is done with.
+    fn take_received(self: &Rc<Self>, received: &mut Vec<Received>) {
+        let now = Instant::now();
+        let mut sources = Vec::with_capacity(received.len().min(TAKEN_AT_ONCE));
+        while !received.is_empty() {
+            let some = received.drain(..received.len().min(TAKEN_AT_ONCE));
+            self.gather(|| {
+                self.with_forwarding(now, |forwarding, out| {
+                    for received in some {
+                        let source = received.source();
+                        let heard = take(forwarding, now, received.id, received.outcome, out);
+                        sources.push((source, heard));
+                    }
+                });
+            });
+            let mut sockets = self.sockets.borrow_mut();
+            for (source, heard) in sources.drain(..) {
+                match heard {
+                    Heard::Done => sockets.close(source),
+                    Heard::Listen => sockets.listen_on(source),
+                }
+            }
+        }
+    }
+}
+
+/// Tells the state machine what came of a try.
+pub(super) fn take(
+    forwarding: &mut Forwarding<Waiter>,
+    now: Instant,
+    id: TryId,
+    outcome: io::Result<Vec<u8>>,
+    out: &mut Outbox<Waiter>,
+) -> Heard {
+    match outcome {
+        Ok(bytes) => forwarding.heard(now, id, bytes, out),
+        Err(_) => forwarding.failed(now, id, out),
+    }
+}
