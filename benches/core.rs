@@ -13,6 +13,7 @@ use std::fmt::Write;
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -114,6 +115,33 @@ fn answer(criterion: &mut Criterion) {
     }
 }
 
+/// The same answer asked for by another core all the time: what sharing costs.
+fn shared(criterion: &mut Criterion) {
+    let snapshot = snapshot();
+    let engine = Engine::new(Arc::new(Cache::new(64 << 20)), LoopGuard::default());
+    let (now, mut reply) = (Instant::now(), Vec::with_capacity(1232));
+    let query = dns::query(7, FORWARDED, dns::A);
+    if let Action::Forward(forward) = engine.answer(&snapshot, &query, CLIENT, now, 0, &mut reply) {
+        engine.keep(&snapshot, &forward.rule, &forward.key, &upstream_answer(), now);
+    }
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut reply = Vec::with_capacity(1232);
+            while !stop.load(Ordering::Relaxed) {
+                engine.answer(&snapshot, &query, CLIENT, now, 0, &mut reply);
+            }
+        });
+        criterion.bench_function("engine answer cache hit, another core asks the same", |bencher| {
+            bencher.iter(|| {
+                let action = engine.answer(&snapshot, black_box(&query), CLIENT, now, 0, &mut reply);
+                assert!(matches!(action, Action::Answered(_)));
+            });
+        });
+        stop.store(true, Ordering::Relaxed);
+    });
+}
+
 fn compiling(criterion: &mut Criterion) {
     let source = SourceText::new("records.toml", records_file());
     let mut problems = Problems::default();
@@ -132,5 +160,5 @@ fn compiling(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(steps, parse, lookup, answer, compiling);
+criterion_group!(steps, parse, lookup, answer, shared, compiling);
 criterion_main!(steps);

@@ -199,10 +199,10 @@ fn parse_additional(bytes: &[u8], at: usize, count: u16) -> Option<(Option<Edns>
 
 /// The octets of a query that is kept while it waits: those that came, or its essence where they are many.
 pub fn kept(bytes: &[u8]) -> Box<[u8]> {
-    match Query::parse(bytes) {
-        Ok(query) if bytes.len() > KEPT_MAX => query.essence().into(),
-        _ => bytes.into(),
+    if bytes.len() <= KEPT_MAX {
+        return bytes.into();
     }
+    Query::parse(bytes).map_or_else(|_| bytes.into(), |query| query.essence().into())
 }
 
 /// A name in lower case wire form on the stack.
