@@ -100,11 +100,9 @@ impl Index {
 
     /// A free place for an answer, or the one that is the least worth keeping. For the writer.
     pub(super) fn place_for(&self, hash: u64) -> Option<Place> {
-        let worth = |at: &Place| match self.tag_at(*at) {
-            0 => 0,
-            _ => self.look(*at, |answer| 1 + answer.uses() + u8::from(answer.is_main())).unwrap_or(0),
-        };
-        self.places_of(hash).min_by_key(worth)
+        let worth = |at: &Place| self.look(*at, |answer| answer.uses() + u8::from(answer.is_main()));
+        // Nearly always there is a free one: no answer need be looked at.
+        self.places_of(hash).find(|&at| self.tag_at(at) == 0).or_else(|| self.places_of(hash).min_by_key(worth))
     }
 
     /// Looks at the answer of a place, if there is one. For the writer.

@@ -22,7 +22,7 @@ use std::time::Instant;
 use smallvec::SmallVec;
 
 pub use answer::{Age, Answer, AnswerView};
-use index::{BUCKET_OCTETS, Index};
+use index::Index;
 pub use normal::TtlLimits;
 use shard::Shard;
 
@@ -119,6 +119,8 @@ pub struct Cache {
     shards: Box<[Mutex<Shard>]>,
     /// Buckets of each index.
     buckets: usize,
+    /// Octets that each shard takes besides its answers, once it has one.
+    fixed: usize,
 }
 
 impl Cache {
@@ -128,7 +130,7 @@ impl Cache {
         let hasher = KeyHasher::default();
         let shards = (0..SHARDS).map(|_| Mutex::new(Shard::new(per_shard, hasher.clone()))).collect();
         let indexes = (0..SHARDS).map(|_| OnceLock::new()).collect();
-        Self { hasher, indexes, shards, buckets: shard::buckets(per_shard) }
+        Self { hasher, indexes, shards, buckets: shard::buckets(per_shard), fixed: shard::fixed(per_shard) }
     }
 
     /// The hash of a key.
@@ -194,7 +196,7 @@ impl Cache {
 
     /// Entries and octets in use.
     pub fn size(&self) -> (usize, usize) {
-        let indexes = self.indexes.iter().filter(|index| index.get().is_some()).count() * self.buckets * BUCKET_OCTETS;
+        let indexes = self.indexes.iter().filter(|index| index.get().is_some()).count() * self.fixed;
         self.shards
             .iter()
             .map(lock)

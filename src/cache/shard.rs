@@ -1,13 +1,15 @@
 //! What changes one shard of the cache: its bound, and the queues of S3-FIFO.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 
 use super::KeyHasher;
 use super::answer::{Answer, AnswerView};
 use super::index::{BUCKET_OCTETS, Index, Place};
 
-/// Octets that an answer takes besides itself: its places in the queues, and what is remembered of it when it is gone.
-const QUEUES_OCTETS: usize = 48;
+/// Octets that an answer takes besides itself: its places in the queues.
+const QUEUES_OCTETS: usize = 32;
+/// How many answers that are gone are remembered: nearly as many as are there.
+const GHOSTS_PER_BUCKET: usize = 4;
 /// Octets of the bound for each bucket: with answers as small as they get, two thirds of the places are taken.
 const OCTETS_PER_BUCKET: usize = 768;
 /// The largest answer, octets.
@@ -22,6 +24,11 @@ pub(super) fn buckets(octets_max: usize) -> usize {
     (octets_max / OCTETS_PER_BUCKET).max(1)
 }
 
+/// Octets of a shard of this bound besides its answers: the index, and what is remembered of answers that are gone.
+pub(super) fn fixed(octets_max: usize) -> usize {
+    buckets(octets_max) * (BUCKET_OCTETS + GHOSTS_PER_BUCKET * size_of::<u32>())
+}
+
 /// The writer's side of a shard. The queues hold hashes: whose answer is gone is passed over.
 pub(super) struct Shard {
     /// New answers, oldest in front.
@@ -29,8 +36,7 @@ pub(super) struct Shard {
     /// Answers that were used again, oldest in front.
     main: VecDeque<u64>,
     /// Answers that left the small queue unused: who comes back goes to the main queue at once.
-    ghosts: VecDeque<u64>,
-    ghost_set: HashSet<u64, foldhash::fast::RandomState>,
+    ghosts: Ghosts,
     hasher: KeyHasher,
     len: usize,
     octets: usize,
@@ -45,12 +51,11 @@ impl Shard {
             hasher,
             small: VecDeque::new(),
             main: VecDeque::new(),
-            ghosts: VecDeque::new(),
-            ghost_set: HashSet::default(),
+            ghosts: Ghosts::new(buckets(octets_max)),
             len: 0,
             octets: 0,
             small_octets: 0,
-            octets_max: octets_max.saturating_sub(buckets(octets_max) * BUCKET_OCTETS),
+            octets_max: octets_max.saturating_sub(fixed(octets_max)),
         }
     }
 
@@ -82,7 +87,7 @@ impl Shard {
             None => {
                 let Some(at) = index.place_for(hash) else { return };
                 self.remove(index, at);
-                view.set_main(self.ghost_set.remove(&hash));
+                view.set_main(self.ghosts.take(hash));
                 self.queue(view.is_main()).push_back(hash);
                 self.len += 1;
                 at
@@ -118,7 +123,7 @@ impl Shard {
         if uses == 0 {
             self.remove(index, at);
             if !from_main {
-                self.remember_ghost(hash);
+                self.ghosts.remember(hash);
             }
             return;
         }
@@ -166,15 +171,46 @@ impl Shard {
             self.small_octets -= octets;
         }
     }
+}
 
-    fn remember_ghost(&mut self, hash: u64) {
-        self.ghosts.push_back(hash);
-        self.ghost_set.insert(hash);
-        while self.ghosts.len() > self.len.max(16) {
-            if let Some(oldest) = self.ghosts.pop_front() {
-                self.ghost_set.remove(&oldest);
-            }
+/// Hashes of answers that are gone. A later one takes the place of an earlier: so they are forgotten, and their number is
+/// bounded.
+struct Ghosts {
+    /// As many places as will be, once there is one; 0 where there is none.
+    marks: Vec<u32>,
+    places: usize,
+}
+
+impl Ghosts {
+    fn new(buckets: usize) -> Self {
+        Self { marks: Vec::new(), places: buckets * GHOSTS_PER_BUCKET }
+    }
+
+    fn remember(&mut self, hash: u64) {
+        if self.marks.is_empty() {
+            self.marks.resize(self.places, 0);
         }
+        let (place, mark) = self.place_of(hash);
+        if let Some(old) = self.marks.get_mut(place) {
+            *old = mark;
+        }
+    }
+
+    /// Whether it was remembered; it is not any more.
+    fn take(&mut self, hash: u64) -> bool {
+        let (place, mark) = self.place_of(hash);
+        match self.marks.get_mut(place) {
+            Some(old) if *old == mark => {
+                *old = 0;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn place_of(&self, hash: u64) -> (usize, u32) {
+        let place = ((hash & u64::from(u32::MAX)) * self.places as u64) >> 32;
+        (place as usize, (hash >> 26) as u32 | 1)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The state machine itself: what comes in, what is due. How tries are made is in `tries.rs`.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,6 +19,7 @@ use super::question::{
     Asker, Failure, ForwardCounts, Heard, Outbox, Question, Released, Settled, TryId, UpstreamState, Via,
 };
 use super::rule::{ForwardRule, Target};
+use super::timers::Timers;
 use super::token::LoopGuard;
 use super::upstream::{Ticket, Upstream};
 use super::waiting::{ClientPlaces, PER_CLIENT_MAX};
@@ -46,8 +47,8 @@ pub struct Forwarding<W> {
     pub(super) upstreams: Vec<Upstream>,
     pub(super) upstream_by_target: HashMap<Target, usize, foldhash::fast::RandomState>,
     limits: HashMap<SocketAddr, Limits>,
-    /// (when, slot, generation), the next first. Entries may be out of date: then they do nothing.
-    timers: BinaryHeap<Reverse<(Instant, u32, u32)>>,
+    /// Some are out of date: then they do nothing.
+    timers: Timers,
     pub(super) waiting_of: HashMap<IpAddr, ClientPlaces, foldhash::fast::RandomState>,
     /// How many they are together.
     pub(super) waiting: usize,
@@ -72,7 +73,7 @@ impl<W> Forwarding<W> {
             upstreams: Vec::new(),
             upstream_by_target: HashMap::default(),
             limits: HashMap::new(),
-            timers: BinaryHeap::new(),
+            timers: Timers::default(),
             waiting_of: HashMap::default(),
             waiting: 0,
             orphans: VecDeque::new(),
@@ -263,11 +264,7 @@ impl<W> Forwarding<W> {
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Instant, out: &mut Outbox<W>) {
-        while let Some(&Reverse((at, slot, generation))) = self.timers.peek() {
-            if at > now {
-                break;
-            }
-            self.timers.pop();
+        while let Some((slot, generation)) = self.timers.take_due(now) {
             if self
                 .outstanding
                 .get(slot as usize)
@@ -282,7 +279,7 @@ impl<W> Forwarding<W> {
 
     /// When to call [`Self::handle_timeout`] next.
     pub fn next_timeout(&self, now: Instant) -> Option<Instant> {
-        let timer = self.timers.peek().map(|Reverse((at, _, _))| *at);
+        let timer = self.timers.next();
         let turn = self.upstreams.iter().filter_map(|upstream| upstream.next_turn(now)).min();
         [timer, turn].into_iter().flatten().min()
     }
@@ -414,11 +411,13 @@ impl<W> Forwarding<W> {
     /// Sees to it that a question is looked at when something is due.
     pub(super) fn arm(&mut self, slot: u32) {
         if self.timers.len() >= TIMERS_MAX {
-            let current = |(slot, query): (usize, &OutstandingQuery<W>)| (query.due(), slot as u32, query.generation);
-            self.timers = self.outstanding.iter().map(current).map(Reverse).collect();
+            self.timers.clear();
+            for (slot, query) in &self.outstanding {
+                self.timers.set(query.due(), (slot as u32, query.generation));
+            }
         }
         if let Some(query) = self.outstanding.get(slot as usize) {
-            self.timers.push(Reverse((query.due(), slot, query.generation)));
+            self.timers.set(query.due(), (slot, query.generation));
         }
     }
 

@@ -31,6 +31,7 @@ mod queue;
 mod rule;
 #[cfg(test)]
 mod tests;
+mod timers;
 mod token;
 mod tries;
 mod upstream;
