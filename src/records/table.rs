@@ -225,11 +225,12 @@ impl Table {
 
     #[inline]
     fn find_visible_hashed(&self, lower_name: &[u8], hash: NameHash, client: IpAddr) -> Option<Entry<'_>> {
-        let entry = self.find_hashed(lower_name, hash)?;
-        if !entry.has(LIMITED) || entry.views().any(|view| self.views.fit(view, client).is_some()) {
-            return Some(entry);
-        }
-        None
+        self.find_hashed(lower_name, hash).filter(|entry| self.is_visible(entry, client))
+    }
+
+    #[inline]
+    fn is_visible(&self, entry: &Entry<'_>, client: IpAddr) -> bool {
+        !entry.has(LIMITED) || entry.views().any(|view| self.views.fit(view, client).is_some())
     }
 
     /// The longest name above `qname` that the table has for this client.
@@ -243,10 +244,21 @@ impl Table {
         // nothing of theirs in the table but one or two last labels.
         let ancestors: SmallVec<[&[u8]; 16]> =
             std::iter::successors(name::parent(parent), |up| name::parent(up)).collect();
-        let first = ancestors.partition_point(|name| self.find(name).is_none());
-        // Those that the client does not see are none for it.
-        let mut known = ancestors.get(first..)?.iter();
-        known.find_map(|&name| Some((self.find_visible(name, client)?, name)))
+        let (mut first, mut end, mut found) = (0, ancestors.len(), None);
+        while first < end {
+            let middle = first + (end - first) / 2;
+            match ancestors.get(middle).and_then(|name| Some((self.find(name)?, *name))) {
+                Some(entry) => (end, found) = (middle, Some(entry)),
+                None => first = middle + 1,
+            }
+        }
+        let (entry, name) = found?;
+        if self.is_visible(&entry, client) {
+            return Some((entry, name));
+        }
+        // What the client does not see is none for it.
+        let mut above = ancestors.get(first + 1..)?.iter();
+        above.find_map(|&name| Some((self.find_visible(name, client)?, name)))
     }
 
     /// What the records at `entry` say; nothing when the client sees none of them. `owner_len` is the length of the SOA
