@@ -20,8 +20,9 @@ pub(super) struct Replies {
 impl Replies {
     /// Takes a reply on its way; `outcome` comes of it, unless it cannot be sent.
     pub(super) fn push(&mut self, path: ReplyPath, message: &[u8], outcome: Outcome, counters: &Counters) {
-        let ReplyPath::Datagram { socket, peer, local } = path else {
-            return counters.count(path.deliver(message, outcome));
+        let (socket, peer, local) = match path {
+            ReplyPath::Datagram { socket, peer, local } => (socket, peer, local),
+            ReplyPath::Stream(path) => return counters.count(path.deliver(message, outcome)),
         };
         let is_other = self.socket.as_ref().is_some_and(|open| !Arc::ptr_eq(open, &socket));
         if is_other || self.gathered.is_full() {

@@ -12,7 +12,7 @@ use super::connections::{Connections, ReplyOctets};
 use super::counters::Outcome;
 use crate::engine::{Chain, Client, Engine, Reason, Snapshot, StaleAnswer};
 use crate::forward::Forwarding;
-use crate::sys::{Gathered, LocalAddress};
+use crate::sys::LocalAddress;
 use crate::upstream::{Authorities, Pools, Trust};
 
 /// How long an answer is of use to a client: Azure asks forwarders for more than 4 s of patience, glibc gives up after 5.
@@ -123,7 +123,14 @@ pub(super) enum ReplyPath {
     /// A datagram from the socket that the query came to.
     Datagram { socket: Arc<std::net::UdpSocket>, peer: SocketAddr, local: Option<LocalAddress> },
     /// The connection that the query came by.
-    Stream { replies: mpsc::UnboundedSender<StreamReply>, permit: OwnedSemaphorePermit, connections: Arc<Connections> },
+    Stream(StreamPath),
+}
+
+/// The way back into a connection.
+pub(super) struct StreamPath {
+    pub(super) replies: mpsc::UnboundedSender<StreamReply>,
+    pub(super) permit: OwnedSemaphorePermit,
+    pub(super) connections: Arc<Connections>,
 }
 
 /// A reply on its way into a connection, with the place that its query took.
@@ -135,27 +142,13 @@ pub(super) struct StreamReply {
     pub(super) _permit: OwnedSemaphorePermit,
 }
 
-impl ReplyPath {
+impl StreamPath {
     /// Sends a reply; `outcome` comes of it, unless it cannot be sent.
     pub(super) fn deliver(self, message: &[u8], outcome: Outcome) -> Outcome {
-        if self.send(message) { outcome } else { Outcome::Not(Reason::Unsent) }
-    }
-
-    fn send(self, message: &[u8]) -> bool {
-        use std::os::fd::AsFd;
-        match self {
-            Self::Datagram { socket, peer, local } => {
-                let (mut one, mut is_sent) = (Gathered::default(), true);
-                one.push(message, peer, local);
-                one.send(socket.as_fd(), |_| is_sent = false);
-                is_sent
-            }
-            Self::Stream { replies, permit, connections } => {
-                connections.take_octets(message.len()).is_some_and(|octets| {
-                    let reply = StreamReply { message: message.to_vec(), _octets: octets, _permit: permit };
-                    replies.send(reply).is_ok()
-                })
-            }
-        }
+        let Self { replies, permit, connections } = self;
+        let sent = connections.take_octets(message.len()).is_some_and(|octets| {
+            replies.send(StreamReply { message: message.to_vec(), _octets: octets, _permit: permit }).is_ok()
+        });
+        if sent { outcome } else { Outcome::Not(Reason::Unsent) }
     }
 }

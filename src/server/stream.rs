@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use super::counters::Outcome;
 use super::latency::Path;
 use super::listen::Stop;
-use super::shared::{ReplyPath, StreamReply};
+use super::shared::{ReplyPath, StreamPath, StreamReply};
 use super::worker::Worker;
 use crate::engine::{Action, Client, Transport};
 use crate::log::Recurring;
@@ -170,9 +170,11 @@ fn answer(
     worker.counters.kind(message);
     let now = Instant::now();
     let snapshot = worker.shared.snapshot.load();
-    let path = ReplyPath::Stream { replies: replies.clone(), permit, connections: worker.shared.connections.clone() };
+    let path = StreamPath { replies: replies.clone(), permit, connections: worker.shared.connections.clone() };
     let outcome = match worker.answer(&snapshot, message, client, now, reply) {
-        Action::Forward(forward) => return worker.forward(message, client, forward, path, now),
+        Action::Forward(forward) => {
+            return worker.forward(message, client, forward, ReplyPath::Stream(path), now);
+        }
         Action::AnsweredAndRefresh(source, forward) => {
             worker.refresh(&forward, now);
             path.deliver(reply, Outcome::Answered(source))

@@ -62,8 +62,8 @@ fn queries_are_logged_by_sample_alone() {
     assert!((5..=15).contains(&tenth), "{tenth} of 100");
 }
 
-#[test]
-fn a_pipe_that_nobody_reads_blocks_no_query() {
+/// Settings of a server that logs every query, where it answers, and where its admin page is.
+fn talkative() -> (Scratch, SocketAddr, SocketAddr) {
     let dir = Scratch::new();
     dir.write("records/r.toml", RECORDS);
     let port = SocketAddr::from(([127, 0, 0, 1], named_port()));
@@ -71,6 +71,12 @@ fn a_pipe_that_nobody_reads_blocks_no_query() {
     let listen =
         format!("[listen]\ndns = [\"{port}\"]\nadmin = \"{admin}\"\ndrain = \"0s\"\n[log]\nqueries = \"1/1\"\n");
     dir.write("pldns.toml", &settings(&listen));
+    (dir, port, admin)
+}
+
+#[test]
+fn a_pipe_that_nobody_reads_blocks_no_query() {
+    let (dir, port, admin) = talkative();
     let mut child = Command::new(env!("CARGO_BIN_EXE_pldns"))
         .args(["serve", "-c"])
         .arg(dir.path().join("pldns.toml"))
@@ -100,13 +106,7 @@ fn a_pipe_that_nobody_reads_blocks_no_query() {
 
 #[test]
 fn a_full_disk_stops_nothing() {
-    let dir = Scratch::new();
-    dir.write("records/r.toml", RECORDS);
-    let port = SocketAddr::from(([127, 0, 0, 1], named_port()));
-    let admin = SocketAddr::from(([127, 0, 0, 1], named_port()));
-    let listen =
-        format!("[listen]\ndns = [\"{port}\"]\nadmin = \"{admin}\"\ndrain = \"0s\"\n[log]\nqueries = \"1/1\"\n");
-    dir.write("pldns.toml", &settings(&listen));
+    let (dir, port, admin) = talkative();
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let mut child = Command::new(env!("CARGO_BIN_EXE_pldns"))
         .args(["serve", "-c"])

@@ -1,0 +1,249 @@
+//! Budgets, lines, stale answers: who waits, for whose turn, and what is served meanwhile.
+
+use super::*;
+
+#[test]
+fn a_budget_is_never_exceeded_and_clients_take_turns() {
+    let limits = limits(100, 50);
+    let mut world = World::with_limits(1, limits);
+    for n in 0..400 {
+        world.ask_from(&format!("noisy{n}.example"), n, [10, 0, 0, 1].into());
+    }
+    world.ask_from("quiet.example", 1000, [10, 0, 0, 2].into());
+    let mut pending: Vec<Transmit> = world.sent();
+    assert_eq!(pending.len(), 10, "the burst");
+    let mut order = Vec::new();
+    let mut sent_in_all = pending.len();
+    for _ in 0..1000 {
+        for transmit in std::mem::take(&mut pending) {
+            world.hear(&transmit, answer(&transmit, 0));
+        }
+        order.extend(
+            world
+                .settled()
+                .into_iter()
+                .filter(|s| s.outcome.is_ok())
+                .flat_map(|settled| settled.waiters.into_iter().map(|released| released.waiter).collect::<Vec<_>>()),
+        );
+        world.pass(1);
+        pending = world.sent();
+        sent_in_all += pending.len();
+    }
+    assert!((105..=111).contains(&sent_in_all), "{sent_in_all} in a second");
+    let place = order.iter().position(|&waiter| waiter == 1000).unwrap();
+    assert!(place < 15, "the quiet client waited for {place} others");
+}
+
+#[test]
+fn pending_queries_are_bounded() {
+    let mut world = World::with_limits(1, limits(0, 5));
+    for n in 0..20 {
+        world.ask(&format!("slow{n}.example"), n);
+    }
+    let sent = world.sent();
+    assert_eq!(sent.len(), 5);
+    world.hear(&sent[0], answer(&sent[0], 0));
+    assert_eq!(world.sent().len(), 1, "a place is free");
+    world.pass(5000);
+    let told: usize = world.settled().iter().map(|settled| settled.waiters.len()).sum();
+    assert_eq!(told, 20, "everybody is told in the end");
+    world.pass(10_000);
+    assert!(world.machine.is_empty());
+}
+
+#[test]
+fn a_stale_answer_is_taken_when_the_upstream_does_not_answer_in_time() {
+    let mut world = World::new(1);
+    world.ask_stale("a.example", 1, 5);
+    assert_eq!(world.sent().len(), 1, "the upstream is asked first");
+    world.pass(1799);
+    assert!(world.settled().is_empty());
+    world.pass(1);
+    assert_eq!(outcomes(&world.settled()), [(Err(None), vec![1])]);
+    assert!(!world.machine.is_empty(), "the question is still asked, for the cache's sake");
+}
+
+#[test]
+fn a_private_stale_answer_is_good_for_a_minute_while_others_are_answered() {
+    let mut world = World::new(1);
+    world.ask_stale("old.example", 1, 61);
+    world.ask("fine.example", 2);
+    world.pass(4499);
+    let sent = world.sent();
+    world.hear(&sent[1], answer(&sent[1], 0));
+    world.settled();
+    world.pass(1);
+    assert_eq!(outcomes(&world.settled()), [(Err(Some(Failure::Silence)), vec![1])]);
+}
+
+#[test]
+fn stale_answers_do_not_wait_in_line() {
+    let mut world = World::with_limits(1, limits(0, 1));
+    world.ask("first.example", 1);
+    world.ask_stale("stale.example", 2, 5);
+    assert_eq!(outcomes(&world.settled()), [(Err(None), vec![2])], "at once");
+    world.ask("miss.example", 3);
+    let sent = world.sent();
+    world.hear(&sent[0], answer(&sent[0], 0));
+    let next = world.sent();
+    assert!(next[0].message.windows(4).any(|octets| octets == b"miss"), "who waits goes before a refresh");
+    world.hear(&next[0], answer(&next[0], 0));
+    let last = world.sent();
+    assert!(last[0].message.windows(5).any(|octets| octets == b"stale"), "the refresh has the next turn");
+    world.settled();
+    world.hear(&last[0], answer(&last[0], 0));
+    assert_eq!(world.settled().len(), 1, "its answer is for the cache");
+}
+
+#[test]
+fn a_single_upstream_that_is_down_is_probed_and_back_at_once() {
+    let mut world = World::with_limits(1, limits(950, 180));
+    for n in 0..20 {
+        world.ask(&format!("dead{n}.example"), n);
+    }
+    world.pass(5000);
+    assert!(outcomes(&world.settled()).iter().all(|(outcome, _)| *outcome == Err(Some(Failure::Silence))));
+    world.sent();
+    let mut up = 0;
+    for second in 0..900 {
+        world.ask_stale(&format!("seen{}.example", second % 50), 1000 + second, 600);
+        world.ask(&format!("new{second}.example"), 5000 + second);
+        world.pass(1000);
+        up += world.sent().len();
+        let settled = world.settled();
+        let stale = outcomes(&settled).iter().filter(|(outcome, _)| *outcome == Err(None)).count();
+        assert!(stale >= 1, "stale at once, however old");
+    }
+    assert!((900..=900 * 6).contains(&up), "{up} queries in 900 s");
+    for n in 0..50 {
+        world.ask(&format!("back{n}.example"), 10_000 + n);
+    }
+    world.settled();
+    let mut answered = Vec::new();
+    for _ in 0..400 {
+        world.pass(1);
+        for transmit in world.sent() {
+            world.hear(&transmit, answer(&transmit, 0));
+        }
+        let settled = world.settled();
+        answered.extend(outcomes(&settled).into_iter().filter(|(o, _)| o.is_ok()).flat_map(|(_, waiters)| waiters));
+    }
+    let back = answered.iter().filter(|&&waiter| waiter >= 10_000).count();
+    assert_eq!(back, 50, "all who wait are answered within 0.4 s of the return");
+}
+
+#[test]
+fn slow_names_do_not_take_every_place() {
+    let mut world = World::with_limits(1, limits(950, 36));
+    let mut open: Vec<(Instant, Transmit)> = Vec::new();
+    let mut quick_waits = Vec::new();
+    let mut asked_at = std::collections::HashMap::new();
+    for millisecond in 0..20_000u32 {
+        if millisecond % 50 == 0 {
+            world.ask(&format!("s{millisecond}.slow.example"), 1_000_000 + millisecond);
+        }
+        if millisecond % 10 == 0 {
+            world.ask(&format!("q{millisecond}.quick.example"), millisecond);
+            asked_at.insert(millisecond, world.now);
+        }
+        world.pass(1);
+        let now = world.now;
+        for transmit in world.sent() {
+            let slow = transmit.message.windows(5).any(|octets| octets == b"\x04slow");
+            open.push((now + Duration::from_millis(if slow { 4000 } else { 5 }), transmit));
+        }
+        assert!(open.len() <= 36);
+        let (due, later) = open.into_iter().partition::<Vec<_>, _>(|(at, _)| *at <= now);
+        open = later;
+        for (_, transmit) in due {
+            world.hear(&transmit, answer(&transmit, 0));
+        }
+        for (outcome, waiters) in outcomes(&world.settled()) {
+            for waiter in waiters.into_iter().filter(|waiter| *waiter < 1_000_000) {
+                assert_eq!(outcome, Ok(Rcode::NOERROR));
+                quick_waits.push(now - asked_at[&waiter]);
+            }
+        }
+    }
+    quick_waits.sort_unstable();
+    assert!(quick_waits.len() >= 1990);
+    assert!(quick_waits[quick_waits.len() * 99 / 100] <= Duration::from_millis(15), "{:?}", quick_waits.last());
+}
+
+#[test]
+fn a_failure_is_not_asked_again_at_once() {
+    let mut world = World::new(1);
+    world.ask("broken.example", 1);
+    let sent = world.sent();
+    world.hear(&sent[0], answer(&sent[0], Rcode::SERVFAIL.0));
+    world.settled();
+    world.pass(900);
+    world.ask("broken.example", 2);
+    assert!(world.sent().is_empty());
+    assert_eq!(outcomes(&world.settled()), [(Ok(Rcode::SERVFAIL), vec![2])]);
+    world.pass(200);
+    world.ask("broken.example", 3);
+    assert_eq!(world.sent().len(), 1, "after a second it is");
+}
+
+#[test]
+fn who_got_no_turn_is_not_told_a_failure_and_keeps_the_place() {
+    let mut world = World::with_limits(1, limits(0, 1));
+    world.ask("first.example", 1);
+    let first = world.sent();
+    world.pass(4000);
+    world.hear(&first[0], answer(&first[0], 0));
+    world.ask("second.example", 2);
+    world.ask("third.example", 3);
+    world.settled();
+    world.pass(4500);
+    let settled = world.settled();
+    assert!(outcomes(&settled).contains(&(Err(Some(Failure::NoTurn)), vec![3])), "{:?}", outcomes(&settled));
+    world.pass(500);
+    world.ask("third.example", 4);
+    let sent: Vec<_> = world.sent();
+    assert!(sent.iter().any(|t| t.message.windows(5).any(|octets| octets == b"third")), "its place was kept");
+}
+
+#[test]
+fn one_client_has_so_many_places_and_others_have_theirs() {
+    let mut world = World::with_limits(1, limits(1, 1));
+    for n in 0..33_000 {
+        world.ask(&format!("n{n}.example"), n);
+    }
+    let given_way = outcomes(&world.settled());
+    let oldest: Vec<u32> = (0..33_000 - 32_768).collect();
+    assert_eq!(given_way, [(Err(Some(Failure::NoTurn)), oldest)], "those that waited longest");
+    world.ask_from("other.example", 99_999, [10, 0, 0, 2].into());
+    assert!(world.settled().is_empty());
+}
+
+#[test]
+fn questions_that_nobody_waits_for_make_room() {
+    let mut world = World::with_limits(1, limits(1, 1));
+    for second in 0..12 {
+        for n in 0..9_000 {
+            world.ask_from(&format!("n{n}.s{second}.example"), n, [10, 0, 0, (n % 200) as u8].into());
+        }
+        world.pass(1000);
+        let told = outcomes(&world.settled());
+        assert!(told.iter().all(|(outcome, _)| *outcome != Err(Some(Failure::Overload))), "in second {second}");
+        assert!(world.machine.len() <= 49_152);
+    }
+}
+
+#[test]
+fn who_joins_a_question_that_nobody_waited_for_has_it_asked_again() {
+    let mut world = World::new(1);
+    world.ask_stale("a.example", 1, 5);
+    world.pass(1800);
+    assert_eq!(outcomes(&world.settled()), [(Err(None), vec![1])]);
+    assert_eq!(world.sent().len(), 2);
+    world.pass(100);
+    world.ask_stale("a.example", 2, 7);
+    world.pass(1000);
+    let sent = world.sent();
+    assert_eq!(sent.len(), 1, "the second try is repeated a second after it was made");
+    world.hear(&sent[0], answer(&sent[0], 0));
+    assert_eq!(outcomes(&world.settled()), [(Ok(Rcode::NOERROR), vec![2])]);
+}
