@@ -22,10 +22,13 @@ use super::rule::{ForwardRule, Target};
 use super::timers::Timers;
 use super::token::LoopGuard;
 use super::upstream::{Ticket, Upstream};
-use super::waiting::{ClientPlaces, PER_CLIENT_MAX};
+use super::waiting::ClientPlaces;
 
 /// How long a client is let wait before it gets the stale answer at hand (RFC 8767 §5).
 const CLIENT_TIMER: Duration = Duration::from_millis(1800);
+/// How much longer a repeat waits for an upstream that answers nobody: who was told so after 4.5 s and asks again has the
+/// 5 s of patience that resolvers have, and no other attempt after this one.
+const REPEAT_PATIENCE: Duration = Duration::from_millis(400);
 /// How long a question keeps its place when nobody waits for it any more: clients that got no answer ask again after 5 s.
 pub(super) const KEEP: Duration = Duration::from_secs(6);
 /// Questions outstanding or waiting at once.
@@ -111,9 +114,7 @@ impl<W> Forwarding<W> {
         if would_wait && asker.stale.is_some_and(|stale| stale.may_serve(now, is_down)) {
             return self.serve_stale(now, question, known, asker, out);
         }
-        if self.waiting_of.get(&asker.client).is_some_and(|places| places.count >= PER_CLIENT_MAX) {
-            self.make_place(now, asker.client, out);
-        }
+        self.make_place_where_due(now, asker.client, out);
         if self.waiting >= WAITING_MAX {
             return self.turn_away(now, question, asker, Err(Failure::Overload), out);
         }
@@ -127,12 +128,17 @@ impl<W> Forwarding<W> {
             return self.turn_away(now, question, asker, Err(Failure::Overload), out);
         }
         let nobody_waited = query.waiters.is_empty();
+        // Only for what follows: those who wait stand in the order of their deadlines.
+        query.is_repeated |= known.is_some() && nobody_waited && is_down;
         query.keep_until = query.keep_until.max(now + KEEP);
         query.askers = query.askers.saturating_add(1);
         query.has_stale |= asker.stale.is_some();
         let client = asker.client;
         let mut asker = Waiting::from(asker);
         asker.stale_at = asker.stale.map(|_| now + CLIENT_TIMER);
+        if query.is_repeated {
+            asker.deadline += REPEAT_PATIENCE;
+        }
         query.waiters.push(asker);
         let ticket = (slot, query.generation);
         self.take_place(client, ticket);
@@ -343,6 +349,7 @@ impl<W> Forwarding<W> {
             next_try: None,
             line: None,
             has_stale: false,
+            is_repeated: false,
             askers: 0,
             is_abandoned: false,
             keep_until: now + KEEP,

@@ -39,6 +39,8 @@ pub(super) struct OutstandingQuery<W> {
     pub(super) line: Option<usize>,
     /// Some of those who waited had a stale answer at hand.
     pub(super) has_stale: bool,
+    /// Somebody came again after nobody had waited any more, while its upstreams were down.
+    pub(super) is_repeated: bool,
     /// How many askers there were.
     pub(super) askers: u32,
     /// It stands in line though nobody waits any more, for the second time: a client asks twice, then gives up. It has no

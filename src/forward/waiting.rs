@@ -7,16 +7,20 @@ use std::time::Instant;
 
 use smallvec::{SmallVec, smallvec};
 
-use super::machine::Forwarding;
+use super::machine::{Forwarding, WAITING_MAX};
 use super::outstanding::Waiting;
 use super::question::{Asker, Failure, Outbox, Question, Released, Settled};
 use super::rule::ForwardRule;
 use super::tries::AGAIN_AFTER;
 use super::upstream::Ticket;
 
-/// Queries of one client that wait at once: what a client sends in its own patience at three times Azure's rate, for an
-/// on-premises server is one client too. Lines take turns, so they are no burden to others.
-pub(super) const PER_CLIENT_MAX: u32 = 32_768;
+/// Queries of one client that wait at once where places are scarce.
+const PER_CLIENT_SURE: u32 = 1000;
+/// And where they are not: what a client sends in its own patience at three times Azure's rate, for an on-premises server
+/// is one client too. Lines take turns, so they are no burden to others.
+const PER_CLIENT_MAX: u32 = 32_768;
+/// From how many that wait in all places are scarce.
+const SCARCE: usize = WAITING_MAX / 2;
 /// Tickets of one client that are not looked through for those that are done.
 const TICKETS_MIN: usize = 64;
 /// Tries after which a question is forgotten and begun anew.
@@ -157,8 +161,16 @@ impl<W> Forwarding<W> {
         }
     }
 
+    /// Sees to it that a client has no more places than it may.
+    pub(super) fn make_place_where_due(&mut self, now: Instant, client: IpAddr, out: &mut Outbox<W>) {
+        let most = if self.waiting < SCARCE { PER_CLIENT_MAX } else { PER_CLIENT_SURE };
+        if self.waiting_of.get(&client).is_some_and(|places| places.count >= most) {
+            self.make_place(now, client, out);
+        }
+    }
+
     /// The one that waited longest of a client's gives its place to a new one: it has the least patience left.
-    pub(super) fn make_place(&mut self, now: Instant, client: IpAddr, out: &mut Outbox<W>) {
+    fn make_place(&mut self, now: Instant, client: IpAddr, out: &mut Outbox<W>) {
         while let Some((slot, generation)) =
             self.waiting_of.get_mut(&client).and_then(|places| places.tickets.pop_front())
         {
@@ -217,7 +229,6 @@ mod tests {
     use std::net::SocketAddr;
     use std::time::Duration;
 
-    use super::super::machine::WAITING_MAX;
     use super::super::{LoopGuard, Protocol, Target};
     use super::*;
     use crate::wire::Name;

@@ -219,6 +219,42 @@ fn one_client_has_so_many_places_and_others_have_theirs() {
 }
 
 #[test]
+fn where_places_are_scarce_every_client_has_a_thousand() {
+    let mut world = World::with_limits(1, limits(1, 1));
+    let mut from = |client: u8, count: u32, number: u32| {
+        for n in 0..count {
+            world.ask_from(&format!("n{number}.example"), number + n, [10, 0, 0, client].into());
+        }
+        outcomes(&world.settled())
+    };
+    // Four thousand may wait for one question.
+    for number in 0..16 {
+        assert!(from(1 + (number / 8) as u8, 4096, number * 4096).is_empty(), "places are free");
+    }
+    assert!(from(3, 1000, 70_000).is_empty(), "a client's own places");
+    assert_eq!(from(3, 1, 80_000), [(Err(Some(Failure::NoTurn)), vec![70_000])], "its oldest gives way");
+    assert_eq!(from(1, 1, 90_000), [(Err(Some(Failure::NoTurn)), vec![0])]);
+}
+
+#[test]
+fn a_repeat_while_nobody_answers_waits_until_its_client_gives_up() {
+    let mut world = World::new(1);
+    for n in 0..3 {
+        world.ask(&format!("dead{n}.example"), n);
+    }
+    world.pass(4500);
+    assert_eq!(world.settled().len(), 3);
+    world.ask("dead0.example", 10);
+    world.ask("another.example", 11);
+    world.pass(4500);
+    assert_eq!(outcomes(&world.settled()), [(Err(Some(Failure::Silence)), vec![11])], "a first query is told by 4.5 s");
+    world.pass(399);
+    assert!(world.settled().is_empty());
+    world.pass(1);
+    assert_eq!(outcomes(&world.settled()), [(Err(Some(Failure::Silence)), vec![10])]);
+}
+
+#[test]
 fn questions_that_nobody_waits_for_make_room() {
     let mut world = World::with_limits(1, limits(1, 1));
     for second in 0..12 {
