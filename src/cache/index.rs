@@ -75,6 +75,13 @@ impl Index {
         }
     }
 
+    /// Names the memory of both buckets of a hash, which a change reads.
+    pub(super) fn approach_change(&self, hash: u64, fetch: impl Fn(*const u8)) {
+        for bucket in self.buckets_of(hash).into_iter().filter_map(|number| self.0.get(number)) {
+            fetch((&raw const *bucket).cast());
+        }
+    }
+
     /// Names the memory of the answer of a hash.
     #[inline]
     pub(super) fn approach_answer(&self, hash: u64, fetch: impl Fn(*const u8)) {

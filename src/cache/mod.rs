@@ -182,15 +182,24 @@ impl Cache {
         self.indexes.get(shard_of(hash))?.get()
     }
 
-    /// Keeps an answer under its key for as long as its TTL says; one of TTL 0 is not kept.
-    pub fn insert(&self, answer: &Answer) {
+    /// Names the memory that [`Self::insert`] will read for an answer under this key.
+    pub fn approach_insert(&self, key: &[u8], fetch: impl Fn(*const u8)) {
+        let hash = self.hasher.hash(key);
+        if let Some(index) = self.index(KeyHash(hash)) {
+            index.approach_change(hash, fetch);
+        }
+    }
+
+    /// Keeps an answer under its key for as long as its TTL says; one of TTL 0 is not kept. `fetch` is told what the next
+    /// one will make it read.
+    pub fn insert(&self, answer: &Answer, fetch: impl Fn(*const u8)) {
         if answer.view().ttl() == 0 {
             return;
         }
         let hash = self.hasher.hash(answer.view().key());
         if let (Some(shard), Some(index)) = (self.shards.get(shard_of(hash)), self.indexes.get(shard_of(hash))) {
             let index = index.get_or_init(|| Index::new(self.buckets));
-            lock(shard).insert(index, hash, answer.clone());
+            lock(shard).insert(index, hash, answer.clone(), fetch);
         }
     }
 
@@ -234,7 +243,7 @@ mod tests {
 
     fn insert(cache: &Cache, name: &str, ttl: u32, heard: Instant) {
         let key = key(&lower(name)).to_bytes();
-        cache.insert(&Answer::from_message(&key, &address_answer(name, ttl), &LIMITS, heard).unwrap());
+        cache.insert(&Answer::from_message(&key, &address_answer(name, ttl), &LIMITS, heard).unwrap(), |_| ());
     }
 
     fn with<R>(

@@ -68,8 +68,9 @@ impl Shard {
         self.octets
     }
 
-    /// Puts an answer in, in the place of an older one to the same question.
-    pub(super) fn insert(&mut self, index: &Index, hash: u64, answer: Answer) {
+    /// Puts an answer in, in the place of an older one to the same question. `fetch` is told what the next eviction will
+    /// read.
+    pub(super) fn insert(&mut self, index: &Index, hash: u64, answer: Answer, fetch: impl Fn(*const u8)) {
         let view = answer.view();
         let octets = cost(view);
         if octets > ANSWER_MAX.min(self.octets_max) {
@@ -99,6 +100,7 @@ impl Shard {
         }
         index.store(at, hash, answer.into_block());
         while self.octets > self.octets_max && self.evict_one(index) {}
+        self.approach_next(index, fetch);
         if self.small.len() + self.main.len() > QUEUE_MIN.max(2 * self.len) {
             self.tidy(index);
         }
@@ -106,7 +108,7 @@ impl Shard {
 
     /// Moves the queues on by one step; whether there was one to make.
     fn evict_one(&mut self, index: &Index) -> bool {
-        let from_main = self.small_octets <= self.octets_max / SMALL_SHARE;
+        let from_main = self.is_main_next();
         for from_main in [from_main, !from_main] {
             if let Some(hash) = self.queue(from_main).pop_front() {
                 self.step(index, hash, from_main);
@@ -114,6 +116,21 @@ impl Shard {
             }
         }
         false
+    }
+
+    /// Names the memory of what will be evicted next, and where what follows stands.
+    fn approach_next(&mut self, index: &Index, fetch: impl Fn(*const u8)) {
+        if self.octets + ANSWER_MAX < self.octets_max {
+            return;
+        }
+        let queue = self.next_queue();
+        if let Some(&next) = queue.front() {
+            index.approach_answer(next, &fetch);
+            self.ghosts.approach(next, &fetch);
+        }
+        if let Some(&hash) = self.next_queue().get(1) {
+            index.approach_change(hash, fetch);
+        }
     }
 
     /// What came to the front of a queue goes, or has another chance where it was used.
@@ -136,6 +153,16 @@ impl Shard {
             self.small_octets -= octets.unwrap_or(0);
         }
         self.main.push_back(hash);
+    }
+
+    /// Whether the main queue is the next to give something up.
+    fn is_main_next(&self) -> bool {
+        self.small_octets <= self.octets_max / SMALL_SHARE
+    }
+
+    fn next_queue(&mut self) -> &VecDeque<u64> {
+        let is_main = self.is_main_next();
+        self.queue(is_main)
     }
 
     fn queue(&mut self, is_main: bool) -> &mut VecDeque<u64> {
@@ -193,6 +220,14 @@ impl Ghosts {
         let (place, mark) = self.place_of(hash);
         if let Some(old) = self.marks.get_mut(place) {
             *old = mark;
+        }
+    }
+
+    /// Names the memory where a hash would be remembered.
+    fn approach(&self, hash: u64, fetch: impl Fn(*const u8)) {
+        let (place, _) = self.place_of(hash);
+        if let Some(mark) = self.marks.get(place) {
+            fetch((&raw const *mark).cast());
         }
     }
 

@@ -186,8 +186,14 @@ impl Engine {
         }
     }
 
+    /// Has `fetch` bring nearer what [`Self::keep`] will read for an answer under `key`.
+    pub fn approach_keep(&self, key: &[u8], fetch: impl Fn(*const u8)) {
+        self.cache.approach_insert(key, fetch);
+    }
+
     /// Takes an upstream's answer to the question under `key`, which was asked by `rule`, and keeps it in the cache as
-    /// long as its TTL and the limits allow; nothing when it cannot be read.
+    /// long as its TTL and the limits allow; nothing when it cannot be read. `fetch` may bring memory nearer that the next
+    /// one will read.
     pub fn keep(
         &self,
         snapshot: &Snapshot,
@@ -195,6 +201,7 @@ impl Engine {
         key: &[u8],
         bytes: &[u8],
         now: Instant,
+        fetch: impl Fn(*const u8),
     ) -> Option<Answer> {
         let usual = snapshot.ttl_limits;
         let limits = TtlLimits {
@@ -203,7 +210,7 @@ impl Engine {
             max_negative_private: rule.max_negative_ttl.unwrap_or(usual.max_negative_private),
         };
         let answer = Answer::from_message(key, bytes, &limits, now)?;
-        self.cache.insert(&answer);
+        self.cache.insert(&answer, fetch);
         Some(answer)
     }
 

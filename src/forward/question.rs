@@ -81,6 +81,13 @@ pub struct Transmit {
     pub deadline: Instant,
 }
 
+impl Transmit {
+    /// The ID of its message.
+    pub fn message_id(&self) -> u16 {
+        self.message.first_chunk().map_or(0, |id| u16::from_be_bytes(*id))
+    }
+}
+
 /// Why there is no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failure {

@@ -51,14 +51,12 @@ impl Worker {
         let mut sources = Vec::with_capacity(received.len().min(TAKEN_AT_ONCE));
         while !received.is_empty() {
             let some = received.drain(..received.len().min(TAKEN_AT_ONCE));
-            self.gather(|| {
-                self.with_forwarding(now, |forwarding, out| {
-                    for received in some {
-                        let source = received.source();
-                        let heard = take(forwarding, now, received.id, received.outcome, out);
-                        sources.push((source, heard));
-                    }
-                });
+            self.with_forwarding(now, |forwarding, out| {
+                for received in some {
+                    let source = received.source();
+                    let heard = take(forwarding, now, received.id, received.outcome, out);
+                    sources.push((source, heard));
+                }
             });
             let mut sockets = self.sockets.borrow_mut();
             for (source, heard) in sources.drain(..) {

@@ -17,9 +17,10 @@ use super::counters::Outcome;
 use super::latency::Path;
 use super::listen::Stop;
 use super::shared::{ReplyPath, StreamPath, StreamReply};
-use super::worker::Worker;
+use super::worker::{Forwarded, Worker};
 use crate::engine::{Action, Client, Transport};
 use crate::log::Recurring;
+use crate::wire::query::kept;
 
 /// How long a connection may be silent with nothing in flight.
 const IDLE: Duration = Duration::from_secs(10);
@@ -173,7 +174,8 @@ fn answer(
     let path = StreamPath { replies: replies.clone(), permit, connections: worker.shared.connections.clone() };
     let outcome = match worker.answer(&snapshot, message, client, now, reply) {
         Action::Forward(forward) => {
-            return worker.forward(message, client, forward, ReplyPath::Stream(path), now);
+            let path = ReplyPath::Stream(path);
+            return worker.forward([Forwarded { forward, query: kept(message), client, path }], now);
         }
         Action::AnsweredAndRefresh(source, forward) => {
             worker.refresh(&forward, now);

@@ -11,9 +11,10 @@ use super::counters::Outcome;
 use super::latency::Path;
 use super::listen::Stop;
 use super::shared::ReplyPath;
-use super::worker::Worker;
-use crate::engine::{Action, Approach, Begun, Client, Pending, Read, Reason, Snapshot, Transport};
+use super::worker::{Forwarded, Worker};
+use crate::engine::{Action, Approach, Begun, Client, Forward, Pending, Read, Reason, Snapshot, Transport};
 use crate::sys::{BATCH, Batch, Bound, Datagram, fetch, readable};
+use crate::wire::query::kept;
 
 /// Queries of a batch that are in work at the same time: as many as it takes until memory is there.
 const GROUP: usize = 16;
@@ -133,33 +134,39 @@ impl Group<'_> {
                 *action = Some(worker.finish(self.snapshot, begun, *client, self.now, reply));
             }
         }
+        let mut waiting: SmallVec<[(usize, Box<Forward>); GROUP]> = SmallVec::new();
         for (place, ((action, outcome), reply)) in actions.into_iter().zip(outcomes).zip(replies).enumerate() {
-            *outcome = match (action, datagram(place)) {
-                (Some(action), Some(datagram)) => self.carry_out(action, &datagram, reply),
-                _ => Some(Outcome::Not(Reason::Fault)),
+            let Some((action, datagram)) = action.zip(datagram(place)) else {
+                *outcome = Some(Outcome::Not(Reason::Fault));
+                continue;
             };
+            let now_known = match action {
+                Action::Answered(source) => Outcome::Answered(source),
+                Action::Refused(reason) | Action::Dropped(reason) => Outcome::Not(reason),
+                Action::AnsweredAndRefresh(source, forward) => {
+                    worker.refresh(&forward, self.now);
+                    Outcome::Answered(source)
+                }
+                Action::Forward(forward) => {
+                    reply.clear();
+                    waiting.push((place, forward));
+                    continue;
+                }
+            };
+            worker.sample(datagram.bytes, client(&datagram), now_known);
+            *outcome = Some(now_known);
         }
-    }
-
-    /// Nothing, while the query waits for an upstream.
-    fn carry_out(&self, action: Action, datagram: &Datagram<'_>, reply: &mut Vec<u8>) -> Option<Outcome> {
-        let outcome = match action {
-            Action::Answered(source) => Outcome::Answered(source),
-            Action::Refused(reason) | Action::Dropped(reason) => Outcome::Not(reason),
-            Action::AnsweredAndRefresh(source, forward) => {
-                self.worker.refresh(&forward, self.now);
-                Outcome::Answered(source)
-            }
-            Action::Forward(forward) => {
-                reply.clear();
-                let socket = self.socket.clone();
-                let path = ReplyPath::Datagram { socket, peer: datagram.peer, local: datagram.local };
-                self.worker.forward(datagram.bytes, client(datagram), forward, path, self.now);
-                return None;
-            }
-        };
-        self.worker.sample(datagram.bytes, client(datagram), outcome);
-        Some(outcome)
+        if !waiting.is_empty() {
+            worker.forward(
+                waiting.into_iter().filter_map(|(place, forward)| {
+                    let datagram = datagram(place)?;
+                    let Datagram { bytes, peer, local } = datagram;
+                    let path = ReplyPath::Datagram { socket: self.socket.clone(), peer, local };
+                    Some(Forwarded { forward, query: kept(bytes), client: client(&datagram), path })
+                }),
+                self.now,
+            );
+        }
     }
 }
 

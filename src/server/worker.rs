@@ -20,10 +20,10 @@ use super::replies::Replies;
 use super::shared::{PATIENCE, ReplyPath, Shared, Waiter};
 use super::{stream, udp};
 use crate::engine::{Action, Answer, Begun, Client, Forward, Pending, Read, Reason, Settlement, Snapshot, Transport};
-use crate::forward::{Asker, Failure, Forwarding, Outbox, Question, Released, Settled, Target, Transmit, Via};
+use crate::forward::{Asker, Failure, Forwarding, Outbox, Ports, Question, Released, Settled, Target, Transmit, Via};
 use crate::log::{self, QueryLine, Recurring};
+use crate::sys::fetch;
 use crate::upstream::{Datagrams, Streams};
-use crate::wire::query::kept;
 
 /// How many of its own tasks a worker runs before it looks at its sockets again.
 const EVENT_INTERVAL: u32 = 13;
@@ -53,6 +53,7 @@ pub(super) fn run(
         sampled: Cell::new(0),
         reply: RefCell::new(Vec::with_capacity(4096)),
         replies: RefCell::default(),
+        departures: RefCell::default(),
         is_gathering: Cell::new(false),
         spare: RefCell::default(),
     });
@@ -106,7 +107,9 @@ pub(super) struct Worker {
     reply: RefCell<Vec<u8>>,
     /// Replies to those who waited, on their way.
     replies: RefCell<Replies>,
-    /// They wait for others, to be sent together.
+    /// Queries that leave from pools, on their way.
+    departures: RefCell<Vec<Transmit>>,
+    /// Both wait for others, to be sent together.
     is_gathering: Cell<bool>,
     /// Outboxes with room, to be used again.
     spare: RefCell<Vec<Outbox<Waiter>>>,
@@ -217,18 +220,15 @@ impl Worker {
         action
     }
 
-    /// Sends a query's question upstream; the reply goes `path` when its answer is there.
-    pub(super) fn forward(
-        self: &Rc<Self>,
-        query: &[u8],
-        client: Client,
-        mut forward: Box<Forward>,
-        path: ReplyPath,
-        now: Instant,
-    ) {
-        let (chain, stale) = (forward.chain.take(), forward.stale.take());
-        let waiter = Waiter { query: kept(query), client, chain, stale, deadline: now + PATIENCE, path };
-        self.with_forwarding(now, |forwarding, out| forwarding.ask(now, question(&forward), asker(waiter), out));
+    /// Sends the questions of queries upstream; each reply goes its path when its answer is there.
+    pub(super) fn forward(self: &Rc<Self>, queries: impl IntoIterator<Item = Forwarded>, now: Instant) {
+        self.with_forwarding(now, |forwarding, out| {
+            for Forwarded { mut forward, query, client, path } in queries {
+                let (chain, stale) = (forward.chain.take(), forward.stale.take());
+                let waiter = Waiter { query, client, chain, stale, deadline: now + PATIENCE, path };
+                forwarding.ask(now, question(&forward), asker(waiter), out);
+            }
+        });
     }
 
     /// Asks a question again before its answer in the cache expires.
@@ -236,10 +236,13 @@ impl Worker {
         self.with_forwarding(now, |forwarding, out| forwarding.refresh(now, question(forward), None, out));
     }
 
-    /// Lets replies to those who waited go together at the end of `work`.
-    pub(super) fn gather<R>(&self, work: impl FnOnce() -> R) -> R {
-        self.is_gathering.set(true);
+    /// Lets queries from pools, and replies to those who waited, go together at the end of `work`.
+    pub(super) fn gather<R>(self: &Rc<Self>, work: impl FnOnce() -> R) -> R {
+        if self.is_gathering.replace(true) {
+            return work();
+        }
         let result = work();
+        self.depart();
         self.is_gathering.set(false);
         self.replies.borrow_mut().send(&self.counters);
         result
@@ -251,22 +254,42 @@ impl Worker {
         now: Instant,
         call: impl FnOnce(&mut Forwarding<Waiter>, &mut Outbox<Waiter>) -> R,
     ) -> R {
-        let mut out = self.spare.borrow_mut().pop().unwrap_or_default();
-        let (result, next) = {
-            let mut forwarding = self.shared.forwarding();
-            let result = call(&mut forwarding, &mut out);
-            (result, forwarding.next_timeout(now))
-        };
-        self.shared.watch_timer(next);
-        if self.carry_out(&mut out, now) {
-            let next = self.shared.forwarding().next_timeout(now);
+        self.gather(|| {
+            let mut out = self.spare.borrow_mut().pop().unwrap_or_default();
+            let (result, next) = {
+                let mut forwarding = self.shared.forwarding();
+                let result = call(&mut forwarding, &mut out);
+                (result, forwarding.next_timeout(now))
+            };
             self.shared.watch_timer(next);
+            if self.carry_out(&mut out, now) {
+                let next = self.shared.forwarding().next_timeout(now);
+                self.shared.watch_timer(next);
+            }
+            self.keep_outbox(out);
+            result
+        })
+    }
+
+    /// Sends the queries that leave from pools.
+    fn depart(self: &Rc<Self>) {
+        while !self.departures.borrow().is_empty() {
+            let mut leaving = self.departures.take();
+            let (mut failed, now) = (Vec::new(), Instant::now());
+            self.sockets.borrow_mut().send_pooled(&leaving, now, |transmit, error| {
+                say_unsent(transmit, error);
+                failed.push(transmit.id);
+            });
+            leaving.clear();
+            self.departures.replace(leaving);
+            if !failed.is_empty() {
+                self.with_forwarding(now, |forwarding, out| {
+                    for id in failed {
+                        forwarding.failed(now, id, out);
+                    }
+                });
+            }
         }
-        self.keep_outbox(out);
-        if !self.is_gathering.get() {
-            self.replies.borrow_mut().send(&self.counters);
-        }
-        result
     }
 
     /// Sends and replies; whether that changed the state machine again.
@@ -276,6 +299,9 @@ impl Worker {
             let mut next = self.spare.borrow_mut().pop().unwrap_or_default();
             for transmit in out.transmits.drain(..) {
                 changed |= self.transmit(transmit, now, &mut next);
+            }
+            for settled in &out.settled {
+                self.shared.engine.approach_keep(&settled.key, fetch);
             }
             for settled in out.settled.drain(..) {
                 changed |= self.settle(settled, now, &mut next);
@@ -296,13 +322,14 @@ impl Worker {
     /// Sends a query; whether that changed the state machine.
     fn transmit(self: &Rc<Self>, transmit: Transmit, now: Instant, out: &mut Outbox<Waiter>) -> bool {
         match transmit.via {
+            Via::Datagram if transmit.ports == Ports::Pool => {
+                self.departures.borrow_mut().push(transmit);
+                false
+            }
             Via::Datagram => {
-                let sent = self.sockets.borrow_mut().send(&transmit, now);
+                let sent = self.sockets.borrow_mut().send_fresh(&transmit);
                 let Err(error) = sent else { return false };
-                static CAUSE: Recurring = Recurring::new();
-                if let Some(before) = CAUSE.due() {
-                    tracing::warn!(upstream = %transmit.to, %error, before, "an upstream cannot be asked");
-                }
+                say_unsent(&transmit, &error);
                 self.shared.forwarding().failed(now, transmit.id, out);
                 true
             }
@@ -324,7 +351,10 @@ impl Worker {
     fn settle(&self, settled: Settled<Waiter>, now: Instant, out: &mut Outbox<Waiter>) -> bool {
         let snapshot = self.shared.snapshot.load();
         let outcome = settled.outcome.and_then(|bytes| {
-            self.shared.engine.keep(&snapshot, &settled.rule, &settled.key, &bytes, now).ok_or(Failure::Silence)
+            let engine = &self.shared.engine;
+            let answer = engine.keep(&snapshot, &settled.rule, &settled.key, &bytes, now, fetch);
+            self.sockets.borrow_mut().take_back(bytes);
+            answer.ok_or(Failure::Silence)
         });
         let mut changed = false;
         for released in settled.waiters {
@@ -416,6 +446,24 @@ impl Worker {
         {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+    }
+}
+
+/// A query whose question goes upstream.
+pub(super) struct Forwarded {
+    /// What is to be asked.
+    pub(super) forward: Box<Forward>,
+    /// The query, as far as its reply needs it.
+    pub(super) query: Box<[u8]>,
+    pub(super) client: Client,
+    /// The way back.
+    pub(super) path: ReplyPath,
+}
+
+fn say_unsent(transmit: &Transmit, error: &io::Error) {
+    static CAUSE: Recurring = Recurring::new();
+    if let Some(before) = CAUSE.due() {
+        tracing::warn!(upstream = %transmit.to, %error, before, "an upstream cannot be asked");
     }
 }
 

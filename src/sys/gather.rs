@@ -12,7 +12,10 @@ use super::control::{CONTROL_LEN, Control, LocalAddress};
 /// Replies that are sent with one system call.
 pub const GATHER: usize = 64;
 /// Datagrams that are read from one socket with one system call.
-const READS: usize = 8;
+const READS: usize = 64;
+/// Octets from one buffer to the next: a line more than whole pages, so that their beginnings do not share the same
+/// few places of the processor's cache.
+const STRIDE: usize = 65_536 + 64;
 /// The largest datagram.
 const DATAGRAM_MAX: usize = 65_535;
 
@@ -90,6 +93,44 @@ impl Gathered {
     }
 }
 
+/// Sends several messages from a connected socket with one system call.
+#[derive(Default)]
+pub struct Volley {
+    parts: Vec<libc::iovec>,
+    headers: Vec<libc::mmsghdr>,
+}
+
+impl Volley {
+    /// Sends all without waiting; calls `unsent` with the index of each that could not be sent.
+    pub fn send<'m>(
+        &mut self,
+        socket: BorrowedFd<'_>,
+        messages: impl IntoIterator<Item = &'m [u8]>,
+        unsent: impl FnMut(usize),
+    ) {
+        self.parts.clear();
+        self.headers.clear();
+        self.parts.extend(
+            messages
+                .into_iter()
+                .map(|message| libc::iovec { iov_base: message.as_ptr().cast_mut().cast(), iov_len: message.len() }),
+        );
+        for part in &mut self.parts {
+            // SAFETY: an all-zero mmsghdr is valid: null pointers with zero lengths.
+            let mut header: libc::mmsghdr = unsafe { mem::zeroed() };
+            header.msg_hdr.msg_iov = part;
+            header.msg_hdr.msg_iovlen = 1;
+            self.headers.push(header);
+        }
+        // SAFETY: the headers' pointers lead to the parts, which `self` owns, and these to the messages, which are
+        // borrowed for longer than this call; nothing changes any of them meanwhile.
+        unsafe { send_all(socket, &mut self.headers, unsent) };
+        // No pointer outlives the call.
+        self.headers.clear();
+        self.parts.clear();
+    }
+}
+
 /// Sends all messages without waiting; calls `unsent` with the index of each that cannot be sent.
 ///
 /// # Safety
@@ -120,19 +161,30 @@ pub(super) unsafe fn send_all(socket: BorrowedFd<'_>, headers: &mut [libc::mmsgh
 /// Room for what a connected socket has to read.
 pub struct Inbox {
     octets: Box<[u8]>,
-    parts: Box<[libc::iovec]>,
+    /// Each leads to its buffer: the buffers never move.
+    _parts: Box<[libc::iovec]>,
+    /// Each leads to its part.
     headers: Box<[libc::mmsghdr]>,
 }
 
 impl Default for Inbox {
     fn default() -> Self {
-        // SAFETY: all-zero iovec and mmsghdr are valid: null pointers, zero lengths.
-        let (part, header): (libc::iovec, libc::mmsghdr) = unsafe { mem::zeroed() };
-        Self {
-            octets: vec![0; READS * DATAGRAM_MAX].into_boxed_slice(),
-            parts: vec![part; READS].into_boxed_slice(),
-            headers: vec![header; READS].into_boxed_slice(),
-        }
+        let mut octets = vec![0; READS * STRIDE].into_boxed_slice();
+        let mut parts: Box<[libc::iovec]> = octets
+            .chunks_exact_mut(STRIDE)
+            .map(|buffer| libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: DATAGRAM_MAX })
+            .collect();
+        let headers = parts
+            .iter_mut()
+            .map(|part| {
+                // SAFETY: an all-zero mmsghdr is valid: null pointers with zero lengths.
+                let mut header: libc::mmsghdr = unsafe { mem::zeroed() };
+                header.msg_hdr.msg_iov = part;
+                header.msg_hdr.msg_iovlen = 1;
+                header
+            })
+            .collect();
+        Self { octets, _parts: parts, headers }
     }
 }
 
@@ -140,18 +192,13 @@ impl Inbox {
     /// Datagrams that fit.
     pub const ROOM: usize = READS;
 
-    /// Reads what is there without waiting, and calls `take` with each datagram; gives how many there were. Fewer than
-    /// [`Self::ROOM`]: there is no more.
-    pub fn receive(&mut self, socket: BorrowedFd<'_>, mut take: impl FnMut(&[u8])) -> io::Result<usize> {
-        let buffers = self.octets.chunks_exact_mut(DATAGRAM_MAX);
-        for ((buffer, part), header) in buffers.zip(self.parts.iter_mut()).zip(self.headers.iter_mut()) {
-            part.iov_base = buffer.as_mut_ptr().cast();
-            part.iov_len = buffer.len();
-            header.msg_hdr.msg_iov = part;
-            header.msg_hdr.msg_iovlen = 1;
-        }
-        // SAFETY: every header's pointers lead into buffers owned by `self` and have their lengths; they live through the
-        // call, and nothing else uses them meanwhile, for `self` is borrowed mutably.
+    /// Reads what is there without waiting: fewer than [`Self::ROOM`] say that there is no more.
+    ///
+    /// # Errors
+    /// The socket's; that there is nothing to read among them.
+    pub fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<impl ExactSizeIterator<Item = &[u8]>> {
+        // SAFETY: every header's pointers lead into parts and buffers owned by `self`, which never move, and have their
+        // lengths; nothing else uses them meanwhile, for `self` is borrowed mutably. The kernel changes no pointer.
         let count = unsafe {
             libc::recvmmsg(
                 socket.as_raw_fd(),
@@ -162,10 +209,11 @@ impl Inbox {
             )
         };
         let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
-        for (buffer, header) in self.octets.chunks_exact(DATAGRAM_MAX).zip(&self.headers).take(count) {
-            take(buffer.get(..header.msg_len as usize).unwrap_or_default());
-        }
-        Ok(count)
+        let datagram = |at: usize| {
+            let len = self.headers.get(at).map_or(0, |header| header.msg_len as usize);
+            self.octets.get(at * STRIDE..).and_then(|buffer| buffer.get(..len)).unwrap_or_default()
+        };
+        Ok((0..count).map(datagram))
     }
 }
 
@@ -191,10 +239,9 @@ mod tests {
         }
         let mut inbox = Inbox::default();
         for (number, receiver) in receivers.iter().enumerate() {
-            let mut got = Vec::new();
-            let count = inbox.receive(receiver.as_fd(), |octets| got.push(octets.to_vec())).unwrap();
-            assert_eq!((count, got), (2, vec![vec![0, number as u8], vec![1, number as u8]]));
-            let nothing = inbox.receive(receiver.as_fd(), |_| ()).unwrap_err();
+            let got: Vec<_> = inbox.receive(receiver.as_fd()).unwrap().map(<[u8]>::to_vec).collect();
+            assert_eq!(got, [[0, number as u8], [1, number as u8]]);
+            let nothing = inbox.receive(receiver.as_fd()).map(|datagrams| datagrams.len()).unwrap_err();
             assert_eq!(nothing.kind(), io::ErrorKind::WouldBlock);
         }
         // An address that nothing can be sent to costs only its own reply.
@@ -203,6 +250,21 @@ mod tests {
         let mut unsent = Vec::new();
         gathered.send(sender.as_fd(), |index| unsent.push(index));
         assert_eq!(unsent, [0]);
-        assert_eq!(inbox.receive(receivers[0].as_fd(), |octets| assert_eq!(octets, b"y")).unwrap(), 1);
+        let got: Vec<_> = inbox.receive(receivers[0].as_fd()).unwrap().map(<[u8]>::to_vec).collect();
+        assert_eq!(got, [b"y"]);
+    }
+
+    #[test]
+    fn a_volley_arrives_in_its_order() {
+        let (sender, receiver) = (UdpSocket::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
+        sender.connect(receiver.local_addr().unwrap()).unwrap();
+        let messages: Vec<Vec<u8>> = (1..=80).map(|len| vec![len; usize::from(len)]).collect();
+        Volley::default().send(sender.as_fd(), messages.iter().map(Vec::as_slice), |index| panic!("{index} unsent"));
+        let mut inbox = Inbox::default();
+        let mut got = Vec::new();
+        while got.len() < messages.len() {
+            got.extend(inbox.receive(receiver.as_fd()).unwrap().map(<[u8]>::to_vec));
+        }
+        assert_eq!(got, messages);
     }
 }

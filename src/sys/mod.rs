@@ -21,7 +21,7 @@ mod user;
 pub use batch::{BATCH, Batch, Datagram, Datagrams};
 pub use control::LocalAddress;
 pub use fetch::fetch;
-pub use gather::{GATHER, Gathered, Inbox};
+pub use gather::{GATHER, Gathered, Inbox, Volley};
 pub use memory::give_back_memory;
 pub use pass::{PassSocket, send_descriptors};
 pub use readable::readable;

@@ -15,16 +15,22 @@ use mio::{Events, Interest, Poll, Token};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use slab::Slab;
+use smallvec::SmallVec;
 use tokio::io::unix::AsyncFd;
 
 use super::pool::{DRAWS, Pool, PooledSocket, Pools, Recipients, no_place};
-use crate::forward::{Ports, Transmit, TryId};
-use crate::sys::{Inbox, connect_fresh, readable};
+use crate::forward::{Transmit, TryId};
+use crate::sys::{Inbox, Volley, connect_fresh, readable};
 
 /// Readiness events taken at once.
 const EVENTS: usize = 128;
 /// The largest datagram.
 const DATAGRAM_MAX: usize = 65_535;
+/// Queries that leave from one socket of a pool together: their answers must fit into its receive buffer.
+const TOGETHER: usize = 32;
+/// Buffers of datagrams that are kept to be used again, and how large one of them may be.
+const SPARES: usize = 256;
+const SPARE_MAX: usize = 2048;
 /// How often sockets are looked for whose queries were settled elsewhere.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -43,7 +49,28 @@ pub struct Datagrams {
     rng: StdRng,
     buffer: Box<[u8]>,
     inbox: Inbox,
+    volley: Volley,
+    spares: Spares,
     swept: Instant,
+}
+
+/// Buffers of datagrams, to be used again.
+#[derive(Default)]
+struct Spares(Vec<Vec<u8>>);
+
+impl Spares {
+    fn filled(&mut self, octets: &[u8]) -> Vec<u8> {
+        let mut buffer = self.0.pop().unwrap_or_default();
+        buffer.extend_from_slice(octets);
+        buffer
+    }
+
+    fn take_back(&mut self, mut buffer: Vec<u8>) {
+        if self.0.len() < SPARES && buffer.capacity() <= SPARE_MAX {
+            buffer.clear();
+            self.0.push(buffer);
+        }
+    }
 }
 
 struct FreshSocket {
@@ -107,6 +134,8 @@ impl Datagrams {
             rng: StdRng::from_seed(seed),
             buffer: vec![0; DATAGRAM_MAX].into_boxed_slice(),
             inbox: Inbox::default(),
+            volley: Volley::default(),
+            spares: Spares::default(),
             swept: Instant::now(),
         })
     }
@@ -116,15 +145,8 @@ impl Datagrams {
         readable(self.poll.registry().as_fd())
     }
 
-    /// Sends a query.
-    pub fn send(&mut self, transmit: &Transmit, now: Instant) -> io::Result<()> {
-        match transmit.ports {
-            Ports::Fresh => self.send_fresh(transmit),
-            Ports::Pool => self.send_pooled(transmit, now),
-        }
-    }
-
-    fn send_fresh(&mut self, transmit: &Transmit) -> io::Result<()> {
+    /// Sends a query from a socket of its own.
+    pub fn send_fresh(&mut self, transmit: &Transmit) -> io::Result<()> {
         let socket = self.connect(transmit.to)?;
         let entry = self.fresh.vacant_entry();
         let token = Place::Fresh(entry.key()).token();
@@ -134,23 +156,48 @@ impl Datagrams {
         Ok(())
     }
 
-    fn send_pooled(&mut self, transmit: &Transmit, now: Instant) -> io::Result<()> {
-        let message_id = transmit.message.first_chunk().map_or(0, |id| u16::from_be_bytes(*id));
-        let pool = self.known.entry(transmit.to).or_insert_with(|| self.pools.of(transmit.to)).clone();
-        for _ in 0..DRAWS {
-            let place = self.rng.next_u32() as usize;
-            let socket = match pool.at(place, now) {
-                Some(socket) => socket,
-                None => self.open_pooled(&pool, place, transmit.to, now)?,
-            };
-            if socket.open(message_id, transmit.id, transmit.deadline) {
-                return socket.socket.send(&transmit.message).map(|_| ()).inspect_err(|_| {
-                    socket.retire();
-                    socket.close(transmit.id);
-                });
+    /// Sends queries from sockets of the pools: those to one upstream together, from one that is drawn for them. Calls
+    /// `failed` for each that could not be sent.
+    pub fn send_pooled(&mut self, transmits: &[Transmit], now: Instant, mut failed: impl FnMut(&Transmit, &io::Error)) {
+        for alike in transmits.chunk_by(|one, next| one.to == next.to) {
+            for together in alike.chunks(TOGETHER) {
+                self.send_together(together, now, &mut failed);
             }
         }
-        Err(no_place())
+    }
+
+    fn send_together(&mut self, transmits: &[Transmit], now: Instant, failed: &mut impl FnMut(&Transmit, &io::Error)) {
+        let mut left: SmallVec<[&Transmit; TOGETHER]> = transmits.iter().collect();
+        for _ in 0..DRAWS {
+            let Some(first) = left.first() else { return };
+            let socket = match self.draw(first.to, now) {
+                Ok(socket) => socket,
+                Err(error) => return left.iter().for_each(|transmit| failed(transmit, &error)),
+            };
+            let mut ids = socket.ids();
+            let (leaving, others): (SmallVec<[&Transmit; TOGETHER]>, _) =
+                left.into_iter().partition(|transmit| ids.open(transmit.message_id(), transmit.id, transmit.deadline));
+            socket.look_at(&ids);
+            drop(ids);
+            self.volley.send(socket.socket.as_fd(), leaving.iter().map(|transmit| &*transmit.message), |index| {
+                let error = io::Error::last_os_error();
+                socket.retire();
+                if let Some(transmit) = leaving.get(index) {
+                    socket.close(transmit.id);
+                    failed(transmit, &error);
+                }
+            });
+            // Those whose ID is in use there leave from another socket.
+            left = others;
+        }
+        left.iter().for_each(|transmit| failed(transmit, &no_place()));
+    }
+
+    /// A socket of an upstream's pool, at random.
+    fn draw(&mut self, upstream: SocketAddr, now: Instant) -> io::Result<Arc<PooledSocket>> {
+        let pool = self.known.entry(upstream).or_insert_with(|| self.pools.of(upstream)).clone();
+        let place = self.rng.next_u32() as usize;
+        pool.at(place, now).map_or_else(|| self.open_pooled(&pool, place, upstream, now), Ok)
     }
 
     fn open_pooled(
@@ -195,6 +242,11 @@ impl Datagrams {
         Ok(more)
     }
 
+    /// A datagram's buffer, which is not needed any more.
+    pub fn take_back(&mut self, buffer: Vec<u8>) {
+        self.spares.take_back(buffer);
+    }
+
     /// What was received was not the end of its query: its socket may have more.
     pub fn listen_on(&mut self, Source(place, _): Source) {
         if matches!(place, Place::Fresh(_)) {
@@ -218,7 +270,7 @@ impl Datagrams {
     fn read_fresh(&mut self, at: usize, received: &mut Vec<Received>) {
         let Some(fresh) = self.fresh.get(at) else { return };
         let outcome = match fresh.socket.recv(&mut self.buffer) {
-            Ok(len) => Ok(self.buffer.get(..len).unwrap_or_default().to_vec()),
+            Ok(len) => Ok(self.spares.filled(self.buffer.get(..len).unwrap_or_default())),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {
                 return self.unfinished.push(Place::Fresh(at));
@@ -231,17 +283,22 @@ impl Datagrams {
     fn read_pooled(&mut self, at: usize, received: &mut Vec<Received>) {
         let Some(pooled) = self.pooled.get(at) else { return };
         let place = Place::Pooled(at);
-        let read = self.inbox.receive(pooled.socket.as_fd(), |datagram| {
-            let mut push = |id| received.push(Received { place, id, outcome: Ok(datagram.to_vec()) });
-            match pooled.recipients(datagram) {
-                Recipients::One(id) => push(id),
-                Recipients::Guessed(ids) => ids.into_iter().for_each(push),
-                Recipients::Nobody => {}
+        let spares = &mut self.spares;
+        match self.inbox.receive(pooled.socket.as_fd()) {
+            Ok(datagrams) => {
+                if datagrams.len() == Inbox::ROOM {
+                    self.unfinished.push(place);
+                }
+                let ids = pooled.ids();
+                for datagram in datagrams {
+                    let mut push = |id| received.push(Received { place, id, outcome: Ok(spares.filled(datagram)) });
+                    match ids.recipients(datagram) {
+                        Recipients::One(id) => push(id),
+                        Recipients::Guessed(ids) => ids.into_iter().for_each(push),
+                        Recipients::Nobody => {}
+                    }
+                }
             }
-        });
-        match read {
-            Ok(count) if count < Inbox::ROOM => {}
-            Ok(_) => self.unfinished.push(place),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => self.unfinished.push(place),
             Err(error) => {

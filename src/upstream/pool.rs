@@ -65,17 +65,12 @@ pub(super) struct PooledSocket {
 
 /// The message IDs of a socket.
 #[derive(Default)]
-struct Ids {
-    open: Vec<Open>,
+pub(super) struct Ids {
+    /// Of open questions, and in the same order the questions.
+    open: Vec<u16>,
+    questions: Vec<(TryId, Instant)>,
     /// IDs of questions that are over.
     past: Vec<u16>,
-}
-
-#[derive(Clone, Copy)]
-struct Open {
-    message_id: u16,
-    id: TryId,
-    deadline: Instant,
 }
 
 /// Whom a datagram is for.
@@ -103,59 +98,83 @@ impl PooledSocket {
         self.is_retired.store(true, Ordering::Relaxed);
     }
 
-    /// Notes a question; whether its ID tells it from all others of this socket.
-    pub(super) fn open(&self, message_id: u16, id: TryId, deadline: Instant) -> bool {
-        let mut ids = lock(&self.ids);
-        if ids.past.contains(&message_id) || ids.open.iter().any(|open| open.message_id == message_id) {
-            return false;
-        }
-        ids.open.push(Open { message_id, id, deadline });
+    /// The IDs that are in use.
+    pub(super) fn ids(&self) -> MutexGuard<'_, Ids> {
+        lock(&self.ids)
+    }
+
+    /// Notes that so many questions are in use or were; too many retire it.
+    pub(super) fn look_at(&self, ids: &Ids) {
         if ids.open.len() + ids.past.len() >= USES_MAX {
             self.retire();
         }
-        true
     }
 
     /// A question is over.
     pub(super) fn close(&self, id: TryId) {
-        let mut ids = lock(&self.ids);
-        if let Some(at) = ids.open.iter().position(|open| open.id == id) {
-            let open = ids.open.swap_remove(at);
-            ids.past.push(open.message_id);
-        }
+        lock(&self.ids).close(id);
     }
 
     /// Takes back all open questions: the socket failed.
     pub(super) fn fail(&self) -> Vec<TryId> {
         self.retire();
-        lock(&self.ids).open.drain(..).map(|open| open.id).collect()
-    }
-
-    /// Whom a datagram is for.
-    pub(super) fn recipients(&self, datagram: &[u8]) -> Recipients {
-        let Some(&message_id) = datagram.first_chunk::<2>() else { return Recipients::Nobody };
-        let message_id = u16::from_be_bytes(message_id);
-        let ids = lock(&self.ids);
-        match ids.open.iter().find(|open| open.message_id == message_id) {
-            Some(open) => Recipients::One(open.id),
-            None if ids.past.contains(&message_id) => Recipients::Nobody,
-            None => Recipients::Guessed(ids.open.iter().map(|open| open.id).collect()),
-        }
+        let mut ids = lock(&self.ids);
+        ids.open.clear();
+        ids.questions.drain(..).map(|(id, _)| id).collect()
     }
 
     /// Ends questions that were not answered in time, which retires the socket; whether it is of use to anybody.
     pub(super) fn sweep(&self, now: Instant) -> bool {
         let mut ids = lock(&self.ids);
-        let before = ids.open.len();
-        ids.open.retain(|open| open.deadline > now);
-        if ids.open.len() < before {
+        if ids.end_old(now) {
             self.retire();
         }
         !ids.open.is_empty() || self.is_usable(now)
     }
 }
 
-/// A random place of a pool, and how often another is drawn where an ID is in use already.
+impl Ids {
+    /// Notes a question; whether its ID tells it from all others that are open.
+    pub(super) fn open(&mut self, message_id: u16, id: TryId, deadline: Instant) -> bool {
+        let is_new = !self.open.contains(&message_id);
+        if is_new {
+            self.open.push(message_id);
+            self.questions.push((id, deadline));
+        }
+        is_new
+    }
+
+    /// A question is over.
+    pub(super) fn close(&mut self, id: TryId) {
+        if let Some(at) = self.questions.iter().position(|(open, _)| *open == id) {
+            self.past.push(self.open.swap_remove(at));
+            self.questions.swap_remove(at);
+        }
+    }
+
+    /// Whom a datagram is for.
+    pub(super) fn recipients(&self, datagram: &[u8]) -> Recipients {
+        let Some(&message_id) = datagram.first_chunk::<2>() else { return Recipients::Nobody };
+        let message_id = u16::from_be_bytes(message_id);
+        let open = self.open.iter().position(|open| *open == message_id).and_then(|at| self.questions.get(at));
+        match open {
+            Some((id, _)) => Recipients::One(*id),
+            None if self.past.contains(&message_id) => Recipients::Nobody,
+            None => Recipients::Guessed(self.questions.iter().map(|(id, _)| *id).collect()),
+        }
+    }
+
+    /// Ends questions that were not answered in time; whether there were any.
+    fn end_old(&mut self, now: Instant) -> bool {
+        let before = self.open.len();
+        let mut deadlines = self.questions.iter().map(|(_, deadline)| *deadline > now);
+        self.open.retain(|_| deadlines.next().unwrap_or(false));
+        self.questions.retain(|(_, deadline)| *deadline > now);
+        self.open.len() < before
+    }
+}
+
+/// How often another place is drawn where an ID is in use already.
 pub(super) const DRAWS: usize = 8;
 
 /// What is said when no place could be found.
@@ -180,15 +199,16 @@ mod tests {
     fn a_datagram_is_for_the_question_with_its_id() {
         let now = Instant::now();
         let (socket, later) = (socket(now), now + Duration::from_secs(4));
-        assert!(socket.open(0x0102, test_try(1), later));
-        assert!(socket.open(0x0304, test_try(2), later));
-        assert!(!socket.open(0x0102, test_try(3), later), "two questions of one socket never have the same ID");
-        assert_eq!(socket.recipients(&[1, 2, 0x80]), Recipients::One(test_try(1)));
-        assert_eq!(socket.recipients(&[9, 9, 0x80]), Recipients::Guessed(vec![test_try(1), test_try(2)]));
+        let open = |message_id, slot| socket.ids().open(message_id, test_try(slot), later);
+        let recipients = |datagram: &[u8]| socket.ids().recipients(datagram);
+        assert!(open(0x0102, 1) && open(0x0304, 2));
+        assert!(!open(0x0102, 3), "two open questions of one socket never have the same ID");
+        assert_eq!(recipients(&[1, 2, 0x80]), Recipients::One(test_try(1)));
+        assert_eq!(recipients(&[9, 9, 0x80]), Recipients::Guessed(vec![test_try(1), test_try(2)]));
         socket.close(test_try(1));
-        assert_eq!(socket.recipients(&[1, 2, 0x80]), Recipients::Nobody, "late, and no guess");
-        assert!(!socket.open(0x0102, test_try(4), later), "nor is an ID used twice");
-        assert_eq!(socket.recipients(&[1]), Recipients::Nobody);
+        assert_eq!(recipients(&[1, 2, 0x80]), Recipients::Nobody, "late, and no guess");
+        assert_eq!(recipients(&[3, 4, 0x80]), Recipients::One(test_try(2)));
+        assert_eq!(recipients(&[1]), Recipients::Nobody);
         assert_eq!(socket.fail(), [test_try(2)]);
         assert!(!socket.is_usable(now));
     }
@@ -203,12 +223,14 @@ mod tests {
         assert!(pool.at(4, now).is_none());
 
         let silent = socket(now);
-        silent.open(1, test_try(1), now + Duration::from_secs(4));
+        silent.ids().open(1, test_try(1), now + Duration::from_secs(4));
+        silent.ids().open(2, test_try(2), now + Duration::from_secs(8));
         assert!(silent.sweep(now + Duration::from_secs(3)));
-        assert!(!silent.sweep(now + Duration::from_secs(5)), "a question was not answered");
+        assert!(silent.sweep(now + Duration::from_secs(5)) && !silent.is_usable(now), "a question was not answered");
+        assert_eq!(silent.ids().recipients(&[0, 2]), Recipients::One(test_try(2)), "the other may still be");
 
         let old = socket(now);
-        old.open(1, test_try(1), now + Duration::from_secs(12));
+        old.ids().open(1, test_try(1), now + Duration::from_secs(12));
         assert!(old.sweep(now + Duration::from_secs(11)), "its last question may still be answered");
         old.close(test_try(1));
         assert!(!old.sweep(now + Duration::from_secs(11)));
@@ -216,7 +238,8 @@ mod tests {
         let busy = socket(now);
         for id in 0..USES_MAX as u16 {
             assert!(busy.is_usable(now));
-            assert!(busy.open(id, test_try(u32::from(id)), now));
+            assert!(busy.ids().open(id, test_try(u32::from(id)), now));
+            busy.look_at(&busy.ids());
             busy.close(test_try(u32::from(id)));
         }
         assert!(!busy.is_usable(now));
