@@ -97,7 +97,7 @@ fn answer(criterion: &mut Criterion) {
     let Action::Forward(forward) = engine.answer(&snapshot, &asked, CLIENT, now, 0, &mut reply) else {
         panic!("the cache is empty: {FORWARDED} goes upstream");
     };
-    let kept = engine.keep(&snapshot, &forward.rule, &forward.key, &upstream_answer(), now, |_| ());
+    let kept = engine.keep(&snapshot, &forward.question, &upstream_answer(), now, |_| ());
     assert!(kept.is_some(), "the upstream's answer can be read");
     for (case, name) in [("table hit", RECORD), ("wildcard", WILDCARD), ("cache hit", FORWARDED)] {
         let query = dns::query(7, name, dns::A);
@@ -122,7 +122,7 @@ fn shared(criterion: &mut Criterion) {
     let (now, mut reply) = (Instant::now(), Vec::with_capacity(1232));
     let query = dns::query(7, FORWARDED, dns::A);
     if let Action::Forward(forward) = engine.answer(&snapshot, &query, CLIENT, now, 0, &mut reply) {
-        engine.keep(&snapshot, &forward.rule, &forward.key, &upstream_answer(), now, |_| ());
+        engine.keep(&snapshot, &forward.question, &upstream_answer(), now, |_| ());
     }
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {

@@ -139,9 +139,7 @@ fn take(way: &Way, times: u32) {
             let asked = dns::Asked::parse(query).expect("a query that can be read");
             let target = format!("a{n}.privatelink.blob.core.windows.net");
             let answer = asked.reply(query, &[(target, 60)], Some((Ipv4Addr::new(10, 1, 0, 9), 3600)));
-            engine
-                .keep(&snapshot, &forward.rule, &forward.key, &answer, now, |_| ())
-                .expect("an answer that can be read");
+            engine.keep(&snapshot, &forward.question, &answer, now, |_| ()).expect("an answer that can be read");
         }
     }
     for (turn, query) in (0..times).zip(queries.iter().cycle()) {

@@ -185,8 +185,9 @@ impl Cache {
     /// Names the memory that [`Self::insert`] will read for an answer under this key.
     pub fn approach_insert(&self, key: &[u8], fetch: impl Fn(*const u8)) {
         let hash = self.hasher.hash(key);
-        if let Some(index) = self.index(KeyHash(hash)) {
-            index.approach_change(hash, fetch);
+        if let (Some(index), Some(shard)) = (self.index(KeyHash(hash)), self.shards.get(shard_of(hash))) {
+            index.approach_change(hash, &fetch);
+            lock(shard).approach_insert(hash, fetch);
         }
     }
 

@@ -118,6 +118,11 @@ impl Shard {
         false
     }
 
+    /// Names the memory that putting an answer of this hash in will read here.
+    pub(super) fn approach_insert(&self, hash: u64, fetch: impl Fn(*const u8)) {
+        self.ghosts.approach(hash, fetch);
+    }
+
     /// Names the memory of what will be evicted next, and where what follows stands.
     fn approach_next(&mut self, index: &Index, fetch: impl Fn(*const u8)) {
         if self.octets + ANSWER_MAX < self.octets_max {

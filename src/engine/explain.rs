@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Action, AnswerSource, Client, Engine, Observer, Reason, Snapshot};
+use super::{Action, AnswerSource, Client, Engine, Forward, Observer, Reason, Snapshot};
 use crate::forward::ForwardRule;
 use crate::wire::edns::push_opt;
 use crate::wire::header::RD;
@@ -50,10 +50,10 @@ impl Engine {
             }
             Action::Refused(reason) => Explained::Replied { source: Err(reason), reply },
             Action::Dropped(reason) => Explained::Dropped(reason),
-            Action::Forward(forward) => {
-                let wire = forward.question.get(..forward.question.len().saturating_sub(4));
+            Action::Forward(Forward { question, .. }) => {
+                let wire = question.section.get(..question.section.len().saturating_sub(4));
                 let name = wire.and_then(Name::from_wire).unwrap_or_else(Name::root);
-                Explained::Asked { name, rule: forward.rule }
+                Explained::Asked { name, rule: question.rule }
             }
         }
     }

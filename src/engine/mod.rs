@@ -33,7 +33,7 @@ pub use snapshot::{Snapshot, StaleLimits};
 pub use steps::{Approach, Begun, Pending, Read};
 
 use crate::cache::{Age, Cache, CacheKey, KeyHash, State, TtlLimits};
-use crate::forward::{Disposition, Failure, ForwardRule, LoopGuard, Stale};
+use crate::forward::{Disposition, Failure, ForwardRule, LoopGuard, Question, Stale};
 use crate::records::Lookup;
 use crate::wire::reply::{udp_limit, write_refusal};
 use crate::wire::{ExtendedError, Fault, LowerName, Query, Rcode, Refusal, Rtype};
@@ -65,9 +65,9 @@ pub enum Action {
     /// Nothing is to be sent.
     Dropped(Reason),
     /// The question must be asked upstream.
-    Forward(Box<Forward>),
+    Forward(Forward),
     /// The reply is written, and the question should be asked again before its answer expires.
-    AnsweredAndRefresh(AnswerSource, Box<Forward>),
+    AnsweredAndRefresh(AnswerSource, Box<Question>),
 }
 
 /// What came of a question that was asked upstream.
@@ -92,22 +92,12 @@ pub struct StaleAnswer {
 
 /// A question for upstream, and what is known of its answer so far.
 pub struct Forward {
-    /// What its answer will be kept under.
-    pub key: SmallVec<[u8; 72]>,
-    /// The question section: name, type, class.
-    pub question: SmallVec<[u8; 64]>,
-    /// DO.
-    pub dnssec_ok: bool,
-    /// CD.
-    pub checking_disabled: bool,
-    /// The rule that applies.
-    pub rule: Arc<ForwardRule>,
-    /// Loop tokens that the query came with.
-    pub tokens: Vec<u8>,
+    /// The question.
+    pub question: Box<Question>,
     /// The aliases followed so far, where there are any.
     pub chain: Option<Box<Chain>>,
     /// The expired answer at hand.
-    pub stale: Option<StaleAnswer>,
+    pub stale: Option<Box<StaleAnswer>>,
 }
 
 /// The engine: what stays through all reloads.
@@ -191,25 +181,23 @@ impl Engine {
         self.cache.approach_insert(key, fetch);
     }
 
-    /// Takes an upstream's answer to the question under `key`, which was asked by `rule`, and keeps it in the cache as
-    /// long as its TTL and the limits allow; nothing when it cannot be read. `fetch` may bring memory nearer that the next
-    /// one will read.
+    /// Takes an upstream's answer to a question, and keeps it in the cache as long as its TTL and the limits allow;
+    /// nothing when it cannot be read. `fetch` may bring memory nearer that the next one will read.
     pub fn keep(
         &self,
         snapshot: &Snapshot,
-        rule: &ForwardRule,
-        key: &[u8],
-        bytes: &[u8],
+        question: &Question,
+        message: &[u8],
         now: Instant,
         fetch: impl Fn(*const u8),
     ) -> Option<Answer> {
-        let usual = snapshot.ttl_limits;
+        let (usual, rule) = (snapshot.ttl_limits, &question.rule);
         let limits = TtlLimits {
             max: rule.max_ttl.unwrap_or(usual.max),
             max_negative: rule.max_negative_ttl.unwrap_or(usual.max_negative),
             max_negative_private: rule.max_negative_ttl.unwrap_or(usual.max_negative_private),
         };
-        let answer = Answer::from_message(key, bytes, &limits, now)?;
+        let answer = Answer::from_message(&question.key, message, &limits, now)?;
         self.cache.insert(&answer, fetch);
         Some(answer)
     }
@@ -277,31 +265,30 @@ impl Engine {
             self.cache.with(&key, hash, context.now, take)
         };
         let query = context.query;
-        let forward = |chain: Option<Chain>, stale| {
-            Box::new(Forward {
+        let asked = || {
+            Box::new(Question {
                 key: key.to_bytes(),
-                question: SmallVec::from_slice(question),
+                section: SmallVec::from_slice(question),
                 dnssec_ok: query.dnssec_ok(),
                 checking_disabled: query.checking_disabled(),
                 rule: rule.clone(),
                 tokens: LoopGuard::tokens(query.options()).to_vec(),
-                chain: chain.map(Box::new),
-                stale,
             })
+        };
+        let forward = |chain: Option<Chain>, stale: Option<StaleAnswer>| {
+            Action::Forward(Forward { question: asked(), chain: chain.map(Box::new), stale: stale.map(Box::new) })
         };
         match found {
             Some(Found::Written { prefetch: false }) => Action::Answered(AnswerSource::Cache),
-            Some(Found::Written { prefetch: true }) => {
-                Action::AnsweredAndRefresh(AnswerSource::Cache, forward(None, None))
-            }
+            Some(Found::Written { prefetch: true }) => Action::AnsweredAndRefresh(AnswerSource::Cache, asked()),
             Some(Found::Fresh { answer, age, prefetch }) => {
                 match self.use_answer(context, chain, answer.view(), Age::Seconds(age), AnswerSource::Cache, reply) {
-                    Action::Answered(source) if prefetch => Action::AnsweredAndRefresh(source, forward(None, None)),
+                    Action::Answered(source) if prefetch => Action::AnsweredAndRefresh(source, asked()),
                     action => action,
                 }
             }
-            Some(Found::Expired { answer, at }) => Action::Forward(forward(chain, context.stale(answer, at))),
-            None => Action::Forward(forward(chain, None)),
+            Some(Found::Expired { answer, at }) => forward(chain, context.stale(answer, at)),
+            None => forward(chain, None),
         }
     }
 

@@ -2,10 +2,11 @@
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
+use std::hash::BuildHasher;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use hashbrown::HashTable;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use slab::Slab;
@@ -16,7 +17,7 @@ use super::memory::{FailureMemory, SlowZones};
 use super::orphans::Orphan;
 use super::outstanding::{Judgement, OutstandingQuery, Stale, Waiting, judge, judge_stream};
 use super::question::{
-    Asker, Failure, ForwardCounts, Heard, Outbox, Question, Released, Settled, TryId, UpstreamState, Via,
+    Answered, Asker, Failure, ForwardCounts, Heard, Outbox, Question, Released, Settled, TryId, UpstreamState, Via,
 };
 use super::rule::{ForwardRule, Target};
 use super::timers::Timers;
@@ -46,7 +47,9 @@ pub(super) type Numbers = SmallVec<[usize; 4]>;
 /// The forwarding state machine; `W` is whatever waits for answers.
 pub struct Forwarding<W> {
     pub(super) outstanding: Slab<OutstandingQuery<W>>,
-    pub(super) by_key: HashMap<Arc<[u8]>, u32, foldhash::fast::RandomState>,
+    /// Places in `outstanding`, by the hashes of keys.
+    by_key: HashTable<u32>,
+    hasher: foldhash::fast::RandomState,
     pub(super) upstreams: Vec<Upstream>,
     pub(super) upstream_by_target: HashMap<Target, usize, foldhash::fast::RandomState>,
     limits: HashMap<SocketAddr, Limits>,
@@ -72,7 +75,8 @@ impl<W> Forwarding<W> {
     pub fn new(seed: [u8; 32], guard: LoopGuard) -> Self {
         Self {
             outstanding: Slab::new(),
-            by_key: HashMap::default(),
+            by_key: HashTable::new(),
+            hasher: foldhash::fast::RandomState::default(),
             upstreams: Vec::new(),
             upstream_by_target: HashMap::default(),
             limits: HashMap::new(),
@@ -100,16 +104,20 @@ impl<W> Forwarding<W> {
 
     /// Takes a question that somebody waits for: joins the same one outstanding, sends it, lets it wait its turn, or
     /// gives the asker the stale answer at hand.
-    pub fn ask(&mut self, now: Instant, question: Question<'_>, asker: Asker<W>, out: &mut Outbox<W>) {
-        let known = self.by_key.get(question.key).copied();
-        if let Some(failed) = self.failures.recall(question.key, now).filter(|_| known.is_none()) {
-            let outcome = failed.answer.as_ref().map(|answer| answer.to_vec()).ok_or(Failure::Remembered);
-            return self.turn_away(now, question, asker, outcome, out);
+    pub fn ask(&mut self, now: Instant, question: Box<Question>, asker: Asker<W>, out: &mut Outbox<W>) {
+        let hash = self.hasher.hash_one(&*question.key);
+        let known = self.find(hash, &question.key);
+        if known.is_none()
+            && let Some(failed) = self.failures.recall(&question.key, now)
+        {
+            let answer = failed.answer.as_ref().map(|answer| answer.to_vec());
+            return self.turn_away(now, question, asker, answer.ok_or(Failure::Remembered), out);
         }
-        let is_down = self.is_down(question.rule);
+        let upstreams = self.upstream_numbers(&question.rule);
+        let is_down = self.are_down(&upstreams);
         let would_wait = match known.and_then(|slot| self.outstanding.get(slot as usize)) {
             Some(query) => query.line.is_some() || is_down,
-            None => !self.could_send(now, question),
+            None => !self.could_send(now, &question, &upstreams),
         };
         if would_wait && asker.stale.is_some_and(|stale| stale.may_serve(now, is_down)) {
             return self.serve_stale(now, question, known, asker, out);
@@ -118,15 +126,20 @@ impl<W> Forwarding<W> {
         if self.waiting >= WAITING_MAX {
             return self.turn_away(now, question, asker, Err(Failure::Overload), out);
         }
-        let Some(slot) = known.or_else(|| self.start(now, question, out)) else {
-            return self.turn_away(now, question, asker, Err(Failure::Overload), out);
+        let full = |query: &OutstandingQuery<W>| query.waiters.len() >= WAITERS_MAX;
+        let slot = match known {
+            Some(slot) if self.outstanding.get(slot as usize).is_none_or(full) => {
+                return self.turn_away(now, question, asker, Err(Failure::Overload), out);
+            }
+            Some(slot) => slot,
+            None if !self.make_room(now, &upstreams, out) => {
+                return self.turn_away(now, question, asker, Err(Failure::Overload), out);
+            }
+            None => self.start(now, question, hash, upstreams),
         };
         let Some(query) = self.outstanding.get_mut(slot as usize) else {
             return;
         };
-        if query.waiters.len() >= WAITERS_MAX {
-            return self.turn_away(now, question, asker, Err(Failure::Overload), out);
-        }
         let nobody_waited = query.waiters.is_empty();
         // Only for what follows: those who wait stand in the order of their deadlines.
         query.is_repeated |= known.is_some() && nobody_waited && is_down;
@@ -155,20 +168,20 @@ impl<W> Forwarding<W> {
 
     /// Takes a question that nobody waits for: an answer in the cache expired (`stale`), or is about to. The latter is
     /// asked only where there is room.
-    pub fn refresh(&mut self, now: Instant, question: Question<'_>, stale: Option<Stale>, out: &mut Outbox<W>) {
-        if self.by_key.contains_key(question.key) || self.failures.recall(question.key, now).is_some() {
+    pub fn refresh(&mut self, now: Instant, question: Box<Question>, stale: Option<Stale>, out: &mut Outbox<W>) {
+        let hash = self.hasher.hash_one(&*question.key);
+        if self.find(hash, &question.key).is_some() || self.failures.recall(&question.key, now).is_some() {
             return;
         }
-        let numbers = self.upstream_numbers(question.rule);
-        if stale.is_none()
-            && !numbers.iter().any(|&number| self.upstreams.get(number).is_some_and(|upstream| upstream.has_room(now)))
-        {
+        let upstreams = self.upstream_numbers(&question.rule);
+        let has_room = |number: &usize| self.upstreams.get(*number).is_some_and(|upstream| upstream.has_room(now));
+        if (stale.is_none() && !upstreams.iter().any(has_room)) || !self.make_room(now, &upstreams, out) {
             return;
         }
-        let Some(slot) = self.start(now, question, out) else { return };
+        let is_slow = self.slow_zones.holds(&question.section, now);
+        let slot = self.start(now, question, hash, upstreams);
         self.counts.refreshes += 1;
         let Some(upstream) = self.choose(now, slot) else { return };
-        let is_slow = self.slow_zones.holds(question.question, now);
         if self
             .upstreams
             .get(upstream)
@@ -201,8 +214,8 @@ impl<W> Forwarding<W> {
         let with_edns = !query.without_edns;
         let (via, upstream, sent) = (tried.via, tried.upstream, tried.sent);
         let judgement = match via {
-            Via::Datagram => judge(&bytes, tried.id, &query.question, with_edns),
-            Via::Stream => judge_stream(&bytes, tried.id, &query.question, with_edns),
+            Via::Datagram => judge(&bytes, tried.id, &query.question.section, with_edns),
+            Via::Stream => judge_stream(&bytes, tried.id, &query.question.section, with_edns),
         };
         match judgement {
             Judgement::Unrelated | Judgement::Suspicious if via == Via::Stream => return self.failed(now, id, out),
@@ -321,12 +334,19 @@ impl<W> Forwarding<W> {
         !self.waiting_of.is_empty()
     }
 
-    /// A question that is not outstanding yet; nothing when there are too many.
-    fn start(&mut self, now: Instant, question: Question<'_>, out: &mut Outbox<W>) -> Option<u32> {
-        if question.rule.upstreams.is_empty() || (self.outstanding.len() >= OUTSTANDING_MAX && !self.end_idle(now, out))
-        {
-            return None;
-        }
+    /// The same question, if it is outstanding.
+    fn find(&self, hash: u64, key: &[u8]) -> Option<u32> {
+        let is_it = |slot: &u32| self.outstanding.get(*slot as usize).is_some_and(|query| *query.question.key == *key);
+        self.by_key.find(hash, is_it).copied()
+    }
+
+    /// Whether there is room for another question, and somebody to ask it.
+    fn make_room(&mut self, now: Instant, upstreams: &Numbers, out: &mut Outbox<W>) -> bool {
+        !upstreams.is_empty() && (self.outstanding.len() < OUTSTANDING_MAX || self.end_idle(now, out))
+    }
+
+    /// Notes a question that is not outstanding yet, in which place.
+    fn start(&mut self, now: Instant, question: Box<Question>, hash: u64, upstreams: Numbers) -> u32 {
         if self.idle.len() > OUTSTANDING_MAX * 2 {
             let outstanding = &self.outstanding;
             self.idle.retain(|&(slot, generation)| {
@@ -334,15 +354,11 @@ impl<W> Forwarding<W> {
             });
         }
         self.generation = self.generation.wrapping_add(1);
-        let key: Arc<[u8]> = question.key.into();
         let slot = self.outstanding.insert(OutstandingQuery {
             generation: self.generation,
-            key: key.clone(),
-            question: question.question.into(),
-            dnssec_ok: question.dnssec_ok,
-            checking_disabled: question.checking_disabled,
-            tokens: question.tokens.into(),
-            rule: question.rule.clone(),
+            question,
+            hash,
+            upstreams,
             waiters: SmallVec::new(),
             tries: SmallVec::new(),
             round_start: 0,
@@ -359,8 +375,10 @@ impl<W> Forwarding<W> {
             failure: None,
             was_unreachable: false,
         }) as u32;
-        self.by_key.insert(key, slot);
-        Some(slot)
+        let outstanding = &self.outstanding;
+        let hash_of = |slot: &u32| outstanding.get(*slot as usize).map_or(0, |query| query.hash);
+        self.by_key.insert_unique(hash, slot, hash_of);
+        slot
     }
 
     fn do_what_is_due(&mut self, now: Instant, slot: u32, out: &mut Outbox<W>) {
@@ -387,7 +405,7 @@ impl<W> Forwarding<W> {
         }
     }
 
-    /// A question is done.
+    /// A question is done: `outcome` is its answer, or why there is none.
     pub(super) fn end(&mut self, now: Instant, slot: u32, outcome: Result<Vec<u8>, Failure>, out: &mut Outbox<W>) {
         self.keep_orphans(slot);
         let Some(query) = self.outstanding.get(slot as usize) else {
@@ -399,8 +417,10 @@ impl<W> Forwarding<W> {
         let Some(query) = self.outstanding.try_remove(slot as usize) else {
             return;
         };
-        self.by_key.remove(&query.key);
-        let is_down = self.is_down(&query.rule);
+        if let Ok(place) = self.by_key.find_entry(query.hash, |known| *known == slot) {
+            place.remove();
+        }
+        let is_down = self.are_down(&query.upstreams);
         for waiting in &query.waiters {
             self.count_out(waiting.client);
         }
@@ -411,7 +431,8 @@ impl<W> Forwarding<W> {
         let waiters: SmallVec<_> = waiters.collect();
         // An answer is news for the cache even when nobody waits.
         if outcome.is_ok() || !waiters.is_empty() {
-            out.settled.push(Settled { key: query.key, rule: query.rule, outcome, waiters });
+            let outcome = outcome.map(|message| Answered { question: query.question, message });
+            out.settled.push(Settled { outcome, waiters });
         }
     }
 
@@ -429,11 +450,8 @@ impl<W> Forwarding<W> {
     }
 
     /// Whether none of a rule's upstreams answers.
-    pub(super) fn is_down(&self, rule: &ForwardRule) -> bool {
-        rule.upstreams.iter().all(|target| {
-            let number = self.upstream_by_target.get(target);
-            number.and_then(|&number| self.upstreams.get(number)).is_some_and(|upstream| upstream.health.is_down())
-        })
+    pub(super) fn are_down(&self, upstreams: &Numbers) -> bool {
+        upstreams.iter().all(|&number| self.upstreams.get(number).is_some_and(|upstream| upstream.health.is_down()))
     }
 
     /// Keeps lines bounded: they may hold twice as many tickets as there can be questions, then those of questions that
@@ -450,10 +468,11 @@ impl<W> Forwarding<W> {
         }
     }
 
-    fn could_send(&mut self, now: Instant, question: Question<'_>) -> bool {
-        let is_slow = self.slow_zones.holds(question.question, now);
-        let numbers = self.upstream_numbers(question.rule);
-        numbers.iter().any(|&number| self.upstreams.get(number).is_some_and(|upstream| upstream.is_free(now, is_slow)))
+    fn could_send(&self, now: Instant, question: &Question, upstreams: &Numbers) -> bool {
+        let is_slow = self.slow_zones.holds(&question.section, now);
+        upstreams
+            .iter()
+            .any(|&number| self.upstreams.get(number).is_some_and(|upstream| upstream.is_free(now, is_slow)))
     }
 
     pub(super) fn upstream_numbers(&mut self, rule: &ForwardRule) -> Numbers {

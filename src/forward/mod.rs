@@ -44,7 +44,8 @@ pub use outstanding::Stale;
 #[cfg(test)]
 pub(crate) use question::test_try;
 pub use question::{
-    Asker, Failure, ForwardCounts, Heard, Outbox, Question, Released, Settled, Transmit, TryId, UpstreamState, Via,
+    Answered, Asker, Failure, ForwardCounts, Heard, Outbox, Question, Released, Settled, Transmit, TryId,
+    UpstreamState, Via,
 };
 pub use rule::{AZURE_DNS, Disposition, ForwardRule, Here, Protocol, Rules, Target, UpstreamSets};
 pub use token::LoopGuard;

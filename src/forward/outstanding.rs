@@ -1,13 +1,12 @@
 //! A question that was sent and not yet answered, and what counts as its answer (RFC 5452).
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
-use super::question::Via;
-use super::rule::ForwardRule;
+use super::machine::Numbers;
+use super::question::{Question, Via};
 use crate::wire::edns::opt_head;
 use crate::wire::header::{self, HEADER_LEN, Header};
 use crate::wire::{Edns, Message, Rcode, Rtype};
@@ -20,14 +19,12 @@ const ANSWER_TIME: Duration = Duration::from_millis(100);
 pub(super) struct OutstandingQuery<W> {
     /// Tells it from a later one in the same place.
     pub(super) generation: u32,
-    pub(super) key: Arc<[u8]>,
-    /// Name as the first client asked it, type, class.
-    pub(super) question: Box<[u8]>,
-    pub(super) dnssec_ok: bool,
-    pub(super) checking_disabled: bool,
-    /// Loop tokens of servers that the question came through.
-    pub(super) tokens: Box<[u8]>,
-    pub(super) rule: Arc<ForwardRule>,
+    /// As the first client asked it.
+    pub(super) question: Box<Question>,
+    /// The hash of its key.
+    pub(super) hash: u64,
+    /// The upstreams of its rule.
+    pub(super) upstreams: Numbers,
     /// Who waits, in the order of their coming, which is that of their deadlines.
     pub(super) waiters: SmallVec<[Waiting<W>; 1]>,
     pub(super) tries: SmallVec<[Try; 1]>,
@@ -231,16 +228,16 @@ fn judge_matching(bytes: &[u8], header: &Header, with_edns: bool) -> Judgement {
 /// client said.
 pub(super) fn write_query<W>(query: &OutstandingQuery<W>, id: u16, tokens: &[u8]) -> SmallVec<[u8; 128]> {
     let mut flags = header::RD | header::AD;
-    if query.checking_disabled {
+    if query.question.checking_disabled {
         flags |= header::CD;
     }
     let arcount = u16::from(!query.without_edns);
     let head = Header { id, flags, qdcount: 1, ancount: 0, nscount: 0, arcount };
     let mut bytes = SmallVec::new();
     bytes.extend_from_slice(&head.to_bytes());
-    bytes.extend_from_slice(&query.question);
+    bytes.extend_from_slice(&query.question.section);
     if !query.without_edns {
-        bytes.extend_from_slice(&opt_head(Rcode::NOERROR, query.dnssec_ok, tokens.len()));
+        bytes.extend_from_slice(&opt_head(Rcode::NOERROR, query.question.dnssec_ok, tokens.len()));
         bytes.extend_from_slice(tokens);
     }
     bytes

@@ -34,20 +34,20 @@ pub(crate) fn test_try(slot: u32) -> TryId {
 }
 
 /// A question for upstream.
-#[derive(Clone, Copy)]
-pub struct Question<'a> {
-    /// What tells it from other questions.
-    pub key: &'a [u8],
-    /// Name as the client asked it, type, class: the question section.
-    pub question: &'a [u8],
+#[derive(Debug, Clone)]
+pub struct Question {
+    /// What tells it from other questions, and what its answer will be kept under.
+    pub key: SmallVec<[u8; 72]>,
+    /// The question section: name as the client asked it, type, class.
+    pub section: SmallVec<[u8; 64]>,
     /// DO.
     pub dnssec_ok: bool,
     /// CD.
     pub checking_disabled: bool,
     /// Loop tokens that it came with.
-    pub tokens: &'a [u8],
+    pub tokens: Vec<u8>,
     /// The rule that applies.
-    pub rule: &'a Arc<ForwardRule>,
+    pub rule: Arc<ForwardRule>,
 }
 
 /// Somebody who asks.
@@ -106,14 +106,19 @@ pub enum Failure {
 /// What became of those who waited.
 #[derive(Debug)]
 pub struct Settled<W> {
-    /// The question's key.
-    pub key: Arc<[u8]>,
-    /// The rule that it was asked by.
-    pub rule: Arc<ForwardRule>,
-    /// The upstream's answer, accepted and whole, or why there is none.
-    pub outcome: Result<Vec<u8>, Failure>,
+    /// What the upstream answered, or why there is nothing.
+    pub outcome: Result<Answered, Failure>,
     /// All whom it concerns.
     pub waiters: SmallVec<[Released<W>; 1]>,
+}
+
+/// A question that was answered.
+#[derive(Debug)]
+pub struct Answered {
+    /// The question.
+    pub question: Box<Question>,
+    /// The upstream's answer, accepted and whole.
+    pub message: Vec<u8>,
 }
 
 /// Somebody who waits no longer.

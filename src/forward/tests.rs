@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{
-    Asker, Failure, ForwardRule, Forwarding, Heard, Limits, LoopGuard, Outbox, Protocol, Question, Settled, Stale,
-    Target, Transmit, Via,
+    Answered, Asker, Failure, ForwardRule, Forwarding, Heard, Limits, LoopGuard, Outbox, Protocol, Question, Settled,
+    Stale, Target, Transmit, Via,
 };
 use crate::wire::header::{self, HEADER_LEN, Header};
 use crate::wire::{Message, Name, Rcode, Rtype};
@@ -60,15 +60,14 @@ impl World {
 
     fn ask_with(&mut self, name: &str, waiter: u32, client: IpAddr, stale: Option<Stale>) {
         let octets = question(name);
-        let rule = self.rule.clone();
-        let question = Question {
-            key: &octets,
-            question: &octets,
+        let question = Box::new(Question {
+            key: octets.clone().into(),
+            section: octets.into(),
             dnssec_ok: false,
             checking_disabled: false,
-            tokens: &[],
-            rule: &rule,
-        };
+            tokens: Vec::new(),
+            rule: self.rule.clone(),
+        });
         let asker = Asker { waiter, client, deadline: self.now + Duration::from_millis(4500), stale };
         self.machine.ask(self.now, question, asker, &mut self.out);
     }
@@ -125,7 +124,7 @@ type Outcome = Result<Rcode, Option<Failure>>;
 
 /// Outcomes with those whom they concern: who takes a stale answer is shown as `Err(None)`.
 fn outcomes(settled: &[Settled<u32>]) -> Vec<(Outcome, Vec<u32>)> {
-    let rcode = |bytes: &Vec<u8>| Header::read(bytes).unwrap().rcode();
+    let rcode = |answered: &Answered| Header::read(&answered.message).unwrap().rcode();
     let mut shown = Vec::new();
     for settled in settled {
         for released in &settled.waiters {

@@ -43,7 +43,10 @@ impl LoopGuard {
     pub(super) fn option(&self, question: &[u8], tokens: &[u8]) -> SmallVec<[u8; 32]> {
         let [c0, c1] = OPTION_LOOP.to_be_bytes();
         let [l0, l1] = ((tokens.len() + TOKEN_LEN) as u16).to_be_bytes();
-        [&[c0, c1, l0, l1], tokens, &self.token(question)].into_iter().flatten().copied().collect()
+        let mut option = SmallVec::from_slice(&[c0, c1, l0, l1]);
+        option.extend_from_slice(tokens);
+        option.extend_from_slice(&self.token(question));
+        option
     }
 
     fn token(&self, question: &[u8]) -> [u8; TOKEN_LEN] {

@@ -39,7 +39,7 @@ impl<W> Forwarding<W> {
             return self.plan(now, slot);
         }
         let is_first = query.tries.len() == query.round_start;
-        let is_slow = self.slow_zones.holds(&query.question, now);
+        let is_slow = self.slow_zones.holds(&query.question.section, now);
         let Some(number) = self.choose(now, slot) else {
             return self.plan(now, slot);
         };
@@ -99,14 +99,13 @@ impl<W> Forwarding<W> {
 
     /// The upstream to ask: one that this question has not asked yet, in order of health and speed, then of the rule;
     /// else the one asked longest ago, once it has had its time.
-    pub(super) fn choose(&mut self, now: Instant, slot: u32) -> Option<usize> {
-        let rule = self.outstanding.get(slot as usize)?.rule.clone();
-        let numbers = self.upstream_numbers(&rule);
+    pub(super) fn choose(&self, now: Instant, slot: u32) -> Option<usize> {
         let query = self.outstanding.get(slot as usize)?;
         let rank = |number: usize| self.upstreams.get(number).map(|upstream| upstream.health.rank(now));
-        let fresh = numbers.iter().copied().filter(|&number| query.last_asked(number).is_none());
+        let numbers = || query.upstreams.iter().copied();
+        let fresh = numbers().filter(|&number| query.last_asked(number).is_none());
         fresh.min_by_key(|&number| rank(number)).or_else(|| {
-            let oldest = numbers.iter().copied().min_by_key(|&number| query.last_asked(number))?;
+            let oldest = numbers().min_by_key(|&number| query.last_asked(number))?;
             let waited = now.saturating_duration_since(query.last_asked(oldest)?);
             (waited >= AGAIN_AFTER).then_some(oldest)
         })
@@ -132,11 +131,11 @@ impl<W> Forwarding<W> {
 
     /// Sends the question also to an upstream of its rule that is down and due to be tried.
     fn probe_fallen(&mut self, now: Instant, slot: u32, but: usize, out: &mut Outbox<W>) {
-        let Some(rule) = self.outstanding.get(slot as usize).map(|query| query.rule.clone()) else {
-            return;
-        };
-        for number in self.upstream_numbers(&rule) {
+        for place in 0.. {
             let Some(query) = self.outstanding.get(slot as usize) else {
+                return;
+            };
+            let Some(&number) = query.upstreams.get(place) else {
                 return;
             };
             if number == but || query.last_asked(number).is_some() || query.count_tries() >= TRIES_MAX {
@@ -159,17 +158,12 @@ impl<W> Forwarding<W> {
         if query.count_tries() >= TRIES_MAX || query.waiters.is_empty() || query.line.is_some() {
             return self.plan_no_more(slot);
         }
-        let rule = query.rule.clone();
-        let numbers = self.upstream_numbers(&rule);
-        let Some(query) = self.outstanding.get(slot as usize) else {
-            return;
-        };
-        let asked: SmallVec<[Option<Instant>; 4]> = numbers.iter().map(|&number| query.last_asked(number)).collect();
-        let at = if asked.contains(&None) {
-            now + NEXT_AFTER
-        } else {
-            let oldest = asked.into_iter().flatten().min();
-            oldest.map_or(now, |oldest| oldest + AGAIN_AFTER).max(now + Duration::from_millis(1))
+        // None before any time: one that was not asked yet is the least.
+        let oldest = query.upstreams.iter().map(|&number| query.last_asked(number)).min();
+        let at = match oldest {
+            Some(None) => now + NEXT_AFTER,
+            Some(Some(oldest)) => (oldest + AGAIN_AFTER).max(now + Duration::from_millis(1)),
+            None => now + Duration::from_millis(1),
         };
         self.plan_at(slot, at);
     }
@@ -204,13 +198,13 @@ impl<W> Forwarding<W> {
         upstream.budget.take(now);
         self.counts.sent += 1;
         let is_limited = upstream.budget.limits.pending > 0;
-        let is_slow = is_limited && self.slow_zones.holds(&query.question, now);
+        let is_slow = is_limited && self.slow_zones.holds(&query.question.section, now);
         upstream.slow_open += u32::from(is_slow);
         let id = self.rng.next_u32() as u16;
         let tokens = if upstream.target.is_azure_dns() {
             SmallVec::new()
         } else {
-            self.guard.option(&query.question, &query.tokens)
+            self.guard.option(&query.question.section, &query.question.tokens)
         };
         let closes = now + LISTEN;
         query.keep_until = query.keep_until.max(closes);
@@ -267,7 +261,7 @@ impl<W> Forwarding<W> {
             query.held = Some(bytes);
             return;
         }
-        self.failures.forget(&query.key);
+        self.failures.forget(&query.question.key);
         self.end(now, slot, Ok(bytes), out);
     }
 
@@ -281,13 +275,8 @@ impl<W> Forwarding<W> {
         {
             return self.end(now, slot, Ok(held), out);
         }
-        let rule = query.rule.clone();
         let client = query.waiters.first().map(|waiting| waiting.client);
-        let numbers = self.upstream_numbers(&rule);
-        let Some(query) = self.outstanding.get_mut(slot as usize) else {
-            return;
-        };
-        let others_left = numbers.iter().any(|&number| query.last_asked(number).is_none());
+        let others_left = query.upstreams.iter().any(|&number| query.last_asked(number).is_none());
         if let Some(client) = client.filter(|_| others_left && query.count_tries() < TRIES_MAX) {
             return self.try_next(now, slot, client, out);
         }
@@ -296,7 +285,7 @@ impl<W> Forwarding<W> {
         }
         match query.failure.take() {
             Some(failure) => {
-                self.failures.remember(&query.key, Some(Arc::from(&*failure)), now);
+                self.failures.remember(&query.question.key, Some(Arc::from(&*failure)), now);
                 self.end(now, slot, Ok(failure), out);
             }
             // An upstream that restarts refuses for a moment: the tries left are made at their time.
@@ -334,7 +323,7 @@ impl<W> Forwarding<W> {
             if upstream.health.answers_others(now) {
                 tried.is_slow = true;
                 upstream.slow_open += 1;
-                self.slow_zones.note(&query.question, now);
+                self.slow_zones.note(&query.question.section, now);
             }
         }
     }
@@ -354,9 +343,9 @@ impl<W> Forwarding<W> {
             upstream.health.heard(rtt, now);
         }
         if took < SLOW_AFTER {
-            self.slow_zones.forget(&query.question);
+            self.slow_zones.forget(&query.question.section);
         } else if tried.is_slow {
-            self.slow_zones.note(&query.question, now);
+            self.slow_zones.note(&query.question.section, now);
         }
     }
 

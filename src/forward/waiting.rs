@@ -2,15 +2,13 @@
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Instant;
 
 use smallvec::{SmallVec, smallvec};
 
 use super::machine::{Forwarding, WAITING_MAX};
 use super::outstanding::Waiting;
-use super::question::{Asker, Failure, Outbox, Question, Released, Settled};
-use super::rule::ForwardRule;
+use super::question::{Answered, Asker, Failure, Outbox, Question, Released, Settled};
 use super::tries::AGAIN_AFTER;
 use super::upstream::Ticket;
 
@@ -41,13 +39,13 @@ impl<W> Forwarding<W> {
     pub(super) fn serve_stale(
         &mut self,
         now: Instant,
-        question: Question<'_>,
+        question: Box<Question>,
         known: Option<u32>,
         asker: Asker<W>,
         out: &mut Outbox<W>,
     ) {
         let (client, stale) = (asker.client, asker.stale);
-        Self::release(question.key, question.rule, Err(Failure::NoTurn), Waiting::from(asker), true, out);
+        Self::release(Err(Failure::NoTurn), asker.waiter, true, out);
         match known {
             // Its tries may be lost: whoever asks keeps the question alive, so that the upstream's return is seen.
             Some(slot) if self.outstanding.get(slot as usize).is_some_and(|query| query.tries.len() < TRIES_KEPT) => {
@@ -66,25 +64,18 @@ impl<W> Forwarding<W> {
     pub(super) fn turn_away(
         &mut self,
         now: Instant,
-        question: Question<'_>,
+        question: Box<Question>,
         asker: Asker<W>,
         outcome: Result<Vec<u8>, Failure>,
         out: &mut Outbox<W>,
     ) {
-        let use_stale = asker.stale.is_some_and(|stale| stale.may_serve(now, self.is_down(question.rule)));
-        Self::release(question.key, question.rule, outcome, Waiting::from(asker), use_stale, out);
+        let upstreams = self.upstream_numbers(&question.rule);
+        let use_stale = asker.stale.is_some_and(|stale| stale.may_serve(now, self.are_down(&upstreams)));
+        Self::release(outcome.map(|message| Answered { question, message }), asker.waiter, use_stale, out);
     }
 
-    pub(super) fn release(
-        key: &[u8],
-        rule: &Arc<ForwardRule>,
-        outcome: Result<Vec<u8>, Failure>,
-        waiting: Waiting<W>,
-        use_stale: bool,
-        out: &mut Outbox<W>,
-    ) {
-        let released = Released { waiter: waiting.waiter, use_stale };
-        out.settled.push(Settled { key: key.into(), rule: rule.clone(), outcome, waiters: smallvec![released] });
+    fn release(outcome: Result<Answered, Failure>, waiter: W, use_stale: bool, out: &mut Outbox<W>) {
+        out.settled.push(Settled { outcome, waiters: smallvec![Released { waiter, use_stale }] });
     }
 
     /// Lets go of those whose patience is over, and of those who take the stale answer at hand.
@@ -92,8 +83,7 @@ impl<W> Forwarding<W> {
         let Some(query) = self.outstanding.get(slot as usize) else {
             return;
         };
-        let rule = query.rule.clone();
-        let is_down = self.is_down(&rule);
+        let is_down = self.are_down(&query.upstreams);
         let Some(query) = self.outstanding.get_mut(slot as usize) else {
             return;
         };
@@ -131,10 +121,10 @@ impl<W> Forwarding<W> {
             () => Failure::Silence,
         };
         let outcome = if query.waiters.is_empty() { query.held.take().or_else(|| query.failure.take()) } else { None };
-        let outcome = outcome.ok_or(failure);
-        let key = query.key.clone();
+        let answered = |message| Answered { question: query.question.clone(), message };
+        let outcome = outcome.map(answered).ok_or(failure);
         if failure == Failure::Silence && out_of_patience > 0 && !is_down {
-            self.failures.remember(&key, None, now);
+            self.failures.remember(&query.question.key, None, now);
         }
         if out_of_patience > 0 {
             self.mark_late(slot);
@@ -144,7 +134,7 @@ impl<W> Forwarding<W> {
         }
         let waiters =
             released.into_iter().map(|(waiting, use_stale)| Released { waiter: waiting.waiter, use_stale }).collect();
-        out.settled.push(Settled { key, rule, outcome, waiters });
+        out.settled.push(Settled { outcome, waiters });
     }
 
     pub(super) fn take_place(&mut self, client: IpAddr, ticket: Ticket) {
@@ -182,10 +172,10 @@ impl<W> Forwarding<W> {
                 continue;
             };
             let waiting = query.waiters.remove(at);
-            let (key, rule) = (query.key.clone(), query.rule.clone());
-            let use_stale = waiting.stale.is_some_and(|stale| stale.may_serve(now, self.is_down(&rule)));
+            let upstreams = query.upstreams.clone();
+            let use_stale = waiting.stale.is_some_and(|stale| stale.may_serve(now, self.are_down(&upstreams)));
             self.count_out(client);
-            return Self::release(&key, &rule, Err(Failure::NoTurn), waiting, use_stale, out);
+            return Self::release(Err(Failure::NoTurn), waiting.waiter, use_stale, out);
         }
     }
 
@@ -227,9 +217,10 @@ impl<W> From<Asker<W>> for Waiting<W> {
 #[cfg(test)]
 mod tests {
     use std::net::SocketAddr;
+    use std::sync::Arc;
     use std::time::Duration;
 
-    use super::super::{LoopGuard, Protocol, Target};
+    use super::super::{ForwardRule, LoopGuard, Protocol, Target};
     use super::*;
     use crate::wire::Name;
 
@@ -251,14 +242,14 @@ mod tests {
         let mut ask = |machine: &mut Forwarding<usize>, number: usize| {
             // A thousand clients each for every question, every client with many questions.
             let octets = [&[3][..], format!("{:03}", number / 1000).as_bytes(), &[0, 0, 1, 0, 1]].concat();
-            let question = Question {
-                key: &octets,
-                question: &octets,
+            let question = Box::new(Question {
+                key: octets.clone().into(),
+                section: octets.into(),
                 dnssec_ok: false,
                 checking_disabled: false,
-                tokens: &[],
-                rule: &rule,
-            };
+                tokens: Vec::new(),
+                rule: rule.clone(),
+            });
             let client = IpAddr::from([10, 1, (number % 1000 / 250) as u8, (number % 250) as u8]);
             machine.ask(now, question, Asker { waiter: number, client, deadline, stale: None }, &mut out);
             std::mem::take(&mut out.settled)
@@ -268,7 +259,7 @@ mod tests {
         }
         let turned_away = ask(&mut machine, WAITING_MAX);
         assert_eq!(turned_away.len(), 1);
-        assert_eq!(turned_away[0].outcome, Err(Failure::Overload));
+        assert_eq!(turned_away[0].outcome.as_ref().err(), Some(&Failure::Overload));
         let tickets: usize = machine.waiting_of.values().map(|places| places.tickets.len()).sum();
         assert_eq!((machine.waiting, tickets), (WAITING_MAX, WAITING_MAX));
         let mut last = Outbox::default();

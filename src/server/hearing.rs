@@ -71,11 +71,11 @@ impl Worker {
 
 /// Tells the state machine what came of a try.
 pub(super) fn take(
-    forwarding: &mut Forwarding<Waiter>,
+    forwarding: &mut Forwarding<Box<Waiter>>,
     now: Instant,
     id: TryId,
     outcome: io::Result<Vec<u8>>,
-    out: &mut Outbox<Waiter>,
+    out: &mut Outbox<Box<Waiter>>,
 ) -> Heard {
     match outcome {
         Ok(bytes) => forwarding.heard(now, id, bytes, out),

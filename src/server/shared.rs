@@ -14,6 +14,7 @@ use crate::engine::{Chain, Client, Engine, Reason, Snapshot, StaleAnswer};
 use crate::forward::Forwarding;
 use crate::sys::LocalAddress;
 use crate::upstream::{Authorities, Pools, Trust};
+use crate::wire::query::Kept;
 
 /// How long an answer is of use to a client: Azure asks forwarders for more than 4 s of patience, glibc gives up after 5.
 pub(super) const PATIENCE: Duration = Duration::from_millis(4500);
@@ -28,7 +29,7 @@ pub struct Shared {
     /// What a query may read, swapped whole by a reload.
     pub snapshot: ArcSwap<Snapshot>,
     /// What is asked upstream.
-    forwarding: Mutex<Forwarding<Waiter>>,
+    forwarding: Mutex<Forwarding<Box<Waiter>>>,
     /// Whose certificates upstreams may show.
     pub trust: Arc<Trust>,
     /// Ports that are used again.
@@ -50,7 +51,7 @@ pub struct Shared {
 
 impl Shared {
     /// The state at start.
-    pub fn new(engine: Engine, snapshot: Snapshot, forwarding: Forwarding<Waiter>) -> Self {
+    pub fn new(engine: Engine, snapshot: Snapshot, forwarding: Forwarding<Box<Waiter>>) -> Self {
         Self {
             engine,
             snapshot: ArcSwap::from_pointee(snapshot),
@@ -68,7 +69,7 @@ impl Shared {
     }
 
     /// The forwarding state machine. Held for one call of it, never while anything is sent or written.
-    pub fn forwarding(&self) -> MutexGuard<'_, Forwarding<Waiter>> {
+    pub fn forwarding(&self) -> MutexGuard<'_, Forwarding<Box<Waiter>>> {
         self.forwarding.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -110,10 +111,11 @@ impl Shared {
 
 /// A client that waits for an upstream's answer.
 pub struct Waiter {
-    pub(super) query: Box<[u8]>,
+    /// Its query, as far as the reply needs it.
+    pub(super) query: Kept,
     pub(super) client: Client,
     pub(super) chain: Option<Box<Chain>>,
-    pub(super) stale: Option<StaleAnswer>,
+    pub(super) stale: Option<Box<StaleAnswer>>,
     pub(super) deadline: Instant,
     pub(super) path: ReplyPath,
 }

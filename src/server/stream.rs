@@ -17,10 +17,9 @@ use super::counters::Outcome;
 use super::latency::Path;
 use super::listen::Stop;
 use super::shared::{ReplyPath, StreamPath, StreamReply};
-use super::worker::{Forwarded, Worker};
+use super::worker::{Origin, Worker};
 use crate::engine::{Action, Client, Transport};
 use crate::log::Recurring;
-use crate::wire::query::kept;
 
 /// How long a connection may be silent with nothing in flight.
 const IDLE: Duration = Duration::from_secs(10);
@@ -175,10 +174,10 @@ fn answer(
     let outcome = match worker.answer(&snapshot, message, client, now, reply) {
         Action::Forward(forward) => {
             let path = ReplyPath::Stream(path);
-            return worker.forward([Forwarded { forward, query: kept(message), client, path }], now);
+            return worker.forward([(forward, Origin { query: message, client, path })], now);
         }
-        Action::AnsweredAndRefresh(source, forward) => {
-            worker.refresh(&forward, now);
+        Action::AnsweredAndRefresh(source, question) => {
+            worker.refresh(question, now);
             path.deliver(reply, Outcome::Answered(source))
         }
         Action::Dropped(reason) => Outcome::Not(reason),

@@ -11,10 +11,9 @@ use super::counters::Outcome;
 use super::latency::Path;
 use super::listen::Stop;
 use super::shared::ReplyPath;
-use super::worker::{Forwarded, Worker};
+use super::worker::{Origin, Worker};
 use crate::engine::{Action, Approach, Begun, Client, Forward, Pending, Read, Reason, Snapshot, Transport};
 use crate::sys::{BATCH, Batch, Bound, Datagram, fetch, readable};
-use crate::wire::query::kept;
 
 /// Queries of a batch that are in work at the same time: as many as it takes until memory is there.
 const GROUP: usize = 16;
@@ -134,7 +133,7 @@ impl Group<'_> {
                 *action = Some(worker.finish(self.snapshot, begun, *client, self.now, reply));
             }
         }
-        let mut waiting: SmallVec<[(usize, Box<Forward>); GROUP]> = SmallVec::new();
+        let mut waiting: SmallVec<[(usize, Forward); GROUP]> = SmallVec::new();
         for (place, ((action, outcome), reply)) in actions.into_iter().zip(outcomes).zip(replies).enumerate() {
             let Some((action, datagram)) = action.zip(datagram(place)) else {
                 *outcome = Some(Outcome::Not(Reason::Fault));
@@ -143,8 +142,8 @@ impl Group<'_> {
             let now_known = match action {
                 Action::Answered(source) => Outcome::Answered(source),
                 Action::Refused(reason) | Action::Dropped(reason) => Outcome::Not(reason),
-                Action::AnsweredAndRefresh(source, forward) => {
-                    worker.refresh(&forward, self.now);
+                Action::AnsweredAndRefresh(source, question) => {
+                    worker.refresh(question, self.now);
                     Outcome::Answered(source)
                 }
                 Action::Forward(forward) => {
@@ -162,7 +161,7 @@ impl Group<'_> {
                     let datagram = datagram(place)?;
                     let Datagram { bytes, peer, local } = datagram;
                     let path = ReplyPath::Datagram { socket: self.socket.clone(), peer, local };
-                    Some(Forwarded { forward, query: kept(bytes), client: client(&datagram), path })
+                    Some((forward, Origin { query: bytes, client: client(&datagram), path }))
                 }),
                 self.now,
             );

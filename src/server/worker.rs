@@ -20,10 +20,13 @@ use super::replies::Replies;
 use super::shared::{PATIENCE, ReplyPath, Shared, Waiter};
 use super::{stream, udp};
 use crate::engine::{Action, Answer, Begun, Client, Forward, Pending, Read, Reason, Settlement, Snapshot, Transport};
-use crate::forward::{Asker, Failure, Forwarding, Outbox, Ports, Question, Released, Settled, Target, Transmit, Via};
+use crate::forward::{
+    Answered, Asker, Failure, Forwarding, Outbox, Ports, Question, Released, Settled, Target, Transmit, Via,
+};
 use crate::log::{self, QueryLine, Recurring};
 use crate::sys::fetch;
 use crate::upstream::{Datagrams, Streams};
+use crate::wire::query::kept;
 
 /// How many of its own tasks a worker runs before it looks at its sockets again.
 const EVENT_INTERVAL: u32 = 13;
@@ -112,7 +115,7 @@ pub(super) struct Worker {
     /// Both wait for others, to be sent together.
     is_gathering: Cell<bool>,
     /// Outboxes with room, to be used again.
-    spare: RefCell<Vec<Outbox<Waiter>>>,
+    spare: RefCell<Vec<Outbox<Box<Waiter>>>>,
 }
 
 impl Worker {
@@ -221,19 +224,18 @@ impl Worker {
     }
 
     /// Sends the questions of queries upstream; each reply goes its path when its answer is there.
-    pub(super) fn forward(self: &Rc<Self>, queries: impl IntoIterator<Item = Forwarded>, now: Instant) {
+    pub(super) fn forward<'q>(self: &Rc<Self>, queries: impl IntoIterator<Item = (Forward, Origin<'q>)>, now: Instant) {
         self.with_forwarding(now, |forwarding, out| {
-            for Forwarded { mut forward, query, client, path } in queries {
-                let (chain, stale) = (forward.chain.take(), forward.stale.take());
-                let waiter = Waiter { query, client, chain, stale, deadline: now + PATIENCE, path };
-                forwarding.ask(now, question(&forward), asker(waiter), out);
+            for (Forward { question, chain, stale }, Origin { query, client, path }) in queries {
+                let waiter = Waiter { query: kept(query), client, chain, stale, deadline: now + PATIENCE, path };
+                forwarding.ask(now, question, asker(Box::new(waiter)), out);
             }
         });
     }
 
     /// Asks a question again before its answer in the cache expires.
-    pub(super) fn refresh(self: &Rc<Self>, forward: &Forward, now: Instant) {
-        self.with_forwarding(now, |forwarding, out| forwarding.refresh(now, question(forward), None, out));
+    pub(super) fn refresh(self: &Rc<Self>, question: Box<Question>, now: Instant) {
+        self.with_forwarding(now, |forwarding, out| forwarding.refresh(now, question, None, out));
     }
 
     /// Lets queries from pools, and replies to those who waited, go together at the end of `work`.
@@ -252,7 +254,7 @@ impl Worker {
     pub(super) fn with_forwarding<R>(
         self: &Rc<Self>,
         now: Instant,
-        call: impl FnOnce(&mut Forwarding<Waiter>, &mut Outbox<Waiter>) -> R,
+        call: impl FnOnce(&mut Forwarding<Box<Waiter>>, &mut Outbox<Box<Waiter>>) -> R,
     ) -> R {
         self.gather(|| {
             let mut out = self.spare.borrow_mut().pop().unwrap_or_default();
@@ -293,7 +295,7 @@ impl Worker {
     }
 
     /// Sends and replies; whether that changed the state machine again.
-    fn carry_out(self: &Rc<Self>, out: &mut Outbox<Waiter>, now: Instant) -> bool {
+    fn carry_out(self: &Rc<Self>, out: &mut Outbox<Box<Waiter>>, now: Instant) -> bool {
         let mut changed = false;
         while !out.is_empty() {
             let mut next = self.spare.borrow_mut().pop().unwrap_or_default();
@@ -301,7 +303,9 @@ impl Worker {
                 changed |= self.transmit(transmit, now, &mut next);
             }
             for settled in &out.settled {
-                self.shared.engine.approach_keep(&settled.key, fetch);
+                if let Ok(answered) = &settled.outcome {
+                    self.shared.engine.approach_keep(&answered.question.key, fetch);
+                }
             }
             for settled in out.settled.drain(..) {
                 changed |= self.settle(settled, now, &mut next);
@@ -313,14 +317,14 @@ impl Worker {
     }
 
     /// Keeps an empty outbox for later, unless it has grown large.
-    fn keep_outbox(&self, out: Outbox<Waiter>) {
+    fn keep_outbox(&self, out: Outbox<Box<Waiter>>) {
         if out.transmits.capacity().max(out.settled.capacity()) <= OUTBOX_KEPT {
             self.spare.borrow_mut().push(out);
         }
     }
 
     /// Sends a query; whether that changed the state machine.
-    fn transmit(self: &Rc<Self>, transmit: Transmit, now: Instant, out: &mut Outbox<Waiter>) -> bool {
+    fn transmit(self: &Rc<Self>, transmit: Transmit, now: Instant, out: &mut Outbox<Box<Waiter>>) -> bool {
         match transmit.via {
             Via::Datagram if transmit.ports == Ports::Pool => {
                 self.departures.borrow_mut().push(transmit);
@@ -348,12 +352,11 @@ impl Worker {
     }
 
     /// Replies to all who waited for a question; whether that changed the state machine.
-    fn settle(&self, settled: Settled<Waiter>, now: Instant, out: &mut Outbox<Waiter>) -> bool {
+    fn settle(&self, settled: Settled<Box<Waiter>>, now: Instant, out: &mut Outbox<Box<Waiter>>) -> bool {
         let snapshot = self.shared.snapshot.load();
-        let outcome = settled.outcome.and_then(|bytes| {
-            let engine = &self.shared.engine;
-            let answer = engine.keep(&snapshot, &settled.rule, &settled.key, &bytes, now, fetch);
-            self.sockets.borrow_mut().take_back(bytes);
+        let outcome = settled.outcome.and_then(|Answered { question, message }| {
+            let answer = self.shared.engine.keep(&snapshot, &question, &message, now, fetch);
+            self.sockets.borrow_mut().take_back(message);
             answer.ok_or(Failure::Silence)
         });
         let mut changed = false;
@@ -366,10 +369,10 @@ impl Worker {
     fn settle_waiter(
         &self,
         snapshot: &Snapshot,
-        released: Released<Waiter>,
+        released: Released<Box<Waiter>>,
         outcome: &Result<Answer, Failure>,
         now: Instant,
-        out: &mut Outbox<Waiter>,
+        out: &mut Outbox<Box<Waiter>>,
     ) -> bool {
         let Released { mut waiter, use_stale } = released;
         let (chain, stale, turn) = (waiter.chain.take(), waiter.stale.take(), self.next_turn());
@@ -393,9 +396,9 @@ impl Worker {
         };
         let action = guarded(settle, dropped);
         let outcome = match action {
-            Action::Forward(mut forward) => {
-                (waiter.chain, waiter.stale) = (forward.chain.take(), forward.stale.take());
-                self.shared.forwarding().ask(now, question(&forward), asker(waiter), out);
+            Action::Forward(Forward { question, chain, stale }) => {
+                (waiter.chain, waiter.stale) = (chain, stale);
+                self.shared.forwarding().ask(now, question, asker(waiter), out);
                 return true;
             }
             Action::Answered(source) | Action::AnsweredAndRefresh(source, _) => Outcome::Answered(source),
@@ -450,11 +453,9 @@ impl Worker {
 }
 
 /// A query whose question goes upstream.
-pub(super) struct Forwarded {
-    /// What is to be asked.
-    pub(super) forward: Box<Forward>,
-    /// The query, as far as its reply needs it.
-    pub(super) query: Box<[u8]>,
+pub(super) struct Origin<'q> {
+    /// Its octets.
+    pub(super) query: &'q [u8],
     pub(super) client: Client,
     /// The way back.
     pub(super) path: ReplyPath,
@@ -476,19 +477,7 @@ fn dropped() -> Action {
     Action::Dropped(Reason::Fault)
 }
 
-/// The question of a forward, borrowed from it.
-fn question(forward: &Forward) -> Question<'_> {
-    Question {
-        key: &forward.key,
-        question: &forward.question,
-        dnssec_ok: forward.dnssec_ok,
-        checking_disabled: forward.checking_disabled,
-        tokens: &forward.tokens,
-        rule: &forward.rule,
-    }
-}
-
-fn asker(waiter: Waiter) -> Asker<Waiter> {
+fn asker(waiter: Box<Waiter>) -> Asker<Box<Waiter>> {
     Asker {
         client: waiter.client.address,
         deadline: waiter.deadline,

@@ -3,6 +3,8 @@
 //! What is no good query is told from what deserves no word at all: a response is never answered (two servers would
 //! talk to each other without end), nor are octets too few for a header.
 
+use smallvec::SmallVec;
+
 use super::edns::{self, Edns};
 use super::header::{self, HEADER_LEN, Header};
 use super::message::skip_name;
@@ -197,12 +199,15 @@ fn parse_additional(bytes: &[u8], at: usize, count: u16) -> Option<(Option<Edns>
     (at == bytes.len()).then_some((edns, options))
 }
 
-/// The octets of a query that is kept while it waits: those that came, or its essence where they are many.
-pub fn kept(bytes: &[u8]) -> Box<[u8]> {
+/// The octets of a query that is kept while it waits; most have room without an allocation of their own.
+pub type Kept = SmallVec<[u8; 120]>;
+
+/// What is kept of a query: the octets that came, or its essence where they are many.
+pub fn kept(bytes: &[u8]) -> Kept {
     if bytes.len() <= KEPT_MAX {
-        return bytes.into();
+        return Kept::from_slice(bytes);
     }
-    Query::parse(bytes).map_or_else(|_| bytes.into(), |query| query.essence().into())
+    Query::parse(bytes).map_or_else(|_| Kept::from_slice(bytes), |query| query.essence().into())
 }
 
 /// A name in lower case wire form on the stack.
