@@ -74,7 +74,7 @@ impl Peer {
     pub(crate) fn can(self, work: Work) -> bool {
         match self {
             Self::Responder | Self::Pldns | Self::Before | Self::Unbound | Self::Dnsmasq | Self::Coredns => true,
-            Self::PldnsPool => work == Work::Forwarded,
+            Self::PldnsPool => matches!(work, Work::Forwarded | Work::Mixed),
             Self::Knot | Self::Nsd | Self::Hickory => work == Work::Records,
             Self::Dnsdist => !work.has_records(),
         }

@@ -23,25 +23,25 @@ impl Worker {
             Err(error) => return tracing::error!(%error, "upstreams cannot be heard"),
         };
         let mut received = Vec::new();
-        loop {
-            let ready = tokio::time::timeout(SWEEP_INTERVAL, readiness.readable()).await;
-            // Also when nothing comes: sockets whose queries are settled must not stay.
-            self.sockets.borrow_mut().sweep(Instant::now());
-            let mut guard = match ready {
-                Ok(Ok(guard)) => guard,
-                Ok(Err(_)) => return,
-                Err(_) => continue,
-            };
-            match self.sockets.borrow_mut().receive(&mut received) {
-                Ok(true) => {}
-                Ok(false) => guard.clear_ready(),
-                Err(error) => {
-                    tracing::error!(%error, "upstreams' sockets cannot be read");
-                    guard.clear_ready();
-                }
+        while let Ok(mut guard) = readiness.readable().await {
+            if let Err(error) = self.sockets.borrow_mut().receive(&mut received) {
+                tracing::error!(%error, "upstreams' sockets cannot be read");
             }
             self.take_received(&mut received);
+            // Only now is it known which of them are listened to on.
+            if !self.sockets.borrow().may_have_more() {
+                guard.clear_ready();
+            }
+            drop(guard);
             tokio::task::yield_now().await;
+        }
+    }
+
+    /// Closes sockets whose queries were settled elsewhere, or by nobody in time.
+    pub(super) async fn sweep(self: Rc<Self>) {
+        loop {
+            tokio::time::sleep(SWEEP_INTERVAL).await;
+            self.sockets.borrow_mut().sweep(Instant::now());
         }
     }
 

@@ -135,25 +135,26 @@ impl Group<'_> {
         }
         let mut waiting: SmallVec<[(usize, Forward); GROUP]> = SmallVec::new();
         for (place, ((action, outcome), reply)) in actions.into_iter().zip(outcomes).zip(replies).enumerate() {
-            let Some((action, datagram)) = action.zip(datagram(place)) else {
-                *outcome = Some(Outcome::Not(Reason::Fault));
-                continue;
-            };
-            let now_known = match action {
-                Action::Answered(source) => Outcome::Answered(source),
-                Action::Refused(reason) | Action::Dropped(reason) => Outcome::Not(reason),
-                Action::AnsweredAndRefresh(source, question) => {
+            let known = match action {
+                Some(Action::Answered(source)) => Outcome::Answered(source),
+                Some(Action::Refused(reason) | Action::Dropped(reason)) => Outcome::Not(reason),
+                Some(Action::AnsweredAndRefresh(source, question)) => {
                     worker.refresh(question, self.now);
                     Outcome::Answered(source)
                 }
-                Action::Forward(forward) => {
+                Some(Action::Forward(forward)) => {
                     reply.clear();
                     waiting.push((place, forward));
                     continue;
                 }
+                None => Outcome::Not(Reason::Fault),
             };
-            worker.sample(datagram.bytes, client(&datagram), now_known);
-            *outcome = Some(now_known);
+            *outcome = Some(known);
+            if worker.is_sampling()
+                && let Some(datagram) = datagram(place)
+            {
+                worker.sample(datagram.bytes, client(&datagram), known);
+            }
         }
         if !waiting.is_empty() {
             worker.forward(

@@ -62,6 +62,7 @@ pub(super) fn run(
     });
     runtime.block_on(local.run_until(async {
         let hearing = tokio::task::spawn_local(worker.clone().hear());
+        let sweeping = tokio::task::spawn_local(worker.clone().sweep());
         let beating = tokio::task::spawn_local(worker.clone().beat());
         // One worker watches the timers of all.
         let watching = (number == 0).then(|| tokio::task::spawn_local(worker.clone().watch_timers()));
@@ -84,6 +85,7 @@ pub(super) fn run(
         listening.join_all().await;
         worker.drain().await;
         hearing.abort();
+        sweeping.abort();
         beating.abort();
         if let Some(watching) = watching {
             watching.abort();
@@ -124,6 +126,12 @@ impl Worker {
         let turn = self.turn.get().wrapping_add(1);
         self.turn.set(turn);
         turn
+    }
+
+    /// Whether queries are put into the log at all.
+    #[inline]
+    pub(super) fn is_sampling(&self) -> bool {
+        self.shared.log_queries.load(Ordering::Relaxed) != 0
     }
 
     /// Puts one of many queries into the log.

@@ -31,8 +31,6 @@ const TOGETHER: usize = 32;
 /// Buffers of datagrams that are kept to be used again, and how large one of them may be.
 const SPARES: usize = 256;
 const SPARE_MAX: usize = 2048;
-/// How often sockets are looked for whose queries were settled elsewhere.
-const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The sockets of one worker's queries.
 pub struct Datagrams {
@@ -46,12 +44,13 @@ pub struct Datagrams {
     known: HashMap<SocketAddr, Arc<Pool>>,
     /// Sockets that may have more to read.
     unfinished: Vec<Place>,
+    /// There were as many events as fit.
+    may_have_more: bool,
     rng: StdRng,
     buffer: Box<[u8]>,
     inbox: Inbox,
     volley: Volley,
     spares: Spares,
-    swept: Instant,
 }
 
 /// Buffers of datagrams, to be used again.
@@ -131,12 +130,12 @@ impl Datagrams {
             pools,
             known: HashMap::new(),
             unfinished: Vec::new(),
+            may_have_more: false,
             rng: StdRng::from_seed(seed),
             buffer: vec![0; DATAGRAM_MAX].into_boxed_slice(),
             inbox: Inbox::default(),
             volley: Volley::default(),
             spares: Spares::default(),
-            swept: Instant::now(),
         })
     }
 
@@ -222,14 +221,18 @@ impl Datagrams {
         connect_fresh(upstream, std::iter::repeat_with(|| rng.next_u32() as u16).take(64))
     }
 
-    /// Reads what is there into `received`; whether there may be more.
-    pub fn receive(&mut self, received: &mut Vec<Received>) -> io::Result<bool> {
+    /// Reads what is there into `received`.
+    pub fn receive(&mut self, received: &mut Vec<Received>) -> io::Result<()> {
         let mut ready = std::mem::take(&mut self.unfinished);
         match self.poll.poll(&mut self.events, Some(Duration::ZERO)) {
-            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
-            _ => ready.extend(self.events.iter().map(|event| Place::of(event.token()))),
+            Ok(()) => {
+                ready.extend(self.events.iter().map(|event| Place::of(event.token())));
+                // Fewer than there is room for: what comes now makes it readable anew.
+                self.may_have_more = self.events.iter().count() == EVENTS;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => self.may_have_more = true,
+            Err(error) => return Err(error),
         }
-        let more = !ready.is_empty();
         for place in ready.drain(..) {
             match place {
                 Place::Fresh(at) => self.read_fresh(at, received),
@@ -239,7 +242,12 @@ impl Datagrams {
         if self.unfinished.is_empty() {
             self.unfinished = ready;
         }
-        Ok(more)
+        Ok(())
+    }
+
+    /// Whether there may be something to read that readiness will not tell of again.
+    pub fn may_have_more(&self) -> bool {
+        self.may_have_more || !self.unfinished.is_empty()
     }
 
     /// A datagram's buffer, which is not needed any more.
@@ -309,12 +317,9 @@ impl Datagrams {
     }
 
     /// Closes sockets whose queries were settled by another worker, or by nobody in time, and those of pools that are
-    /// too old. Looks once a second.
+    /// too old. To be called every now and then.
     pub fn sweep(&mut self, now: Instant) {
-        if now.saturating_duration_since(self.swept) >= SWEEP_INTERVAL {
-            self.swept = now;
-            self.fresh.retain(|_, fresh| fresh.deadline > now);
-            self.pooled.retain(|_, pooled| pooled.sweep(now));
-        }
+        self.fresh.retain(|_, fresh| fresh.deadline > now);
+        self.pooled.retain(|_, pooled| pooled.sweep(now));
     }
 }
