@@ -18,12 +18,12 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::Parser;
 use privatelink_dns::cache::Cache;
-use privatelink_dns::engine::{Action, Client, Engine, Snapshot, Transport};
-use privatelink_dns::forward::{LoopGuard, UpstreamSets};
+use privatelink_dns::engine::{Action, Client, Engine, Settlement, Snapshot, Transport};
+use privatelink_dns::forward::{Answered, Asker, Forwarding, LoopGuard, Outbox, UpstreamSets};
 use privatelink_dns::reload::load;
 
 use scratch::Scratch;
@@ -36,6 +36,8 @@ const NAMES: u32 = 1000;
 const RUNS: [u32; 2] = [1000, 11_000];
 /// The type AAAA.
 const AAAA: u16 = 28;
+/// Who asks.
+const CLIENT: Client = Client { address: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), transport: Transport::Datagram };
 /// The zone of the records.
 const ZONE: &str = "workspace.eastus.api.azureml.ms";
 
@@ -62,19 +64,27 @@ struct Way {
     qtype: u16,
 }
 
-const WAYS: [Way; 5] = [
+/// The way of a query that an upstream is asked for, all but the system's part of it.
+const FORWARDED: &str = "forwarded";
+
+const WAYS: [Way; 6] = [
     Way { name: "record", asked: |n| format!("r{n}.{ZONE}"), qtype: dns::A },
     Way { name: "no data", asked: |n| format!("r{n}.{ZONE}"), qtype: AAAA },
     Way { name: "no such name", asked: |n| format!("x{n}.{ZONE}"), qtype: dns::A },
     Way { name: "wildcard", asked: |n| format!("e{n}.eastus.inference.ml.azure.com"), qtype: dns::A },
     Way { name: "cached", asked: |n| format!("a{n}.blob.core.windows.net"), qtype: dns::A },
+    Way { name: FORWARDED, asked: |n| format!("f{n}.blob.core.windows.net"), qtype: dns::A },
 ];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args = Args::parse();
     if let (Some(way), Some(times)) = (&args.way, args.times) {
         let way = WAYS.iter().find(|known| known.name == way).ok_or("no such way")?;
-        take(way, times);
+        if way.name == FORWARDED {
+            forward(way, times)
+        } else {
+            take(way, times)
+        }
         return Ok(());
     }
     if Command::new("valgrind").arg("--version").output().is_err() {
@@ -127,18 +137,15 @@ fn count_all(way: &Way, times: u32) -> Result<u64, std::io::Error> {
     })
 }
 
-/// Answers so many queries.
+/// Answers so many queries from the table and the cache.
 fn take(way: &Way, times: u32) {
-    let client = Client { address: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), transport: Transport::Datagram };
-    let snapshot = snapshot();
+    let (client, snapshot) = (CLIENT, snapshot());
     let engine = Engine::new(Arc::new(Cache::new(64 << 20)), LoopGuard::default());
     let (now, mut reply) = (Instant::now(), Vec::with_capacity(1232));
     let queries: Vec<_> = (0..NAMES).map(|n| dns::query(n as u16, &(way.asked)(n), way.qtype)).collect();
     for (n, query) in queries.iter().enumerate() {
         if let Action::Forward(forward) = engine.answer(&snapshot, query, client, now, 0, &mut reply) {
-            let asked = dns::Asked::parse(query).expect("a query that can be read");
-            let target = format!("a{n}.privatelink.blob.core.windows.net");
-            let answer = asked.reply(query, &[(target, 60)], Some((Ipv4Addr::new(10, 1, 0, 9), 3600)));
+            let answer = upstream_answer(n, query);
             engine.keep(&snapshot, &forward.question, &answer, now, |_| ()).expect("an answer that can be read");
         }
     }
@@ -146,6 +153,40 @@ fn take(way: &Way, times: u32) {
         let action = engine.answer(&snapshot, black_box(query), client, now, turn, &mut reply);
         assert!(matches!(action, Action::Answered(_)), "every way ends in an answer");
     }
+}
+
+/// Has so many queries answered by an upstream that is there at once.
+fn forward(way: &Way, times: u32) {
+    let snapshot = snapshot();
+    let engine = Engine::new(Arc::new(Cache::new(64 << 20)), LoopGuard::default());
+    let mut forwarding = Forwarding::new([7; 32], LoopGuard::default());
+    let (now, mut reply, mut out) = (Instant::now(), Vec::with_capacity(1232), Outbox::default());
+    let [_, most] = RUNS;
+    let queries: Vec<_> = (0..most).map(|n| dns::query(n as u16, &(way.asked)(n), way.qtype)).collect();
+    let answers: Vec<_> = queries.iter().enumerate().map(|(n, query)| upstream_answer(n, query)).collect();
+    for (turn, (query, mut answer)) in (0..times).zip(queries.iter().zip(answers)) {
+        let Action::Forward(asked) = engine.answer(&snapshot, query, CLIENT, now, turn, &mut reply) else {
+            panic!("nobody knows the answer yet");
+        };
+        let deadline = now + Duration::from_secs(4);
+        let asker = Asker { waiter: turn, client: CLIENT.address, deadline, stale: None };
+        forwarding.ask(now, asked.question, asker, &mut out);
+        let sent = out.transmits.pop().expect("a query for the upstream");
+        answer[..2].copy_from_slice(&sent.message[..2]);
+        forwarding.heard(now, sent.id, answer, &mut out);
+        let settled = out.settled.pop().expect("its answer");
+        let Answered { question, message } = settled.outcome.expect("a good one");
+        let answer = engine.keep(&snapshot, &question, &message, now, |_| ()).expect("it can be read");
+        let settlement = Settlement::Answer(&answer);
+        let action = engine.settle(&snapshot, query, CLIENT, None, settlement, now, turn, &mut reply);
+        assert!(matches!(action, Action::Answered(_)), "it is the reply");
+    }
+}
+
+fn upstream_answer(number: usize, query: &[u8]) -> Vec<u8> {
+    let asked = dns::Asked::parse(query).expect("a query that can be read");
+    let target = format!("a{number}.privatelink.blob.core.windows.net");
+    asked.reply(query, &[(target, 60)], Some((Ipv4Addr::new(10, 1, 0, 9), 3600)))
 }
 
 fn snapshot() -> Snapshot {

@@ -7,10 +7,9 @@
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
-use smallvec::SmallVec;
 use triomphe::ThinArc;
 
-use super::normal::{Normal, normalise};
+use super::normal::{Normal, Octets, normalise};
 use super::{State, TtlLimits};
 use crate::wire::compose::{client_rcode, compose};
 use crate::wire::edns::{OPT_LEN, extended_error_option, push_opt};
@@ -85,13 +84,14 @@ impl Answer {
     /// Takes an answer that was accepted at `heard`, for the question with this key; nothing when it cannot be read to
     /// its end.
     pub fn from_message(key: &[u8], bytes: &[u8], limits: &TtlLimits, heard: Instant) -> Option<Self> {
-        let Normal { message, ttl_places, errors, rcode, ttl, targets, is_private } = normalise(bytes, limits)?;
+        let mut octets = Octets::from_slice(key);
+        let Normal { ttl_places, errors, rcode, ttl, targets, is_private } = normalise(bytes, limits, &mut octets)?;
         let head = Head {
             heard,
             ttl,
             rcode,
             key_len: u16::try_from(key.len()).ok()?,
-            message_len: u16::try_from(message.len()).ok()?,
+            message_len: u16::try_from(octets.len() - key.len()).ok()?,
             places_len: u16::try_from(ttl_places.len() * 2).ok()?,
             errors_len: u16::try_from(errors.len()).ok()?,
             is_private,
@@ -100,11 +100,9 @@ impl Answer {
             is_prefetched: AtomicBool::new(false),
             is_main: AtomicBool::new(false),
         };
-        let len = key.len() + message.len() + ttl_places.len() * 2 + errors.len() + targets.len();
-        let mut octets = SmallVec::<[u8; 512]>::with_capacity(len);
-        octets.extend_from_slice(key);
-        octets.extend_from_slice(&message);
-        octets.extend(ttl_places.iter().flat_map(|place| place.to_be_bytes()));
+        for place in ttl_places {
+            octets.extend_from_slice(&place.to_be_bytes());
+        }
         octets.extend_from_slice(&errors);
         octets.extend_from_slice(&targets);
         Some(Self(ThinArc::from_header_and_slice(head, &octets)))

@@ -6,7 +6,9 @@ use smallvec::SmallVec;
 use crate::wire::compose::write_sections;
 use crate::wire::edns::{Edns, extended_errors};
 use crate::wire::header::{HEADER_LEN, Header};
-use crate::wire::{Message, Name, OwnedRecord, Rcode, RecordView, Rtype, Section};
+use crate::wire::message::read_lower_name;
+use crate::wire::name;
+use crate::wire::{LowerName, Message, OwnedRecord, Rcode, RecordView, Rtype, Section};
 
 /// How long answers may be kept, seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,10 +21,11 @@ pub struct TtlLimits {
     pub max_negative_private: u32,
 }
 
-/// A message in its normal form.
+/// Where an answer is put together.
+pub(super) type Octets = SmallVec<[u8; 512]>;
+
+/// What is known of a message in its normal form.
 pub(super) struct Normal {
-    /// ID 0, no OPT record, TTLs within limits.
-    pub(super) message: Vec<u8>,
     /// Where TTLs stand that count down.
     pub(super) ttl_places: SmallVec<[u16; 8]>,
     /// The extended errors that the upstream gave, as options.
@@ -31,14 +34,16 @@ pub(super) struct Normal {
     /// How long it may be kept, seconds.
     pub(super) ttl: u32,
     /// Where the CNAMEs lead from the question's name, in this order: lower case wire forms, one behind the other.
-    pub(super) targets: Vec<u8>,
+    pub(super) targets: SmallVec<[u8; 128]>,
     /// It speaks of a name in a privatelink zone.
     pub(super) is_private: bool,
 }
 
-/// Takes an answer that was accepted; nothing when it cannot be read to its end.
-pub(super) fn normalise(bytes: &[u8], limits: &TtlLimits) -> Option<Normal> {
-    let message = Message::parse(bytes)?;
+/// Takes an answer that was accepted, and appends its normal form to `out`: ID 0, no OPT record, TTLs within limits.
+/// Nothing when it cannot be read to its end.
+pub(super) fn normalise(bytes: &[u8], limits: &TtlLimits, out: &mut Octets) -> Option<Normal> {
+    let anew;
+    let mut message = Message::parse(bytes)?;
     if message.header.qdcount != 1 {
         return None;
     }
@@ -50,33 +55,44 @@ pub(super) fn normalise(bytes: &[u8], limits: &TtlLimits) -> Option<Normal> {
         rcode.0 |= u16::from(Edns::from_fields(opt.class, opt.ttl).rcode_high) << 4;
         errors = extended_errors(bytes.get(opt.data.clone())?);
     }
-    let without_opt = without_opt(&message, opt)?;
-    // The records stand elsewhere now where the OPT record was not the last.
-    let message = Message::parse(&without_opt)?;
-    let is_private = names_of(&message).any(|name| is_private_name(&name));
+    match opt {
+        // As a rule it is the last: all others stay where they are.
+        Some(at) if at + 1 == message.records.len() => {
+            message.header.arcount = message.header.arcount.checked_sub(1)?;
+            message.records.truncate(at);
+        }
+        Some(at) => {
+            anew = without_record(&message, at)?;
+            message = Message::parse(&anew)?;
+        }
+        None => {}
+    }
+    // Octets behind the last record are left out.
+    let end = message.records.last().map_or(message.question_end, |record| record.data.end);
+    let (qname, _) = read_lower_name(message.bytes, HEADER_LEN)?;
+    let targets = targets(&message, &qname);
+    let is_private = is_private_name(qname.as_wire()) || names(&targets).any(is_private_name);
     let negative = negative_ttl(&message, rcode, is_private, limits);
     let mut ttl = match (rcode, negative) {
         (Rcode::NOERROR | Rcode::NXDOMAIN, Negative::No) => limits.max,
         (Rcode::NOERROR | Rcode::NXDOMAIN, Negative::For(seconds)) => seconds,
         _ => 0,
     };
-    let mut ttls = SmallVec::<[(u16, u32); 8]>::new();
+    let start = out.len();
+    out.extend_from_slice(message.bytes.get(..end)?);
+    let octets = out.get_mut(start..)?;
+    *octets.first_chunk_mut()? = Header { id: 0, ..message.header }.to_bytes();
+    let mut ttl_places = SmallVec::new();
     for record in &message.records {
         let mut seconds = sane_ttl(record.ttl).min(limits.max);
         if let (Negative::For(negative), Rtype::SOA) = (negative, record.rtype) {
             seconds = seconds.min(negative);
         }
         ttl = ttl.min(seconds);
-        ttls.push((u16::try_from(record.ttl_at).ok()?, seconds));
+        octets.get_mut(record.ttl_at..record.ttl_at + 4)?.copy_from_slice(&seconds.to_be_bytes());
+        ttl_places.push(u16::try_from(record.ttl_at).ok()?);
     }
-    let targets = targets(&message);
-    let mut message = without_opt;
-    for &(place, seconds) in &ttls {
-        message.get_mut(place as usize..place as usize + 4)?.copy_from_slice(&seconds.to_be_bytes());
-    }
-    message.get_mut(..2)?.fill(0);
-    let ttl_places = ttls.into_iter().map(|(place, _)| place).collect();
-    Some(Normal { message, ttl_places, errors, rcode, ttl, targets, is_private })
+    Some(Normal { ttl_places, errors, rcode, ttl, targets, is_private })
 }
 
 /// Whether an answer is negative, and how long such a one may live.
@@ -111,37 +127,36 @@ fn negative_ttl(message: &Message<'_>, rcode: Rcode, is_private: bool, limits: &
 }
 
 /// Follows the CNAMEs from the question's name, whatever their order in the message.
-fn targets(message: &Message<'_>) -> Vec<u8> {
+fn targets(message: &Message<'_>, qname: &LowerName) -> SmallVec<[u8; 128]> {
+    let mut targets = SmallVec::new();
     let aliases = message.section(Section::Answer).filter(|record| record.rtype == Rtype::CNAME);
-    let mut aliases: Vec<_> =
-        aliases.filter_map(|record| Some((message.owner(record)?, message.target(record)?))).collect();
-    let mut targets = Vec::new();
-    let mut current = qname(message);
-    while let Some(name) = current {
-        // Each alias is followed once, so a loop among them ends.
-        let next = aliases.iter().position(|(owner, _)| *owner == name).map(|at| aliases.swap_remove(at).1);
-        if let Some(target) = &next {
-            targets.extend_from_slice(target.to_lowercase().as_wire());
-        }
-        current = next;
+    // Each alias is followed once, so a loop among them ends.
+    let mut left: SmallVec<[&RecordView; 8]> = aliases.collect();
+    let mut current = *qname;
+    while let Some((at, target)) = left.iter().enumerate().find_map(|(at, alias)| {
+        let (owner, _) = read_lower_name(message.bytes, alias.start)?;
+        let (target, end) = read_lower_name(message.bytes, alias.data.start)?;
+        (owner.as_wire() == current.as_wire() && end == alias.data.end).then_some((at, target))
+    }) {
+        targets.extend_from_slice(target.as_wire());
+        current = target;
+        left.swap_remove(at);
     }
     targets
 }
 
-fn qname(message: &Message<'_>) -> Option<Name> {
-    crate::wire::message::read_name(message.bytes, HEADER_LEN).map(|(name, _)| name)
-}
-
-/// The question's name and every CNAME's target.
-fn names_of<'m>(message: &'m Message<'_>) -> impl Iterator<Item = Name> + 'm {
-    let qname = qname(message);
-    let targets = message.section(Section::Answer).filter(|record| record.rtype == Rtype::CNAME);
-    qname.into_iter().chain(targets.filter_map(|record| message.target(record)))
+/// The names that stand one behind the other.
+fn names(mut wire: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let (name, behind) = wire.split_at_checked(name::wire_len(wire)?)?;
+        wire = behind;
+        Some(name)
+    })
 }
 
 /// Whether a name lies in one of Azure's private zones: it has a label `privatelink`.
-pub(crate) fn is_private_name(name: &Name) -> bool {
-    name.labels().any(|label| label.eq_ignore_ascii_case(b"privatelink"))
+fn is_private_name(name: &[u8]) -> bool {
+    name::labels(name).any(|label| label.eq_ignore_ascii_case(b"privatelink"))
 }
 
 /// A TTL with its top bit set is 0 (RFC 2181 §8).
@@ -149,19 +164,9 @@ fn sane_ttl(ttl: u32) -> u32 {
     if ttl > i32::MAX as u32 { 0 } else { ttl }
 }
 
-/// The message without its OPT record and without octets behind its last record.
-fn without_opt(message: &Message<'_>, opt: Option<usize>) -> Option<Vec<u8>> {
-    let end = message.records.last().map_or(message.question_end, |record| record.data.end);
-    let Some(at) = opt else {
-        return Some(message.bytes.get(..end)?.to_vec());
-    };
-    let arcount = message.header.arcount.checked_sub(1)?;
-    if at + 1 == message.records.len() {
-        let mut bytes = message.bytes.get(..message.records.get(at)?.start)?.to_vec();
-        bytes.get_mut(10..12)?.copy_from_slice(&arcount.to_be_bytes());
-        return Some(bytes);
-    }
-    // Records behind it would move away from under the pointers to them: write the message anew.
+/// The message without one of its records. Those behind it would move away from under the pointers to them, so all are
+/// written anew.
+fn without_record(message: &Message<'_>, at: usize) -> Option<Vec<u8>> {
     let others = message.records.iter().enumerate().filter(|&(number, _)| number != at);
     let records = others.map(|(_, view)| OwnedRecord::from_view(message, view)).collect::<Option<Vec<_>>>()?;
     let mut bytes = Vec::with_capacity(message.bytes.len());

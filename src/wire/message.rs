@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use super::header::{HEADER_LEN, Header};
 use super::name::{LABEL_MAX, NAME_MAX};
-use super::{Name, Rtype};
+use super::{LowerName, Name, Rtype};
 
 /// One record of a message, by its places.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -250,18 +250,34 @@ fn check_name(bytes: &[u8], at: usize) -> Option<usize> {
 /// A pointer must lead before the place where the labels that it continues began, so that reading ends.
 pub fn read_name(bytes: &[u8], at: usize) -> Option<(Name, usize)> {
     let mut wire = Vec::with_capacity(64);
-    let mut here = at;
-    let mut run_start = at;
-    let mut end = None;
+    let end = walk_name(bytes, at, |octets| wire.extend_from_slice(octets))?;
+    Some((Name::from_wire(&wire)?, end))
+}
+
+/// The same, in lower case and on the stack.
+pub fn read_lower_name(bytes: &[u8], at: usize) -> Option<(LowerName, usize)> {
+    let mut name = LowerName::empty();
+    let end = walk_name(bytes, at, |octets| name.push(octets))?;
+    Some((name, end))
+}
+
+/// Calls `take` with each label of the name at `at`, its length octet in front, and at last with that of the root; gives
+/// the place behind the name.
+fn walk_name(bytes: &[u8], at: usize, mut take: impl FnMut(&[u8])) -> Option<usize> {
+    let (mut here, mut run_start, mut end, mut octets) = (at, at, None, 0);
     loop {
         let len = *bytes.get(here)? as usize;
         match len {
             0 => {
-                wire.push(0);
-                break;
+                take(&[0]);
+                return Some(end.unwrap_or(here + 1));
             }
             1..=LABEL_MAX => {
-                wire.extend_from_slice(bytes.get(here..here + 1 + len)?);
+                octets += 1 + len;
+                if octets >= NAME_MAX {
+                    return None;
+                }
+                take(bytes.get(here..here + 1 + len)?);
                 here += 1 + len;
             }
             0xc0.. => {
@@ -270,16 +286,11 @@ pub fn read_name(bytes: &[u8], at: usize) -> Option<(Name, usize)> {
                     return None;
                 }
                 end.get_or_insert(here + 2);
-                here = target;
-                run_start = target;
+                (here, run_start) = (target, target);
             }
             _ => return None,
         }
-        if wire.len() >= NAME_MAX {
-            return None;
-        }
     }
-    Some((Name::from_wire(&wire)?, end.unwrap_or(here + 1)))
 }
 
 #[cfg(test)]

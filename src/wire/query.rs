@@ -229,6 +229,22 @@ impl LowerName {
         Self::copy(name.as_wire()).unwrap_or(Self { octets: [0; name::NAME_MAX], len: 1 })
     }
 
+    /// Where a name is put in, label by label.
+    pub(super) fn empty() -> Self {
+        Self { octets: [0; name::NAME_MAX], len: 0 }
+    }
+
+    /// Adds octets of a name's wire form; what is too long for a name is left out.
+    #[inline]
+    pub(super) fn push(&mut self, octets: &[u8]) {
+        let start = usize::from(self.len);
+        if let Some(place) = self.octets.get_mut(start..start + octets.len()) {
+            place.copy_from_slice(octets);
+            place.make_ascii_lowercase();
+            self.len += octets.len() as u8;
+        }
+    }
+
     #[inline]
     fn copy(wire: &[u8]) -> Option<Self> {
         let mut octets = [0; name::NAME_MAX];
