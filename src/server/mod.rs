@@ -9,6 +9,7 @@
 
 mod connections;
 mod counters;
+mod forwarding;
 mod hearing;
 mod inherit;
 mod kind;

@@ -14,10 +14,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 
 use super::counters::Outcome;
+use super::forwarding::Origin;
 use super::latency::Path;
 use super::listen::Stop;
 use super::shared::{ReplyPath, StreamPath, StreamReply};
-use super::worker::{Origin, Worker};
+use super::worker::Worker;
 use crate::engine::{Action, Client, Transport};
 use crate::log::Recurring;
 

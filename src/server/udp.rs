@@ -8,10 +8,11 @@ use std::time::Instant;
 use smallvec::SmallVec;
 
 use super::counters::Outcome;
+use super::forwarding::Origin;
 use super::latency::Path;
 use super::listen::Stop;
 use super::shared::ReplyPath;
-use super::worker::{Origin, Worker};
+use super::worker::Worker;
 use crate::engine::{Action, Approach, Begun, Client, Forward, Pending, Read, Reason, Snapshot, Transport};
 use crate::sys::{BATCH, Batch, Bound, Datagram, fetch, readable};
 
