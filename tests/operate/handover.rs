@@ -115,9 +115,12 @@ fn sockets_of_systemd_are_served() {
     let dir = Arc::new(Scratch::new());
     dir.write("records/r.toml", RECORDS);
     dir.write("pldns.toml", &settings(""));
-    let datagram = UdpSocket::bind("127.0.0.1:0").unwrap();
+    // A port that is free for datagrams may be taken for connections: then another.
+    let (datagram, stream) = std::iter::repeat_with(|| UdpSocket::bind("127.0.0.1:0").unwrap())
+        .take(100)
+        .find_map(|datagram| TcpListener::bind(datagram.local_addr().unwrap()).ok().map(|stream| (datagram, stream)))
+        .expect("a port that is free for both");
     let address = datagram.local_addr().unwrap();
-    let stream = TcpListener::bind(address).unwrap();
     // What comes before the server is there waits in the socket.
     let early = crate::server::client(address);
     early.send(&crate::server::query(3, "a.example")).unwrap();
