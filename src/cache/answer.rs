@@ -100,11 +100,11 @@ impl Answer {
             is_prefetched: AtomicBool::new(false),
             is_main: AtomicBool::new(false),
         };
-        for place in ttl_places {
-            octets.extend_from_slice(&place.to_be_bytes());
+        for part in [ttl_places.as_flattened(), &errors, &targets] {
+            if !part.is_empty() {
+                octets.extend_from_slice(part);
+            }
         }
-        octets.extend_from_slice(&errors);
-        octets.extend_from_slice(&targets);
         Some(Self(ThinArc::from_header_and_slice(head, &octets)))
     }
 
@@ -344,7 +344,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::wire::compose::write_sections;
     use crate::wire::query::tests::query_bytes;
-    use crate::wire::{Name, Rtype, Section};
+    use crate::wire::{Name, NameRoom, Rtype, Section};
 
     pub(crate) const LIMITS: TtlLimits = TtlLimits { max: 3600, max_negative: 60, max_negative_private: 10 };
 
@@ -382,7 +382,8 @@ pub(crate) mod tests {
         let answer = new_answer(&address_answer("a.example", 1_006_632_960), &LIMITS).unwrap();
         assert_eq!(answer.view().ttl(), 3600);
         let bytes = query_bytes("A.example", Rtype::A, header::RD, Some((1232, 0)));
-        let query = Query::parse(&bytes).unwrap();
+        let mut room = NameRoom::new();
+        let query = Query::parse(&bytes, &mut room).unwrap();
         let mut out = Vec::new();
         answer.view().write(&query, Age::Seconds(100), 1232, &mut out);
         let message = Message::parse(&out).unwrap();
@@ -390,6 +391,30 @@ pub(crate) mod tests {
         assert_eq!(message.header.id, 0x1234);
         assert_eq!(&out[12..15], b"\x01A\x07", "the question keeps the client's case");
         assert_eq!(message.records[1].rtype, Rtype::OPT);
+    }
+
+    #[test]
+    fn aliases_are_followed_in_any_order_and_once() {
+        let alias = |owner: &str, target: &str| {
+            let target = Name::parse(target).unwrap();
+            record(Section::Answer, owner, Rtype::CNAME, 60, target.as_wire().to_vec())
+        };
+        let targets = |records: &[OwnedRecord]| {
+            let answer = new_answer(&build("A.example", Rtype::A, 0x8180, records), &LIMITS).unwrap();
+            let targets: Vec<_> = answer.view().targets().map(|target| Name::from_wire(target).unwrap()).collect();
+            assert!(targets.iter().all(|name| name.as_wire() == name.to_lowercase().as_wire()));
+            (targets.iter().map(Name::to_string).collect::<Vec<_>>(), answer.view().is_private())
+        };
+        let address = record(Section::Answer, "c.privatelink.example", Rtype::A, 60, vec![10, 0, 0, 1]);
+        let chain = [
+            alias("b.example", "C.PrivateLink.example"),
+            address,
+            alias("a.EXAMPLE", "B.example"),
+            alias("d.example", "e.example"),
+        ];
+        assert_eq!(targets(&chain), (vec!["b.example".to_owned(), "c.privatelink.example".to_owned()], true));
+        let ring = [alias("b.example", "a.example"), alias("a.example", "b.example")];
+        assert_eq!(targets(&ring), (vec!["b.example".to_owned(), "a.example".to_owned()], false));
     }
 
     #[test]
@@ -430,7 +455,7 @@ pub(crate) mod tests {
         let answer = new_answer(&build("a.example", Rtype::A, 0x8180, &records), &LIMITS).unwrap();
         let bytes = query_bytes("a.example", Rtype::A, header::RD, None);
         let mut out = Vec::new();
-        answer.view().write(&Query::parse(&bytes).unwrap(), Age::Seconds(0), 512, &mut out);
+        answer.view().write(&Query::parse(&bytes, &mut NameRoom::new()).unwrap(), Age::Seconds(0), 512, &mut out);
         let message = Message::parse(&out).unwrap();
         assert_eq!(message.header.ancount, 0);
         assert_ne!(message.header.flags & header::TC, 0);
@@ -443,7 +468,8 @@ pub(crate) mod tests {
             if bytes.len() > 6 { bytes[4] = 0; bytes[5] = 1; }
             if let Some(answer) = new_answer(&bytes, &LIMITS) {
                 let asked = query_bytes("a.example", Rtype::A, header::RD, Some((1232, 0)));
-                answer.view().write(&Query::parse(&asked).unwrap(), Age::Stale, 1232, &mut Vec::new());
+                let mut room = NameRoom::new();
+                answer.view().write(&Query::parse(&asked, &mut room).unwrap(), Age::Stale, 1232, &mut Vec::new());
             }
         }
     }

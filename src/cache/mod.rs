@@ -50,7 +50,7 @@ impl<'n> CacheKey<'n> {
     /// The key of a question.
     #[inline]
     pub fn new(
-        qname: &'n LowerName,
+        qname: LowerName<'n>,
         qtype: Rtype,
         dnssec_ok: bool,
         checking_disabled: bool,
@@ -232,14 +232,16 @@ mod tests {
 
     use super::*;
     use crate::cache::answer::tests::{LIMITS, address_answer};
-    use crate::wire::Name;
+    use crate::wire::{Name, NameRoom};
 
-    fn lower(name: &str) -> LowerName {
-        LowerName::from_name(&Name::parse(name).unwrap())
+    fn lower(name: &str) -> NameRoom {
+        let mut room = NameRoom::new();
+        room.lower(Name::parse(name).unwrap().as_wire());
+        room
     }
 
-    fn key(name: &LowerName) -> CacheKey<'_> {
-        CacheKey::new(name, Rtype::A, false, false, 1)
+    fn key(room: &NameRoom) -> CacheKey<'_> {
+        CacheKey::new(room.name(), Rtype::A, false, false, 1)
     }
 
     fn insert(cache: &Cache, name: &str, ttl: u32, heard: Instant) {
@@ -304,10 +306,10 @@ mod tests {
         let (name, another) = (lower("a.example"), lower("b.example"));
         for other in [
             key(&another),
-            CacheKey::new(&name, Rtype::A, false, false, 2),
-            CacheKey::new(&name, Rtype::AAAA, false, false, 1),
-            CacheKey::new(&name, Rtype::A, true, false, 1),
-            CacheKey::new(&name, Rtype::A, false, true, 1),
+            CacheKey::new(name.name(), Rtype::A, false, false, 2),
+            CacheKey::new(name.name(), Rtype::AAAA, false, false, 1),
+            CacheKey::new(name.name(), Rtype::A, true, false, 1),
+            CacheKey::new(name.name(), Rtype::A, false, true, 1),
         ] {
             assert!(with(&cache, &other, now, |_, _| ()).is_none());
         }
@@ -351,7 +353,7 @@ mod tests {
                         for name in names.iter().skip(part).step_by(if round % 2 == 0 { 1 } else { 3 }) {
                             insert(cache, name, 3600, now);
                             let name = lower(name);
-                            let len = name.len();
+                            let len = name.name().len();
                             with(cache, &key(&name), now, |answer, _| assert_eq!(answer.key().len(), len + KEY_TAIL));
                         }
                     }

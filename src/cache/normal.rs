@@ -6,9 +6,9 @@ use smallvec::SmallVec;
 use crate::wire::compose::write_sections;
 use crate::wire::edns::{Edns, extended_errors};
 use crate::wire::header::{HEADER_LEN, Header};
-use crate::wire::message::read_lower_name;
+use crate::wire::message::{is_same_name, push_lower_name};
 use crate::wire::name;
-use crate::wire::{LowerName, Message, OwnedRecord, Rcode, RecordView, Rtype, Section};
+use crate::wire::{Message, OwnedRecord, Rcode, RecordView, Rtype, Section};
 
 /// How long answers may be kept, seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,8 +26,8 @@ pub(super) type Octets = SmallVec<[u8; 512]>;
 
 /// What is known of a message in its normal form.
 pub(super) struct Normal {
-    /// Where TTLs stand that count down.
-    pub(super) ttl_places: SmallVec<[u16; 8]>,
+    /// Where TTLs stand that count down, most significant octet first.
+    pub(super) ttl_places: SmallVec<[[u8; 2]; 8]>,
     /// The extended errors that the upstream gave, as options.
     pub(super) errors: Vec<u8>,
     pub(super) rcode: Rcode,
@@ -53,7 +53,7 @@ pub(super) fn normalise(bytes: &[u8], limits: &TtlLimits, out: &mut Octets) -> O
     let mut errors = Vec::new();
     if let Some(opt) = opt.and_then(|at| message.records.get(at)) {
         rcode.0 |= u16::from(Edns::from_fields(opt.class, opt.ttl).rcode_high) << 4;
-        errors = extended_errors(bytes.get(opt.data.clone())?);
+        errors = extended_errors(bytes.get(opt.data())?);
     }
     match opt {
         // As a rule it is the last: all others stay where they are.
@@ -68,10 +68,10 @@ pub(super) fn normalise(bytes: &[u8], limits: &TtlLimits, out: &mut Octets) -> O
         None => {}
     }
     // Octets behind the last record are left out.
-    let end = message.records.last().map_or(message.question_end, |record| record.data.end);
-    let (qname, _) = read_lower_name(message.bytes, HEADER_LEN)?;
-    let targets = targets(&message, &qname);
-    let is_private = is_private_name(qname.as_wire()) || names(&targets).any(is_private_name);
+    let end = message.records.last().map_or(message.question_end, |record| record.data().end);
+    let targets = targets(&message);
+    let qname = message.bytes.get(HEADER_LEN..message.question_end)?;
+    let is_private = is_private_name(qname) || names(&targets).any(is_private_name);
     let negative = negative_ttl(&message, rcode, is_private, limits);
     let mut ttl = match (rcode, negative) {
         (Rcode::NOERROR | Rcode::NXDOMAIN, Negative::No) => limits.max,
@@ -89,8 +89,9 @@ pub(super) fn normalise(bytes: &[u8], limits: &TtlLimits, out: &mut Octets) -> O
             seconds = seconds.min(negative);
         }
         ttl = ttl.min(seconds);
-        octets.get_mut(record.ttl_at..record.ttl_at + 4)?.copy_from_slice(&seconds.to_be_bytes());
-        ttl_places.push(u16::try_from(record.ttl_at).ok()?);
+        let ttl_at = record.ttl_at();
+        *octets.get_mut(ttl_at..)?.first_chunk_mut()? = seconds.to_be_bytes();
+        ttl_places.push(u16::try_from(ttl_at).ok()?.to_be_bytes());
     }
     Some(Normal { ttl_places, errors, rcode, ttl, targets, is_private })
 }
@@ -117,30 +118,27 @@ fn negative_ttl(message: &Message<'_>, rcode: Rcode, is_private: bool, limits: &
     }
     let soa = message.section(Section::Authority).find(|record| record.rtype == Rtype::SOA);
     let Some(soa) = soa else { return Negative::For(0) };
-    let minimum = message
-        .bytes
-        .get(soa.data.clone())
-        .and_then(|data| data.last_chunk::<4>())
-        .map_or(0, |m| u32::from_be_bytes(*m));
+    let minimum =
+        message.bytes.get(soa.data()).and_then(|data| data.last_chunk::<4>()).map_or(0, |m| u32::from_be_bytes(*m));
     let most = if is_private { limits.max_negative_private } else { limits.max_negative };
     Negative::For(sane_ttl(soa.ttl).min(minimum).min(most))
 }
 
 /// Follows the CNAMEs from the question's name, whatever their order in the message.
-fn targets(message: &Message<'_>, qname: &LowerName) -> SmallVec<[u8; 128]> {
+fn targets(message: &Message<'_>) -> SmallVec<[u8; 128]> {
     let mut targets = SmallVec::new();
     let aliases = message.section(Section::Answer).filter(|record| record.rtype == Rtype::CNAME);
     // Each alias is followed once, so a loop among them ends.
     let mut left: SmallVec<[&RecordView; 8]> = aliases.collect();
-    let mut current = *qname;
-    while let Some((at, target)) = left.iter().enumerate().find_map(|(at, alias)| {
-        let (owner, _) = read_lower_name(message.bytes, alias.start)?;
-        let (target, end) = read_lower_name(message.bytes, alias.data.start)?;
-        (owner.as_wire() == current.as_wire() && end == alias.data.end).then_some((at, target))
-    }) {
-        targets.extend_from_slice(target.as_wire());
-        current = target;
-        left.swap_remove(at);
+    let mut current = HEADER_LEN;
+    while let Some(at) = left.iter().position(|alias| is_same_name(message.bytes, alias.start(), current)) {
+        let (alias, known) = (left.swap_remove(at), targets.len());
+        let data = alias.data();
+        if push_lower_name(message.bytes, data.start, &mut targets) == Some(data.end) {
+            current = data.start;
+        } else {
+            targets.truncate(known);
+        }
     }
     targets
 }

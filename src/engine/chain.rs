@@ -11,7 +11,7 @@ use crate::forward::{Disposition, Here};
 use crate::records::{Lookup, Rrset, Soa};
 use crate::wire::compose::compose;
 use crate::wire::edns::extended_error_option;
-use crate::wire::{ExtendedError, LowerName, Name, OwnedRecord, Query, Rcode, Rtype, Section, Verdict};
+use crate::wire::{ExtendedError, LowerName, Name, NameRoom, OwnedRecord, Query, Rcode, Rtype, Section, Verdict};
 
 /// Aliases of the table that are followed for one query.
 const TABLE_ALIASES_MAX: usize = 8;
@@ -177,7 +177,8 @@ impl Engine {
             if !first {
                 chain.seen.push(chain.effective.clone());
             }
-            let qname = LowerName::from_name(&chain.effective);
+            let mut room = NameRoom::new();
+            let qname = room.lower(chain.effective.as_wire());
             let table = &context.snapshot.table;
             let found = table.lookup(qname.as_wire(), context.query.qtype, context.client.address);
             // The query's own name was looked up before.
@@ -217,7 +218,7 @@ impl Engine {
                     chain.records.extend(soa.to_record(&chain.effective, Section::Answer));
                     AnswerSource::Zone
                 }
-                Lookup::Missing => return self.follow_out(context, chain, &qname, reply),
+                Lookup::Missing => return self.follow_out(context, chain, qname, reply),
             };
             return chain.write(context, source, reply);
         }
@@ -228,7 +229,7 @@ impl Engine {
         &self,
         context: &Context<'_, impl Observer>,
         mut chain: Chain,
-        qname: &LowerName,
+        qname: LowerName<'_>,
         reply: &mut Vec<u8>,
     ) -> Action {
         let rule = match context.rule(qname) {

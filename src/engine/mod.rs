@@ -36,7 +36,7 @@ use crate::cache::{Age, Cache, CacheKey, KeyHash, State, TtlLimits};
 use crate::forward::{Disposition, Failure, ForwardRule, LoopGuard, Question, Stale};
 use crate::records::Lookup;
 use crate::wire::reply::{udp_limit, write_refusal};
-use crate::wire::{ExtendedError, Fault, LowerName, Query, Rcode, Refusal, Rtype};
+use crate::wire::{ExtendedError, Fault, LowerName, NameRoom, Query, Rcode, Refusal, Rtype};
 
 /// Who asks, and by which way the reply goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -165,7 +165,8 @@ impl Engine {
         reply: &mut Vec<u8>,
         observer: &impl Observer,
     ) -> Action {
-        let read = match self.read_observed(snapshot, bytes, client, reply, observer) {
+        let mut room = NameRoom::new();
+        let read = match self.read_observed(snapshot, bytes, client, &mut room, reply, observer) {
             Ok(read) => read,
             Err(action) => return action,
         };
@@ -218,7 +219,8 @@ impl Engine {
         reply: &mut Vec<u8>,
     ) -> Action {
         reply.clear();
-        let Ok(query) = Query::parse(bytes) else {
+        let mut room = NameRoom::new();
+        let Ok(query) = Query::parse(bytes, &mut room) else {
             return Action::Dropped(Reason::Fault);
         };
         let context = Context { snapshot, query: &query, client, now, turn, observer: &() };
@@ -240,7 +242,7 @@ impl Engine {
     fn look_up<O: Observer>(
         &self,
         context: &Context<'_, O>,
-        qname: &LowerName,
+        qname: LowerName<'_>,
         question: &[u8],
         rule: &Arc<ForwardRule>,
         hash: Option<KeyHash>,
@@ -327,7 +329,7 @@ impl Engine {
 }
 
 /// What the answer to a query's question about `qname` is kept under.
-fn key<'n>(query: &Query<'_>, qname: &'n LowerName, rule: &ForwardRule) -> CacheKey<'n> {
+fn key<'n>(query: &Query<'_>, qname: LowerName<'n>, rule: &ForwardRule) -> CacheKey<'n> {
     CacheKey::new(qname, query.qtype, query.dnssec_ok(), query.checking_disabled(), rule.upstream_set)
 }
 
@@ -344,13 +346,13 @@ enum Found {
 impl<'a, O: Observer> Context<'a, O> {
     /// The rule for a name, and how many octets at the name's end are its zone.
     #[inline]
-    fn rule(&self, qname: &LowerName) -> (&'a Disposition, usize) {
+    fn rule(&self, qname: LowerName<'_>) -> (&'a Disposition, usize) {
         let (disposition, zone_len) = self.snapshot.rules.find(qname.as_wire());
         self.observer.step(Step::Rule { name: qname.as_wire(), disposition, zone_len });
         (disposition, zone_len)
     }
 
-    fn tell_cache(&self, qname: &LowerName, found: Option<&(Answer, State)>) {
+    fn tell_cache(&self, qname: LowerName<'_>, found: Option<&(Answer, State)>) {
         let stale = found.and_then(|(answer, state)| match state {
             State::Expired { at } => self.stale(answer.clone(), *at),
             State::Fresh { .. } => None,

@@ -13,7 +13,7 @@ use crate::cache::KeyHash;
 use crate::forward::{Disposition, ForwardRule, LoopGuard};
 use crate::records::{Lookup, NameHash};
 use crate::wire::query::CLASS_IN;
-use crate::wire::{ExtendedError, Query, Rcode, Rtype};
+use crate::wire::{ExtendedError, NameRoom, Query, Rcode, Rtype};
 
 /// A query that was read.
 pub struct Read<'a> {
@@ -60,9 +60,10 @@ impl Engine {
         snapshot: &Snapshot,
         bytes: &'a [u8],
         client: Client,
+        room: &'a mut NameRoom,
         reply: &mut Vec<u8>,
     ) -> Result<Read<'a>, Action> {
-        self.read_observed(snapshot, bytes, client, reply, &())
+        self.read_observed(snapshot, bytes, client, room, reply, &())
     }
 
     #[inline]
@@ -71,11 +72,12 @@ impl Engine {
         snapshot: &Snapshot,
         bytes: &'a [u8],
         client: Client,
+        room: &'a mut NameRoom,
         reply: &mut Vec<u8>,
         observer: &impl Observer,
     ) -> Result<Read<'a>, Action> {
         reply.clear();
-        let query = match Query::parse(bytes) {
+        let query = match Query::parse(bytes, room) {
             Ok(query) => query,
             Err(fault) => return Err(answer_fault(snapshot, bytes, fault, client, reply)),
         };
@@ -128,7 +130,7 @@ impl Engine {
             found => return Begun::Done(write::from_table(context, &found, reply)),
         }
         // The table does not have the name: answered here, from the cache, or upstream.
-        let rule = match context.rule(&query.qname) {
+        let rule = match context.rule(query.qname) {
             (Disposition::Here(here), zone_len) => {
                 return Begun::Done(write::here(context, *here, zone_len, reply));
             }
@@ -138,7 +140,7 @@ impl Engine {
             let error = ExtendedError::NOT_AUTHORITATIVE;
             return Begun::Done(refuse(query, Rcode::REFUSED, error, Reason::NoRecursion, reply));
         }
-        let hash = self.cache.hash(&key(query, &query.qname, rule));
+        let hash = self.cache.hash(&key(query, query.qname, rule));
         Begun::Pending(Pending { query, rule, hash })
     }
 
@@ -182,6 +184,6 @@ impl Engine {
         Pending { query, rule, hash }: &Pending<'_>,
         reply: &mut Vec<u8>,
     ) -> Action {
-        self.look_up(context, &query.qname, query.question(), rule, Some(*hash), None, reply)
+        self.look_up(context, query.qname, query.question(), rule, Some(*hash), None, reply)
     }
 }

@@ -233,12 +233,13 @@ pub(super) fn write_query<W>(query: &OutstandingQuery<W>, id: u16, tokens: &[u8]
     }
     let arcount = u16::from(!query.without_edns);
     let head = Header { id, flags, qdcount: 1, ancount: 0, nscount: 0, arcount };
-    let mut bytes = SmallVec::new();
-    bytes.extend_from_slice(&head.to_bytes());
+    let mut bytes = SmallVec::from_slice(&head.to_bytes());
     bytes.extend_from_slice(&query.question.section);
     if !query.without_edns {
         bytes.extend_from_slice(&opt_head(Rcode::NOERROR, query.question.dnssec_ok, tokens.len()));
-        bytes.extend_from_slice(tokens);
+        if !tokens.is_empty() {
+            bytes.extend_from_slice(tokens);
+        }
     }
     bytes
 }

@@ -12,8 +12,6 @@
 use std::hash::{BuildHasher, Hasher};
 use std::net::IpAddr;
 
-use smallvec::SmallVec;
-
 use super::entry::{APEX, Entry, LIMITED, Rrset, WILDCARD_BELOW};
 use super::reverse::{Pointers, Reverse, address_of_reverse_name};
 use super::soa::Soa;
@@ -38,6 +36,8 @@ pub struct Table {
     pub(super) stats: TableStats,
 }
 
+/// Labels that a name may have.
+const LABELS_MAX: usize = NAME_MAX.div_ceil(2);
 /// Octets of a line of the processor's cache.
 const LINE: usize = 64;
 
@@ -242,12 +242,20 @@ impl Table {
         }
         // Ancestors of an entry are entries, so that halving finds where they begin. Names that are forwarded have
         // nothing of theirs in the table but one or two last labels.
-        let ancestors: SmallVec<[&[u8]; 16]> =
-            std::iter::successors(name::parent(parent), |up| name::parent(up)).collect();
-        let (mut first, mut end, mut found) = (0, ancestors.len(), None);
+        let mut starts = [0; LABELS_MAX];
+        let (mut labels, mut at) = (0, 0);
+        while let Some(&len) = parent.get(at)
+            && len != 0
+        {
+            at += 1 + usize::from(len);
+            *starts.get_mut(labels)? = at as u8; // a name has 255 octets at most
+            labels += 1;
+        }
+        let ancestor = |number: usize| parent.get(usize::from(*starts.get(number)?)..);
+        let (mut first, mut end, mut found) = (0, labels, None);
         while first < end {
             let middle = first + (end - first) / 2;
-            match ancestors.get(middle).and_then(|name| Some((self.find(name)?, *name))) {
+            match ancestor(middle).and_then(|name| Some((self.find(name)?, name))) {
                 Some(entry) => (end, found) = (middle, Some(entry)),
                 None => first = middle + 1,
             }
@@ -257,8 +265,7 @@ impl Table {
             return Some((entry, name));
         }
         // What the client does not see is none for it.
-        let mut above = ancestors.get(first + 1..)?.iter();
-        above.find_map(|&name| Some((self.find_visible(name, client)?, name)))
+        (first + 1..labels).filter_map(ancestor).find_map(|name| Some((self.find_visible(name, client)?, name)))
     }
 
     /// What the records at `entry` say; nothing when the client sees none of them. `owner_len` is the length of the SOA

@@ -15,6 +15,7 @@ use super::shared::ReplyPath;
 use super::worker::Worker;
 use crate::engine::{Action, Approach, Begun, Client, Forward, Pending, Read, Reason, Snapshot, Transport};
 use crate::sys::{BATCH, Batch, Bound, Datagram, fetch, readable};
+use crate::wire::NameRoom;
 
 /// Queries of a batch that are in work at the same time: as many as it takes until memory is there.
 const GROUP: usize = 16;
@@ -22,6 +23,7 @@ const GROUP: usize = 16;
 /// Serves a socket until the server ends, then what is still queued in it.
 pub(super) async fn serve(worker: Rc<Worker>, bound: Bound, stop: Stop) {
     let mut batch = Batch::new(bound.with_local_address);
+    let mut rooms = [const { NameRoom::new() }; GROUP];
     let socket = Arc::new(bound.socket);
     let ready = match readable(socket.as_fd()) {
         Ok(ready) => ready,
@@ -38,7 +40,7 @@ pub(super) async fn serve(worker: Rc<Worker>, bound: Bound, stop: Stop) {
             _ = stopping.wait_for(|stop| *stop) => break,
         };
         // Fewer than there is room for: the queue was empty, and what comes now is a new event.
-        if worker.gather(|| serve_batch(&worker, &socket, &mut batch)) < BATCH {
+        if worker.gather(|| serve_batch(&worker, &socket, &mut batch, &mut rooms)) < BATCH {
             guard.clear_ready();
         }
         drop(guard);
@@ -47,11 +49,16 @@ pub(super) async fn serve(worker: Rc<Worker>, bound: Bound, stop: Stop) {
         }
         tokio::task::yield_now().await;
     }
-    while worker.gather(|| serve_batch(&worker, &socket, &mut batch)) > 0 {}
+    while worker.gather(|| serve_batch(&worker, &socket, &mut batch, &mut rooms)) > 0 {}
 }
 
 /// Receives what is there, answers it, sends the replies; gives how many datagrams there were.
-fn serve_batch(worker: &Rc<Worker>, socket: &Arc<std::net::UdpSocket>, batch: &mut Batch) -> usize {
+fn serve_batch(
+    worker: &Rc<Worker>,
+    socket: &Arc<std::net::UdpSocket>,
+    batch: &mut Batch,
+    rooms: &mut [NameRoom; GROUP],
+) -> usize {
     let fd: BorrowedFd<'_> = socket.as_fd();
     // An error here is about an earlier reply (an unreachable client), or there is nothing to read.
     let Ok(count) = batch.receive(fd) else { return 0 };
@@ -65,7 +72,7 @@ fn serve_batch(worker: &Rc<Worker>, socket: &Arc<std::net::UdpSocket>, batch: &m
         let start = number * GROUP;
         let here = GROUP.min(count - start);
         let group = Group { worker, socket, snapshot: &snapshot, now };
-        group.answer(|place| datagrams.at(start + place), &mut outcomes[..here], &mut replies[..here]);
+        group.answer(|place| datagrams.at(start + place), rooms, &mut outcomes[..here], &mut replies[..here]);
     }
     batch.send(fd, count, |index| {
         if let Some(outcome) = outcomes.get_mut(index) {
@@ -89,13 +96,14 @@ impl Group<'_> {
     fn answer<'d>(
         &self,
         datagram: impl Fn(usize) -> Option<Datagram<'d>>,
+        rooms: &mut [NameRoom; GROUP],
         outcomes: &mut [Option<Outcome>],
         replies: &mut [Vec<u8>],
     ) {
         let (worker, engine) = (self.worker, &self.worker.shared.engine);
         let mut actions: [Option<Action>; GROUP] = [const { None }; GROUP];
         let mut read: SmallVec<[(usize, Client, Read<'_>); GROUP]> = SmallVec::new();
-        for (place, (action, reply)) in actions.iter_mut().zip(&mut *replies).enumerate() {
+        for (place, ((action, reply), room)) in actions.iter_mut().zip(&mut *replies).zip(rooms).enumerate() {
             let Some(datagram) = datagram(place) else {
                 worker.counters.kind(&[]);
                 // A reply of an earlier batch may stand in its place.
@@ -104,7 +112,7 @@ impl Group<'_> {
             };
             worker.counters.kind(datagram.bytes);
             let client = client(&datagram);
-            match worker.read(self.snapshot, datagram.bytes, client, self.now, reply) {
+            match worker.read(self.snapshot, datagram.bytes, client, self.now, room, reply) {
                 Err(done) => *action = Some(done),
                 Ok(query) => {
                     engine.approach_record(self.snapshot, &query, Approach::Place, fetch);

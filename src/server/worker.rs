@@ -21,6 +21,7 @@ use crate::engine::{Action, Begun, Client, Pending, Read, Reason, Snapshot, Tran
 use crate::forward::{Outbox, Transmit};
 use crate::log::{self, QueryLine};
 use crate::upstream::{Datagrams, Streams};
+use crate::wire::NameRoom;
 
 /// How many of its own tasks a worker runs before it looks at its sockets again.
 const EVENT_INTERVAL: u32 = 13;
@@ -173,10 +174,11 @@ impl Worker {
         bytes: &'a [u8],
         client: Client,
         now: Instant,
+        room: &'a mut NameRoom,
         reply: &mut Vec<u8>,
     ) -> Result<Read<'a>, Action> {
         let engine = &self.shared.engine;
-        let read = guarded(|| engine.read(snapshot, bytes, client, reply), || Err(dropped()));
+        let read = guarded(|| engine.read(snapshot, bytes, client, room, reply), || Err(dropped()));
         read.map_err(|action| self.look_at(action, client, now, reply))
     }
 

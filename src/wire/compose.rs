@@ -197,6 +197,7 @@ impl Compressor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::NameRoom;
     use crate::wire::query::tests::query_bytes;
 
     fn record(section: Section, owner: &str, rtype: Rtype, data: Vec<u8>) -> OwnedRecord {
@@ -209,7 +210,8 @@ mod tests {
     #[test]
     fn a_chain_is_written_and_read_back() {
         let bytes = query_bytes("Acct.blob.core.windows.net", Rtype::A, header::RD, Some((1232, 0)));
-        let query = Query::parse(&bytes).unwrap();
+        let mut room = NameRoom::new();
+        let query = Query::parse(&bytes, &mut room).unwrap();
         let target = Name::parse("acct.privatelink.blob.core.windows.net").unwrap();
         let records = [
             record(Section::Answer, "acct.blob.core.windows.net", Rtype::CNAME, target.as_wire().to_vec()),
@@ -228,7 +230,8 @@ mod tests {
     #[test]
     fn whole_rrsets_are_left_out() {
         let bytes = query_bytes("many.example", Rtype::A, header::RD, None);
-        let query = Query::parse(&bytes).unwrap();
+        let mut room = NameRoom::new();
+        let query = Query::parse(&bytes, &mut room).unwrap();
         let target = Name::parse("other.example").unwrap().as_wire().to_vec();
         let mut records = vec![record(Section::Answer, "many.example", Rtype::CNAME, target)];
         records.extend((0..60).map(|n| record(Section::Answer, "other.example", Rtype::A, vec![10, 0, 0, n])));

@@ -9,25 +9,40 @@ use smallvec::SmallVec;
 
 use super::header::{HEADER_LEN, Header};
 use super::name::{LABEL_MAX, NAME_MAX};
-use super::{LowerName, Name, Rtype};
+use super::{Name, Rtype};
 
 /// One record of a message, by its places.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordView {
     /// The section it stands in.
     pub section: Section,
-    /// Where its owner name begins.
-    pub start: usize,
     /// Its type.
     pub rtype: Rtype,
     /// Its class, or the payload size of an OPT record.
     pub class: u16,
     /// Its TTL, seconds, as it stands (RFC 2181 §8: the top bit set means 0).
     pub ttl: u32,
+    start: u16,
+    data_start: u16,
+    data_len: u16,
+}
+
+impl RecordView {
+    /// Where its owner name begins.
+    pub fn start(&self) -> usize {
+        self.start.into()
+    }
+
     /// Where the TTL stands.
-    pub ttl_at: usize,
-    /// Its data.
-    pub data: Range<usize>,
+    pub fn ttl_at(&self) -> usize {
+        usize::from(self.data_start) - 6 // TTL and length of the data
+    }
+
+    /// Where its data stand.
+    pub fn data(&self) -> Range<usize> {
+        let start = self.data_start.into();
+        start..start + usize::from(self.data_len)
+    }
 }
 
 /// The sections behind the question (RFC 1035 §4.1).
@@ -83,7 +98,7 @@ impl<'a> Message<'a> {
         for (section, count) in counts {
             for _ in 0..count {
                 let record = read_record(bytes, at, section)?;
-                at = record.data.end;
+                at = record.data().end;
                 records.push(record);
             }
         }
@@ -93,31 +108,31 @@ impl<'a> Message<'a> {
     /// Whether every name in it can be read, and the data of each record is as long as what is in it (RFC 9267 §2 to
     /// §5): owner names, names in data of the types that [`Self::expanded_data`] expands, and addresses.
     pub fn is_sound(&self) -> bool {
-        self.records.iter().all(|record| check_name(self.bytes, record.start).is_some() && self.data_is_sound(record))
+        self.records.iter().all(|record| check_name(self.bytes, record.start()).is_some() && self.data_is_sound(record))
     }
 
     fn data_is_sound(&self, record: &RecordView) -> bool {
-        let len = record.data.len();
+        let data = record.data();
         match record.rtype {
-            Rtype::A => return len == 4 || record.class != 1,
-            Rtype::AAAA => return len == 16 || record.class != 1,
+            Rtype::A => return data.len() == 4 || record.class != 1,
+            Rtype::AAAA => return data.len() == 16 || record.class != 1,
             _ => {}
         }
         let Some((before, names)) = names_in(record.rtype) else {
             return true;
         };
-        let mut at = record.data.start + before;
+        let mut at = data.start + before;
         for _ in 0..names {
             match check_name(self.bytes, at) {
-                Some(end) if end <= record.data.end => at = end,
+                Some(end) if end <= data.end => at = end,
                 _ => return false,
             }
         }
-        let left = record.data.end.saturating_sub(at);
+        let left = data.end.saturating_sub(at);
         match record.rtype.0 {
             6 => left == 20,      // SOA: five numbers
             24 | 46 | 30 => true, // signatures, type bitmaps
-            _ => left == 0 && at == record.data.end,
+            _ => left == 0 && at == data.end,
         }
     }
 
@@ -128,13 +143,14 @@ impl<'a> Message<'a> {
 
     /// The owner name of a record, uncompressed.
     pub fn owner(&self, record: &RecordView) -> Option<Name> {
-        read_name(self.bytes, record.start).map(|(name, _)| name)
+        read_name(self.bytes, record.start()).map(|(name, _)| name)
     }
 
     /// The name that the data of a CNAME (or another record of one name) holds, uncompressed.
     pub fn target(&self, record: &RecordView) -> Option<Name> {
-        let (name, end) = read_name(self.bytes, record.data.start)?;
-        (end == record.data.end).then_some(name)
+        let data = record.data();
+        let (name, end) = read_name(self.bytes, data.start)?;
+        (end == data.end).then_some(name)
     }
 
     /// The data of a record with every name in it uncompressed, fit for another message.
@@ -142,18 +158,19 @@ impl<'a> Message<'a> {
     /// Names are expanded for the types whose data may hold compressed names: those of RFC 1035 and the ones that
     /// RFC 3597 §4 lists for receivers.
     pub fn expanded_data(&self, record: &RecordView) -> Option<Vec<u8>> {
-        let data = self.bytes.get(record.data.clone())?;
+        let Range { start, end } = record.data();
+        let data = self.bytes.get(start..end)?;
         let Some((before, names)) = names_in(record.rtype) else {
             return Some(data.to_vec());
         };
         let mut out = data.get(..before)?.to_vec();
-        let mut at = record.data.start + before;
+        let mut at = start + before;
         for _ in 0..names {
-            let (name, end) = read_name(self.bytes, at)?;
+            let (name, behind) = read_name(self.bytes, at)?;
             out.extend_from_slice(name.as_wire());
-            at = end;
+            at = behind;
         }
-        out.extend_from_slice(self.bytes.get(at..record.data.end)?);
+        out.extend_from_slice(self.bytes.get(at..end)?);
         Some(out)
     }
 }
@@ -181,19 +198,18 @@ fn names_in(rtype: Rtype) -> Option<(usize, usize)> {
 fn read_record(bytes: &[u8], start: usize, section: Section) -> Option<RecordView> {
     let fields = skip_name(bytes, start)?;
     let (&[t0, t1, c0, c1, x0, x1, x2, x3, l0, l1], _) = bytes.get(fields..)?.split_first_chunk::<10>()?;
-    let data_start = fields + 10;
-    let data = data_start..data_start + u16::from_be_bytes([l0, l1]) as usize;
-    if data.end > bytes.len() {
+    let (data_start, data_len) = (fields + 10, u16::from_be_bytes([l0, l1]));
+    if data_start + usize::from(data_len) > bytes.len() {
         return None;
     }
     Some(RecordView {
         section,
-        start,
         rtype: Rtype(u16::from_be_bytes([t0, t1])),
         class: u16::from_be_bytes([c0, c1]),
         ttl: u32::from_be_bytes([x0, x1, x2, x3]),
-        ttl_at: fields + 4,
-        data,
+        start: u16::try_from(start).ok()?,
+        data_start: u16::try_from(data_start).ok()?,
+        data_len,
     })
 }
 
@@ -250,26 +266,91 @@ fn check_name(bytes: &[u8], at: usize) -> Option<usize> {
 /// A pointer must lead before the place where the labels that it continues began, so that reading ends.
 pub fn read_name(bytes: &[u8], at: usize) -> Option<(Name, usize)> {
     let mut wire = Vec::with_capacity(64);
-    let end = walk_name(bytes, at, |octets| wire.extend_from_slice(octets))?;
+    let end = walk_name(bytes, at, |labels| wire.extend_from_slice(labels))?;
     Some((Name::from_wire(&wire)?, end))
 }
 
-/// The same, in lower case and on the stack.
-pub fn read_lower_name(bytes: &[u8], at: usize) -> Option<(LowerName, usize)> {
-    let mut name = LowerName::empty();
-    let end = walk_name(bytes, at, |octets| name.push(octets))?;
-    Some((name, end))
+/// Whether the names at two places of a message are one, whatever their case; not where they cannot be read. That one is
+/// a pointer to the other, as most aliases are written, is seen without a look at labels.
+pub fn is_same_name(bytes: &[u8], one: usize, other: usize) -> bool {
+    let (mut one, mut other) = (Cursor::new(one), Cursor::new(other));
+    let mut octets = 0;
+    loop {
+        let (Some(len), Some(other_len)) = (one.settle(bytes), other.settle(bytes)) else {
+            return false;
+        };
+        if one.at == other.at {
+            return true;
+        }
+        if len != other_len {
+            return false;
+        }
+        if len == 0 {
+            return true;
+        }
+        octets += 1 + len;
+        let (label, other_label) = (bytes.get(one.at..=one.at + len), bytes.get(other.at..=other.at + len));
+        match (label, other_label) {
+            (Some(label), Some(other_label)) if label.eq_ignore_ascii_case(other_label) && octets < NAME_MAX => {}
+            _ => return false,
+        }
+        (one.at, other.at) = (one.at + 1 + len, other.at + 1 + len);
+    }
 }
 
-/// Calls `take` with each label of the name at `at`, its length octet in front, and at last with that of the root; gives
-/// the place behind the name.
+/// A place in a name.
+struct Cursor {
+    at: usize,
+    /// Where the run of labels began: pointers lead before it.
+    run_start: usize,
+}
+
+impl Cursor {
+    fn new(at: usize) -> Self {
+        Self { at, run_start: at }
+    }
+
+    /// Follows pointers to the next label; gives its length, 0 for the root's.
+    fn settle(&mut self, bytes: &[u8]) -> Option<usize> {
+        loop {
+            let len = *bytes.get(self.at)? as usize;
+            match len {
+                0..=LABEL_MAX => return Some(len),
+                0xc0.. => {
+                    let target = (len & 0x3f) << 8 | *bytes.get(self.at + 1)? as usize;
+                    if target >= self.run_start {
+                        return None;
+                    }
+                    *self = Self::new(target);
+                }
+                _ => return None,
+            }
+        }
+    }
+}
+
+/// Appends the name at `at` to `out`, uncompressed and in lower case; gives the place behind it, or nothing and `out` as
+/// it was.
+pub fn push_lower_name<A: smallvec::Array<Item = u8>>(bytes: &[u8], at: usize, out: &mut SmallVec<A>) -> Option<usize> {
+    let start = out.len();
+    let end = walk_name(bytes, at, |labels| out.extend_from_slice(labels));
+    match end {
+        // Length octets are below every letter.
+        Some(_) => out.get_mut(start..)?.make_ascii_lowercase(),
+        None => out.truncate(start),
+    }
+    end
+}
+
+/// Calls `take` with the labels of the name at `at`, their length octets in front, that of the root at last: once for
+/// each run of them that stand one behind the other. Gives the place behind the name.
 fn walk_name(bytes: &[u8], at: usize, mut take: impl FnMut(&[u8])) -> Option<usize> {
     let (mut here, mut run_start, mut end, mut octets) = (at, at, None, 0);
     loop {
         let len = *bytes.get(here)? as usize;
         match len {
             0 => {
-                take(&[0]);
+                take(bytes.get(run_start..=here)?);
                 return Some(end.unwrap_or(here + 1));
             }
             1..=LABEL_MAX => {
@@ -277,7 +358,6 @@ fn walk_name(bytes: &[u8], at: usize, mut take: impl FnMut(&[u8])) -> Option<usi
                 if octets >= NAME_MAX {
                     return None;
                 }
-                take(bytes.get(here..here + 1 + len)?);
                 here += 1 + len;
             }
             0xc0.. => {
@@ -285,6 +365,7 @@ fn walk_name(bytes: &[u8], at: usize, mut take: impl FnMut(&[u8])) -> Option<usi
                 if target >= run_start {
                     return None;
                 }
+                take(bytes.get(run_start..here)?);
                 end.get_or_insert(here + 2);
                 (here, run_start) = (target, target);
             }
@@ -358,6 +439,28 @@ mod tests {
                 // Names do not lie in the header: that is all that the check refuses beyond reading.
                 proptest::prop_assert!(check_name(&bytes, at).is_none() || check_name(&bytes, at) == read);
                 let _ = skip_name(&bytes, at);
+            }
+        }
+
+        #[test]
+        fn names_are_the_same_where_they_read_the_same(
+            bytes in proptest::collection::vec(proptest::sample::select(b"\0\x01\x02\x03aAbB\xc0\x02\x01\0".as_slice()), 2..24)
+        ) {
+            let read = |at| read_name(&bytes, at).map(|(name, end)| (name.to_lowercase(), end));
+            for one in 0..bytes.len() {
+                let mut pushed = SmallVec::<[u8; 8]>::from_slice(b"x");
+                let end = push_lower_name(&bytes, one, &mut pushed);
+                let expected = read(one);
+                proptest::prop_assert_eq!(end, expected.as_ref().map(|(_, end)| *end));
+                proptest::prop_assert_eq!(&pushed[1..], expected.as_ref().map_or(&[][..], |(name, _)| name.as_wire()));
+                for other in 0..bytes.len() {
+                    if let (Some((name, _)), Some((other_name, _))) = (&expected, read(other)) {
+                        proptest::prop_assert_eq!(is_same_name(&bytes, one, other), *name == other_name);
+                    } else {
+                        // One that cannot be read is at most the same as itself, or as a part of itself.
+                        let _ = is_same_name(&bytes, one, other);
+                    }
+                }
             }
         }
     }

@@ -22,5 +22,5 @@ pub use edns::{Edns, ExtendedError};
 pub use header::{Header, Rcode};
 pub use message::{Message, RecordView, Section};
 pub use name::{Name, NameError};
-pub use query::{Fault, LowerName, Query, Refusal};
+pub use query::{Fault, LowerName, NameRoom, Query, Refusal};
 pub use rtype::Rtype;

@@ -34,7 +34,7 @@ pub struct Query<'a> {
     /// The options of the OPT record, well formed.
     options: &'a [u8],
     /// The qname in lower case, the form in which names are looked up.
-    pub qname: LowerName,
+    pub qname: LowerName<'a>,
 }
 
 /// Why bytes are no query that can be answered.
@@ -62,12 +62,13 @@ pub struct Refusal {
 }
 
 impl<'a> Query<'a> {
-    /// Reads a query: one question, at most one OPT record, nothing behind its last record.
+    /// Reads a query: one question, at most one OPT record, nothing behind its last record. The qname is written in lower
+    /// case into `room`.
     ///
     /// Queries of every class and type are read; opcodes other than QUERY, more or fewer questions than one
     /// (RFC 9619), records where a query has none, a second OPT record (RFC 6891 §6.1.1) and a version of EDNS other
     /// than 0 are faults.
-    pub fn parse(bytes: &'a [u8]) -> Result<Self, Fault> {
+    pub fn parse(bytes: &'a [u8], room: &'a mut NameRoom) -> Result<Self, Fault> {
         let header = Header::read(bytes).ok_or(Fault::Short)?;
         if header.flags & header::QR != 0 {
             return Err(Fault::Response);
@@ -86,7 +87,8 @@ impl<'a> Query<'a> {
             return Err(form_error(None));
         }
         let question = bytes.get(HEADER_LEN..).unwrap_or_default();
-        let qname = LowerName::read(question).ok_or_else(|| form_error(None))?;
+        let qname = name::wire_len(question).and_then(|len| question.get(..len));
+        let qname = qname.ok_or_else(|| form_error(None))?;
         let Some((&[t0, t1, c0, c1], _)) = question.get(qname.len()..).and_then(|rest| rest.split_first_chunk::<4>())
         else {
             return Err(form_error(None));
@@ -106,7 +108,7 @@ impl<'a> Query<'a> {
         }
         let qtype = Rtype(u16::from_be_bytes([t0, t1]));
         let qclass = u16::from_be_bytes([c0, c1]);
-        Ok(Self { bytes, header, question_end, qtype, qclass, edns, options, qname })
+        Ok(Self { bytes, header, question_end, qtype, qclass, edns, options, qname: room.lower(qname) })
     }
 
     /// The whole message as it came.
@@ -207,69 +209,78 @@ pub fn kept(bytes: &[u8]) -> Kept {
     if bytes.len() <= KEPT_MAX {
         return Kept::from_slice(bytes);
     }
-    Query::parse(bytes).map_or_else(|_| Kept::from_slice(bytes), |query| query.essence().into())
+    Query::parse(bytes, &mut NameRoom::new()).map_or_else(|_| Kept::from_slice(bytes), |query| query.essence().into())
 }
 
-/// A name in lower case wire form on the stack.
+/// A name in lower case wire form.
 #[derive(Clone, Copy)]
-pub struct LowerName {
-    octets: [u8; name::NAME_MAX],
-    len: u8,
-}
+pub struct LowerName<'a>(&'a [u8]);
 
-impl LowerName {
-    /// Reads the uncompressed name at the start of `wire`.
-    #[inline]
-    pub fn read(wire: &[u8]) -> Option<Self> {
-        Self::copy(wire.get(..name::wire_len(wire)?)?)
-    }
-
-    /// Takes a name that is in wire form already.
-    pub fn from_name(name: &name::Name) -> Self {
-        Self::copy(name.as_wire()).unwrap_or(Self { octets: [0; name::NAME_MAX], len: 1 })
-    }
-
-    /// Where a name is put in, label by label.
-    pub(super) fn empty() -> Self {
-        Self { octets: [0; name::NAME_MAX], len: 0 }
-    }
-
-    /// Adds octets of a name's wire form; what is too long for a name is left out.
-    #[inline]
-    pub(super) fn push(&mut self, octets: &[u8]) {
-        let start = usize::from(self.len);
-        if let Some(place) = self.octets.get_mut(start..start + octets.len()) {
-            place.copy_from_slice(octets);
-            place.make_ascii_lowercase();
-            self.len += octets.len() as u8;
-        }
-    }
-
-    #[inline]
-    fn copy(wire: &[u8]) -> Option<Self> {
-        let mut octets = [0; name::NAME_MAX];
-        let place = octets.get_mut(..wire.len())?;
-        place.copy_from_slice(wire);
-        // Length octets are at most 63, below every upper case letter, so the whole name can be lowered at once.
-        place.make_ascii_lowercase();
-        Some(Self { octets, len: wire.len() as u8 })
-    }
-
+impl<'a> LowerName<'a> {
     /// The wire form.
     #[inline]
-    pub fn as_wire(&self) -> &[u8] {
-        self.octets.get(..self.len as usize).unwrap_or_default()
+    pub fn as_wire(self) -> &'a [u8] {
+        self.0
     }
 
     /// Octets of the wire form.
     #[expect(clippy::len_without_is_empty, reason = "a name has at least the root label")]
     #[inline]
-    pub fn len(&self) -> usize {
-        self.len as usize
+    pub fn len(self) -> usize {
+        self.0.len()
     }
 }
 
-impl std::fmt::Debug for LowerName {
+/// Where a name is written in lower case. A query is moved from step to step; its name stays here.
+#[derive(Clone)]
+pub struct NameRoom {
+    octets: [u8; ROOM],
+    len: u8,
+}
+
+/// Octets that are made lower case in one go.
+const AT_ONCE: usize = 16;
+/// A name's octets, and what fills up the last of those goes.
+const ROOM: usize = name::NAME_MAX.next_multiple_of(AT_ONCE);
+
+impl NameRoom {
+    /// An empty room.
+    pub const fn new() -> Self {
+        Self { octets: [0; ROOM], len: 0 }
+    }
+
+    /// The name that was put in last.
+    #[inline]
+    pub fn name(&self) -> LowerName<'_> {
+        LowerName(self.octets.get(..usize::from(self.len)).unwrap_or_default())
+    }
+
+    /// Takes a name that is in wire form, at most 255 octets of it.
+    #[inline]
+    pub fn lower(&mut self, wire: &[u8]) -> LowerName<'_> {
+        let len = wire.len().min(name::NAME_MAX);
+        let (place, name) = (self.octets.get_mut(..len), wire.get(..len));
+        if let (Some(place), Some(name)) = (place, name) {
+            place.copy_from_slice(name);
+        }
+        // Length octets are at most 63, below every upper case letter, so the whole name can be lowered at once; what
+        // stands behind it does not matter.
+        let (pieces, _) = self.octets.as_chunks_mut::<AT_ONCE>();
+        for piece in pieces.iter_mut().take(len.div_ceil(AT_ONCE)) {
+            piece.make_ascii_lowercase();
+        }
+        self.len = len as u8;
+        self.name()
+    }
+}
+
+impl Default for NameRoom {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl std::fmt::Debug for LowerName<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         name::Presented(self.as_wire()).fmt(f)
     }
@@ -305,24 +316,28 @@ pub(crate) mod tests {
         long.extend_from_slice(&[0, 12, 1, 0]);
         long.resize(end + 4 + 256, 0);
         long[end - 2..end].copy_from_slice(&260u16.to_be_bytes());
-        let (query, kept_octets) = (Query::parse(&long).unwrap(), kept(&long));
+        let (mut room, mut other_room) = (NameRoom::new(), NameRoom::new());
+        let (query, kept_octets) = (Query::parse(&long, &mut room).unwrap(), kept(&long));
         assert!(long.len() > KEPT_MAX && kept_octets.len() <= KEPT_MAX);
-        let read = Query::parse(&kept_octets).unwrap();
+        let read = Query::parse(&kept_octets, &mut other_room).unwrap();
         assert_eq!((read.question(), read.edns, read.header.id), (query.question(), query.edns, query.header.id));
         assert_eq!(read.header.flags, query.header.flags);
         let short = query_bytes("ws.example", Rtype::A, header::RD, None);
         assert_eq!(*kept(&short), *short);
-        assert_eq!(Query::parse(&short).unwrap().essence(), short);
+        assert_eq!(Query::parse(&short, &mut room).unwrap().essence(), short);
     }
 
     fn rcode_of(bytes: &[u8]) -> Result<(), Fault> {
-        Query::parse(bytes).map(|_| ())
+        Query::parse(bytes, &mut NameRoom::new()).map(|_| ())
     }
 
     #[test]
     fn a_query_is_read() {
         let bytes = query_bytes("Ws.Eastus.api.azureml.ms", Rtype::A, header::RD, Some((4096, 0x8000)));
-        let query = Query::parse(&bytes).unwrap();
+        let mut room = NameRoom::new();
+        // What an earlier name left does not show.
+        room.lower(&[b'X'; 400]);
+        let query = Query::parse(&bytes, &mut room).unwrap();
         assert_eq!(query.qtype, Rtype::A);
         assert_eq!(query.qname.as_wire(), Name::parse("ws.eastus.api.azureml.ms").unwrap().as_wire());
         assert_eq!(query.question().get(1..3), Some(&b"Ws"[..]));
@@ -355,7 +370,7 @@ pub(crate) mod tests {
         pointer[12] = 0xc0;
         cases.push(pointer);
         for case in cases {
-            match Query::parse(&case).map(|_| ()) {
+            match rcode_of(&case) {
                 Err(Fault::Refused(refusal)) => assert_eq!(refusal.rcode, Rcode::FORMERR, "{case:x?}"),
                 other => panic!("{other:?} for {case:x?}"),
             }
@@ -367,7 +382,7 @@ pub(crate) mod tests {
         let version_1 = query_bytes("a", Rtype::A, 0, Some((1232, 0x0001_0000)));
         let notify = query_bytes("a", Rtype::A, 4 << 11, None);
         for (bytes, rcode) in [(version_1, Rcode::BADVERS), (notify, Rcode::NOTIMP)] {
-            match Query::parse(&bytes).map(|_| ()) {
+            match rcode_of(&bytes) {
                 Err(Fault::Refused(refusal)) => assert_eq!(refusal.rcode, rcode),
                 other => panic!("{other:?}"),
             }
@@ -377,7 +392,7 @@ pub(crate) mod tests {
     proptest::proptest! {
         #[test]
         fn no_bytes_make_it_panic(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..600)) {
-            let _ = Query::parse(&bytes);
+            let _ = rcode_of(&bytes);
         }
     }
 }
