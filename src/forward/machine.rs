@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasher;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hashbrown::HashTable;
@@ -52,6 +53,8 @@ pub struct Forwarding<W> {
     hasher: foldhash::fast::RandomState,
     pub(super) upstreams: Vec<Upstream>,
     pub(super) upstream_by_target: HashMap<Target, usize, foldhash::fast::RandomState>,
+    /// The rule of the last question and its upstreams: the next one's as a rule.
+    last_rule: Option<(Arc<ForwardRule>, Numbers)>,
     limits: HashMap<SocketAddr, Limits>,
     /// Some are out of date: then they do nothing.
     timers: Timers,
@@ -79,6 +82,7 @@ impl<W> Forwarding<W> {
             hasher: foldhash::fast::RandomState::default(),
             upstreams: Vec::new(),
             upstream_by_target: HashMap::default(),
+            last_rule: None,
             limits: HashMap::new(),
             timers: Timers::default(),
             waiting_of: HashMap::default(),
@@ -475,8 +479,15 @@ impl<W> Forwarding<W> {
             .any(|&number| self.upstreams.get(number).is_some_and(|upstream| upstream.is_free(now, is_slow)))
     }
 
-    pub(super) fn upstream_numbers(&mut self, rule: &ForwardRule) -> Numbers {
-        rule.upstreams.iter().map(|target| self.upstream_number(target)).collect()
+    pub(super) fn upstream_numbers(&mut self, rule: &Arc<ForwardRule>) -> Numbers {
+        if let Some((known, numbers)) = &self.last_rule
+            && Arc::ptr_eq(known, rule)
+        {
+            return numbers.clone();
+        }
+        let numbers: Numbers = rule.upstreams.iter().map(|target| self.upstream_number(target)).collect();
+        self.last_rule = Some((rule.clone(), numbers.clone()));
+        numbers
     }
 
     fn upstream_number(&mut self, target: &Target) -> usize {

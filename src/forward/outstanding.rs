@@ -7,9 +7,10 @@ use smallvec::SmallVec;
 
 use super::machine::Numbers;
 use super::question::{Question, Via};
+use crate::wire::Rcode;
 use crate::wire::edns::opt_head;
 use crate::wire::header::{self, HEADER_LEN, Header};
-use crate::wire::{Edns, Message, Rcode, Rtype};
+use crate::wire::message::sound_rcode;
 
 /// How long an answer takes that is worth a turn.
 const ANSWER_TIME: Duration = Duration::from_millis(100);
@@ -126,8 +127,11 @@ impl<W> OutstandingQuery<W> {
         let slow = self.tries.iter().filter(|tried| tried.is_open).filter_map(|tried| tried.slow_at).min();
         let closing = self.tries.iter().filter(|tried| tried.is_open).map(|tried| tried.closes).min();
         let end = if self.waiters.is_empty() { Some(self.keep_until) } else { None };
-        let soonest = [waiter, stale, slow, closing, end, self.next_try].into_iter().flatten().min();
-        soonest.unwrap_or(self.keep_until)
+        let sooner = |one: Option<Instant>, other: Option<Instant>| match (one, other) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        };
+        [waiter, stale, slow, closing, end, self.next_try].into_iter().fold(None, sooner).unwrap_or(self.keep_until)
     }
 }
 
@@ -211,16 +215,11 @@ fn judge_matching(bytes: &[u8], header: &Header, with_edns: bool) -> Judgement {
     if header.flags & header::TC != 0 {
         return Judgement::Cut;
     }
-    let Some(message) = Message::parse(bytes).filter(Message::is_sound) else {
-        return Judgement::Cut;
-    };
-    let opt = message.records.iter().find(|record| record.rtype == Rtype::OPT);
-    let high = opt.map_or(0, |opt| u16::from(Edns::from_fields(opt.class, opt.ttl).rcode_high));
-    match Rcode(header.rcode().0 | high << 4) {
-        Rcode::BADVERS if with_edns => Judgement::NoEdns,
-        Rcode::NOERROR | Rcode::NXDOMAIN => Judgement::Answer,
-        Rcode::FORMERR | Rcode::NOTIMP if with_edns => Judgement::NoEdns,
-        _ => Judgement::Failure,
+    match sound_rcode(bytes) {
+        None => Judgement::Cut,
+        Some(Rcode::NOERROR | Rcode::NXDOMAIN) => Judgement::Answer,
+        Some(Rcode::BADVERS | Rcode::FORMERR | Rcode::NOTIMP) if with_edns => Judgement::NoEdns,
+        Some(_) => Judgement::Failure,
     }
 }
 

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use crate::wire::Name;
-use crate::wire::name::{labels, parent};
+use crate::wire::name::parent;
 
 /// Azure DNS: the same address in every region and cloud, reachable from inside a virtual network only.
 pub const AZURE_DNS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)), 53);
@@ -122,8 +122,8 @@ const HERE: [(&str, Here); 4] = [
 pub struct Rules {
     /// By zone, lower case wire form.
     by_zone: HashMap<Box<[u8]>, (Disposition, u8), foldhash::fast::RandomState>,
-    /// Bit n is set when there is a zone of n labels: others need not be looked for.
-    depths: u128,
+    /// Bit n of word m is set when a zone's name has 64 m + n octets: others need not be looked for.
+    lengths: [u64; 4],
     root: Disposition,
 }
 
@@ -135,7 +135,7 @@ impl Rules {
         default: Arc<ForwardRule>,
         spoken_for: &[Name],
     ) -> Self {
-        let mut all = Self { by_zone: HashMap::default(), depths: 0, root: Disposition::Forward(default) };
+        let mut all = Self { by_zone: HashMap::default(), lengths: [0; 4], root: Disposition::Forward(default) };
         for (zone, here) in HERE {
             if let Ok(zone) = Name::parse(zone)
                 && !spoken_for.contains(&zone)
@@ -151,27 +151,28 @@ impl Rules {
     }
 
     fn insert(&mut self, zone: &Name, disposition: Disposition) {
-        let depth = zone.labels().count();
-        if depth == 0 {
+        let len = zone.as_wire().len();
+        if len == 1 {
             self.root = disposition;
             return;
         }
-        self.depths |= 1 << depth;
-        self.by_zone.insert(zone.to_lowercase().as_wire().into(), (disposition, zone.as_wire().len() as u8));
+        if let Some(word) = self.lengths.get_mut(len / 64) {
+            *word |= 1 << (len % 64);
+        }
+        self.by_zone.insert(zone.to_lowercase().as_wire().into(), (disposition, len as u8));
     }
 
     /// What the longest zone that holds `qname` (lower case wire form) says, and how many octets of the name's end
     /// that zone's name is.
     pub fn find(&self, qname: &[u8]) -> (&Disposition, usize) {
-        let mut depth = labels(qname).count();
+        let has_zone_of = |len: usize| self.lengths.get(len / 64).is_some_and(|word| word & 1 << (len % 64) != 0);
         let mut name = qname;
-        while depth > 0 {
-            if self.depths & 1 << depth != 0
+        while name.len() > 1 {
+            if has_zone_of(name.len())
                 && let Some((disposition, len)) = self.by_zone.get(name)
             {
                 return (disposition, *len as usize);
             }
-            depth -= 1;
             match parent(name) {
                 Some(up) => name = up,
                 None => break,

@@ -153,7 +153,8 @@ impl Timers {
 
 /// The first tick at which something is due. Rounded up: a timer is never early.
 fn tick_of(start: Instant, at: Instant) -> u64 {
-    at.saturating_duration_since(start).as_nanos().div_ceil(1_000_000) as u64
+    let ahead = at.saturating_duration_since(start);
+    ahead.as_secs() * 1000 + u64::from(ahead.subsec_nanos().div_ceil(1_000_000))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use super::header::{HEADER_LEN, Header};
 use super::name::{LABEL_MAX, NAME_MAX};
-use super::{Name, Rtype};
+use super::{Edns, Name, Rcode, Rtype};
 
 /// One record of a message, by its places.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,66 +74,12 @@ impl<'a> Message<'a> {
     ///
     /// Octets behind the last record are ignored: the records themselves are whole.
     pub fn parse(bytes: &'a [u8]) -> Option<Self> {
-        let header = Header::read(bytes)?;
-        let question_end = match header.qdcount {
-            0 => HEADER_LEN,
-            1 => skip_name(bytes, HEADER_LEN)? + 4,
-            _ => return None,
-        };
-        if question_end > bytes.len() {
-            return None;
-        }
-        let counts = [
-            (Section::Answer, header.ancount),
-            (Section::Authority, header.nscount),
-            (Section::Additional, header.arcount),
-        ];
-        // A record has eleven octets at least: counts that promise more than that are not believed.
-        let total: usize = counts.iter().map(|&(_, count)| count as usize).sum();
-        if total > bytes.len() / 11 {
-            return None;
-        }
-        let mut records = SmallVec::with_capacity(total);
-        let mut at = question_end;
-        for (section, count) in counts {
-            for _ in 0..count {
-                let record = read_record(bytes, at, section)?;
-                at = record.data().end;
-                records.push(record);
-            }
-        }
+        let mut records = SmallVec::new();
+        let (header, question_end) = walk(bytes, skip_name, |record| {
+            records.push(record);
+            true
+        })?;
         Some(Self { bytes, header, question_end, records })
-    }
-
-    /// Whether every name in it can be read, and the data of each record is as long as what is in it (RFC 9267 §2 to
-    /// §5): owner names, names in data of the types that [`Self::expanded_data`] expands, and addresses.
-    pub fn is_sound(&self) -> bool {
-        self.records.iter().all(|record| check_name(self.bytes, record.start()).is_some() && self.data_is_sound(record))
-    }
-
-    fn data_is_sound(&self, record: &RecordView) -> bool {
-        let data = record.data();
-        match record.rtype {
-            Rtype::A => return data.len() == 4 || record.class != 1,
-            Rtype::AAAA => return data.len() == 16 || record.class != 1,
-            _ => {}
-        }
-        let Some((before, names)) = names_in(record.rtype) else {
-            return true;
-        };
-        let mut at = data.start + before;
-        for _ in 0..names {
-            match check_name(self.bytes, at) {
-                Some(end) if end <= data.end => at = end,
-                _ => return false,
-            }
-        }
-        let left = data.end.saturating_sub(at);
-        match record.rtype.0 {
-            6 => left == 20,      // SOA: five numbers
-            24 | 46 | 30 => true, // signatures, type bitmaps
-            _ => left == 0 && at == data.end,
-        }
     }
 
     /// The records of one section.
@@ -175,6 +121,85 @@ impl<'a> Message<'a> {
     }
 }
 
+/// The response code of a message, with the upper bits of its OPT record; nothing where [`Message::parse`] has nothing, or
+/// where the message is not sound: a name in it cannot be read, or the data of a record are not as long as what is in them
+/// (RFC 9267 §2 to §5). Looked at are owner names, names in data of the types that [`Message::expanded_data`] expands, and
+/// addresses.
+pub fn sound_rcode(bytes: &[u8]) -> Option<Rcode> {
+    let mut high = None;
+    let (header, _) = walk(bytes, check_name, |record| {
+        if record.rtype == Rtype::OPT && high.is_none() {
+            high = Some(Edns::from_fields(record.class, record.ttl).rcode_high);
+        }
+        data_is_sound(bytes, &record)
+    })?;
+    Some(Rcode(header.rcode().0 | u16::from(high.unwrap_or_default()) << 4))
+}
+
+fn data_is_sound(bytes: &[u8], record: &RecordView) -> bool {
+    let data = record.data();
+    match record.rtype {
+        Rtype::A => return data.len() == 4 || record.class != 1,
+        Rtype::AAAA => return data.len() == 16 || record.class != 1,
+        _ => {}
+    }
+    let Some((before, names)) = names_in(record.rtype) else {
+        return true;
+    };
+    let mut at = data.start + before;
+    for _ in 0..names {
+        match check_name(bytes, at) {
+            Some(end) if end <= data.end => at = end,
+            _ => return false,
+        }
+    }
+    let left = data.end.saturating_sub(at);
+    match record.rtype.0 {
+        6 => left == 20,      // SOA: five numbers
+        24 | 46 | 30 => true, // signatures, type bitmaps
+        _ => left == 0 && at == data.end,
+    }
+}
+
+/// Reads a message record by record: `name_end` finds where an owner name ends, `take` says whether to go on. Gives the
+/// header and where the question section ends.
+fn walk(
+    bytes: &[u8],
+    name_end: impl Fn(&[u8], usize) -> Option<usize>,
+    mut take: impl FnMut(RecordView) -> bool,
+) -> Option<(Header, usize)> {
+    let header = Header::read(bytes)?;
+    let question_end = match header.qdcount {
+        0 => HEADER_LEN,
+        1 => skip_name(bytes, HEADER_LEN)? + 4,
+        _ => return None,
+    };
+    if question_end > bytes.len() {
+        return None;
+    }
+    let counts = [
+        (Section::Answer, header.ancount),
+        (Section::Authority, header.nscount),
+        (Section::Additional, header.arcount),
+    ];
+    // A record has eleven octets at least: counts that promise more than that are not believed.
+    let total: usize = counts.iter().map(|&(_, count)| count as usize).sum();
+    if total > bytes.len() / 11 {
+        return None;
+    }
+    let mut at = question_end;
+    for (section, count) in counts {
+        for _ in 0..count {
+            let record = read_record(bytes, at, name_end(bytes, at)?, section)?;
+            at = record.data().end;
+            if !take(record) {
+                return None;
+            }
+        }
+    }
+    Some((header, question_end))
+}
+
 /// Where names stand in the data of a type that may hold compressed ones: octets before the first, how many follow.
 fn names_in(rtype: Rtype) -> Option<(usize, usize)> {
     Some(match rtype.0 {
@@ -195,8 +220,9 @@ fn names_in(rtype: Rtype) -> Option<(usize, usize)> {
     })
 }
 
-fn read_record(bytes: &[u8], start: usize, section: Section) -> Option<RecordView> {
-    let fields = skip_name(bytes, start)?;
+/// The record whose owner name is from `start` to `fields`.
+#[inline]
+fn read_record(bytes: &[u8], start: usize, fields: usize, section: Section) -> Option<RecordView> {
     let (&[t0, t1, c0, c1, x0, x1, x2, x3, l0, l1], _) = bytes.get(fields..)?.split_first_chunk::<10>()?;
     let (data_start, data_len) = (fields + 10, u16::from_be_bytes([l0, l1]));
     if data_start + usize::from(data_len) > bytes.len() {
