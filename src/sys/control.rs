@@ -11,6 +11,37 @@ pub(super) const CONTROL_LEN: usize = 64;
 #[derive(Clone, Copy)]
 pub(super) struct Control(pub(super) [u8; CONTROL_LEN]);
 
+impl Default for Control {
+    fn default() -> Self {
+        Self([0; CONTROL_LEN])
+    }
+}
+
+impl Control {
+    /// Makes this the only control message; gives the length of it all.
+    fn put(&mut self, level: libc::c_int, kind: libc::c_int, payload: &[u8]) -> usize {
+        let header_len = size_of::<libc::cmsghdr>();
+        *self = Self::default();
+        let mut header = [0u8; size_of::<libc::cmsghdr>()];
+        // SAFETY: an all-zero cmsghdr is a valid value of plain integers.
+        let mut head: libc::cmsghdr = unsafe { mem::zeroed() };
+        head.cmsg_len = (header_len + payload.len()) as _;
+        head.cmsg_level = level;
+        head.cmsg_type = kind;
+        // SAFETY: `header` has exactly the size of a cmsghdr, and the write does not require alignment.
+        unsafe { std::ptr::write_unaligned(header.as_mut_ptr().cast(), head) };
+        self.0[..header_len].copy_from_slice(&header);
+        self.0[header_len..header_len + payload.len()].copy_from_slice(payload);
+        (header_len + payload.len()).next_multiple_of(size_of::<usize>())
+    }
+}
+
+/// Writes control data that makes the kernel cut a message into datagrams of this many octets, the last one of what is
+/// left (`UDP_SEGMENT`); gives its length.
+pub(super) fn write_segment_size(octets: u16, control: &mut Control) -> usize {
+    control.put(libc::IPPROTO_UDP, libc::UDP_SEGMENT, &octets.to_ne_bytes())
+}
+
 /// The local address that a datagram came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LocalAddress {
@@ -53,30 +84,19 @@ impl LocalAddress {
     /// The interface is left to the routing table (but for addresses of a link): a reply may take another way than its
     /// query did.
     pub(super) fn write(self, control: &mut Control) -> usize {
-        let header_len = size_of::<libc::cmsghdr>();
-        let (level, kind, payload_len) = match self {
-            Self::V4(_) => (libc::IPPROTO_IP, libc::IP_PKTINFO, 12),
-            Self::V6(..) => (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, 20),
-        };
-        control.0 = [0; CONTROL_LEN];
-        let mut header = [0u8; size_of::<libc::cmsghdr>()];
-        // SAFETY: an all-zero cmsghdr is a valid value of plain integers.
-        let mut head: libc::cmsghdr = unsafe { mem::zeroed() };
-        head.cmsg_len = (header_len + payload_len) as _;
-        head.cmsg_level = level;
-        head.cmsg_type = kind;
-        // SAFETY: `header` has exactly the size of a cmsghdr, and the write does not require alignment.
-        unsafe { std::ptr::write_unaligned(header.as_mut_ptr().cast(), head) };
-        control.0[..header_len].copy_from_slice(&header);
-        let payload = &mut control.0[header_len..];
         match self {
-            Self::V4(address) => payload[4..8].copy_from_slice(&address.octets()),
+            Self::V4(address) => {
+                let mut payload = [0; 12];
+                payload[4..8].copy_from_slice(&address.octets());
+                control.put(libc::IPPROTO_IP, libc::IP_PKTINFO, &payload)
+            }
             Self::V6(address, interface) => {
+                let mut payload = [0; 20];
                 payload[..16].copy_from_slice(&address.octets());
-                payload[16..20].copy_from_slice(&interface.to_ne_bytes());
+                payload[16..].copy_from_slice(&interface.to_ne_bytes());
+                control.put(libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, &payload)
             }
         }
-        (header_len + payload_len).next_multiple_of(size_of::<usize>())
     }
 }
 

@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use socket2::SockAddr;
 
-use super::control::{CONTROL_LEN, Control, LocalAddress};
+use super::control::{Control, LocalAddress};
 
 /// Replies that are sent with one system call.
 pub const GATHER: usize = 64;
@@ -50,7 +50,7 @@ impl Gathered {
     /// Adds a reply to `peer`, from `local` where that is given.
     pub fn push(&mut self, octets: &[u8], peer: SocketAddr, local: Option<LocalAddress>) {
         if self.len == self.replies.len() {
-            let control = Control([0; CONTROL_LEN]);
+            let control = Control::default();
             self.replies.push(Reply { octets: Vec::new(), peer: peer.into(), control, control_len: 0 });
         }
         if let Some(reply) = self.replies.get_mut(self.len) {
@@ -90,44 +90,6 @@ impl Gathered {
         // No pointer outlives the call.
         self.headers.clear();
         self.len = 0;
-    }
-}
-
-/// Sends several messages from a connected socket with one system call.
-#[derive(Default)]
-pub struct Volley {
-    parts: Vec<libc::iovec>,
-    headers: Vec<libc::mmsghdr>,
-}
-
-impl Volley {
-    /// Sends all without waiting; calls `unsent` with the index of each that could not be sent.
-    pub fn send<'m>(
-        &mut self,
-        socket: BorrowedFd<'_>,
-        messages: impl IntoIterator<Item = &'m [u8]>,
-        unsent: impl FnMut(usize),
-    ) {
-        self.parts.clear();
-        self.headers.clear();
-        self.parts.extend(
-            messages
-                .into_iter()
-                .map(|message| libc::iovec { iov_base: message.as_ptr().cast_mut().cast(), iov_len: message.len() }),
-        );
-        for part in &mut self.parts {
-            // SAFETY: an all-zero mmsghdr is valid: null pointers with zero lengths.
-            let mut header: libc::mmsghdr = unsafe { mem::zeroed() };
-            header.msg_hdr.msg_iov = part;
-            header.msg_hdr.msg_iovlen = 1;
-            self.headers.push(header);
-        }
-        // SAFETY: the headers' pointers lead to the parts, which `self` owns, and these to the messages, which are
-        // borrowed for longer than this call; nothing changes any of them meanwhile.
-        unsafe { send_all(socket, &mut self.headers, unsent) };
-        // No pointer outlives the call.
-        self.headers.clear();
-        self.parts.clear();
     }
 }
 
@@ -252,19 +214,5 @@ mod tests {
         assert_eq!(unsent, [0]);
         let got: Vec<_> = inbox.receive(receivers[0].as_fd()).unwrap().map(<[u8]>::to_vec).collect();
         assert_eq!(got, [b"y"]);
-    }
-
-    #[test]
-    fn a_volley_arrives_in_its_order() {
-        let (sender, receiver) = (UdpSocket::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
-        sender.connect(receiver.local_addr().unwrap()).unwrap();
-        let messages: Vec<Vec<u8>> = (1..=80).map(|len| vec![len; usize::from(len)]).collect();
-        Volley::default().send(sender.as_fd(), messages.iter().map(Vec::as_slice), |index| panic!("{index} unsent"));
-        let mut inbox = Inbox::default();
-        let mut got = Vec::new();
-        while got.len() < messages.len() {
-            got.extend(inbox.receive(receiver.as_fd()).unwrap().map(<[u8]>::to_vec));
-        }
-        assert_eq!(got, messages);
     }
 }

@@ -174,18 +174,22 @@ impl Datagrams {
                 Err(error) => return left.iter().for_each(|transmit| failed(transmit, &error)),
             };
             let mut ids = socket.ids();
-            let (leaving, others): (SmallVec<[&Transmit; TOGETHER]>, _) =
+            let (mut leaving, others): (SmallVec<[&Transmit; TOGETHER]>, _) =
                 left.into_iter().partition(|transmit| ids.open(transmit.message_id(), transmit.id, transmit.deadline));
             socket.look_at(&ids);
             drop(ids);
-            self.volley.send(socket.socket.as_fd(), leaving.iter().map(|transmit| &*transmit.message), |index| {
-                let error = io::Error::last_os_error();
-                socket.retire();
-                if let Some(transmit) = leaving.get(index) {
-                    socket.close(transmit.id);
-                    failed(transmit, &error);
-                }
-            });
+            leaving.sort_unstable_by_key(|transmit| transmit.message.len()); // those of one size go as one
+            self.volley.send(
+                socket.socket.as_fd(),
+                leaving.iter().map(|transmit| &*transmit.message),
+                |index, error| {
+                    socket.retire();
+                    if let Some(transmit) = leaving.get(index) {
+                        socket.close(transmit.id);
+                        failed(transmit, error);
+                    }
+                },
+            );
             // Those whose ID is in use there leave from another socket.
             left = others;
         }
