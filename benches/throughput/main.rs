@@ -63,6 +63,9 @@ struct Args {
     /// Records in the table
     #[arg(long, default_value_t = 10_000)]
     records: u32,
+    /// Lengths of the names that nobody asked for before, up to 50: queries of one length can leave as one
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=50))]
+    lengths: u8,
     /// Write the figures here too
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -189,7 +192,7 @@ fn start(
     })?;
     let family = usage::family(running.pid());
     let mut row = Row::new(peer, running.started_in, usage::memory(&family));
-    let mut source = Source::new(work, args.records);
+    let mut source = Source::new(work, args.records, args.lengths);
     if work.has_cached() {
         warm(&running, upstream)?;
     }

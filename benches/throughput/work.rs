@@ -81,7 +81,8 @@ pub(crate) struct Source {
     classes: Vec<(u64, Class)>,
     random: u64,
     next_new: u64,
-    new: Template,
+    /// One for each length that new names have.
+    new: Vec<Template>,
 }
 
 /// The owner of a record.
@@ -104,8 +105,8 @@ fn cached() -> Class {
 }
 
 impl Source {
-    /// The stream of `work` over `count` records; `first_new` is where its new names begin.
-    pub(crate) fn new(work: Work, count: u32) -> Self {
+    /// The stream of `work` over `count` records; its new names have so many `lengths`, in turn.
+    pub(crate) fn new(work: Work, count: u32, lengths: u8) -> Self {
         let [addresses, no_data, missing] = if work.has_records() { records(count) } else { records(0) };
         let classes = match work {
             Work::Records => vec![(90, addresses), (95, no_data), (100, missing)],
@@ -113,7 +114,10 @@ impl Source {
             Work::Forwarded => vec![(100, Class::New)],
             Work::Mixed => vec![(63, addresses), (66, no_data), (70, missing), (95, cached()), (100, Class::New)],
         };
-        let new = Template::new(&format!("u{}.forwarded.example", "0".repeat(DIGITS)), A, 0);
+        let new = (0..lengths.max(1)).map(|more| {
+            Template::new(&format!("u{}{}.forwarded.example", "0".repeat(DIGITS), "x".repeat(more.into())), A, 0)
+        });
+        let new = new.collect();
         Self { classes, random: 0x9e37_79b9_7f4a_7c15, next_new: 0, new }
     }
 
@@ -137,10 +141,12 @@ impl Source {
             Class::New => {
                 self.next_new += 1;
                 let digits = format!("{:0width$}", self.next_new, width = DIGITS);
+                let more = self.next_new as usize % self.new.len();
+                let new = &mut self.new[more];
                 // Behind the header, the label's length and its letter.
-                self.new.message[14..14 + DIGITS].copy_from_slice(digits.as_bytes());
-                self.new.address = Some(address_of(&format!("u{digits}")));
-                &self.new
+                new.message[14..14 + DIGITS].copy_from_slice(digits.as_bytes());
+                new.address = Some(address_of(&format!("u{digits}{}", "x".repeat(more))));
+                new
             }
         }
     }

@@ -14,8 +14,9 @@ const SEGMENTED_MAX: usize = 65_000;
 
 /// Sends several messages from a connected socket with one system call.
 ///
-/// Messages of one size that follow each other go through the kernel's network stack as one, and are datagrams of their
-/// own again at its end (`UDP_SEGMENT`, Linux 4.18): the way through the stack is most of what a small datagram costs.
+/// Messages of one size that follow each other, and a shorter one behind them, go through the kernel's network stack as
+/// one, and are datagrams of their own again at its end (`UDP_SEGMENT`, Linux 4.18): the way through the stack is most of
+/// what a small datagram costs.
 #[derive(Default)]
 pub struct Volley {
     parts: Vec<libc::iovec>,
@@ -44,8 +45,8 @@ enum Support {
 }
 
 impl Volley {
-    /// Sends all without waiting; calls `unsent` with the index of each that could not be sent, and why. Those of one size
-    /// should follow each other.
+    /// Sends all without waiting; calls `unsent` with the index of each that could not be sent, and why. The longest
+    /// should come first.
     pub fn send<'m>(
         &mut self,
         socket: BorrowedFd<'_>,
@@ -82,18 +83,21 @@ impl Volley {
         self.runs.clear();
     }
 
-    /// Finds out which messages go as one.
+    /// Finds out which messages go as one: those of one size, and a shorter one behind them.
     fn find_runs(&mut self) {
         self.runs.clear();
-        let most =
-            |len: usize| if self.support == Support::Yes { (SEGMENTED_MAX / len.max(1)).min(SEGMENTS_MAX) } else { 1 };
         let mut start = 0;
-        for alike in self.parts.chunk_by(|one, next| one.iov_len == next.iov_len) {
-            let len = alike.first().map_or(0, |part| part.iov_len);
-            for some in alike.chunks(most(len).max(1)) {
-                self.runs.push(Run::new(start, some.len(), len));
-                start += some.len();
-            }
+        while let Some(first) = self.parts.get(start).map(|part| part.iov_len) {
+            let most = match self.support {
+                Support::Yes => (SEGMENTED_MAX / first.max(1)).clamp(1, SEGMENTS_MAX),
+                Support::Unknown | Support::No => 1,
+            };
+            let following = self.parts.iter().skip(start).take(most);
+            let alike = following.take_while(|part| part.iov_len == first).count();
+            let shorter = self.parts.get(start + alike).is_some_and(|part| part.iov_len < first);
+            let count = alike + usize::from(shorter && alike < most);
+            self.runs.push(Run::new(start, count, first));
+            start += count;
         }
     }
 
@@ -181,12 +185,29 @@ mod tests {
     #[test]
     fn a_volley_arrives_in_its_order() {
         let one_of_each: Vec<Vec<u8>> = (1..=80).map(|len| vec![len; usize::from(len)]).collect();
-        let in_runs: Vec<Vec<u8>> = (1..=150).map(|number| vec![number; 40 + usize::from(number / 60)]).collect();
+        let in_runs: Vec<Vec<u8>> = (1..=150).map(|number| vec![number; 90 - usize::from(number / 7)]).collect();
         for support in [Support::Unknown, Support::Yes, Support::No] {
             for messages in [&one_of_each, &in_runs] {
                 arrives(&mut Volley { support, ..Volley::default() }, messages);
             }
         }
+    }
+
+    #[test]
+    fn messages_of_one_size_and_a_shorter_one_go_as_one() {
+        let runs = |support, sizes: &[usize]| {
+            let part = |&iov_len: &usize| libc::iovec { iov_base: std::ptr::null_mut(), iov_len };
+            let mut volley = Volley { support, parts: sizes.iter().map(part).collect(), ..Volley::default() };
+            volley.find_runs();
+            volley.runs.iter().map(|run| run.count).collect::<Vec<_>>()
+        };
+        assert_eq!(runs(Support::Yes, &[9, 9, 9, 8, 8, 7, 6, 6]), [4, 2, 2]);
+        assert_eq!(runs(Support::Yes, &[7, 8, 9, 9]), [1, 1, 2]);
+        assert_eq!(runs(Support::Yes, &[9; SEGMENTS_MAX + 3]), [SEGMENTS_MAX, 3]);
+        assert_eq!(runs(Support::Yes, &[[40; SEGMENTS_MAX].as_slice(), &[30]].concat()), [SEGMENTS_MAX, 1]);
+        assert_eq!(runs(Support::Yes, &[60_000, 60_000, 10]), [1, 2]);
+        assert_eq!(runs(Support::No, &[9, 9, 8]), [1, 1, 1]);
+        assert_eq!(runs(Support::Yes, &[]), [0usize; 0]);
     }
 
     #[test]

@@ -178,7 +178,8 @@ impl Datagrams {
                 left.into_iter().partition(|transmit| ids.open(transmit.message_id(), transmit.id, transmit.deadline));
             socket.look_at(&ids);
             drop(ids);
-            leaving.sort_unstable_by_key(|transmit| transmit.message.len()); // those of one size go as one
+            // Those of one length go as one, and a shorter one with them.
+            leaving.sort_unstable_by_key(|transmit| std::cmp::Reverse(transmit.message.len()));
             self.volley.send(
                 socket.socket.as_fd(),
                 leaving.iter().map(|transmit| &*transmit.message),
