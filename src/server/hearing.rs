@@ -1,8 +1,11 @@
 //! What upstreams say: read from this worker's sockets, told to the state machine, replied to all whom it concerns.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
+
+use tokio::io::unix::AsyncFd;
 
 use super::shared::Waiter;
 use super::worker::Worker;
@@ -15,13 +18,8 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 const TAKEN_AT_ONCE: usize = 32;
 
 impl Worker {
-    /// Reads what upstreams send to this worker's sockets.
-    pub(super) async fn hear(self: Rc<Self>) {
-        let readiness = self.sockets.borrow().readiness();
-        let readiness = match readiness {
-            Ok(readiness) => readiness,
-            Err(error) => return tracing::error!(%error, "upstreams cannot be heard"),
-        };
+    /// Reads what upstreams send to this worker's sockets, whose `readiness` it is.
+    pub(super) async fn hear(self: Rc<Self>, readiness: AsyncFd<OwnedFd>) {
         let mut received = Vec::new();
         while let Ok(mut guard) = readiness.readable().await {
             if let Err(error) = self.sockets.borrow_mut().receive(&mut received) {

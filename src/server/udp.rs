@@ -14,7 +14,7 @@ use super::listen::Stop;
 use super::shared::ReplyPath;
 use super::worker::Worker;
 use crate::engine::{Action, Approach, Begun, Client, Forward, Pending, Read, Reason, Snapshot, Transport};
-use crate::sys::{BATCH, Batch, Bound, Datagram, fetch, readable};
+use crate::sys::{BATCH, Batch, Bound, Datagram, fetch, readable_socket};
 use crate::wire::NameRoom;
 
 /// Queries of a batch that are in work at the same time: as many as it takes until memory is there.
@@ -25,7 +25,7 @@ pub(super) async fn serve(worker: Rc<Worker>, bound: Bound, stop: Stop) {
     let mut batch = Batch::new(bound.with_local_address);
     let mut rooms = [const { NameRoom::new() }; GROUP];
     let socket = Arc::new(bound.socket);
-    let ready = match readable(socket.as_fd()) {
+    let ready = match readable_socket(socket.clone()) {
         Ok(ready) => ready,
         Err(error) => return tracing::error!(%error, "a datagram socket cannot be served"),
     };

@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
@@ -31,12 +32,14 @@ const DRAIN_MAX: Duration = PATIENCE.saturating_add(Duration::from_millis(500));
 /// How often a worker says that it is alive.
 const BEAT: Duration = Duration::from_millis(500);
 
+/// Runs a worker to its end; says on `started` when it has all that it needs, which later may not be there any more.
 pub(super) fn run(
     number: usize,
     shared: &Arc<Shared>,
     counters: Arc<Counters>,
     mut listeners: mpsc::UnboundedReceiver<Listener>,
     seeds: [[u8; 32]; 2],
+    started: &mut Option<Sender<io::Result<()>>>,
 ) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().event_interval(EVENT_INTERVAL).build()?;
     let local = LocalSet::new();
@@ -54,7 +57,11 @@ pub(super) fn run(
         spare: RefCell::default(),
     });
     runtime.block_on(local.run_until(async {
-        let hearing = tokio::task::spawn_local(worker.clone().hear());
+        let readiness = worker.sockets.borrow().readiness()?;
+        if let Some(started) = started.take() {
+            let _ = started.send(Ok(()));
+        }
+        let hearing = tokio::task::spawn_local(worker.clone().hear(readiness));
         let sweeping = tokio::task::spawn_local(worker.clone().sweep());
         let beating = tokio::task::spawn_local(worker.clone().beat());
         // One worker watches the timers of all.
@@ -83,8 +90,8 @@ pub(super) fn run(
         if let Some(watching) = watching {
             watching.abort();
         }
-    }));
-    Ok(())
+        Ok(())
+    }))
 }
 
 fn listen(worker: &Rc<Worker>, new: Listener, listening: &mut tokio::task::JoinSet<()>) {

@@ -136,10 +136,11 @@ impl Threads {
     }
 }
 
-/// Starts `count` workers, which listen nowhere yet. `seed` gives each worker's source of randomness.
+/// Starts `count` workers, which listen nowhere yet, and waits until all have what they need. `seed` gives each worker's
+/// source of randomness.
 ///
 /// # Errors
-/// The system's refusal to start a thread or to give randomness.
+/// The system's refusal to start a thread, or to give randomness or descriptors.
 pub fn start(
     shared: &Arc<Shared>,
     count: usize,
@@ -148,16 +149,28 @@ pub fn start(
     let counters: Arc<[Arc<Counters>]> = (0..count).map(|_| Arc::default()).collect();
     let mut workers =
         Workers { listeners: Vec::new(), counters: counters.clone(), senders: Vec::new(), threads: Vec::new() };
+    let (started, starts) = std::sync::mpsc::channel();
     for (number, counters) in counters.iter().cloned().enumerate() {
+        let mut started = Some(started.clone());
         let (sender, listeners) = mpsc::unbounded_channel();
         let (shared, seeds) = (shared.clone(), [seed()?, seed()?]);
         let thread = std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
-            if let Err(error) = run(number, &shared, counters, listeners, seeds) {
+            if let Err(error) = run(number, &shared, counters, listeners, seeds, &mut started) {
                 tracing::error!(worker = number, %error, "a worker ended");
+                if let Some(started) = started {
+                    let _ = started.send(Err(error));
+                }
             }
         })?;
         workers.senders.push(sender);
         workers.threads.push(thread);
     }
-    Ok(workers)
+    drop(started);
+    let mut ready = 0;
+    for start in starts.iter().take(count) {
+        start?;
+        ready += 1;
+    }
+    // One that is missing ended by a panic, and said so.
+    if ready == count { Ok(workers) } else { Err(io::Error::other("a worker did not start")) }
 }

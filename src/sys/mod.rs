@@ -25,7 +25,7 @@ pub use fetch::fetch;
 pub use gather::{GATHER, Gathered, Inbox};
 pub use memory::give_back_memory;
 pub use pass::{PassSocket, send_descriptors};
-pub use readable::readable;
+pub use readable::{readable, readable_socket};
 pub use socket::{Bound, RECEIVE_BUFFER, adopt_datagram, bind_datagram, bind_stream, bind_stream_alone, connect_fresh};
 pub use user::become_user;
 pub use volley::Volley;
