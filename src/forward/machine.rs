@@ -13,12 +13,12 @@ use rand::rngs::StdRng;
 use slab::Slab;
 use smallvec::SmallVec;
 
-use super::budget::{Budget, Limits};
+use super::budget::Limits;
 use super::memory::{FailureMemory, SlowZones};
 use super::orphans::Orphan;
 use super::outstanding::{Judgement, OutstandingQuery, Stale, Waiting, judge, judge_stream};
 use super::question::{
-    Answered, Asker, Failure, ForwardCounts, Heard, Outbox, Question, Released, Settled, TryId, UpstreamState, Via,
+    Answered, Asker, Failure, ForwardCounts, Heard, Outbox, Question, Released, Settled, TryId, Via,
 };
 use super::rule::{ForwardRule, Target};
 use super::timers::Timers;
@@ -54,8 +54,8 @@ pub struct Forwarding<W> {
     pub(super) upstreams: Vec<Upstream>,
     pub(super) upstream_by_target: HashMap<Target, usize, foldhash::fast::RandomState>,
     /// The rule of the last question and its upstreams: the next one's as a rule.
-    last_rule: Option<(Arc<ForwardRule>, Numbers)>,
-    limits: HashMap<SocketAddr, Limits>,
+    pub(super) last_rule: Option<(Arc<ForwardRule>, Numbers)>,
+    pub(super) limits: HashMap<SocketAddr, Limits>,
     /// Some are out of date: then they do nothing.
     timers: Timers,
     pub(super) waiting_of: HashMap<IpAddr, ClientPlaces, foldhash::fast::RandomState>,
@@ -96,14 +96,6 @@ impl<W> Forwarding<W> {
             rng: StdRng::from_seed(seed),
             counts: ForwardCounts::default(),
         }
-    }
-
-    /// Sets the budgets of upstream addresses; addresses that are not named have none.
-    pub fn set_limits(&mut self, limits: HashMap<SocketAddr, Limits>) {
-        for upstream in &mut self.upstreams {
-            upstream.budget.limits = limits.get(&upstream.target.address).copied().unwrap_or_default();
-        }
-        self.limits = limits;
     }
 
     /// Takes a question that somebody waits for: joins the same one outstanding, sends it, lets it wait its turn, or
@@ -312,17 +304,6 @@ impl<W> Forwarding<W> {
         self.counts
     }
 
-    /// The state of every upstream that was ever asked.
-    pub fn upstream_states(&self) -> impl Iterator<Item = UpstreamState> {
-        self.upstreams.iter().map(|upstream| UpstreamState {
-            target: upstream.target.clone(),
-            is_down: upstream.health.is_down(),
-            rtt: upstream.health.rtt(),
-            pending: upstream.budget.pending(),
-            waiting: upstream.waiting(),
-        })
-    }
-
     /// Questions outstanding or waiting.
     pub fn len(&self) -> usize {
         self.outstanding.len()
@@ -451,53 +432,5 @@ impl<W> Forwarding<W> {
         if let Some(query) = self.outstanding.get(slot as usize) {
             self.timers.set(query.due(), (slot, query.generation));
         }
-    }
-
-    /// Whether none of a rule's upstreams answers.
-    pub(super) fn are_down(&self, upstreams: &Numbers) -> bool {
-        upstreams.iter().all(|&number| self.upstreams.get(number).is_some_and(|upstream| upstream.health.is_down()))
-    }
-
-    /// Keeps lines bounded: they may hold twice as many tickets as there can be questions, then those of questions that
-    /// are done go.
-    pub(super) fn purge_lines(&mut self, number: usize) {
-        let Some(upstream) = self.upstreams.get_mut(number) else {
-            return;
-        };
-        if upstream.waiting() > OUTSTANDING_MAX * 2 {
-            let outstanding = &self.outstanding;
-            upstream.purge(|&(slot, generation)| {
-                outstanding.get(slot as usize).is_some_and(|query| query.generation == generation)
-            });
-        }
-    }
-
-    fn could_send(&self, now: Instant, question: &Question, upstreams: &Numbers) -> bool {
-        let is_slow = self.slow_zones.holds(&question.section, now);
-        upstreams
-            .iter()
-            .any(|&number| self.upstreams.get(number).is_some_and(|upstream| upstream.is_free(now, is_slow)))
-    }
-
-    pub(super) fn upstream_numbers(&mut self, rule: &Arc<ForwardRule>) -> Numbers {
-        if let Some((known, numbers)) = &self.last_rule
-            && Arc::ptr_eq(known, rule)
-        {
-            return numbers.clone();
-        }
-        let numbers: Numbers = rule.upstreams.iter().map(|target| self.upstream_number(target)).collect();
-        self.last_rule = Some((rule.clone(), numbers.clone()));
-        numbers
-    }
-
-    fn upstream_number(&mut self, target: &Target) -> usize {
-        if let Some(&number) = self.upstream_by_target.get(target) {
-            return number;
-        }
-        let limits = self.limits.get(&target.address).copied().unwrap_or_default();
-        let number = self.upstreams.len();
-        self.upstreams.push(Upstream::new(target.clone(), Budget::new(limits)));
-        self.upstream_by_target.insert(target.clone(), number);
-        number
     }
 }

@@ -35,6 +35,7 @@ mod timers;
 mod token;
 mod tries;
 mod upstream;
+mod upstreams;
 mod waiting;
 
 pub use budget::{Limits, Ports};

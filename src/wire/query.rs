@@ -232,7 +232,6 @@ impl<'a> LowerName<'a> {
 }
 
 /// Where a name is written in lower case. A query is moved from step to step; its name stays here.
-#[derive(Clone)]
 pub struct NameRoom {
     octets: [u8; ROOM],
     len: u8,
