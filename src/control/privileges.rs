@@ -10,7 +10,7 @@ use landlock::{
 };
 
 use crate::config::Settings;
-use crate::sys::become_user;
+use crate::sys::{EPHEMERAL_PORTS, become_user};
 
 /// Why the user of the settings cannot be become.
 #[derive(Debug, thiserror::Error)]
@@ -96,7 +96,8 @@ fn keep_only(keep: &[Capability]) -> Result<(), caps::errors::CapsError> {
     caps::clear(None, CapSet::Inheritable)
 }
 
-/// Leaves the process the files that it needs: settings, records, token, and the directory of the handover socket. Says
+/// Leaves the process the files that it needs: settings, records, token, what the kernel
+/// says of its ports, and the directory of the handover socket. Says
 /// how much of it the kernel enforces.
 pub(super) fn confine(settings_file: &Path, settings: &Settings) {
     let readable = readable_places(settings_file, settings);
@@ -136,7 +137,7 @@ fn readable_places(settings_file: &Path, settings: &Settings) -> BTreeSet<PathBu
     }
     files.extend(settings.upstream_ca.iter().map(|(file, _)| home.join(file)));
     files.extend(settings.admin.token_file.iter().map(|file| home.join(file)));
-    let mut places = BTreeSet::from([home, PathBuf::from("/proc/self")]);
+    let mut places = BTreeSet::from([home, PathBuf::from("/proc/self"), EPHEMERAL_PORTS.into()]);
     for file in files {
         let real = std::fs::canonicalize(&file).ok();
         for path in [Some(file), real].into_iter().flatten() {

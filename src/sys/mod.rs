@@ -10,6 +10,7 @@
 
 mod batch;
 mod control;
+mod ephemeral;
 mod fetch;
 mod gather;
 mod memory;
@@ -21,11 +22,14 @@ mod volley;
 
 pub use batch::{BATCH, Batch, Datagram, Datagrams};
 pub use control::LocalAddress;
+pub use ephemeral::{EPHEMERAL_PORTS, disconnect, empty, ephemeral_ports};
 pub use fetch::fetch;
 pub use gather::{GATHER, Gathered, Inbox};
 pub use memory::give_back_memory;
 pub use pass::{PassSocket, send_descriptors};
 pub use readable::{readable, readable_socket};
-pub use socket::{Bound, RECEIVE_BUFFER, adopt_datagram, bind_datagram, bind_stream, bind_stream_alone, connect_fresh};
+pub use socket::{
+    Bound, RECEIVE_BUFFER, adopt_datagram, bind_datagram, bind_stream, bind_stream_alone, open_connected,
+};
 pub use user::become_user;
 pub use volley::Volley;

@@ -12,10 +12,6 @@ use socket2::{Domain, Protocol, Socket, Type};
 pub const RECEIVE_BUFFER: usize = 4 << 20;
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
-/// Ports that are tried before the kernel chooses one.
-const PORT_TRIES: usize = 10;
-/// The first port that a query leaves from.
-const FIRST_PORT: u16 = 1024;
 
 /// A bound datagram socket.
 pub struct Bound {
@@ -73,22 +69,17 @@ pub fn bind_stream_alone(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// Opens a datagram socket connected to `upstream` from one of `ports` (random numbers of the caller's CSPRNG), so that
-/// the kernel gives it nothing but that peer's datagrams.
-pub fn connect_fresh(upstream: SocketAddr, ports: impl Iterator<Item = u16>) -> io::Result<UdpSocket> {
+/// Opens a datagram socket connected to `upstream`, so that the kernel gives it nothing but that peer's datagrams: from
+/// `port`, which it keeps for good, or from one that the kernel draws.
+///
+/// # Errors
+/// `AddrInUse` where somebody has the port, and others of the system.
+pub fn open_connected(upstream: SocketAddr, port: Option<u16>) -> io::Result<UdpSocket> {
     let socket =
         Socket::new_raw(Domain::for_address(upstream), Type::DGRAM.nonblocking().cloexec(), Some(Protocol::UDP))?;
-    let any: IpAddr = if upstream.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-    let usable = ports.filter(|&port| port >= FIRST_PORT).take(PORT_TRIES);
-    let mut bound = false;
-    for port in usable {
-        if socket.bind(&SocketAddr::new(any, port).into()).is_ok() {
-            bound = true;
-            break;
-        }
-    }
-    if !bound {
-        socket.bind(&SocketAddr::new(any, 0).into())?;
+    if let Some(port) = port {
+        let any: IpAddr = if upstream.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        socket.bind(&SocketAddr::new(any, port).into())?;
     }
     socket.connect(&upstream.into())?;
     Ok(socket.into())

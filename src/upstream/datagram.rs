@@ -1,11 +1,11 @@
 //! Datagrams to upstreams and back, by one of two ways.
 //!
-//! Fresh, the default: a connected socket with a random port for each query (RFC 5452 §4.5, §9). Nobody but the upstream
-//! can answer on it, and it lives no longer than its query. Pooled: reused ports, see [`super::pool`].
+//! Fresh, the default: a socket of its own with a random port for each query, see [`super::fresh`]. Nobody but the upstream
+//! can answer on it, and the port is open no longer than its query. Pooled: reused ports, see [`super::pool`].
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,9 +18,10 @@ use slab::Slab;
 use smallvec::SmallVec;
 use tokio::io::unix::AsyncFd;
 
+use super::fresh::{FreshSockets, open_bound};
 use super::pool::{DRAWS, Pool, PooledSocket, Pools, Recipients, no_place};
 use crate::forward::{Transmit, TryId};
-use crate::sys::{Inbox, Volley, connect_fresh, readable};
+use crate::sys::{Inbox, Volley, readable};
 
 /// Readiness events taken at once.
 const EVENTS: usize = 128;
@@ -36,7 +37,7 @@ const SPARE_MAX: usize = 2048;
 pub struct Datagrams {
     poll: Poll,
     events: Events,
-    fresh: Slab<FreshSocket>,
+    fresh: FreshSockets,
     /// Those of the pools that this worker opened and reads from.
     pooled: Slab<Arc<PooledSocket>>,
     pools: Arc<Pools>,
@@ -70,12 +71,6 @@ impl Spares {
             self.0.push(buffer);
         }
     }
-}
-
-struct FreshSocket {
-    socket: UdpSocket,
-    id: TryId,
-    deadline: Instant,
 }
 
 /// Where a socket stands.
@@ -125,7 +120,7 @@ impl Datagrams {
         Ok(Self {
             poll: Poll::new()?,
             events: Events::with_capacity(EVENTS),
-            fresh: Slab::new(),
+            fresh: FreshSockets::new(),
             pooled: Slab::new(),
             pools,
             known: HashMap::new(),
@@ -146,13 +141,8 @@ impl Datagrams {
 
     /// Sends a query from a socket of its own.
     pub fn send_fresh(&mut self, transmit: &Transmit) -> io::Result<()> {
-        let socket = self.connect(transmit.to)?;
-        let entry = self.fresh.vacant_entry();
-        let token = Place::Fresh(entry.key()).token();
-        self.poll.registry().register(&mut SourceFd(&socket.as_raw_fd()), token, Interest::READABLE)?;
-        socket.send(&transmit.message)?;
-        entry.insert(FreshSocket { socket, id: transmit.id, deadline: transmit.deadline });
-        Ok(())
+        let registry = self.poll.registry();
+        self.fresh.send(transmit, &mut self.rng, registry, |at| Place::Fresh(at).token())
     }
 
     /// Sends queries from sockets of the pools: those to one upstream together, from one that is drawn for them. Calls
@@ -211,19 +201,13 @@ impl Datagrams {
         upstream: SocketAddr,
         now: Instant,
     ) -> io::Result<Arc<PooledSocket>> {
-        let socket = Arc::new(PooledSocket::new(self.connect(upstream)?, now));
+        let socket = Arc::new(PooledSocket::new(open_bound(upstream, &mut self.rng)?, now));
         let entry = self.pooled.vacant_entry();
         let token = Place::Pooled(entry.key()).token();
         self.poll.registry().register(&mut SourceFd(&socket.socket.as_raw_fd()), token, Interest::READABLE)?;
         entry.insert(socket.clone());
         pool.put(place, socket.clone());
         Ok(socket)
-    }
-
-    /// A connected socket with a random port.
-    fn connect(&mut self, upstream: SocketAddr) -> io::Result<UdpSocket> {
-        let rng = &mut self.rng;
-        connect_fresh(upstream, std::iter::repeat_with(|| rng.next_u32() as u16).take(64))
     }
 
     /// Reads what is there into `received`.
@@ -270,7 +254,7 @@ impl Datagrams {
     /// What was received was the end of its query.
     pub fn close(&mut self, Source(place, id): Source) {
         match place {
-            Place::Fresh(at) => drop(self.fresh.try_remove(at)),
+            Place::Fresh(at) => self.fresh.close(at, id),
             Place::Pooled(at) => {
                 if let Some(socket) = self.pooled.get(at) {
                     socket.close(id);
@@ -279,10 +263,10 @@ impl Datagrams {
         }
     }
 
-    /// Reads one datagram: as a rule it is the answer, and its socket is closed.
+    /// Reads one datagram: as a rule it is the answer, and its query done with.
     fn read_fresh(&mut self, at: usize, received: &mut Vec<Received>) {
-        let Some(fresh) = self.fresh.get(at) else { return };
-        let outcome = match fresh.socket.recv(&mut self.buffer) {
+        let Some((id, outcome)) = self.fresh.receive(at, &mut self.buffer) else { return };
+        let outcome = match outcome {
             Ok(len) => Ok(self.spares.filled(self.buffer.get(..len).unwrap_or_default())),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {
@@ -290,7 +274,7 @@ impl Datagrams {
             }
             Err(error) => Err(error),
         };
-        received.push(Received { place: Place::Fresh(at), id: fresh.id, outcome });
+        received.push(Received { place: Place::Fresh(at), id, outcome });
     }
 
     fn read_pooled(&mut self, at: usize, received: &mut Vec<Received>) {
@@ -324,7 +308,7 @@ impl Datagrams {
     /// Closes sockets whose queries were settled by another worker, or by nobody in time, and those of pools that are
     /// too old. To be called every now and then.
     pub fn sweep(&mut self, now: Instant) {
-        self.fresh.retain(|_, fresh| fresh.deadline > now);
+        self.fresh.sweep(now);
         self.pooled.retain(|_, pooled| pooled.sweep(now));
     }
 }

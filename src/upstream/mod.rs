@@ -11,6 +11,7 @@ mod connection;
 mod datagram;
 mod fault;
 mod framed;
+mod fresh;
 mod https;
 mod pool;
 mod probe;

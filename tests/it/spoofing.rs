@@ -149,10 +149,33 @@ fn every_query_has_its_own_id_and_port() {
         let steps: HashSet<u16> = values.windows(2).map(|pair| pair[1].wrapping_sub(pair[0])).collect();
         assert!(steps.len() > count * 8 / 10, "{what} go in steps: {steps:?}");
     }
+    // Ports are of the whole range, 1024 to 65535: a tenth of it is missed once in 10^13 times.
+    let tenths: HashSet<u16> = ports.iter().map(|port| (port - 1024) / 6452).collect();
+    assert_eq!(tenths.len(), 10, "ports of some tenths of the range only: {tenths:?}");
     // Each bit of an ID is set about half of the times: 300 fair coins stay within 90 of 150 for certain.
     for bit in 0..16 {
         let set = ids.iter().filter(|id| **id & 1 << bit != 0).count();
         assert!((90..=210).contains(&set), "bit {bit} of the IDs is set {set} times of {count}");
+    }
+}
+
+#[test]
+fn what_comes_once_more_is_no_guess_at_the_next_query() {
+    let fake = FakeAzureDns::start();
+    let (count, name) = (200, |n: usize| format!("n{n}.example A"));
+    for n in 0..count {
+        let answer = Answer::of(&[&format!("n{n}.example 60 IN A 192.0.2.1")]);
+        // At once, and when the next query is on its way: sockets serve one query after another.
+        fake.on(&name(n), Script::udp([Play::of(answer.clone()).then(0, answer.clone()).then(1, answer)]));
+    }
+    let server = Pldns::start(&fake.rule("."), "");
+    for n in 0..count {
+        server.ask(&name(n)).answers(&[&format!("n{n}.example 60 IN A 192.0.2.1")]);
+    }
+    for n in 0..count {
+        let seen = fake.seen(&name(n));
+        assert!(seen.iter().all(|one| one.transport == Transport::Udp), "{} was asked over TCP", name(n));
+        assert_eq!(seen.len(), 1, "{}", name(n));
     }
 }
 

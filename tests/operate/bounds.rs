@@ -2,31 +2,87 @@
 
 use std::fmt::Write as _;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::Duration;
 
-use crate::server::{RECORDS, SOON, Scratch, Server, query, settings};
+use crate::server::{RECORDS, SOON, Scratch, Server, ask, client, query, settings};
+
+fn metric(server: &Server, name: &str) -> f64 {
+    let metrics = server.get("admin", "/metrics").body;
+    let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    value.unwrap_or_else(|| panic!("no {name} in {metrics}")).parse().unwrap()
+}
 
 #[test]
 fn a_promise_of_octets_takes_no_memory() {
     let server = Server::start("");
-    let resident = || {
-        let metrics = server.get("admin", "/metrics").body;
-        let line = metrics.lines().find_map(|line| line.strip_prefix("process_resident_memory_bytes "));
-        line.unwrap().parse::<f64>().unwrap()
-    };
+    let resident = || metric(&server, "process_resident_memory_bytes");
     let before = resident();
     let mut streams: Vec<_> = (0..500).map(|_| TcpStream::connect(server.dns).unwrap()).collect();
     for stream in &mut streams {
         stream.write_all(&[0xff, 0xff, 1]).unwrap();
     }
     // The last is read: so are those before, or all but a few.
-    std::thread::sleep(Duration::from_millis(300));
+    thread::sleep(Duration::from_millis(300));
     assert!(server.get("admin", "/metrics").body.contains("pldns_connections 500"));
     let each = (resident() - before) / 500.0;
     assert!(each < 24_000.0, "{each} octets a connection");
+    server.stop();
+}
+
+/// An upstream with one address for every name, for an hour; counts how often it is asked for `name`.
+fn upstream(name: &'static str) -> (SocketAddr, Arc<AtomicUsize>) {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let (address, asked) = (socket.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
+    let (count, question) = (asked.clone(), query(0, name).split_off(12));
+    thread::spawn(move || {
+        let mut octets = [0; 512];
+        while let Ok((len, from)) = socket.recv_from(&mut octets) {
+            let asked = &octets[12..len];
+            let end = asked.iter().position(|octet| *octet == 0).unwrap() + 5;
+            let asked = &asked[..end];
+            count.fetch_add(usize::from(asked.eq_ignore_ascii_case(&question)), Ordering::Relaxed);
+            let mut reply = vec![octets[0], octets[1], 0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0];
+            reply.extend_from_slice(asked);
+            reply.extend_from_slice(&[0xc0, 12, 0, 1, 0, 1, 0, 0, 14, 16, 0, 4, 10, 0, 0, 9]);
+            let _ = socket.send_to(&reply, from);
+        }
+    });
+    (address, asked)
+}
+
+#[test]
+fn a_flood_of_new_names_leaves_the_cache_in_its_bound() {
+    const BOUND: f64 = 1_048_576.0;
+    const NAMES: u16 = 12_000;
+    const AT_ONCE: u16 = 24;
+    let (upstream, asked) = upstream("used.example");
+    let forward = format!("[[forward]]\nzone = \".\"\nupstreams = [\"{upstream}\"]\n");
+    let server = Server::start(&format!("[cache]\nmax_size = \"1MiB\"\n{forward}"));
+    let socket = client(server.dns);
+    let (mut largest, mut entries) = (0.0_f64, 0.0_f64);
+    for first in (0..NAMES).step_by(AT_ONCE.into()) {
+        for id in first..first + AT_ONCE {
+            socket.send(&query(id, &format!("a-name-of-the-flood-{id}.example"))).unwrap();
+        }
+        for _ in 0..AT_ONCE {
+            let mut reply = [0; 512];
+            let len = socket.recv(&mut reply).unwrap();
+            assert_eq!(reply[..len].last_chunk(), Some(&[10, 0, 0, 9]));
+        }
+        assert_eq!(ask(server.dns, "used.example"), Some([10, 0, 0, 9]));
+        if first % 1200 == 0 {
+            largest = largest.max(metric(&server, "pldns_cache_bytes"));
+            entries = entries.max(metric(&server, "pldns_cache_entries"));
+        }
+    }
+    assert!(largest <= BOUND && largest > BOUND / 2.0, "{largest} octets");
+    assert!(entries < f64::from(NAMES) / 2.0, "{entries} of {NAMES} names: no flood for this bound");
+    assert_eq!(asked.load(Ordering::Relaxed), 1, "what is in use stays");
     server.stop();
 }
 

@@ -1,0 +1,335 @@
+//! Sockets that serve one query at a time, each from a port that is drawn for it (RFC 5452 §4.5, §9).
+//!
+//! A port is drawn from 1024 to 65535, each as likely. Most cost a socket: it is opened, bound, and closed again, for a
+//! bound socket keeps its port for good. But where the draw falls among the ports that the kernel itself draws from
+//! ([`ephemeral_ports`]), the kernel draws one of these instead, which it does for one socket again and again: between
+//! its queries such a socket has neither port nor peer, and waits here, open and watched, for the next. A query costs two
+//! thirds that way, and an onlooker cannot tell one from the other.
+
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::ops::RangeInclusive;
+use std::os::fd::AsRawFd;
+use std::time::Instant;
+
+use mio::unix::SourceFd;
+use mio::{Interest, Registry, Token};
+use rand::Rng;
+use rand::rngs::StdRng;
+use slab::Slab;
+
+use crate::forward::{Transmit, TryId};
+use crate::sys::{disconnect, empty, ephemeral_ports, open_connected};
+
+/// The first port that a query leaves from: those below are for services.
+const FIRST_PORT: u16 = 1024;
+/// Ports that are drawn, if others have them, before the kernel draws one.
+const DRAWS: usize = 10;
+/// Sockets without a query that are kept.
+const IDLE_MAX: usize = 256;
+
+/// One worker's sockets.
+pub(super) struct FreshSockets {
+    sockets: Slab<FreshSocket>,
+    idle_v4: Idle,
+    idle_v6: Idle,
+    /// What the kernel draws from.
+    ephemeral: Option<RangeInclusive<u16>>,
+}
+
+struct FreshSocket {
+    socket: UdpSocket,
+    upstream: SocketAddr,
+    /// Whether it is bound, and its port its own.
+    bound: bool,
+    query: Option<Pending>,
+}
+
+struct Pending {
+    id: TryId,
+    deadline: Instant,
+}
+
+/// Sockets without a query, the one that was used last at the end.
+#[derive(Default)]
+struct Idle {
+    places: Vec<usize>,
+    /// The fewest there were since the last sweep: that many are not needed.
+    least: usize,
+}
+
+impl Idle {
+    fn pop(&mut self) -> Option<usize> {
+        let place = self.places.pop();
+        self.least = self.least.min(self.places.len());
+        place
+    }
+}
+
+/// A port that a query may leave from, at random.
+fn draw_port(rng: &mut StdRng) -> u16 {
+    loop {
+        let port = rng.next_u32() as u16;
+        if port >= FIRST_PORT {
+            return port;
+        }
+    }
+}
+
+/// Opens a connected socket that keeps a random port.
+pub(super) fn open_bound(upstream: SocketAddr, rng: &mut StdRng) -> io::Result<UdpSocket> {
+    open_drawn(upstream, rng, |_| false)?.map_or_else(|| open_connected(upstream, None), Ok)
+}
+
+/// The same. `None` where the port that was drawn is to be `left` to the kernel, or all that were drawn are taken.
+fn open_drawn(upstream: SocketAddr, rng: &mut StdRng, left: impl Fn(u16) -> bool) -> io::Result<Option<UdpSocket>> {
+    for _ in 0..DRAWS {
+        let port = draw_port(rng);
+        if left(port) {
+            return Ok(None);
+        }
+        match open_connected(upstream, Some(port)) {
+            Err(error) if is_taken(&error) => {}
+            opened => return opened.map(Some),
+        }
+    }
+    Ok(None)
+}
+
+/// Whether the port was the reason: somebody has it, or it is kept from us.
+fn is_taken(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied)
+}
+
+impl FreshSockets {
+    /// No sockets yet.
+    pub(super) fn new() -> Self {
+        Self { sockets: Slab::new(), idle_v4: Idle::default(), idle_v6: Idle::default(), ephemeral: ephemeral_ports() }
+    }
+
+    /// Sends a query from a socket that nobody shares, which `registry` watches under the token that `token` gives for
+    /// its place.
+    pub(super) fn send(
+        &mut self,
+        transmit: &Transmit,
+        rng: &mut StdRng,
+        registry: &Registry,
+        token: impl Fn(usize) -> Token,
+    ) -> io::Result<()> {
+        let at = self.connect(transmit.to, rng, registry, token)?;
+        let Some(fresh) = self.sockets.get_mut(at) else { return Err(io::ErrorKind::NotFound.into()) };
+        if let Err(error) = fresh.socket.send(&transmit.message) {
+            self.sockets.try_remove(at);
+            return Err(error);
+        }
+        fresh.query = Some(Pending { id: transmit.id, deadline: transmit.deadline });
+        Ok(())
+    }
+
+    /// The place of a socket that is connected from a port drawn for it.
+    fn connect(
+        &mut self,
+        upstream: SocketAddr,
+        rng: &mut StdRng,
+        registry: &Registry,
+        token: impl Fn(usize) -> Token,
+    ) -> io::Result<usize> {
+        let drawn = open_drawn(upstream, rng, |port| self.is_ephemeral(port))?;
+        let bound = drawn.is_some();
+        if !bound && let Some(at) = self.reconnect(upstream) {
+            return Ok(at);
+        }
+        let socket = drawn.map_or_else(|| open_connected(upstream, None), Ok)?;
+        let entry = self.sockets.vacant_entry();
+        let at = entry.key();
+        registry.register(&mut SourceFd(&socket.as_raw_fd()), token(at), Interest::READABLE)?;
+        entry.insert(FreshSocket { socket, upstream, bound, query: None });
+        Ok(at)
+    }
+
+    /// Connects a socket that is idle, if there is one; nothing of what came to it before is left in it.
+    fn reconnect(&mut self, upstream: SocketAddr) -> Option<usize> {
+        while let Some(at) = self.idle(upstream).pop() {
+            let Some(fresh) = self.sockets.get_mut(at) else { continue };
+            // Only now, not when it was disconnected: a datagram may have been under way to it then.
+            if empty(&fresh.socket) && fresh.socket.connect(upstream).is_ok() {
+                fresh.upstream = upstream;
+                return Some(at);
+            }
+            self.sockets.try_remove(at);
+        }
+        None
+    }
+
+    fn is_ephemeral(&self, port: u16) -> bool {
+        self.ephemeral.as_ref().is_some_and(|ports| ports.contains(&port))
+    }
+
+    fn idle(&mut self, upstream: SocketAddr) -> &mut Idle {
+        if upstream.is_ipv4() { &mut self.idle_v4 } else { &mut self.idle_v6 }
+    }
+
+    /// Reads one datagram, or an error, of the query that the socket at this place serves; `None` where it serves none.
+    pub(super) fn receive(&self, at: usize, buffer: &mut [u8]) -> Option<(TryId, io::Result<usize>)> {
+        let fresh = self.sockets.get(at)?;
+        let id = fresh.query.as_ref()?.id;
+        Some((id, fresh.socket.recv(buffer)))
+    }
+
+    /// The query of that place is done with.
+    pub(super) fn close(&mut self, at: usize, id: TryId) {
+        let Some(fresh) = self.sockets.get_mut(at) else { return };
+        if fresh.query.take_if(|query| query.id == id).is_none() {
+            return;
+        }
+        let (upstream, bound) = (fresh.upstream, fresh.bound);
+        if bound || self.idle(upstream).places.len() == IDLE_MAX {
+            self.sockets.try_remove(at);
+        } else if let Some(fresh) = self.sockets.get(at)
+            && disconnect(&fresh.socket).is_ok()
+        {
+            self.idle(upstream).places.push(at);
+        } else {
+            self.sockets.try_remove(at);
+        }
+    }
+
+    /// Closes those whose queries were settled by another worker, or by nobody in time, and those that were idle since
+    /// the last time.
+    pub(super) fn sweep(&mut self, now: Instant) {
+        for idle in [&mut self.idle_v4, &mut self.idle_v6] {
+            for at in idle.places.drain(..idle.least.min(idle.places.len())) {
+                self.sockets.try_remove(at);
+            }
+            idle.least = idle.places.len();
+        }
+        self.sockets.retain(|_, fresh| fresh.query.as_ref().is_none_or(|query| query.deadline > now));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use mio::Poll;
+    use rand::SeedableRng;
+
+    use super::*;
+    use crate::forward::{Ports, Protocol, Via, test_try};
+
+    /// Sockets, and what they need.
+    struct Desk {
+        sockets: FreshSockets,
+        rng: StdRng,
+        poll: Poll,
+        now: Instant,
+    }
+
+    impl Desk {
+        /// The kernel draws all ports, or none.
+        fn new(ephemeral: Option<RangeInclusive<u16>>) -> Self {
+            let sockets = FreshSockets { ephemeral, ..FreshSockets::new() };
+            Self { sockets, rng: StdRng::from_seed([7; 32]), poll: Poll::new().unwrap(), now: Instant::now() }
+        }
+
+        fn send(&mut self, upstream: &UdpSocket, slot: u32) -> SocketAddr {
+            let transmit = Transmit {
+                id: test_try(slot),
+                to: upstream.local_addr().unwrap(),
+                protocol: Protocol::Datagram,
+                via: Via::Datagram,
+                ports: Ports::Fresh,
+                message: (&b"query"[..]).into(),
+                deadline: self.now + Duration::from_secs(4),
+            };
+            self.sockets.send(&transmit, &mut self.rng, self.poll.registry(), Token).unwrap();
+            upstream.recv_from(&mut [0; 8]).unwrap().1
+        }
+
+        fn receive(&self, at: usize) -> Option<(TryId, usize)> {
+            let (id, outcome) = self.sockets.receive(at, &mut [0; 8])?;
+            outcome.ok().map(|len| (id, len))
+        }
+    }
+
+    fn upstream(address: &str) -> UdpSocket {
+        let socket = UdpSocket::bind(address).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        socket
+    }
+
+    #[test]
+    fn a_socket_serves_query_after_query_where_the_kernel_draws_ports() {
+        let (one, other) = (upstream("127.0.0.1:0"), upstream("127.0.0.1:0"));
+        let mut desk = Desk::new(Some(0..=u16::MAX));
+        let mut ports = Vec::new();
+        for slot in 0..8 {
+            let upstream = if slot % 2 == 0 { &one } else { &other };
+            let from = desk.send(upstream, slot);
+            ports.push(from.port());
+            assert_eq!(desk.receive(0), None);
+            // The answer twice: what is left of it is no datagram of the next query.
+            for _ in 0..2 {
+                upstream.send_to(b"answer", from).unwrap();
+            }
+            assert_eq!(desk.receive(0), Some((test_try(slot), 6)));
+            desk.sockets.close(0, test_try(slot + 1));
+            assert_eq!(desk.receive(0), Some((test_try(slot), 6)), "another query's end is not this one's");
+            upstream.send_to(b"late", from).unwrap();
+            desk.sockets.close(0, test_try(slot));
+            assert_eq!(desk.receive(0), None, "nobody asked");
+        }
+        assert_eq!(desk.sockets.sockets.len(), 1);
+        ports.dedup();
+        assert!(ports.len() > 4, "{ports:?}");
+    }
+
+    #[test]
+    fn a_bound_socket_ends_with_its_query() {
+        let upstream = upstream("127.0.0.1:0");
+        let mut desk = Desk::new(None);
+        for slot in 0..4 {
+            assert!(desk.send(&upstream, slot).port() >= FIRST_PORT);
+            assert_eq!(desk.sockets.sockets.len(), 1);
+            desk.sockets.close(0, test_try(slot));
+            assert!(desk.sockets.sockets.is_empty());
+        }
+    }
+
+    #[test]
+    fn sockets_of_one_family_serve_no_other() {
+        let (v4, v6) = (upstream("127.0.0.1:0"), upstream("[::1]:0"));
+        let mut desk = Desk::new(Some(0..=u16::MAX));
+        desk.send(&v4, 1);
+        desk.sockets.close(0, test_try(1));
+        assert!(desk.send(&v6, 2).is_ipv6());
+        desk.sockets.close(1, test_try(2));
+        assert!(desk.send(&v4, 3).is_ipv4() && desk.send(&v6, 4).is_ipv6());
+        assert_eq!(desk.sockets.sockets.len(), 2);
+    }
+
+    #[test]
+    fn those_that_nobody_needs_or_answers_are_closed() {
+        let upstream = upstream("127.0.0.1:0");
+        let mut desk = Desk::new(Some(0..=u16::MAX));
+        let slots = 0..IDLE_MAX as u32 + 8;
+        for slot in slots.clone() {
+            desk.send(&upstream, slot);
+        }
+        for slot in slots {
+            desk.sockets.close(slot as usize, test_try(slot));
+        }
+        assert_eq!(desk.sockets.sockets.len(), IDLE_MAX);
+        let now = desk.now;
+        desk.sockets.sweep(now);
+        assert_eq!(desk.sockets.sockets.len(), IDLE_MAX, "all were in use since the last time");
+        for slot in 0..3 {
+            desk.send(&upstream, slot);
+        }
+        desk.sockets.sweep(now + Duration::from_secs(3));
+        assert_eq!(desk.sockets.sockets.len(), 3, "no more than three at a time were needed");
+        desk.sockets.sweep(now + Duration::from_secs(5));
+        assert!(desk.sockets.sockets.is_empty(), "their answers never came");
+        desk.send(&upstream, 9);
+    }
+}
