@@ -27,11 +27,14 @@ impl Worker {
             }
             self.take_received(&mut received);
             // Only now is it known which of them are listened to on.
-            if !self.sockets.borrow().may_have_more() {
+            let may_have_more = self.sockets.borrow().may_have_more();
+            if !may_have_more {
                 guard.clear_ready();
             }
             drop(guard);
-            tokio::task::yield_now().await;
+            if may_have_more {
+                tokio::task::yield_now().await;
+            }
         }
     }
 

@@ -39,15 +39,19 @@ pub(super) async fn serve(worker: Rc<Worker>, bound: Bound, stop: Stop) {
             },
             _ = stopping.wait_for(|stop| *stop) => break,
         };
+        let is_empty = worker.gather(|| serve_batch(&worker, &socket, &mut batch, &mut rooms)) < BATCH;
         // Fewer than there is room for: the queue was empty, and what comes now is a new event.
-        if worker.gather(|| serve_batch(&worker, &socket, &mut batch, &mut rooms)) < BATCH {
+        if is_empty {
             guard.clear_ready();
         }
         drop(guard);
         if *stopping.borrow() {
             break;
         }
-        tokio::task::yield_now().await;
+        // Who waits for an event lets others work as it is; to yield as well would cost a look at the events.
+        if !is_empty {
+            tokio::task::yield_now().await;
+        }
     }
     while worker.gather(|| serve_batch(&worker, &socket, &mut batch, &mut rooms)) > 0 {}
 }
