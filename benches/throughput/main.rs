@@ -151,20 +151,33 @@ fn measure_work(
         }
     }
     let length = Duration::from_secs_f64(args.seconds);
+    let mut ended = Vec::new();
     for round in 1..=args.rounds {
         eprintln!("{}: round {round} of {}", work.name(), args.rounds);
-        for subject in &mut subjects {
+        let mut place = 0;
+        while let Some(subject) = subjects.get_mut(place) {
             let sample = sample(subject, work, length, &mut upstream)?;
-            subject.row.samples.push(sample);
+            if sample.has_answers() {
+                subject.row.samples.push(sample);
+                place += 1;
+            } else {
+                // One that hangs would hold the CPU that all servers share.
+                let subject = subjects.remove(place);
+                eprintln!("{}: {} answers nothing any more and is ended", work.name(), subject.row.peer.name());
+                ended.push(subject.into_row());
+            }
         }
     }
-    Ok(subjects
-        .into_iter()
-        .map(|mut subject| {
-            subject.row.memory = usage::memory(&usage::family(subject.running.pid()));
-            subject.row
-        })
-        .collect())
+    let rows = subjects.into_iter().map(Subject::into_row).chain(ended);
+    Ok(rows.filter(|row| !row.samples.is_empty()).collect())
+}
+
+impl Subject {
+    /// Ends it.
+    fn into_row(mut self) -> Row {
+        self.row.memory = usage::memory(&usage::family(self.running.pid()));
+        self.row
+    }
 }
 
 /// Starts a server, warms its cache, and sees that it answers rightly.

@@ -25,6 +25,11 @@ pub(crate) struct Sample {
 }
 
 impl Sample {
+    /// Whether any answer came.
+    pub(crate) fn has_answers(&self) -> bool {
+        self.answered_percent > 0.0
+    }
+
     pub(crate) fn new(full: &Outcome, cpu: Duration, paced: &Outcome, forwarded: Option<&Outcome>) -> Self {
         let share = |outcome: &Outcome| outcome.answered as f64 * 100.0 / outcome.sent.max(1) as f64;
         let at = |percent| f64::from(percentile(&paced.took, percent)) / 1000.0;
@@ -42,7 +47,7 @@ impl Sample {
 
 /// A server's figures.
 pub(crate) struct Row {
-    peer: Peer,
+    pub(crate) peer: Peer,
     started_in: Duration,
     /// KiB after the first answer.
     idle_memory: u64,

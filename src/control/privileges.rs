@@ -96,9 +96,8 @@ fn keep_only(keep: &[Capability]) -> Result<(), caps::errors::CapsError> {
     caps::clear(None, CapSet::Inheritable)
 }
 
-/// Leaves the process the files that it needs: settings, records, token, what the kernel
-/// says of its ports, and the directory of the handover socket. Says
-/// how much of it the kernel enforces.
+/// Leaves the process the files that it needs: settings, records, token, what the kernel says of its ports, and the
+/// directory of the handover socket. Says how much of it the kernel enforces.
 pub(super) fn confine(settings_file: &Path, settings: &Settings) {
     let readable = readable_places(settings_file, settings);
     let writable = settings.handover.as_ref().and_then(|path| Path::new(path).parent()).map(Path::to_owned);

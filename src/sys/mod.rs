@@ -22,7 +22,7 @@ mod volley;
 
 pub use batch::{BATCH, Batch, Datagram, Datagrams};
 pub use control::LocalAddress;
-pub use ephemeral::{EPHEMERAL_PORTS, disconnect, empty, ephemeral_ports};
+pub use ephemeral::{EPHEMERAL_PORTS, discard_received, disconnect, ephemeral_ports};
 pub use fetch::fetch;
 pub use gather::{GATHER, Gathered, Inbox};
 pub use memory::give_back_memory;

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
@@ -35,13 +35,16 @@ const NOBODY: [&str; 7] = [
 
 #[test]
 fn port_53_as_nobody_on_a_read_only_root() {
+    if let Some(place) = namespace::place() {
+        return inside(place);
+    }
     let dir = Scratch::new();
     dir.write("records/r.toml", RECORDS);
     let listen = "[listen]\ndns = [\"127.0.0.1:53\"]\nadmin = \"\"\nhealth = \"127.0.0.1:80\"\ndrain = \"0s\"\n";
     dir.write("pldns.toml", &settings(listen));
     // Where nobody can reach it.
     fs::copy(env!("CARGO_BIN_EXE_pldns"), dir.path().join("pldns")).unwrap();
-    namespace::run("read_only::inside", &dir, PREPARE, |line| {
+    namespace::run("read_only::port_53_as_nobody_on_a_read_only_root", &dir, PREPARE, |line| {
         if line.contains(FIRST) {
             // Out here it can be written.
             dir.write("records/r.toml", &RECORDS.replace("10.0.0.1", "10.0.0.2"));
@@ -49,10 +52,7 @@ fn port_53_as_nobody_on_a_read_only_root() {
     });
 }
 
-#[test]
-#[ignore = "runs inside the namespaces that the test above makes"]
-fn inside() {
-    let Some(place) = namespace::place() else { return };
+fn inside(place: PathBuf) {
     for path in [&place, Path::new("/tmp"), Path::new("/var"), Path::new("/")] {
         let written = fs::write(path.join("written"), "");
         assert!(written.is_err_and(|error| error.kind() == std::io::ErrorKind::ReadOnlyFilesystem), "{path:?}");
