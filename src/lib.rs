@@ -14,8 +14,8 @@
 //!
 //! ## Rooms
 //!
-//! The core (`wire`, `records`, `cache`, `forward`, `engine`) has no sockets and no clock: it takes bytes, addresses
-//! and an instant, and gives bytes or a decision. The shell (`sys`, `server`, `upstream`) talks to the kernel and
+//! The core (`wire`, `rdata`, `records`, `cache`, `forward`, `engine`) has no sockets and no clock: it takes bytes,
+//! addresses and an instant, and gives bytes or a decision. The shell (`sys`, `server`, `upstream`) talks to the kernel and
 //! decides nothing. `azure` and `generate` turn metadata into records files and know nothing of the server.
 //! `ARCHITECTURE.md` has the whole map.
 
@@ -30,6 +30,7 @@ pub mod engine;
 pub mod forward;
 pub mod generate;
 pub mod log;
+pub mod rdata;
 pub mod records;
 pub mod reload;
 pub mod server;

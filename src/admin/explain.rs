@@ -20,7 +20,7 @@ use crate::engine::{
     AnswerState, AnswerView, Client, Explained, Observer, Snapshot, StaleAnswer, Step, Transport, matched_owner,
 };
 use crate::forward::{Disposition, ForwardRule, Here, UpstreamState};
-use crate::records::rdata::present;
+use crate::rdata::present;
 use crate::records::{Lookup, Match, Rrset, Soa};
 use crate::wire::header::{AA, TC};
 use crate::wire::name::Presented;

@@ -16,7 +16,7 @@ use super::guard::refuse;
 use super::metrics::{Format, render};
 use super::{Admin, OPENAPI, PAGE_OCTETS, log};
 use crate::config::LogLevel;
-use crate::records::rdata::present;
+use crate::rdata::present;
 use crate::wire::Name;
 
 /// Records of one page.

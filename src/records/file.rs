@@ -14,8 +14,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 use toml::de::DeTable;
 
-use super::rdata;
 use crate::document::{Document, Placed, TableReader, parse_duration};
+use crate::rdata;
 use crate::wire::{Name, Rtype};
 
 /// The largest TTL, seconds (RFC 2181 §8).

@@ -15,7 +15,6 @@ pub mod file;
 mod layout;
 mod packed;
 mod plain;
-pub mod rdata;
 mod read;
 mod remainder;
 mod reverse;

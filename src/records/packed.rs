@@ -10,7 +10,7 @@
 use ipnet::IpNet;
 
 use super::file::RecordSpec;
-use super::rdata;
+use crate::rdata;
 use crate::wire::Rtype;
 use crate::wire::name::push_parsed;
 

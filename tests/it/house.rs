@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 /// Room, and the rooms that it may use. The room itself is understood.
 const ROOMS: &[(&str, &[&str])] = &[
     ("wire", &[]),
+    ("rdata", &["wire"]),
     ("document", &[]),
-    ("records", &["wire", "document"]),
+    ("records", &["wire", "rdata", "document"]),
     ("cache", &["wire"]),
     ("forward", &["wire"]),
     ("engine", &["wire", "records", "cache", "forward"]),
@@ -16,7 +17,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("upstream", &["sys", "engine", "wire", "forward"]),
     ("azure", &["wire"]),
     ("generate", &["azure", "wire"]),
-    ("admin", &["server", "engine", "forward", "records", "wire", "config", "log"]),
+    ("admin", &["server", "engine", "forward", "records", "rdata", "wire", "config", "log"]),
     ("log", &["config", "wire"]),
     ("config", &["document", "records", "wire", "forward"]),
 ];
@@ -24,7 +25,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 /// Rooms that put the pieces together and may use all.
 const FREE: &[&str] = &["reload", "control", "cli"];
 
-const CORE: &[&str] = &["wire", "records", "cache", "forward", "engine"];
+const CORE: &[&str] = &["wire", "rdata", "records", "cache", "forward", "engine"];
 
 /// What the core must not touch: clocks, sockets, files, a runtime.
 const FORBIDDEN_IN_CORE: &[&str] = &[

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
 use super::*;
-use crate::records::rdata::schema::SCHEMAS;
+use crate::rdata::schema::SCHEMAS;
 
 /// Octets that are valid as this field.
 fn valid(field: Field) -> BoxedStrategy<Vec<u8>> {

@@ -8,6 +8,8 @@
 //! without their final dot. This room must never guess: text that does not fit is refused with its place and what would
 //! fit, octets that do not fit are printed as octets.
 
+#![deny(clippy::indexing_slicing)]
+
 mod address;
 mod bitmap;
 mod encoded;
