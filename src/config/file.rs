@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::azure::read_azure;
 use super::listen::{read_admin, read_listen, refuse_open_admin};
 use super::rules::{read_forwards, read_upstreams, read_zones};
 use super::settings::{LogFormat, LogLevel, Settings};
@@ -47,7 +48,7 @@ pub fn read_settings(source: &SourceText, facts: &Facts<'_>, problems: &mut Prob
 type ReadSection = fn(&Document<'_>, &TableReader<'_>, &mut Settings);
 
 /// The tables that stand once.
-const SECTIONS: [(&str, ReadSection); 8] = [
+const SECTIONS: [(&str, ReadSection); 9] = [
     ("listen", read_listen),
     ("tls", read_tls),
     ("records", read_records),
@@ -56,6 +57,7 @@ const SECTIONS: [(&str, ReadSection); 8] = [
     ("admin", read_admin),
     ("log", read_log),
     ("access", read_access),
+    ("azure", |document, section, settings| settings.azure = read_azure(document, section)),
 ];
 
 fn read_tls(_: &Document<'_>, section: &TableReader<'_>, settings: &mut Settings) {
@@ -126,21 +128,12 @@ fn read_process(_: &Document<'_>, section: &TableReader<'_>, settings: &mut Sett
 }
 
 fn read_log(document: &Document<'_>, section: &TableReader<'_>, settings: &mut Settings) {
-    if let Some(text) = section.text("level") {
-        match LogLevel::parse(text.value) {
-            Some(level) => settings.log.level = level,
-            None => {
-                document.error(text.span, "`level` is none of error, warn, info, debug and trace", "level = \"info\"")
-            }
-        }
+    if let Some(level) = section.word("level", &LogLevel::ALL.map(|(level, word)| (word, level))) {
+        settings.log.level = level;
     }
-    if let Some(text) = section.text("format") {
-        match text.value {
-            "auto" => settings.log.format = LogFormat::Auto,
-            "text" => settings.log.format = LogFormat::Text,
-            "json" => settings.log.format = LogFormat::Json,
-            _ => document.error(text.span, "`format` is none of auto, text and json", "format = \"auto\""),
-        }
+    let formats = [("auto", LogFormat::Auto), ("text", LogFormat::Text), ("json", LogFormat::Json)];
+    if let Some(format) = section.word("format", &formats) {
+        settings.log.format = format;
     }
     if let Some(text) = section.text("queries") {
         let share = text.value.strip_prefix("1/").and_then(|share| share.parse().ok());

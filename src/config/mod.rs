@@ -3,12 +3,14 @@
 //! [`read_settings`] takes a text and gives settings with every default filled in, and all problems of the text with
 //! their places. Nothing is applied here, and nothing but the text is read.
 
+mod azure;
 mod file;
 mod listen;
 mod rules;
 mod settings;
 mod upstream;
 
+pub use azure::{AzureSettings, DiscoverCloud, DiscoverSettings, Identity, PublicAnswers};
 pub use file::{Facts, read_settings};
 pub use settings::{
     AdminSettings, CacheSettings, DEFAULT_ALLOW, ForwardSpec, Listen, LogFormat, LogLevel, LogSettings,

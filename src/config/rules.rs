@@ -167,7 +167,7 @@ pub(super) fn read_upstreams(document: &Document<'_>, reader: &TableReader<'_>, 
     }
 }
 
-fn read_name(document: &Document<'_>, key: &str, text: &Placed<&str>) -> Option<Name> {
+pub(super) fn read_name(document: &Document<'_>, key: &str, text: &Placed<&str>) -> Option<Name> {
     match Name::parse(text.value) {
         Ok(name) if name.is_wildcard() || name.label_end().is_some() => {
             document.error(

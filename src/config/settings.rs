@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::azure::AzureSettings;
 use crate::forward::{AZURE_DNS, Limits, Protocol, Target};
 use crate::records::Zone;
 use crate::wire::Name;
@@ -41,6 +42,8 @@ pub struct Settings {
     pub log: LogSettings,
     /// `[access] allow`
     pub allow: Vec<IpNet>,
+    /// `[azure]`
+    pub azure: AzureSettings,
 }
 
 /// `[admin]`.
@@ -197,6 +200,7 @@ impl Default for Settings {
             admin: AdminSettings::default(),
             log: LogSettings::default(),
             allow,
+            azure: AzureSettings::default(),
         }
     }
 }

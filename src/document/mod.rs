@@ -188,6 +188,21 @@ impl<'t> TableReader<'t> {
         }
     }
 
+    /// One of a few words, each with its meaning.
+    pub fn word<T: Copy>(&self, key: &'static str, words: &[(&str, T)]) -> Option<T> {
+        let Placed { value, span } = self.text(key)?;
+        let found = words.iter().find(|(word, _)| *word == value);
+        if found.is_none() {
+            let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+            let hint = match nearest(value, &words) {
+                Some(word) => format!("did you mean \"{word}\"?"),
+                None => format!("{key} = \"{}\"", words.first().copied().unwrap_or_default()),
+            };
+            self.document.error(span, format!("`{key}` must be one of {}", words.join(", ")), hint);
+        }
+        found.map(|(_, meaning)| *meaning)
+    }
+
     /// A whole number from `range`.
     pub fn number(&self, key: &'static str, range: std::ops::RangeInclusive<u64>) -> Option<Placed<u64>> {
         let value = self.value(key)?;
