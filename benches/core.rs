@@ -19,17 +19,17 @@ use std::time::Instant;
 use criterion::{Criterion, criterion_group, criterion_main};
 use privatelink_dns::cache::{Answer, Cache, TtlLimits};
 use privatelink_dns::document::{Problems, SourceText};
-use privatelink_dns::engine::{Action, Client, Engine, Snapshot, Transport};
+use privatelink_dns::engine::{Action, Client, Engine, Snapshot};
 use privatelink_dns::forward::{LoopGuard, UpstreamSets};
 use privatelink_dns::records::{TableSettings, compile, read_records};
 use privatelink_dns::reload::load;
-use privatelink_dns::wire::{Name, NameRoom, Query, Rtype};
+use privatelink_dns::wire::{Name, NameRoom, Query, Rtype, Transport};
 
 use scratch::Scratch;
 
 /// Records in the table.
 const RECORDS: u32 = 100_000;
-const CLIENT: Client = Client { address: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), transport: Transport::Datagram };
+const CLIENT: Client = Client { address: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), transport: Transport::Udp };
 /// A name in the table.
 const RECORD: &str = "r4711.workspace.eastus.api.azureml.ms";
 /// A name that a wildcard stands for.

@@ -22,9 +22,10 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use privatelink_dns::cache::Cache;
-use privatelink_dns::engine::{Action, Client, Engine, Settlement, Snapshot, Transport};
+use privatelink_dns::engine::{Action, Client, Engine, Settlement, Snapshot};
 use privatelink_dns::forward::{Answered, Asker, Forwarding, LoopGuard, Outbox, UpstreamSets};
 use privatelink_dns::reload::load;
+use privatelink_dns::wire::Transport;
 
 use scratch::Scratch;
 
@@ -37,7 +38,7 @@ const RUNS: [u32; 2] = [1000, 11_000];
 /// The type AAAA.
 const AAAA: u16 = 28;
 /// Who asks.
-const CLIENT: Client = Client { address: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), transport: Transport::Datagram };
+const CLIENT: Client = Client { address: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), transport: Transport::Udp };
 /// The zone of the records.
 const ZONE: &str = "workspace.eastus.api.azureml.ms";
 

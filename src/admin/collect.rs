@@ -10,7 +10,8 @@ use super::process::{descriptors, resident_octets};
 use crate::engine::{AnswerSource, Reason};
 use crate::forward::UpstreamState;
 use crate::log;
-use crate::server::{BUCKETS_US, Counters, Latencies, Path, QueryKind, Totals};
+use crate::server::{BUCKETS_US, Latencies, Path, QueryKind, Totals};
+use crate::wire::Transport;
 
 /// Looks at everything once. The forwarding lock is held for two short calls.
 pub(super) fn collect(admin: &Admin) -> Vec<Family> {
@@ -25,7 +26,7 @@ pub(super) fn collect(admin: &Admin) -> Vec<Family> {
 
 fn queries(admin: &Admin, families: &mut Vec<Family>) {
     let totals = Totals::of(admin.counters.iter().map(|counters| &**counters));
-    let transports = Counters::TRANSPORTS.into_iter().map(|(_, word)| word);
+    let transports = Transport::ALL.into_iter().map(Transport::name);
     families.push(counters(
         "pldns_queries_received",
         "Queries that came in",

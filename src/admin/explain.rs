@@ -16,15 +16,13 @@ use serde_json::{Value, json};
 
 use super::Admin;
 use super::guard::refuse;
-use crate::engine::{
-    AnswerState, AnswerView, Client, Explained, Observer, Snapshot, StaleAnswer, Step, Transport, matched_owner,
-};
+use crate::engine::{AnswerState, AnswerView, Client, Explained, Observer, Snapshot, StaleAnswer, Step, matched_owner};
 use crate::forward::{Disposition, ForwardRule, Here, UpstreamState};
 use crate::rdata::present;
 use crate::records::{Lookup, Match, Rrset, Soa};
 use crate::wire::header::{AA, TC};
 use crate::wire::name::Presented;
-use crate::wire::{Message, Name, OwnedRecord, Rtype, Section};
+use crate::wire::{Message, Name, OwnedRecord, Rtype, Section, Transport};
 
 /// The client where none is named: this machine.
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -69,7 +67,7 @@ impl Asked {
 fn explanation(admin: &Admin, name: &Name, rtype: Rtype, address: IpAddr) -> Value {
     let snapshot = admin.shared.snapshot.load_full();
     let upstreams = admin.shared.forwarding().upstream_states().collect();
-    let client = Client { address, transport: Transport::Stream };
+    let client = Client { address, transport: Transport::Tcp };
     let now = Instant::now();
     let notes = Notes { snapshot: &snapshot, rtype, client: address, now, upstreams, steps: RefCell::default() };
     let end = admin.shared.engine.explain(&snapshot, (name, rtype), client, now, &notes);

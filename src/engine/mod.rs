@@ -35,8 +35,8 @@ pub use steps::{Approach, Begun, Pending, Read};
 use crate::cache::{Age, Cache, CacheKey, KeyHash, State, TtlLimits};
 use crate::forward::{Disposition, Failure, ForwardRule, LoopGuard, Question, Stale};
 use crate::records::Lookup;
-use crate::wire::reply::{udp_limit, write_refusal};
-use crate::wire::{ExtendedError, Fault, LowerName, NameRoom, Query, Rcode, Refusal, Rtype};
+use crate::wire::reply::write_refusal;
+use crate::wire::{ExtendedError, Fault, LowerName, NameRoom, Query, Rcode, Refusal, Rtype, Transport};
 
 /// Who asks, and by which way the reply goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,15 +45,6 @@ pub struct Client {
     pub address: IpAddr,
     /// How it asks.
     pub transport: Transport,
-}
-
-/// What limits the size of a reply.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Transport {
-    /// Datagrams: what the client can take, at most 1232 octets.
-    Datagram,
-    /// A stream: 65,535 octets.
-    Stream,
 }
 
 /// What becomes of a query.
@@ -121,10 +112,7 @@ struct Context<'a, O> {
 impl<O: Observer> Context<'_, O> {
     /// Octets that the reply may have.
     fn limit(&self) -> usize {
-        match self.client.transport {
-            Transport::Datagram => udp_limit(self.query.edns),
-            Transport::Stream => usize::from(u16::MAX),
-        }
+        self.client.transport.reply_limit(self.query.edns)
     }
 }
 

@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use super::kind::QueryKind;
 use super::latency::{Latencies, Latency, Path};
-use crate::engine::{AnswerSource, Reason, Transport};
+use crate::engine::{AnswerSource, Reason};
+use crate::wire::Transport;
 
 /// One worker's counters, on cache lines of their own.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct Counters {
-    received: [AtomicU64; Self::TRANSPORTS.len()],
+    received: [AtomicU64; Transport::ALL.len()],
     kinds: [AtomicU64; QueryKind::ALL.len()],
     answered: [AtomicU64; AnswerSource::ALL.len()],
     reasons: [AtomicU64; Reason::ALL.len()],
@@ -32,9 +33,6 @@ pub(crate) enum Outcome {
 }
 
 impl Counters {
-    /// The transports in the order of their counters, with their words for metrics.
-    pub const TRANSPORTS: [(Transport, &'static str); 2] = [(Transport::Datagram, "udp"), (Transport::Stream, "tcp")];
-
     /// Counts queries that came in.
     pub(crate) fn received(&self, transport: Transport, count: u64) {
         if let Some(counter) = self.received.get(transport as usize) {
@@ -88,8 +86,8 @@ pub(super) fn add(counter: &AtomicU64, count: u64) {
 pub struct Totals {
     /// Queries that came in.
     pub received: u64,
-    /// The same by transport, in the order of [`Counters::TRANSPORTS`].
-    pub by_transport: [u64; Counters::TRANSPORTS.len()],
+    /// The same by transport, in the order of [`Transport::ALL`].
+    pub by_transport: [u64; Transport::ALL.len()],
     /// The same by type.
     pub by_kind: [u64; QueryKind::ALL.len()],
     /// Answered, by source.

@@ -19,8 +19,9 @@ use super::latency::Path;
 use super::listen::Stop;
 use super::shared::{ReplyPath, StreamPath, StreamReply};
 use super::worker::Worker;
-use crate::engine::{Action, Client, Transport};
+use crate::engine::{Action, Client};
 use crate::log::Recurring;
+use crate::wire::Transport;
 
 /// How long a connection may be silent with nothing in flight.
 const IDLE: Duration = Duration::from_secs(10);
@@ -86,7 +87,7 @@ async fn serve_connection(
 ) {
     let (replies, outgoing) = mpsc::unbounded_channel();
     let writing = tokio::task::spawn_local(write_replies(writer, outgoing));
-    let client = Client { address: client, transport: Transport::Stream };
+    let client = Client { address: client, transport: Transport::Tcp };
     let abort = writing.abort_handle();
     tokio::select! {
         _ = read_queries(worker, client, reader, replies) => {

@@ -13,9 +13,9 @@ use super::latency::Path;
 use super::listen::Stop;
 use super::shared::ReplyPath;
 use super::worker::Worker;
-use crate::engine::{Action, Approach, Begun, Client, Forward, Pending, Read, Reason, Snapshot, Transport};
+use crate::engine::{Action, Approach, Begun, Client, Forward, Pending, Read, Reason, Snapshot};
 use crate::sys::{BATCH, Batch, Bound, Datagram, fetch, readable_socket};
-use crate::wire::NameRoom;
+use crate::wire::{NameRoom, Transport};
 
 /// Queries of a batch that are in work at the same time: as many as it takes until memory is there.
 const GROUP: usize = 16;
@@ -68,7 +68,7 @@ fn serve_batch(
     let Ok(count) = batch.receive(fd) else { return 0 };
     let now = Instant::now();
     let snapshot = worker.shared.snapshot.load();
-    worker.counters.received(Transport::Datagram, count as u64);
+    worker.counters.received(Transport::Udp, count as u64);
     let mut outcomes = [None; BATCH];
     let (datagrams, replies) = batch.split();
     let groups = outcomes.chunks_mut(GROUP).zip(replies.chunks_mut(GROUP)).take(count.div_ceil(GROUP));
@@ -184,7 +184,7 @@ impl Group<'_> {
 }
 
 fn client(datagram: &Datagram<'_>) -> Client {
-    Client { address: datagram.peer.ip().to_canonical(), transport: Transport::Datagram }
+    Client { address: datagram.peer.ip().to_canonical(), transport: Transport::Udp }
 }
 
 /// Counts a batch that was sent.

@@ -18,7 +18,7 @@ use super::listen::Listener;
 use super::replies::Replies;
 use super::shared::{PATIENCE, Shared, Waiter};
 use super::{stream, udp};
-use crate::engine::{Action, Begun, Client, Pending, Read, Reason, Snapshot, Transport};
+use crate::engine::{Action, Begun, Client, Pending, Read, Reason, Snapshot};
 use crate::forward::{Outbox, Transmit};
 use crate::log::{self, QueryLine};
 use crate::upstream::{Datagrams, Streams};
@@ -145,10 +145,7 @@ impl Worker {
         if count.is_multiple_of(share) {
             log::query(QueryLine {
                 client: client.address,
-                transport: match client.transport {
-                    Transport::Datagram => "udp",
-                    Transport::Stream => "tcp",
-                },
+                transport: client.transport.name(),
                 query: query.into(),
                 rtype: type_at_question(query),
                 outcome: match outcome {

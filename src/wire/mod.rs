@@ -16,6 +16,7 @@ pub mod name;
 pub mod query;
 pub mod reply;
 pub mod rtype;
+mod transport;
 
 pub use compose::{OwnedRecord, Verdict};
 pub use edns::{Edns, ExtendedError};
@@ -24,3 +25,4 @@ pub use message::{Message, RecordView, Section};
 pub use name::{Name, NameError};
 pub use query::{Fault, LowerName, NameRoom, Query, Refusal};
 pub use rtype::Rtype;
+pub use transport::Transport;
