@@ -25,7 +25,7 @@ fn tcp_decides(bad: Answer) {
     let fake = FakeAzureDns::start();
     fake.on(QUESTION, Script::udp([Play::of(bad)]).tcp([Play::of(truth())]));
     let server = Pldns::start(&fake.rule("."), "");
-    server.ask(QUESTION).rcode("NOERROR").no_tc().answers(&lines()).within(Duration::from_millis(800));
+    server.ask(QUESTION).rcode("NOERROR").no_tc().answers(&lines()).before_deadline();
     let transports: Vec<_> = fake.seen(QUESTION).iter().map(|seen| seen.transport).collect();
     assert_eq!(transports, [Transport::Udp, Transport::Tcp]);
 }
@@ -49,7 +49,7 @@ fn an_answer_cut_in_its_question_does_not_end_the_wait() {
     let fake = FakeAzureDns::start();
     fake.on(QUESTION, Script::udp([Play::of(truth().edit(|bytes| bytes.truncate(20))).then(50, truth())]));
     let server = Pldns::start(&fake.rule("."), "");
-    server.ask(QUESTION).rcode("NOERROR").answers(&lines()).within(Duration::from_secs(2));
+    server.ask(QUESTION).rcode("NOERROR").answers(&lines()).before_deadline();
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn tcp_byte_by_byte_is_read_to_its_end() {
     let truncated = Play::of(Answer::of(&[]).flag(dns::TC));
     fake.on(QUESTION, Script::udp([truncated]).tcp([Play::of(truth()).byte_by_byte()]));
     let server = Pldns::start(&fake.rule("."), "");
-    server.ask(QUESTION).answers(&lines()).within(Duration::from_secs(3));
+    server.ask(QUESTION).answers(&lines()).before_deadline();
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn a_connection_closed_in_the_middle_does_not_end_the_wait() {
     let tcp = [Play::of(truth()).closed_in_the_middle(), Play::closed(), Play::of(truth())];
     fake.on(QUESTION, Script::udp([truncated]).tcp(tcp));
     let server = Pldns::start(&fake.rule("."), "");
-    server.ask(QUESTION).answers(&lines()).within(Duration::from_millis(4900));
+    server.ask(QUESTION).answers(&lines());
 }
 
 #[test]
@@ -77,11 +77,11 @@ fn where_tcp_is_refused_a_truncated_answer_fails_in_time_and_others_go_on() {
     fake.on(QUESTION, Script::udp([Play::of(truth().without_opt().flag(dns::TC).cut(3))]));
     fake.answer("small.example A", &["small.example 60 IN A 192.0.2.1"]);
     let server = Pldns::start(&fake.rule("."), "");
-    server.ask("small.example A").rcode("NOERROR").within(Duration::from_millis(500));
-    server.ask(QUESTION).rcode("SERVFAIL").some_ede().within(Duration::from_millis(4900));
+    server.ask("small.example A").rcode("NOERROR").before_deadline();
+    server.ask(QUESTION).rcode("SERVFAIL").some_ede();
     // Not counted as the upstream's failure: it still serves what fits, at once.
     fake.answer("other.example A", &["other.example 60 IN A 192.0.2.1"]);
-    server.ask("other.example A").rcode("NOERROR").within(Duration::from_millis(500));
+    server.ask("other.example A").rcode("NOERROR").before_deadline();
 }
 
 #[test]
@@ -95,10 +95,10 @@ fn where_tcp_is_swallowed_a_truncated_answer_fails_in_time_and_others_go_on() {
     std::thread::scope(|scope| {
         scope.spawn(move || {
             let got = Query::new(QUESTION).ask_at(address);
-            got.rcode("SERVFAIL").some_ede().within(Duration::from_millis(4900));
+            got.rcode("SERVFAIL").some_ede();
         });
         fake.wait_for(QUESTION, 2);
-        server.ask("small.example A").rcode("NOERROR").within(Duration::from_millis(500));
+        server.ask("small.example A").rcode("NOERROR").before_deadline();
     });
 }
 
@@ -236,7 +236,7 @@ fn an_upstream_that_does_not_know_edns_is_asked_without() {
         let truth = Play::of(Answer::of(&["a.example 60 IN A 192.0.2.1"]).without_opt());
         fake.on("a.example A", Script::udp([formerr, truth]));
         let server = Pldns::start(&fake.rule("."), "");
-        server.ask("a.example A").answers(&["a.example 60 IN A 192.0.2.1"]).within(Duration::from_secs(2));
+        server.ask("a.example A").answers(&["a.example 60 IN A 192.0.2.1"]).before_deadline();
         let asked = fake.seen("a.example A");
         assert!(asked.iter().any(|seen| seen.message.opt.is_none()), "never asked without EDNS");
     }
@@ -253,5 +253,5 @@ fn a_bare_formerr_of_twelve_octets_leads_to_a_query_without_edns() {
     let script = Script::udp([Play::of(bare.clone()), truth.clone()]).tcp([Play::of(bare), truth]);
     fake.on("a.example A", script);
     let server = Pldns::start(&fake.rule("."), "");
-    server.ask("a.example A").answers(&["a.example 60 IN A 192.0.2.1"]).within(Duration::from_millis(4900));
+    server.ask("a.example A").answers(&["a.example 60 IN A 192.0.2.1"]);
 }

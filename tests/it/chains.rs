@@ -2,7 +2,6 @@
 
 use crate::common::cast::{GUID, RECORDS, record, zone};
 use crate::common::{Answer, FakeAzureDns, Pldns, Query, dns};
-use std::time::Duration;
 
 const PUBLIC: &str = "acct.blob.core.windows.net";
 const PRIVATE: &str = "acct.privatelink.blob.core.windows.net";
@@ -95,7 +94,7 @@ fn loops_within_the_table_fail_with_a_reason() {
     let server = Pldns::start(&fake.rule("."), &records);
     for name in ["self.test", "a.test", "c.test"] {
         let got = server.ask(&format!("{name} A"));
-        got.rcode("SERVFAIL").some_ede().within(Duration::from_secs(1));
+        got.rcode("SERVFAIL").some_ede().before_deadline();
     }
 }
 
@@ -105,7 +104,7 @@ fn a_loop_across_table_and_upstream_fails_with_a_reason() {
     fake.answer("out.example A", &["out.example 60 IN CNAME in.test"]);
     let server = Pldns::start(&fake.rule("."), &record("in.test", "CNAME", &["out.example."]));
     for name in ["in.test", "out.example"] {
-        server.ask(&format!("{name} A")).rcode("SERVFAIL").some_ede().within(Duration::from_secs(5));
+        server.ask(&format!("{name} A")).rcode("SERVFAIL").some_ede();
     }
     assert!(fake.seen("out.example A").len() <= 4, "asked {} times", fake.seen("out.example A").len());
 }

@@ -93,8 +93,8 @@ fn an_upstreams_refusal_is_passed_on_where_nobody_else_answers() {
     fake.gives("fails.example A", Answer::of(&[]).rcode("SERVFAIL").option(15, &[0, 9, b'n', b'o']));
     fake.gives("refused.example A", Answer::of(&[]).rcode("REFUSED"));
     let server = Pldns::start(&fake.rule("."), "");
-    server.ask("fails.example A").rcode("SERVFAIL").ede(9).within(Duration::from_millis(4900));
-    server.ask("refused.example A").rcode("REFUSED").within(Duration::from_millis(4900));
+    server.ask("fails.example A").rcode("SERVFAIL").ede(9);
+    server.ask("refused.example A").rcode("REFUSED");
     for name in ["fails.example A", "refused.example A"] {
         assert!(fake.seen(name).len() <= 4, "{name}: {} tries", fake.seen(name).len());
     }

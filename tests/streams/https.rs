@@ -17,7 +17,7 @@ use crate::message::{answer, name_of};
 use crate::server::Pldns;
 use crate::upstream::Seen;
 
-const AT_ONCE: Duration = Duration::from_millis(800);
+const AT_ONCE: Duration = Duration::from_secs(4);
 
 /// What an upstream does with a request.
 #[derive(Clone, Copy, PartialEq)]

@@ -10,8 +10,11 @@ use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-/// Longer than the 4.5 s that the server may take.
-const PATIENCE: Duration = Duration::from_secs(8);
+/// How long a client waits here: much longer than the 4.5 s that the server may take, since a busy machine adds to them.
+/// That the server keeps its deadline is tested with a simulated clock, beside the code.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// A query whose upstreams do not respond ends after 4.5 s: what is answered before did not wait for that.
+const DEADLINE: Duration = Duration::from_secs(4);
 
 /// One question and how it is asked: RD set, EDNS of 1232 octets, UDP, from 127.0.0.1.
 #[derive(Clone)]
@@ -380,8 +383,8 @@ impl Got {
     }
 
     #[track_caller]
-    pub(crate) fn within(&self, limit: Duration) -> &Self {
-        self.ensure(self.took <= limit, || format!("took {:?}, {limit:?} are allowed", self.took))
+    pub(crate) fn before_deadline(&self) -> &Self {
+        self.ensure(self.took < DEADLINE, || format!("took {:?}: it waited for the deadline of a query", self.took))
     }
 
     #[track_caller]
