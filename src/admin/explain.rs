@@ -195,6 +195,7 @@ impl Notes<'_> {
             Disposition::Forward(rule) => ("forward", self.upstreams_of(rule)),
             Disposition::Here(Here::Localhost) => ("localhost", Vec::new()),
             Disposition::Here(Here::NxDomain) => ("nx_domain", Vec::new()),
+            Disposition::Here(Here::NoData) => ("no_data", Vec::new()),
         };
         json!({
             "step": "rule",

@@ -84,7 +84,6 @@ pub(super) fn read_forwards(
                 "upstreams = [\"168.63.129.16\"]",
             );
         }
-        warn_of_private_rule(document, &zone, zone_text.span.clone());
         let mut targets = Vec::new();
         for text in &upstreams {
             let Some(target) = read_upstream(document, text) else {
@@ -112,15 +111,6 @@ fn warn_of_self(document: &Document<'_>, target: &Target, span: Range<usize>, fa
     if is_self {
         let message = format!("the upstream {target} is this server itself: what it forwards comes back to it");
         document.warning(span, message, "name the resolver behind it, such as \"168.63.129.16\"");
-    }
-}
-
-fn warn_of_private_rule(document: &Document<'_>, zone: &Name, span: Range<usize>) {
-    if zone.labels().any(|label| label.eq_ignore_ascii_case(b"privatelink")) {
-        let message = format!(
-            "a rule for {zone} is hardly ever asked: clients ask for the public name, and its upstream follows the alias by itself"
-        );
-        document.warning(span, message, "name the public zone, the one without \"privatelink\"");
     }
 }
 

@@ -62,7 +62,7 @@ pub(super) fn here(context: &Context<'_, impl Observer>, here: Here, zone_len: u
         (Here::Localhost, Some(data)) => {
             write_records(context, std::iter::once((context.query.qtype, ttl, data)), reply)
         }
-        (Here::Localhost, None) => write_negative(context, Rcode::NOERROR, &soa, reply),
+        (Here::Localhost, None) | (Here::NoData, _) => write_negative(context, Rcode::NOERROR, &soa, reply),
     }
     Action::Answered(AnswerSource::BuiltIn)
 }

@@ -104,16 +104,22 @@ pub enum Disposition {
 pub enum Here {
     /// `localhost` and below: the loopback addresses (RFC 6761 §6.3).
     Localhost,
-    /// They do not exist: `invalid` (RFC 6761 §6.4), the browsers' canary `use-application-dns.net` (so that they keep
-    /// to this server, which knows private endpoints), and `reddog.microsoft.com`, the search suffix that Azure gives
-    /// to networks with custom DNS and that nothing ever resolves below.
+    /// They do not exist: `invalid` (RFC 6761 §6.4), `onion` (RFC 7686 §2: such names never leave for the DNS), the
+    /// browsers' canary `use-application-dns.net` (so that they keep to this server, which knows private endpoints), and
+    /// `reddog.microsoft.com`, the search suffix that Azure gives to networks with custom DNS and that nothing ever
+    /// resolves below.
     NxDomain,
+    /// They exist without data: `resolver.arpa`, where clients ask a resolver for its encrypted listeners (RFC 9462 §4). An
+    /// upstream's answer would name the upstream's own, and clients that go there no longer see private endpoints.
+    NoData,
 }
 
 /// Zones that are answered here by default.
-const HERE: [(&str, Here); 4] = [
+const HERE: [(&str, Here); 6] = [
     ("localhost", Here::Localhost),
     ("invalid", Here::NxDomain),
+    ("onion", Here::NxDomain),
+    ("resolver.arpa", Here::NoData),
     ("use-application-dns.net", Here::NxDomain),
     ("reddog.microsoft.com", Here::NxDomain),
 ];
@@ -244,6 +250,9 @@ mod tests {
             (".", "."),
             ("x.invalid", "invalid"),
             ("x.localhost", "Localhost"),
+            ("example.onion", "NxDomain"),
+            ("_dns.resolver.arpa", "NoData"),
+            ("10.in-addr.arpa", "."),
             ("x.reddog.microsoft.com", "NxDomain"),
             ("x.sub.reddog.microsoft.com", "sub.reddog.microsoft.com"),
             ("microsoft.com", "."),

@@ -96,7 +96,7 @@ pub enum Lookup<'t> {
     Pointers(Pointers<'t>),
     /// The name exists and every type of it was asked (RFC 8482).
     Any(Match),
-    /// The SOA of a zone without one of its own was asked at its apex.
+    /// The SOA of a zone without one of its own was asked at its apex. A name outside all zones is the apex of its own.
     ApexSoa(Soa<'t>),
     /// The name exists, without records of this type.
     NoData(Soa<'t>, Match),
@@ -151,10 +151,13 @@ impl Table {
             return self.at_empty_name(&entry, qname, qtype, client);
         }
         if let Some(pointers) = self.reverse_names(qname, client) {
+            let zone = self.zone_above(qname);
+            let soa = self.soa_of(zone, qname.len());
             return match qtype {
                 Rtype::PTR => Lookup::Pointers(pointers),
                 Rtype::ANY => Lookup::Any(Match::Reverse),
-                _ => Lookup::NoData(self.soa_of(self.zone_above(qname), qname.len()), Match::Reverse),
+                Rtype::SOA if zone.is_none() => Lookup::ApexSoa(soa),
+                _ => Lookup::NoData(soa, Match::Reverse),
             };
         }
         self.below_encloser(qname, qtype, client)
@@ -298,7 +301,7 @@ impl Table {
             Some((_, rrset)) if rrset.rtype == qtype => Lookup::Answer(rrset, how),
             Some((_, rrset)) => Lookup::Alias(rrset, how),
             None if qtype == Rtype::ANY => Lookup::Any(how),
-            None if qtype == Rtype::SOA && entry.has(APEX) && how == Match::Record => {
+            None if qtype == Rtype::SOA && how == Match::Record && (entry.has(APEX) || entry.zone().is_none()) => {
                 Lookup::ApexSoa(self.soa_of(entry.zone(), owner_len))
             }
             None => Lookup::NoData(self.soa_of(entry.zone(), owner_len), how),

@@ -54,7 +54,7 @@ fn several_addresses_rotate_and_are_always_complete() {
 fn another_type_of_an_existing_name_is_nodata_and_never_asked_of_the_upstream() {
     let fake = FakeAzureDns::start();
     let server = Pldns::start(&fake.rule("."), RECORDS);
-    for kind in ["AAAA", "HTTPS", "SVCB", "TXT", "MX", "NS", "SOA", "SRV", "CAA", "PTR", "TYPE65280"] {
+    for kind in ["AAAA", "HTTPS", "SVCB", "TXT", "MX", "NS", "SRV", "CAA", "PTR", "TYPE65280"] {
         fake.answer(&format!("{API} {kind}"), &[&format!("{API} 60 IN TXT \"leaked\"")]);
         server.ask(&format!("{API} {kind}")).nodata(API).no_ede();
     }
@@ -82,6 +82,24 @@ fn the_soa_without_a_zone_is_the_parents_for_wildcards_and_label_ends() {
     server.ask("ep.eastus.inference.ml.azure.com AAAA").nodata("eastus.inference.ml.azure.com");
     let notebook = crate::common::cast::NOTEBOOK;
     server.ask(&format!("{notebook} AAAA")).nodata("eastus.notebooks.azure.net");
+}
+
+#[test]
+fn a_name_outside_zones_gives_the_soa_of_its_negative_answers_when_asked_for_it() {
+    let fake = FakeAzureDns::start();
+    let settings = zone("example", "forward") + &fake.rule(".");
+    let server = Pldns::start(&settings, &(RECORDS.to_owned() + &record("a.example", "A", &["10.0.0.1"])));
+    for name in [API, "5.0.1.10.in-addr.arpa"] {
+        let negative = server.ask(&format!("{name} AAAA"));
+        negative.nodata(name);
+        let got = server.ask(&format!("{name} SOA"));
+        got.rcode("NOERROR").aa().authority::<&str>(&[]);
+        assert_eq!(got.message.answers, negative.message.authorities, "{}", got.message);
+        assert!(fake.seen(&format!("{name} *")).is_empty(), "the upstream was asked");
+    }
+    // What is below an apex has none of its own.
+    server.ask("a.example SOA").nodata("example");
+    server.ask("ep.eastus.inference.ml.azure.com SOA").nodata("eastus.inference.ml.azure.com");
 }
 
 #[test]

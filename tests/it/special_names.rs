@@ -3,9 +3,11 @@
 use crate::common::cast::record;
 use crate::common::{FakeAzureDns, Pldns};
 
-const NONEXISTENT: [&str; 6] = [
+const NONEXISTENT: [&str; 8] = [
     "invalid",
     "x.invalid",
+    "onion",
+    "www.2gzyxa5ihm7nsggfxnu52rck2vv4rvmdlkiu3zzui5du4xyclen53wid.onion",
     "use-application-dns.net",
     "reddog.microsoft.com",
     "host.reddog.microsoft.com",
@@ -39,6 +41,24 @@ fn names_that_cannot_exist_do_not() {
 }
 
 #[test]
+fn a_resolvers_encrypted_listeners_are_never_asked_upstream() {
+    let fake = FakeAzureDns::start();
+    fake.answer("_dns.resolver.arpa SVCB", &["_dns.resolver.arpa 60 IN TYPE64 \\# 3 000100"]);
+    let server = Pldns::start(&fake.rule("."), &record("here.test", "CNAME", &["_dns.resolver.arpa."]));
+    for question in ["_dns.resolver.arpa SVCB", "_DNS.Resolver.ARPA SVCB", "resolver.arpa A", "a.b.resolver.arpa A"] {
+        let got = server.ask(question);
+        got.rcode("NOERROR").ra().no_answers().soa("resolver.arpa", 10);
+        let name = question.split(' ').next().unwrap();
+        assert!(fake.seen(&format!("{name} *")).is_empty(), "{name} went upstream");
+    }
+    server
+        .ask("here.test SVCB")
+        .rcode("NOERROR")
+        .answers(&["here.test 10 IN CNAME _dns.resolver.arpa"])
+        .soa("resolver.arpa", 10);
+}
+
+#[test]
 fn their_neighbours_follow_the_rules() {
     let fake = FakeAzureDns::start();
     let server = Pldns::start(&fake.rule("."), "");
@@ -48,7 +68,9 @@ fn their_neighbours_follow_the_rules() {
         "example",
         "local",
         "home.arpa",
-        "onion",
+        "resolver.example",
+        "arpa",
+        "onion.example",
         "notlocalhost",
         "localhost.example",
         "microsoft.com",
@@ -63,7 +85,7 @@ fn their_neighbours_follow_the_rules() {
 #[test]
 fn a_rule_that_names_them_is_followed() {
     let fake = FakeAzureDns::start();
-    let rules: String = ["localhost", "invalid", "use-application-dns.net", "reddog.microsoft.com"]
+    let rules: String = ["localhost", "invalid", "onion", "use-application-dns.net", "reddog.microsoft.com"]
         .map(|zone| fake.rule(zone))
         .concat();
     let server = Pldns::start(&(rules + &fake.rule(".")), "");

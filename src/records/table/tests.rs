@@ -68,7 +68,9 @@ fn exact_label_end_wildcard_in_this_order() {
         assert_eq!(ask(&table, name, Rtype::A, ANYONE), expected, "{name}");
     }
     assert_eq!(ask(&table, "exact-x.n.example", Rtype::AAAA, ANYONE), "nodata exact-x.n.example");
+    assert_eq!(ask(&table, "exact-x.n.example", Rtype::SOA, ANYONE), "soa exact-x.n.example");
     assert_eq!(ask(&table, "other.n.example", Rtype::AAAA, ANYONE), "nodata n.example");
+    assert_eq!(ask(&table, "other.n.example", Rtype::SOA, ANYONE), "nodata n.example");
     assert_eq!(ask(&table, "ws-x.n.example", Rtype::TXT, ANYONE), "nodata n.example");
     assert_eq!(ask(&table, "ws-x.n.example", Rtype::ANY, ANYONE), "any");
 }
@@ -82,6 +84,7 @@ fn zones_say_what_missing_names_mean() {
         ("c.b.z.example", Rtype::A, "nxdomain z.example"),
         ("z.example", Rtype::A, "nodata z.example"),
         ("z.example", Rtype::SOA, "soa z.example"),
+        ("a.b.z.example", Rtype::SOA, "nodata z.example"),
         ("any.z.example", Rtype::A, "Wildcard [[10, 0, 0, 2]]"),
         ("x.f.z.example", Rtype::A, "missing"),
         ("f.z.example", Rtype::SOA, "missing"),
@@ -101,6 +104,7 @@ fn addresses_have_names() {
     let (table, _) = table_of(&text.concat(), &[]);
     assert_eq!(ask(&table, "5.0.1.10.in-addr.arpa", Rtype::PTR, ANYONE), "a.example b.example");
     assert_eq!(ask(&table, "5.0.1.10.IN-ADDR.arpa", Rtype::A, ANYONE), "nodata 5.0.1.10.in-addr.arpa");
+    assert_eq!(ask(&table, "5.0.1.10.in-addr.arpa", Rtype::SOA, ANYONE), "soa 5.0.1.10.in-addr.arpa");
     let v6 = "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.d.f.ip6.arpa";
     assert_eq!(ask(&table, v6, Rtype::PTR, ANYONE), "*.c.example");
     for name in ["6.0.1.10.in-addr.arpa", "05.0.1.10.in-addr.arpa", "0.1.10.in-addr.arpa", "1.5.0.1.10.in-addr.arpa"] {
