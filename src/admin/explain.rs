@@ -258,7 +258,7 @@ fn word(how: Match) -> &'static str {
     match how {
         Match::Record => "record",
         Match::Wildcard => "wildcard",
-        Match::LabelEnd => "label_end",
+        Match::PartialWildcard => "partial_wildcard",
         Match::Reverse => "reverse",
     }
 }

@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use crate::wire::name::is_privatelink_label;
 use crate::wire::{Name, NameError};
 
 /// A host name: lower case, at least one label, compared label by label.
@@ -76,7 +77,7 @@ impl HostName {
 
     /// Whether a label says that this name belongs in a private DNS zone and is not what clients ask for.
     pub fn is_privatelink(&self) -> bool {
-        self.labels().any(|label| label == "privatelink" || label == "privatelink-global")
+        self.labels().any(|label| is_privatelink_label(label.as_bytes()))
     }
 
     /// The name in wire form.

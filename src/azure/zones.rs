@@ -9,6 +9,7 @@
 
 use super::suffix::{Found, Score, Suffix};
 use super::{Cloud, HostName, zone_table};
+use crate::wire::name::is_privatelink_label;
 
 /// One row of the table of private DNS zones.
 #[derive(Debug)]
@@ -93,7 +94,7 @@ pub fn public_names(name: &HostName) -> Vec<HostName> {
     if !name.is_privatelink() || name.in_front_of("azmk8s.io").is_some() {
         return Vec::new();
     }
-    let plain = HostName::from_labels(name.labels().filter(|label| !label.starts_with("privatelink")));
+    let plain = HostName::from_labels(name.labels().filter(|label| !is_privatelink_label(label.as_bytes())));
     plain.map(|plain| with_vault_names(&plain)).unwrap_or_default()
 }
 
@@ -122,7 +123,7 @@ impl PrivateDnsZone {
     /// The private name of the public one that was found under `suffix`.
     fn private_name(&self, suffix: &str, hit: &Found<'_>) -> Option<HostName> {
         let zone: Vec<&str> = self.zone.split('.').collect();
-        let base: Vec<&str> = zone.iter().copied().filter(|label| !label.starts_with("privatelink")).collect();
+        let base: Vec<&str> = zone.iter().copied().filter(|label| !is_privatelink_label(label.as_bytes())).collect();
         let suffix: Vec<&str> = suffix.split('.').collect();
         let kept = match suffix.len().checked_sub(base.len()) {
             Some(kept) if suffix[kept..] == base[..] => kept,

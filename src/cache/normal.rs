@@ -71,7 +71,7 @@ pub(super) fn normalise(bytes: &[u8], limits: &TtlLimits, out: &mut Octets) -> O
     let end = message.records.last().map_or(message.question_end, |record| record.data().end);
     let targets = targets(&message);
     let qname = message.bytes.get(HEADER_LEN..message.question_end)?;
-    let is_private = is_private_name(qname) || names(&targets).any(is_private_name);
+    let is_private = name::is_privatelink(qname) || names(&targets).any(name::is_privatelink);
     let negative = negative_ttl(&message, rcode, is_private, limits);
     let mut ttl = match (rcode, negative) {
         (Rcode::NOERROR | Rcode::NXDOMAIN, Negative::No) => limits.max,
@@ -150,11 +150,6 @@ fn names(mut wire: &[u8]) -> impl Iterator<Item = &[u8]> {
         wire = behind;
         Some(name)
     })
-}
-
-/// Whether a name lies in one of Azure's private zones: it has a label `privatelink`.
-fn is_private_name(name: &[u8]) -> bool {
-    name::labels(name).any(|label| label.eq_ignore_ascii_case(b"privatelink"))
 }
 
 /// A TTL with its top bit set is 0 (RFC 2181 §8).

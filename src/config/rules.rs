@@ -159,7 +159,7 @@ pub(super) fn read_upstreams(document: &Document<'_>, reader: &TableReader<'_>, 
 
 pub(super) fn read_name(document: &Document<'_>, key: &str, text: &Placed<&str>) -> Option<Name> {
     match Name::parse(text.value) {
-        Ok(name) if name.is_wildcard() || name.label_end().is_some() => {
+        Ok(name) if name.labels().any(|label| label.contains(&b'*')) => {
             document.error(
                 text.span.clone(),
                 format!("`{key}` is a zone: it takes no `*`"),

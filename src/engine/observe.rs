@@ -69,7 +69,7 @@ pub enum Step<'a> {
     },
 }
 
-/// The owner of the wildcard or label end that `name` was found by; its own name where it was found by that.
+/// The owner of the wildcard or partial wildcard that `name` was found by; its own name where it was found by that.
 pub fn matched_owner(table: &Table, name: &[u8], qtype: Rtype, client: IpAddr, how: Match) -> Option<Name> {
     let is_owner = |owner: &Name| {
         let how = match table.lookup(owner.to_lowercase().as_wire(), qtype, client) {
@@ -85,11 +85,13 @@ pub fn matched_owner(table: &Table, name: &[u8], qtype: Rtype, client: IpAddr, h
             let owner = encloser.child(b"*")?;
             is_owner(&owner).then_some(owner)
         }),
-        Match::LabelEnd => {
+        Match::PartialWildcard => {
             let (label, above) = (labels(name).next()?, above?);
-            (1..label.len()).find_map(|start| {
-                let owner = above.child(&[b"*", label.get(start..)?].concat())?;
-                is_owner(&owner).then_some(owner)
+            // The longest fixed part first, as a lookup has it.
+            (1..=label.len()).rev().find_map(|len| {
+                let ending = above.child(&[b"*", label.get(label.len() - len..)?].concat());
+                let beginning = above.child(&[label.get(..len)?, b"*"].concat());
+                [ending, beginning].into_iter().flatten().find(is_owner)
             })
         }
     }

@@ -9,8 +9,8 @@ pub enum AnswerSource {
     Record,
     /// A wildcard record.
     Wildcard,
-    /// A label-end record.
-    LabelEnd,
+    /// A partial wildcard.
+    PartialWildcard,
     /// The reverse name of an address in the table.
     Reverse,
     /// A zone that says the name does not exist.
@@ -32,7 +32,7 @@ impl AnswerSource {
     pub const ALL: [Self; 10] = [
         Self::Record,
         Self::Wildcard,
-        Self::LabelEnd,
+        Self::PartialWildcard,
         Self::Reverse,
         Self::Zone,
         Self::BuiltIn,
@@ -47,7 +47,7 @@ impl AnswerSource {
         match self {
             Self::Record => "record",
             Self::Wildcard => "wildcard",
-            Self::LabelEnd => "label_end",
+            Self::PartialWildcard => "partial_wildcard",
             Self::Reverse => "reverse",
             Self::Zone => "zone",
             Self::BuiltIn => "built_in",
@@ -64,7 +64,7 @@ impl From<Match> for AnswerSource {
         match how {
             Match::Record => Self::Record,
             Match::Wildcard => Self::Wildcard,
-            Match::LabelEnd => Self::LabelEnd,
+            Match::PartialWildcard => Self::PartialWildcard,
             Match::Reverse => Self::Reverse,
         }
     }

@@ -2,6 +2,7 @@
 
 use crate::azure::workspace::{WorkspaceId, WorkspaceName};
 use crate::azure::{Cloud, HostName};
+use crate::wire::name::is_privatelink_label;
 
 /// A group of records, in the order in which groups are printed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,7 +54,7 @@ impl Group {
     }
 
     fn of_service(name: &HostName) -> Self {
-        let plain: Vec<&str> = name.labels().filter(|label| !label.starts_with("privatelink")).collect();
+        let plain: Vec<&str> = name.labels().filter(|label| !is_privatelink_label(label.as_bytes())).collect();
         let Some(plain) = HostName::from_labels(plain) else {
             return Self::Other(name.to_string());
         };

@@ -6,14 +6,14 @@
 use std::collections::{HashMap, HashSet};
 use std::hint::black_box;
 
-use super::entry::{APEX, RECORD_HEAD_LEN, WILDCARD_BELOW};
+use super::entry::{APEX, FixedPart, RECORD_HEAD_LEN, WILDCARD_BELOW};
 use super::packed::{Packed, Record};
 use super::table::{EMPTY, Slot, Table, first_place, hash_name, tag_of};
 use super::view::{EVERYBODY, ViewId, Views};
 use super::zone::Zone;
 use crate::document::{Diagnostic, Problems, Severity, SourceText};
 use crate::wire::Rtype;
-use crate::wire::name::{NAME_MAX, Presented, is_wildcard, label_end, parent};
+use crate::wire::name::{NAME_MAX, Presented, is_wildcard, parent, partial_wildcard};
 
 /// Octets that the records of one name and type may take: what a message can carry besides header, question and OPT.
 const RRSET_OCTETS_MAX: usize = 65_000;
@@ -68,8 +68,8 @@ pub(super) struct Builder<'a> {
     pub(super) nodes: Vec<Node<'a>>,
     pub(super) rrsets: Vec<RrsetNode>,
     pub(super) views: Views,
-    /// Of nodes with label ends right below them: how long those are, longest first.
-    pub(super) label_ends: HashMap<u32, Vec<u8>>,
+    /// Of nodes with partial wildcards right below them: their fixed parts, in the order of a lookup.
+    pub(super) fixed_parts: HashMap<u32, Vec<FixedPart>>,
     /// Of nodes that only some views see: which.
     pub(super) limited: HashMap<u32, Vec<ViewId>>,
 }
@@ -129,7 +129,7 @@ impl<'a> Builder<'a> {
             nodes: Vec::with_capacity(records + 64),
             rrsets: Vec::with_capacity(records),
             views: Views::default(),
-            label_ends: HashMap::new(),
+            fixed_parts: HashMap::new(),
             limited: HashMap::new(),
         }
     }
@@ -173,7 +173,14 @@ impl<'a> Builder<'a> {
             Some(up) => self.intern(up),
             None => NO_NODE,
         };
-        let zone = self.nodes.get(up as usize).and_then(|up| up.zone);
+        let above = self.nodes.get_mut(up as usize);
+        let zone = above.as_ref().and_then(|above| above.zone);
+        if let Some(above) = above
+            && is_wildcard(name)
+        {
+            // Also where it has no records of its own: an empty non-terminal is a source of synthesis (RFC 4592 §4.9).
+            above.flags |= WILDCARD_BELOW;
+        }
         let node = self.nodes.len() as u32;
         self.nodes.push(Node { name, parent: up, last_rrset: NO_NODE, zone, flags: 0 });
         if self.nodes.len() * 2 > self.slots.len() {
@@ -243,7 +250,7 @@ impl<'a> Builder<'a> {
         self.rrsets.push(RrsetNode { place, ttl, previous: entry.last_rrset, view });
         entry.last_rrset = rrset;
         let up = entry.parent;
-        self.note_pattern(up, record.name);
+        self.note_partial_wildcard(up, record.name);
         Ok(())
     }
 
@@ -283,20 +290,15 @@ impl<'a> Builder<'a> {
         Ok(false)
     }
 
-    /// Tells the parent of a wildcard or label end that it is there.
-    fn note_pattern(&mut self, up: u32, name: &[u8]) {
-        let Some(node) = self.nodes.get_mut(up as usize) else {
+    /// Tells the parent of a partial wildcard that it is there.
+    fn note_partial_wildcard(&mut self, up: u32, name: &[u8]) {
+        let Some(part) = partial_wildcard(name).map(FixedPart::of) else {
             return;
         };
-        if is_wildcard(name) {
-            node.flags |= WILDCARD_BELOW;
-        }
-        if let Some(end) = label_end(name) {
-            let lengths = self.label_ends.entry(up).or_default();
-            if !lengths.contains(&(end.len() as u8)) {
-                lengths.push(end.len() as u8);
-                lengths.sort_unstable_by(|a, b| b.cmp(a));
-            }
+        let parts = self.fixed_parts.entry(up).or_default();
+        if !parts.contains(&part) {
+            parts.push(part);
+            parts.sort_unstable_by_key(|part| part.order());
         }
     }
 

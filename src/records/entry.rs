@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! name length u8 │ flags u8 │ zone u16 │ RRsets u16 │ name, lower case wire form
-//!   │ where LABEL_ENDS: count u8, lengths u8 each, longest first
+//!   │ where PARTIAL_WILDCARDS: count u8, fixed parts u8 each, longest first
 //!   │ where LIMITED: count u16, views u16 each
 //!   │ per RRset: type u16 │ view u16 │ records u16 │ octets u32 │ records ready to be copied behind a question
 //! ```
@@ -10,13 +10,16 @@
 //! A record lies as it is sent: its owner name is a pointer to the question's name (`c0 0c`), which is right for every
 //! spelling of the name and for every name that a wildcard stands for.
 
+use std::cmp::Reverse;
+
 use super::view::ViewId;
 use crate::wire::Rtype;
+use crate::wire::name::PartialWildcard;
 
 /// A wildcard is right below this name.
 pub(super) const WILDCARD_BELOW: u8 = 1;
-/// Label ends are right below this name.
-pub(super) const LABEL_ENDS: u8 = 2;
+/// Partial wildcards are right below this name.
+pub(super) const PARTIAL_WILDCARDS: u8 = 2;
 /// Only some views see this name.
 pub(super) const LIMITED: u8 = 4;
 /// This name is the apex of a zone.
@@ -81,18 +84,17 @@ impl<'t> Entry<'t> {
         self.rrset_count == 0
     }
 
-    /// How long the ends of the label ends below this name are, longest first.
-    pub(super) fn label_ends(&self) -> &'t [u8] {
-        if !self.has(LABEL_ENDS) {
-            return &[];
-        }
-        self.rest.split_first().and_then(|(&count, lengths)| lengths.get(..count as usize)).unwrap_or_default()
+    /// The fixed parts of the partial wildcards below this name, longest first.
+    pub(super) fn fixed_parts(&self) -> impl Iterator<Item = FixedPart> + use<'t> {
+        let parts = self.rest.split_first().and_then(|(&count, parts)| parts.get(..count as usize));
+        let has_some = self.has(PARTIAL_WILDCARDS);
+        parts.filter(|_| has_some).unwrap_or_default().iter().map(|&part| FixedPart(part))
     }
 
     /// The views that see this name, where it is limited.
     pub(super) fn views(&self) -> impl Iterator<Item = ViewId> + use<'t> {
         let views = self
-            .behind_label_ends()
+            .behind_fixed_parts()
             .split_first_chunk::<2>()
             .and_then(|(&count, views)| views.get(..u16::from_be_bytes(count) as usize * 2));
         let limited = self.has(LIMITED);
@@ -107,8 +109,8 @@ impl<'t> Entry<'t> {
     }
 
     #[inline]
-    fn behind_label_ends(&self) -> &'t [u8] {
-        if !self.has(LABEL_ENDS) {
+    fn behind_fixed_parts(&self) -> &'t [u8] {
+        if !self.has(PARTIAL_WILDCARDS) {
             return self.rest;
         }
         self.rest.split_first().and_then(|(&count, rest)| rest.get(count as usize..)).unwrap_or_default()
@@ -116,7 +118,7 @@ impl<'t> Entry<'t> {
 
     #[inline]
     fn behind_views(&self) -> &'t [u8] {
-        let rest = self.behind_label_ends();
+        let rest = self.behind_fixed_parts();
         if !self.has(LIMITED) {
             return rest;
         }
@@ -163,6 +165,45 @@ impl<'t> Rrset<'t> {
     }
 }
 
+/// What partial wildcards have fixed: at which end of the label, and how many bytes. At most 124 differ below one name,
+/// however many partial wildcards there are, and a lookup tries one name for each of these.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct FixedPart(u8);
+
+impl FixedPart {
+    /// The bit that tells a beginning from an ending; a length is 62 at most.
+    const BEGINNING: u8 = 0x80;
+
+    pub(super) fn of(pattern: PartialWildcard<'_>) -> Self {
+        match pattern {
+            PartialWildcard::Ending(end) => Self(end.len() as u8),
+            PartialWildcard::Beginning(start) => Self(start.len() as u8 | Self::BEGINNING),
+        }
+    }
+
+    fn len(self) -> usize {
+        usize::from(self.0 & !Self::BEGINNING)
+    }
+
+    fn is_beginning(self) -> bool {
+        self.0 & Self::BEGINNING != 0
+    }
+
+    /// The order in which a lookup tries them: the longest first; of two that are as long, the ending.
+    pub(super) fn order(self) -> (Reverse<usize>, bool) {
+        (Reverse(self.len()), self.is_beginning())
+    }
+
+    /// What a label has in its place; nothing where the label is shorter.
+    #[inline]
+    pub(super) fn in_label(self, label: &[u8]) -> Option<PartialWildcard<'_>> {
+        if self.is_beginning() {
+            return label.get(..self.len()).map(PartialWildcard::Beginning);
+        }
+        label.get(label.len().checked_sub(self.len())?..).map(PartialWildcard::Ending)
+    }
+}
+
 /// Octets of a record with a pointer as its owner, without its data.
 pub(super) const RECORD_HEAD_LEN: usize = 12;
 
@@ -171,7 +212,7 @@ pub(super) struct EntryParts<'a> {
     pub(super) name: &'a [u8],
     pub(super) flags: u8,
     pub(super) zone: Option<u16>,
-    pub(super) label_ends: &'a [u8],
+    pub(super) fixed_parts: &'a [FixedPart],
     pub(super) views: &'a [ViewId],
     pub(super) rrset_count: u16,
 }
@@ -179,8 +220,8 @@ pub(super) struct EntryParts<'a> {
 /// Writes an entry up to its RRsets.
 pub(super) fn push_head(out: &mut Vec<u8>, parts: &EntryParts<'_>) {
     let mut flags = parts.flags;
-    if !parts.label_ends.is_empty() {
-        flags |= LABEL_ENDS;
+    if !parts.fixed_parts.is_empty() {
+        flags |= PARTIAL_WILDCARDS;
     }
     if !parts.views.is_empty() {
         flags |= LIMITED;
@@ -189,9 +230,9 @@ pub(super) fn push_head(out: &mut Vec<u8>, parts: &EntryParts<'_>) {
     out.extend_from_slice(&parts.zone.map_or(0, |zone| zone + 1).to_be_bytes());
     out.extend_from_slice(&parts.rrset_count.to_be_bytes());
     out.extend(parts.name.iter().map(u8::to_ascii_lowercase));
-    if flags & LABEL_ENDS != 0 {
-        out.push(parts.label_ends.len() as u8);
-        out.extend_from_slice(parts.label_ends);
+    if flags & PARTIAL_WILDCARDS != 0 {
+        out.push(parts.fixed_parts.len() as u8);
+        out.extend(parts.fixed_parts.iter().map(|part| part.0));
     }
     if flags & LIMITED != 0 {
         out.extend_from_slice(&(parts.views.len() as u16).to_be_bytes());

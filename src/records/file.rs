@@ -24,7 +24,7 @@ const TTL_MAX: u64 = i32::MAX as u64;
 /// One `[[record]]`, read and checked by itself.
 #[derive(Debug, Clone)]
 pub(super) struct RecordSpec {
-    /// The owner name; a wildcard or a label end where its first label says so.
+    /// The owner name; a wildcard or a partial wildcard where its first label says so.
     pub(super) name: Name,
     /// The type.
     pub(super) rtype: Rtype,

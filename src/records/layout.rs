@@ -11,6 +11,7 @@ use super::view::EVERYBODY;
 use super::zone::Zone;
 use crate::document::{Diagnostic, Problems, Severity};
 use crate::wire::Rtype;
+use crate::wire::name::{is_wildcard, partial_wildcard};
 
 /// More than the entry of a name with one record takes besides what the packed record holds.
 const ENTRY_OCTETS: usize = 16;
@@ -39,7 +40,7 @@ impl Builder<'_> {
         for slot in self.slots.iter_mut().filter(|slot| slot.entry != EMPTY) {
             slot.entry = entries.get(slot.entry as usize).copied().unwrap_or(0);
         }
-        reverse.finish(&arena);
+        reverse.finish();
         stats.addresses = reverse.addresses();
         let zones = zones.iter().enumerate().map(|(number, zone)| ZoneEntry {
             apex: zone.apex.to_lowercase(),
@@ -83,17 +84,20 @@ impl Builder<'_> {
                 name: node.name,
                 flags: node.flags,
                 zone: node.zone,
-                label_ends: self.label_ends.get(&(number as u32)).map_or(&[], |ends| &**ends),
+                fixed_parts: self.fixed_parts.get(&(number as u32)).map_or(&[], |parts| &**parts),
                 views: self.limited.get(&(number as u32)).map_or(&[], |views| &**views),
                 rrset_count: rrsets.len() as u16,
             },
         );
+        let is_pattern = is_wildcard(node.name) || partial_wildcard(node.name).is_some();
         for rrset in rrsets.iter().rev() {
             let Some(record) = self.record(rrset.place) else {
                 continue;
             };
             stats.records += push_rrset(arena, record.rtype, rrset.view, rrset.ttl, record.data());
-            note_addresses(reverse, &record, entry);
+            if !is_pattern {
+                note_addresses(reverse, &record, entry);
+            }
             if let (Rtype::SOA, Some(zone), Some(data), true) =
                 (record.rtype, node.zone, record.data().next(), node.flags & APEX != 0 && rrset.view == EVERYBODY)
             {

@@ -2,7 +2,7 @@
 //!
 //! [`read_records`] reads the TOML format that people and `pldns generate` write ([`file`](mod@file)): records in the usual
 //! shape by hand, all else through the TOML parser. [`compile()`] checks records against each other and lays them out.
-//! [`Table`] is what a query sees: one probe for an exact name, a walk up the labels for label ends,
+//! [`Table`] is what a query sees: one probe for an exact name, a walk up the labels for partial wildcards,
 //! wildcards (RFC 4592) and empty non-terminals, and answers whose bytes are ready to be copied.
 //!
 //! Nothing here knows clients' sockets, upstreams or Azure.

@@ -1,17 +1,16 @@
-//! Reverse names: every address of the table has its names under in-addr.arpa and ip6.arpa.
+//! Reverse names: every address of the table has its names under in-addr.arpa and ip6.arpa, those of wildcards excepted.
 
 use std::net::IpAddr;
 
 use super::entry::Entry;
 use super::table::Table;
 use crate::wire::Rtype;
-use crate::wire::name::{is_wildcard, label_end};
 
 /// How many names of one address a PTR answer lists at most.
 const REVERSE_NAMES_MAX: usize = 64;
 
-/// Addresses and the entries that have them, in the order of addresses; of one address, plain names stand in front of
-/// wildcards and label ends, else in the order of the table. TTL and view are the RRset's at the entry.
+/// Addresses and the entries that have them, in the order of addresses; of one address, in the order of the table. TTL and
+/// view are the RRset's at the entry. Wildcards and partial wildcards are no names that a PTR record could give.
 #[derive(Default)]
 pub(super) struct Reverse {
     v4: Vec<([u8; 4], u32)>,
@@ -32,10 +31,10 @@ impl Reverse {
         self.v6.push((address, entry));
     }
 
-    /// Brings all into order, once everything is there. `arena` holds the entries.
-    pub(super) fn finish(&mut self, arena: &[u8]) {
-        order(&mut self.v4, arena);
-        order(&mut self.v6, arena);
+    /// Brings all into order, once everything is there.
+    pub(super) fn finish(&mut self) {
+        order(&mut self.v4);
+        order(&mut self.v6);
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -62,15 +61,10 @@ impl Reverse {
     }
 }
 
-fn order<A: Ord + Copy>(list: &mut Vec<(A, u32)>, arena: &[u8]) {
+fn order<A: Ord>(list: &mut Vec<(A, u32)>) {
     list.sort_unstable();
     list.dedup();
     list.shrink_to_fit();
-    for run in list.chunk_by_mut(|a, b| a.0 == b.0).filter(|run| run.len() > 1) {
-        run.sort_by_key(|&(_, entry)| {
-            arena.get(entry as usize..).and_then(Entry::read).is_some_and(|entry| is_pattern(entry.name()))
-        });
-    }
 }
 
 fn run_of<'l, A: Ord>(list: &'l [(A, u32)], address: &A) -> &'l [(A, u32)] {
@@ -79,28 +73,22 @@ fn run_of<'l, A: Ord>(list: &'l [(A, u32)], address: &A) -> &'l [(A, u32)] {
     rest.get(..rest.partition_point(|(known, _)| known == address)).unwrap_or_default()
 }
 
-fn is_pattern(name: &[u8]) -> bool {
-    is_wildcard(name) || label_end(name).is_some()
-}
-
 /// The names of an address that a client sees.
 pub struct Pointers<'t> {
     pub(super) table: &'t Table,
     pub(super) address: IpAddr,
     pub(super) client: IpAddr,
-    pub(super) plain_only: bool,
 }
 
 impl<'t> Pointers<'t> {
-    /// TTL in seconds and name (lower case wire form) of each PTR record: plain names, or patterns where there are only
-    /// such; at most 64.
+    /// TTL in seconds and name (lower case wire form) of each PTR record; at most 64.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &'t [u8])> {
-        self.visible().filter(|(_, name)| !(self.plain_only && is_pattern(name))).take(REVERSE_NAMES_MAX)
+        self.visible().take(REVERSE_NAMES_MAX)
     }
 
-    /// Whether the first name that the client sees stands for others; nothing when there is none.
-    pub(super) fn first_is_pattern(&self) -> Option<bool> {
-        self.visible().next().map(|(_, name)| is_pattern(name))
+    /// Whether the client sees no name.
+    pub(super) fn is_empty(&self) -> bool {
+        self.visible().next().is_none()
     }
 
     fn visible(&self) -> impl Iterator<Item = (u32, &'t [u8])> {

@@ -6,7 +6,7 @@
 //!
 //! 1. the exact name; where it is an empty non-terminal, no wildcard stands for it;
 //! 2. the reverse name of an address in the table;
-//! 3. at the closest encloser: label ends, if it is the parent; then the wildcard;
+//! 3. at the closest encloser: partial wildcards, if it is the parent; then the wildcard;
 //! 4. what the zone says of missing names.
 
 use std::hash::{BuildHasher, Hasher};
@@ -17,7 +17,7 @@ use super::reverse::{Pointers, Reverse, address_of_reverse_name};
 use super::soa::Soa;
 use super::view::Views;
 use super::zone::Missing;
-use crate::wire::name::{self, LABEL_MAX, NAME_MAX};
+use crate::wire::name::{self, LABEL_MAX, NAME_MAX, PartialWildcard};
 use crate::wire::{Name, Rtype};
 
 /// A slot of the index that holds nothing.
@@ -80,8 +80,8 @@ pub enum Match {
     Record,
     /// A wildcard (RFC 4592).
     Wildcard,
-    /// A label end.
-    LabelEnd,
+    /// A partial wildcard: the first label's ending or beginning.
+    PartialWildcard,
     /// An address of the table, asked by its reverse name.
     Reverse,
 }
@@ -289,8 +289,8 @@ impl Table {
                 continue;
             };
             seen = true;
-            let wanted = rrset.rtype == qtype || rrset.rtype == Rtype::CNAME;
-            if wanted && qtype != Rtype::ANY && best.is_none_or(|(best_fit, _)| fit > best_fit) {
+            let wanted = rrset.rtype == qtype || rrset.rtype == Rtype::CNAME || qtype == Rtype::ANY;
+            if wanted && best.is_none_or(|(best_fit, _)| fit > best_fit) {
                 best = Some((fit, rrset));
             }
         }
@@ -299,8 +299,10 @@ impl Table {
         }
         Some(match best {
             Some((_, rrset)) if rrset.rtype == qtype => Lookup::Answer(rrset, how),
+            // The alias is all that the name has, and no other type is asked: it is not followed (RFC 8482 §4.2).
+            Some((_, rrset)) if qtype == Rtype::ANY && rrset.rtype == Rtype::CNAME => Lookup::Answer(rrset, how),
+            Some(_) if qtype == Rtype::ANY => Lookup::Any(how),
             Some((_, rrset)) => Lookup::Alias(rrset, how),
-            None if qtype == Rtype::ANY => Lookup::Any(how),
             None if qtype == Rtype::SOA && how == Match::Record && (entry.has(APEX) || entry.zone().is_none()) => {
                 Lookup::ApexSoa(self.soa_of(entry.zone(), owner_len))
             }
@@ -324,7 +326,7 @@ impl Table {
         }
     }
 
-    /// Label end, wildcard, or nothing at the closest encloser of a name that does not exist.
+    /// Partial wildcard, wildcard, or nothing at the closest encloser of a name that does not exist.
     fn below_encloser(&self, qname: &[u8], qtype: Rtype, client: IpAddr) -> Lookup<'_> {
         let Some((encloser, encloser_name)) = self.closest_encloser(qname, client) else {
             return Lookup::Missing;
@@ -333,22 +335,28 @@ impl Table {
         if name::parent(qname) == Some(encloser_name)
             && let Some(label) = name::labels(qname).next()
         {
-            for &end_len in encloser.label_ends() {
-                let Some(end) = label.len().checked_sub(end_len as usize).and_then(|start| label.get(start..)) else {
-                    continue;
-                };
-                if let Some(entry) = pattern_name(&mut key, end, encloser_name).and_then(|name| self.find(name))
-                    && let Some(found) = self.at_entry(&entry, qtype, client, Match::LabelEnd, encloser_name.len())
+            for part in encloser.fixed_parts() {
+                let owner = part.in_label(label).and_then(|pattern| partial_owner(&mut key, pattern, encloser_name));
+                if let Some(entry) = owner.and_then(|name| self.find(name))
+                    && let Some(found) =
+                        self.at_entry(&entry, qtype, client, Match::PartialWildcard, encloser_name.len())
                 {
                     return found;
                 }
             }
         }
         if encloser.has(WILDCARD_BELOW)
-            && let Some(entry) = pattern_name(&mut key, &[], encloser_name).and_then(|name| self.find(name))
-            && let Some(found) = self.at_entry(&entry, qtype, client, Match::Wildcard, encloser_name.len())
+            && let Some(entry) =
+                child_name(&mut key, [b"*", b""], encloser_name).and_then(|name| self.find_visible(name, client))
         {
-            return found;
+            if let Some(found) = self.at_entry(&entry, qtype, client, Match::Wildcard, encloser_name.len()) {
+                return found;
+            }
+            // An empty non-terminal: what it stands for exists, without data (RFC 4592 §4.9).
+            return match self.missing_in(&entry) {
+                Missing::Forward => Lookup::Missing,
+                Missing::NxDomain => Lookup::NoData(self.soa_of(entry.zone(), encloser_name.len()), Match::Wildcard),
+            };
         }
         match self.missing_in(&encloser) {
             Missing::Forward => Lookup::Missing,
@@ -386,9 +394,8 @@ impl Table {
             return None;
         }
         let address = address_of_reverse_name(qname)?;
-        let pointers = Pointers { table: self, address, client, plain_only: false };
-        let plain_only = !pointers.first_is_pattern()?;
-        Some(Pointers { plain_only, ..pointers })
+        let pointers = Pointers { table: self, address, client };
+        (!pointers.is_empty()).then_some(pointers)
     }
 }
 
@@ -412,17 +419,27 @@ pub(super) fn hash_name(hasher: &foldhash::fast::RandomState, lower_name: &[u8])
     hash.finish()
 }
 
-/// Writes the owner name of a label end (a wildcard where `end` is empty) below `parent` into `key`.
-fn pattern_name<'k>(key: &'k mut [u8; NAME_MAX], end: &[u8], parent: &[u8]) -> Option<&'k [u8]> {
-    if end.len() + 1 > LABEL_MAX {
+/// Writes the owner name of a partial wildcard below `parent` into `key`.
+fn partial_owner<'k>(key: &'k mut [u8; NAME_MAX], pattern: PartialWildcard<'_>, parent: &[u8]) -> Option<&'k [u8]> {
+    match pattern {
+        PartialWildcard::Ending(end) => child_name(key, [b"*", end], parent),
+        PartialWildcard::Beginning(start) => child_name(key, [start, b"*"], parent),
+    }
+}
+
+/// Writes the name into `key` that has a label of two parts in front of `parent`.
+fn child_name<'k>(key: &'k mut [u8; NAME_MAX], [front, back]: [&[u8]; 2], parent: &[u8]) -> Option<&'k [u8]> {
+    let label_len = front.len() + back.len();
+    if label_len > LABEL_MAX {
         return None;
     }
-    let len = end.len() + 2 + parent.len();
-    let place = key.get_mut(..len)?;
-    let (head, tail) = place.split_at_mut_checked(2)?;
-    head.copy_from_slice(&[end.len() as u8 + 1, b'*']);
-    let (end_place, parent_place) = tail.split_at_mut_checked(end.len())?;
-    end_place.copy_from_slice(end);
+    let place = key.get_mut(..1 + label_len + parent.len())?;
+    let (len_place, rest) = place.split_first_mut()?;
+    *len_place = label_len as u8;
+    let (front_place, rest) = rest.split_at_mut_checked(front.len())?;
+    let (back_place, parent_place) = rest.split_at_mut_checked(back.len())?;
+    front_place.copy_from_slice(front);
+    back_place.copy_from_slice(back);
     parent_place.copy_from_slice(parent);
     Some(place)
 }

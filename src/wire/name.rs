@@ -1,7 +1,7 @@
 //! Domain names in wire form (RFC 1035 §3.1): length octet, label, ..., zero octet; at most 255 octets.
 //!
 //! Names are compared as wire labels, octet by octet without regard to ASCII case (RFC 4343), never as text: a dot
-//! inside a label is not a label end. Text is read and written in presentation form (RFC 1035 §5.1, RFC 4343 §2.1):
+//! inside a label does not end it. Text is read and written in presentation form (RFC 1035 §5.1, RFC 4343 §2.1):
 //! `\.` and `\DDD` escape what is not a plain character.
 
 use std::fmt;
@@ -16,6 +16,28 @@ pub const LABEL_MAX: usize = 63;
 /// Equality and hashing ignore ASCII case (RFC 4343).
 #[derive(Clone)]
 pub struct Name(Box<[u8]>);
+
+/// An owner name whose first label is a `*` and a fixed part: it stands for every name in its place whose first label
+/// ends or begins so. pldns's own, beside the wildcards of RFC 4592.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PartialWildcard<'n> {
+    /// `*-end`: first labels that end in these bytes.
+    Ending(&'n [u8]),
+    /// `start-*`: first labels that begin with these bytes.
+    Beginning(&'n [u8]),
+}
+
+/// What a `*` in an owner name means where it is not at its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MisplacedStar {
+    /// It stands in a label with other characters around it, or in a label further on: the name matches nothing but
+    /// itself.
+    InLabel,
+    /// A label that is `*` alone, below a first label that is a pattern: a `*` never stands for a label here.
+    BelowPattern,
+    /// A label that is `*` alone, below plain labels: a name as any other (RFC 4592 §2.2.1, `sub.*.example`).
+    Plain,
+}
 
 /// Why a text is no domain name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -36,7 +58,7 @@ pub enum NameError {
     #[error("a backslash must be followed by three decimal digits up to 255, or by one character")]
     BadEscape,
     /// A character outside letters, digits, hyphen, underscore and (as first label) `*`.
-    #[error("the character {0:?} (U+{code:04X}) is not allowed in a name; write \\DDD to mean the octet", code = *.0 as u32)]
+    #[error("the character {0:?} (U+{code:04X}) is not allowed in a name", code = *.0 as u32)]
     BadCharacter(char),
 }
 
@@ -99,9 +121,14 @@ impl Name {
         is_wildcard(&self.0)
     }
 
-    /// What the first label must end in, when it begins with `*` and goes on: a label end.
-    pub fn label_end(&self) -> Option<&[u8]> {
-        label_end(&self.0)
+    /// What the first label must end in or begin with, where it is a partial wildcard.
+    pub fn partial_wildcard(&self) -> Option<PartialWildcard<'_>> {
+        partial_wildcard(&self.0)
+    }
+
+    /// Whether a label says that the name belongs in one of Azure's private DNS zones.
+    pub fn is_privatelink(&self) -> bool {
+        is_privatelink(&self.0)
     }
 }
 
@@ -202,12 +229,49 @@ pub fn is_wildcard(name: &[u8]) -> bool {
     name.starts_with(&[1, b'*'])
 }
 
-/// What the first label must end in, when it begins with `*` and goes on: a label end.
-pub fn label_end(name: &[u8]) -> Option<&[u8]> {
+/// What the first label must end in or begin with, where it is a partial wildcard.
+pub fn partial_wildcard(name: &[u8]) -> Option<PartialWildcard<'_>> {
+    let is_fixed = |part: &[u8]| !part.is_empty() && !part.contains(&b'*');
     match labels(name).next()? {
-        [b'*', end @ ..] if !end.is_empty() => Some(end),
+        [b'*', end @ ..] if is_fixed(end) => Some(PartialWildcard::Ending(end)),
+        [start @ .., b'*'] if is_fixed(start) => Some(PartialWildcard::Beginning(start)),
         _ => None,
     }
+}
+
+/// What a `*` means that is not the first label, or at an end of it; nothing where there is none. The gravest is said.
+pub fn misplaced_star(name: &[u8]) -> Option<MisplacedStar> {
+    let is_pattern = is_wildcard(name) || partial_wildcard(name).is_some();
+    let mut found = None;
+    for (number, label) in labels(name).enumerate().filter(|(_, label)| label.contains(&b'*')) {
+        match (number, label) {
+            (0, _) if is_pattern => {}
+            (1, b"*") if is_pattern => found = Some(MisplacedStar::BelowPattern),
+            (1.., b"*") => found = found.or(Some(MisplacedStar::Plain)),
+            _ => return Some(MisplacedStar::InLabel),
+        }
+    }
+    found
+}
+
+/// Whether a label says that its name belongs in one of Azure's private DNS zones: `privatelink`, or
+/// `privatelink-global` (Azure Virtual Desktop).
+pub fn is_privatelink_label(label: &[u8]) -> bool {
+    label.eq_ignore_ascii_case(b"privatelink") || label.eq_ignore_ascii_case(b"privatelink-global")
+}
+
+/// Whether a name belongs in one of Azure's private DNS zones.
+pub fn is_privatelink(name: &[u8]) -> bool {
+    labels(name).any(is_privatelink_label)
+}
+
+/// How a name with characters of other scripts is written in DNS: in A-labels (RFC 5890 §2.3.2.1). Nothing where there
+/// are no such characters, or they form no name.
+pub fn a_label_form(text: &str) -> Option<String> {
+    if text.is_ascii() {
+        return None;
+    }
+    idna::domain_to_ascii(text).ok().filter(|name| Name::parse(name).is_ok())
 }
 
 /// Whether `name` is `zone` or lies below it, both in uncompressed wire form, without regard to ASCII case.
@@ -358,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dot_inside_a_label_is_not_a_label_end() {
+    fn a_dot_inside_a_label_does_not_end_it() {
         assert_ne!(Name::parse(r"a\.b.com"), Name::parse("a.b.com"));
         assert!(!Name::parse(r"x\.b.com").unwrap().is_within(&Name::parse("b.com").unwrap()));
     }
@@ -373,11 +437,66 @@ mod tests {
     }
 
     #[test]
-    fn wildcard_and_label_end_differ() {
+    fn wildcards_and_partial_wildcards_differ() {
         let wildcard = Name::parse("*.a").unwrap();
-        assert!(wildcard.is_wildcard() && wildcard.label_end().is_none());
-        let end = Name::parse("*-x.a").unwrap();
-        assert!(!end.is_wildcard());
-        assert_eq!(end.label_end(), Some(&b"-x"[..]));
+        assert!(wildcard.is_wildcard() && wildcard.partial_wildcard().is_none());
+        for (text, expected) in [
+            ("*-x.a", Some(PartialWildcard::Ending(b"-x"))),
+            ("x-*.a", Some(PartialWildcard::Beginning(b"x-"))),
+            ("x*y.a", None),
+            ("*x*.a", None),
+            ("**.a", None),
+            ("x.*-y.a", None),
+        ] {
+            let name = Name::parse(text).unwrap();
+            assert!(!name.is_wildcard(), "{text}");
+            assert_eq!(name.partial_wildcard(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_star_has_its_place() {
+        use MisplacedStar::{BelowPattern, InLabel, Plain};
+        for (text, expected) in [
+            ("a.b", None),
+            ("*.a", None),
+            ("*-x.a", None),
+            ("x-*.a", None),
+            ("sub.*.a", Some(Plain)),
+            ("*.b2.*.b1", Some(Plain)),
+            ("*.*.a", Some(BelowPattern)),
+            ("x-*.*.a", Some(BelowPattern)),
+            ("x*y.a", Some(InLabel)),
+            ("**.a", Some(InLabel)),
+            ("a.x-*.b", Some(InLabel)),
+            ("*.*.x*y", Some(InLabel)),
+        ] {
+            assert_eq!(misplaced_star(Name::parse(text).unwrap().as_wire()), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn both_privatelink_labels_are_known() {
+        for (text, expected) in [
+            ("a.privatelink.blob.core.windows.net", true),
+            ("a.PrivateLink-Global.wvd.microsoft.com", true),
+            ("privatelink", true),
+            ("a.myprivatelink.example", false),
+            ("a.privatelink-x.example", false),
+        ] {
+            assert_eq!(Name::parse(text).unwrap().is_privatelink(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn names_of_other_scripts_have_a_labels() {
+        for (text, expected) in [
+            ("caf\u{e9}.corp.example", Some("xn--caf-dma.corp.example")),
+            ("*.M\u{fc}ller.example", Some("*.xn--mller-kva.example")),
+            ("plain.example", None),
+            ("\u{fffd}.example", None),
+        ] {
+            assert_eq!(a_label_form(text).as_deref(), expected, "{text}");
+        }
     }
 }

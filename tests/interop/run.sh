@@ -269,9 +269,9 @@ checks_of_names() {
     check "unknown type of a known name is NODATA" 'status: NOERROR' 'ANSWER: 0' '!C000020A' -- "${dig[@]}" "$api" TYPE65280
     check "unknown type from the table" 'TYPE65280[[:space:]]+\\# 4 0A010005' -- "${dig[@]}" unknown.corp.example TYPE65280
     check "unknown type from upstream" 'TYPE65280[[:space:]]+\\# 4 C0000232' -- "${kdig[@]}" www.example.net TYPE65280
-    check "label end" '10\.1\.0\.6' "!$public" -- "${dig[@]}" "$notebook" A
-    check "label end, any name before it" '10\.1\.0\.6' -- "${kdig[@]}" "$cut_name" A
-    check "label end, AAAA is NODATA" 'status: NOERROR' 'ANSWER: 0' "!$public" -- "${dig[@]}" "$notebook" AAAA
+    check "partial wildcard" '10\.1\.0\.6' "!$public" -- "${dig[@]}" "$notebook" A
+    check "partial wildcard, any name before it" '10\.1\.0\.6' -- "${kdig[@]}" "$cut_name" A
+    check "partial wildcard, AAAA is NODATA" 'status: NOERROR' 'ANSWER: 0' "!$public" -- "${dig[@]}" "$notebook" AAAA
     check "wildcard" '^anything\..*10\.1\.0\.7' -- "${dig[@]}" "anything.$id.inference.eastus.privatelink.api.azureml.ms" A
     check "wildcard, AAAA is NODATA" 'rcode: NOERROR' 'ANSWER: 0' 'IN[[:space:]]+SOA' -- "${drill[@]}" "anything.$id.inference.eastus.privatelink.api.azureml.ms" AAAA
     check "IPv6 address" 'fd00:10:1::5' -- "${dig[@]}" dual.corp.example AAAA

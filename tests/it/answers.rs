@@ -76,7 +76,7 @@ fn the_soa_of_a_negative_answer_is_the_longest_zones() {
 }
 
 #[test]
-fn the_soa_without_a_zone_is_the_parents_for_wildcards_and_label_ends() {
+fn the_soa_without_a_zone_is_the_parents_for_wildcards_and_partial_wildcards() {
     let fake = FakeAzureDns::start();
     let server = Pldns::start(&fake.rule("."), RECORDS);
     server.ask("ep.eastus.inference.ml.azure.com AAAA").nodata("eastus.inference.ml.azure.com");

@@ -149,7 +149,7 @@ fn a_cut_chain_may_end_in_nodata_and_no_public_address_slips_through() {
 }
 
 #[test]
-fn wildcards_and_label_ends_are_targets_too() {
+fn wildcards_and_partial_wildcards_are_targets_too() {
     let fake = FakeAzureDns::start();
     let endpoint = "ep1.westus.inference.ml.azure.com";
     let target = format!("ep1.{GUID}.inference.eastus.privatelink.api.azureml.ms");

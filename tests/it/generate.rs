@@ -149,7 +149,7 @@ impl Example {
             (self.name("cert.", "privatelink."), "10.1.0.5"),
             (self.notebook(), "10.1.0.6"),
             (self.notebook().replace(self.notebooks, &private), "10.1.0.6"),
-            // Another cut of the workspace's name: the label end does not mind.
+            // Another cut of the workspace's name: the partial wildcard does not mind.
             (format!("ml-x-{}-{}.{}.{}", self.region, self.guid, self.region, self.notebooks), "10.1.0.6"),
             (format!("ep1.{}.{}", self.region, self.inference), "10.1.0.7"),
             (format!("ep1.{}.inference.{}.privatelink.{}", self.guid, self.region, self.api), "10.1.0.7"),

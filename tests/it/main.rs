@@ -55,5 +55,5 @@ mod spoofing;
 mod tcp;
 /// Records that only some clients see.
 mod views;
-/// RFC 4592 wildcards and label ends.
+/// RFC 4592 wildcards and partial wildcards.
 mod wildcards;

@@ -55,7 +55,7 @@ fn hickorys_client_gets_the_same_answers() {
         format!("{API} HTTPS"),
         format!("{API} TXT"),
         "many.example A".to_owned(),
-        // Wildcards, label ends, empty non-terminals, missing names.
+        // Wildcards, partial wildcards, empty non-terminals, missing names.
         "ep.eastus.inference.ml.azure.com A".to_owned(),
         "ep.eastus.inference.ml.azure.com AAAA".to_owned(),
         format!("{NOTEBOOK} A"),

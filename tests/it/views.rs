@@ -52,7 +52,7 @@ fn a_client_that_sees_no_record_in_a_zone_of_our_own_gets_nxdomain() {
 }
 
 #[test]
-fn wildcards_and_label_ends_have_views_too() {
+fn wildcards_and_partial_wildcards_have_views_too() {
     let fake = FakeAzureDns::start();
     let records = record_with("*.w.example", "A", &["10.1.0.1"], r#"clients = ["127.0.1.0/24"]"#)
         + &record("*.w.example", "A", &["10.2.0.1"])

@@ -1,4 +1,4 @@
-//! Wildcards by RFC 4592, label ends of our own, empty non-terminals.
+//! Wildcards by RFC 4592, partial wildcards of our own, empty non-terminals.
 
 use crate::common::cast::{GUID, NOTEBOOK, RECORDS, record, zone};
 use crate::common::{FakeAzureDns, Pldns};
@@ -109,7 +109,7 @@ fn a_wildcard_may_have_several_types_and_be_an_alias() {
 }
 
 #[test]
-fn a_label_end_matches_every_first_label_that_ends_so() {
+fn a_partial_wildcard_matches_every_first_label_that_ends_so() {
     let fake = FakeAzureDns::start();
     let server = Pldns::start(&fake.rule("."), RECORDS);
     let truncated = format!("ml-abc-eastus-{GUID}.eastus.notebooks.azure.net");
@@ -121,7 +121,7 @@ fn a_label_end_matches_every_first_label_that_ends_so() {
 }
 
 #[test]
-fn a_label_end_matches_the_first_label_only() {
+fn a_partial_wildcard_matches_the_first_label_only() {
     let fake = FakeAzureDns::start();
     let server = Pldns::start(&fake.rule("."), RECORDS);
     for name in [
@@ -137,7 +137,7 @@ fn a_label_end_matches_the_first_label_only() {
 }
 
 #[test]
-fn exact_names_come_before_label_ends_and_these_before_wildcards() {
+fn exact_names_come_before_partial_wildcards_and_these_before_wildcards() {
     let fake = FakeAzureDns::start();
     let server = Pldns::start(
         &fake.rule("."),
@@ -151,6 +151,22 @@ fn exact_names_come_before_label_ends_and_these_before_wildcards() {
     server.ask("x-end.example A").answers(&["x-end.example 10 IN A 10.0.0.2"]);
     server.ask("x-long-end.example A").answers(&["x-long-end.example 10 IN A 10.0.0.3"]);
     server.ask("exact-end.example A").answers(&["exact-end.example 10 IN A 10.0.0.4"]);
-    // A name that exists is not covered by label ends either.
+    // A name that exists is not covered by partial wildcards either.
     server.ask("text-end.example A").nodata("text-end.example");
+}
+
+#[test]
+fn a_partial_wildcard_may_fix_the_beginning() {
+    let fake = FakeAzureDns::start();
+    let server = Pldns::start(
+        &fake.rule("."),
+        &(record("ci-anna-*.westeurope.instances.azureml.ms", "A", &["10.0.0.1"])
+            + &record("ci-anna.westeurope.instances.azureml.ms", "A", &["10.0.0.2"])),
+    );
+    for name in ["ci-anna-8787.westeurope.instances.azureml.ms", "CI-ANNA-22.westeurope.instances.azureml.ms"] {
+        server.ask(&format!("{name} A")).rcode("NOERROR").aa().answers(&[format!("{name} 10 IN A 10.0.0.1")]);
+        server.ask(&format!("{name} AAAA")).nodata("westeurope.instances.azureml.ms");
+    }
+    server.ask("ci-anna.westeurope.instances.azureml.ms A").aa();
+    server.ask("ci-bob-22.westeurope.instances.azureml.ms A").rcode("NXDOMAIN").no_aa();
 }

@@ -109,7 +109,7 @@ fn what_the_table_says() {
         ("name=A.Example", "record", "record", "a.example", "10.0.0.1"),
         ("name=b.wild.example&type=A", "wildcard", "wildcard", "*.wild.example", "10.0.0.3"),
         ("name=c.d.wild.example", "wildcard", "wildcard", "*.wild.example", "10.0.0.3"),
-        ("name=my-end.label.example.", "label_end", "label_end", "*-end.label.example", "10.0.0.4"),
+        ("name=my-end.label.example.", "partial_wildcard", "partial_wildcard", "*-end.label.example", "10.0.0.4"),
         ("name=viewed.example", "record", "record", "viewed.example", "10.0.0.5"),
         ("name=viewed.example&client=10.9.9.9", "record", "record", "viewed.example", "10.0.0.6"),
         ("name=alias.example", "record", "record", "alias.example", "10.0.0.1"),

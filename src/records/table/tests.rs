@@ -42,7 +42,7 @@ fn ask(table: &Table, name: &str, qtype: Rtype, client: &str) -> String {
 const ANYONE: &str = "10.9.9.9";
 
 #[test]
-fn exact_label_end_wildcard_in_this_order() {
+fn exact_partial_wildcard_wildcard_in_this_order() {
     let text = [
         record("exact-x.n.example", "A", "10.0.0.1"),
         record("*-x.n.example", "A", "10.0.0.2"),
@@ -54,9 +54,9 @@ fn exact_label_end_wildcard_in_this_order() {
     for (name, expected) in [
         ("exact-x.n.example", "Record [[10, 0, 0, 1]]"),
         ("EXACT-X.n.example", "Record [[10, 0, 0, 1]]"),
-        ("ws-x.n.example", "LabelEnd [[10, 0, 0, 2]]"),
-        ("-x.n.example", "LabelEnd [[10, 0, 0, 2]]"),
-        ("ws-y-x.n.example", "LabelEnd [[10, 0, 0, 3]]"),
+        ("ws-x.n.example", "PartialWildcard [[10, 0, 0, 2]]"),
+        ("-x.n.example", "PartialWildcard [[10, 0, 0, 2]]"),
+        ("ws-y-x.n.example", "PartialWildcard [[10, 0, 0, 3]]"),
         ("other.n.example", "Wildcard [[10, 0, 0, 4]]"),
         ("a.ws-x.n.example", "Wildcard [[10, 0, 0, 4]]"),
         ("a.exact-x.n.example", "missing"), // the closest encloser is the exact name
@@ -73,6 +73,87 @@ fn exact_label_end_wildcard_in_this_order() {
     assert_eq!(ask(&table, "other.n.example", Rtype::SOA, ANYONE), "nodata n.example");
     assert_eq!(ask(&table, "ws-x.n.example", Rtype::TXT, ANYONE), "nodata n.example");
     assert_eq!(ask(&table, "ws-x.n.example", Rtype::ANY, ANYONE), "any");
+}
+
+#[test]
+fn of_partial_wildcards_the_longer_fixed_part_wins() {
+    let text = [
+        record("ci-anna-*.i.example", "A", "10.0.0.1"),
+        record("ci-*.i.example", "A", "10.0.0.2"),
+        record("*-8787.i.example", "A", "10.0.0.3"),
+        record("*-long-ending.i.example", "A", "10.0.0.4"),
+        record("*-same.i.example", "A", "10.0.0.5"),
+        record("same-*.i.example", "A", "10.0.0.6"),
+        record("*.i.example", "A", "10.0.0.7"),
+        record("ci-anna-22.i.example", "A", "10.0.0.8"),
+    ];
+    let (table, problems) = table_of(&text.concat(), &[]);
+    assert!(problems.iter().next().is_none(), "{problems}");
+    for (name, expected) in [
+        ("ci-anna-8704.i.example", "PartialWildcard [[10, 0, 0, 1]]"),
+        ("CI-Anna-8787.i.example", "PartialWildcard [[10, 0, 0, 1]]"), // eight bytes are more than five
+        ("ci-anna-.i.example", "PartialWildcard [[10, 0, 0, 1]]"),     // it begins so
+        ("ci-bob-22.i.example", "PartialWildcard [[10, 0, 0, 2]]"),
+        ("ci-8787.i.example", "PartialWildcard [[10, 0, 0, 3]]"), // five bytes are more than three
+        ("ci-anna-long-ending.i.example", "PartialWildcard [[10, 0, 0, 4]]"),
+        ("same-same.i.example", "PartialWildcard [[10, 0, 0, 5]]"), // as long: the ending
+        ("same-x.i.example", "PartialWildcard [[10, 0, 0, 6]]"),
+        ("ci.i.example", "Wildcard [[10, 0, 0, 7]]"),
+        ("x.ci-anna-1.i.example", "Wildcard [[10, 0, 0, 7]]"), // the first label alone is looked at
+        ("ci-anna-22.i.example", "Record [[10, 0, 0, 8]]"),
+        ("ci-anna-*.i.example", "Record [[10, 0, 0, 1]]"),
+    ] {
+        assert_eq!(ask(&table, name, Rtype::A, ANYONE), expected, "{name}");
+    }
+    assert_eq!(ask(&table, "ci-anna-8704.i.example", Rtype::AAAA, ANYONE), "nodata i.example");
+}
+
+/// However many partial wildcards there are below a name, a lookup tries no more names than they have fixed parts of
+/// different lengths.
+#[test]
+fn a_lookup_does_not_grow_with_the_number_of_partial_wildcards() {
+    let text: String = (0..2000)
+        .map(|number| record(&format!("ci-{number:04}-*.i.example"), "A", "10.0.0.1"))
+        .chain((0..2000).map(|number| record(&format!("*-{number:04}.i.example"), "A", "10.0.0.2")))
+        .collect();
+    let (table, problems) = table_of(&text, &[]);
+    assert!(problems.iter().next().is_none(), "{problems}");
+    let name = Name::parse("i.example").unwrap();
+    assert_eq!(table.find(name.as_wire()).unwrap().fixed_parts().count(), 2);
+    assert_eq!(ask(&table, "ci-1234-80.i.example", Rtype::A, ANYONE), "PartialWildcard [[10, 0, 0, 1]]");
+    assert_eq!(ask(&table, "a-1999.i.example", Rtype::A, ANYONE), "PartialWildcard [[10, 0, 0, 2]]");
+    let elsewhere = Name::parse("example").unwrap();
+    assert_eq!(table.find(elsewhere.as_wire()).unwrap().fixed_parts().count(), 0);
+}
+
+#[test]
+fn a_wildcard_that_is_an_empty_non_terminal_is_a_source_of_synthesis() {
+    let text = record("a.*.z.example", "A", "10.0.0.1");
+    let (table, _) = table_of(&text, &[("z.example", Missing::NxDomain)]);
+    assert_eq!(ask(&table, "x.z.example", Rtype::A, ANYONE), "nodata z.example");
+    assert_eq!(ask(&table, "x.y.z.example", Rtype::A, ANYONE), "nodata z.example");
+    assert_eq!(ask(&table, "a.*.z.example", Rtype::A, ANYONE), "Record [[10, 0, 0, 1]]");
+    assert_eq!(ask(&table, "b.*.z.example", Rtype::A, ANYONE), "nxdomain z.example");
+    let (table, _) = table_of(&text, &[("z.example", Missing::Forward)]);
+    assert_eq!(ask(&table, "x.z.example", Rtype::A, ANYONE), "missing");
+}
+
+#[test]
+fn a_wildcard_that_the_client_does_not_see_stands_for_nothing() {
+    let text = "[[record]]\nname = 'a.*.z.example'\ntype = 'A'\ndata = '10.1.0.5'\nclients = '10.1.0.0/16'\n";
+    let (table, _) = table_of(text, &[("z.example", Missing::NxDomain)]);
+    assert_eq!(ask(&table, "x.z.example", Rtype::A, "10.1.0.1"), "nodata z.example");
+    assert_eq!(ask(&table, "x.z.example", Rtype::A, "10.2.0.1"), "nxdomain z.example");
+}
+
+#[test]
+fn every_type_of_an_alias_is_the_alias() {
+    let text = [record("c.example", "CNAME", "t.example."), record("*.w.example", "CNAME", "t.example.")].concat();
+    let (table, _) = table_of(&text, &[]);
+    let target = format!("{:?}", [Name::parse("t.example").unwrap().as_wire()]);
+    assert_eq!(ask(&table, "c.example", Rtype::ANY, ANYONE), format!("Record {target}"));
+    assert_eq!(ask(&table, "x.w.example", Rtype::ANY, ANYONE), format!("Wildcard {target}"));
+    assert_eq!(ask(&table, "c.example", Rtype::A, ANYONE), "alias");
 }
 
 #[test]
@@ -106,7 +187,7 @@ fn addresses_have_names() {
     assert_eq!(ask(&table, "5.0.1.10.IN-ADDR.arpa", Rtype::A, ANYONE), "nodata 5.0.1.10.in-addr.arpa");
     assert_eq!(ask(&table, "5.0.1.10.in-addr.arpa", Rtype::SOA, ANYONE), "soa 5.0.1.10.in-addr.arpa");
     let v6 = "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.d.f.ip6.arpa";
-    assert_eq!(ask(&table, v6, Rtype::PTR, ANYONE), "*.c.example");
+    assert_eq!(ask(&table, v6, Rtype::PTR, ANYONE), "missing", "a wildcard is no name of a host");
     for name in ["6.0.1.10.in-addr.arpa", "05.0.1.10.in-addr.arpa", "0.1.10.in-addr.arpa", "1.5.0.1.10.in-addr.arpa"] {
         assert_eq!(ask(&table, name, Rtype::PTR, ANYONE), "missing", "{name}");
     }

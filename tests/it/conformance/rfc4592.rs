@@ -61,6 +61,18 @@ fn s_3_3_1_the_closest_encloser_is_the_longest_existing_ancestor() {
 }
 
 #[test]
+fn s_4_9_an_empty_non_terminal_wildcard_is_a_source_of_synthesis() {
+    let fake = FakeAzureDns::start();
+    let records = record("*.b2.*.b1.ex.test", "A", &["192.0.2.1"]);
+    let server = Pldns::start(&(zone("ex.test", "nxdomain") + &fake.rule(".")), &records);
+    // *.b1.ex.test exists, without data: so do the names that it stands for.
+    server.ask("x.b1.ex.test A").nodata("ex.test");
+    server.ask("x.y.b1.ex.test A").nodata("ex.test");
+    server.ask("x.ex.test A").nxdomain("ex.test");
+    server.ask("x.b2.*.b1.ex.test A").answers(&["x.b2.*.b1.ex.test 10 IN A 192.0.2.1"]);
+}
+
+#[test]
 fn s_4_4_a_wildcard_alias_is_synthesized_and_followed() {
     let fake = FakeAzureDns::start();
     let records =
