@@ -18,7 +18,7 @@ use super::memory::{FailureMemory, SlowZones};
 use super::orphans::Orphan;
 use super::outstanding::{Judgement, OutstandingQuery, Stale, Waiting, judge, judge_stream};
 use super::question::{
-    Answered, Asker, Failure, ForwardCounts, Heard, Outbox, Question, Released, Settled, TryId, Via,
+    Answered, Arrival, Asker, Failure, ForwardCounts, Heard, Outbox, Question, Released, Settled, TryId, Via,
 };
 use super::rule::{ForwardRule, Target};
 use super::timers::Timers;
@@ -197,8 +197,18 @@ impl<W> Forwarding<W> {
         self.arm(slot);
     }
 
+    /// Counts datagrams with a wrong ID beyond the first of their socket, which nobody looked at.
+    pub fn count_ignored(&mut self, datagrams: u64) {
+        self.counts.suspicious += datagrams;
+    }
+
     /// Takes what came back for a try.
-    pub fn heard(&mut self, now: Instant, id: TryId, bytes: Vec<u8>, out: &mut Outbox<W>) -> Heard {
+    pub fn heard(&mut self, now: Instant, id: TryId, arrival: Arrival, out: &mut Outbox<W>) -> Heard {
+        let (bytes, is_damaged) = match arrival {
+            Arrival::Message(bytes) => (bytes, false),
+            Arrival::Damaged(bytes) => (bytes, true),
+            Arrival::WrongId => return self.heard_wrong_id(now, id, out),
+        };
         let Some(query) = self.outstanding.get(id.slot as usize).filter(|query| query.generation == id.generation)
         else {
             self.hear_orphan(now, id, &bytes);
@@ -210,7 +220,7 @@ impl<W> Forwarding<W> {
         let with_edns = !query.without_edns;
         let (via, upstream, sent) = (tried.via, tried.upstream, tried.sent);
         let judgement = match via {
-            Via::Datagram => judge(&bytes, tried.id, &query.question.section, with_edns),
+            Via::Datagram => judge(&bytes, tried.id, &query.question.section, with_edns, is_damaged),
             Via::Stream => judge_stream(&bytes, tried.id, &query.question.section, with_edns),
         };
         match judgement {
@@ -219,12 +229,7 @@ impl<W> Forwarding<W> {
                 self.counts.unrelated += 1;
                 return Heard::Listen;
             }
-            Judgement::Suspicious => {
-                self.counts.suspicious += 1;
-                self.suspect(now, id.slot, upstream, out);
-                self.arm(id.slot);
-                return Heard::Listen;
-            }
+            Judgement::Suspicious => return self.heard_wrong_id(now, id, out),
             Judgement::Cut | Judgement::NoEdns | Judgement::Failure | Judgement::Answer => {}
         }
         self.note_answer_time(now, id, sent);
@@ -254,6 +259,19 @@ impl<W> Forwarding<W> {
         self.arm(id.slot);
         self.serve_lines(now, out);
         Heard::Done
+    }
+
+    /// Somebody may be guessing: a datagram came from the right place with the wrong ID or case.
+    fn heard_wrong_id(&mut self, now: Instant, id: TryId, out: &mut Outbox<W>) -> Heard {
+        let query = self.outstanding.get(id.slot as usize).filter(|query| query.generation == id.generation);
+        let tried = query.and_then(|query| query.tries.get(id.number as usize)).filter(|tried| tried.is_open);
+        let Some(upstream) = tried.map(|tried| tried.upstream) else {
+            return Heard::Done;
+        };
+        self.counts.suspicious += 1;
+        self.suspect(now, id.slot, upstream, out);
+        self.arm(id.slot);
+        Heard::Listen
     }
 
     /// Takes that a try could not be carried out: refused, no route, or the connection broke.

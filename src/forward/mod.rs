@@ -45,7 +45,7 @@ pub use outstanding::Stale;
 #[cfg(test)]
 pub(crate) use question::test_try;
 pub use question::{
-    Answered, Asker, Failure, ForwardCounts, Heard, Outbox, Question, Released, Settled, Transmit, TryId,
+    Answered, Arrival, Asker, Failure, ForwardCounts, Heard, Outbox, Question, Released, Settled, Transmit, TryId,
     UpstreamState, Via,
 };
 pub use rule::{AZURE_DNS, Disposition, ForwardRule, Here, Protocol, Rules, Target, UpstreamSets};

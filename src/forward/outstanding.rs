@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use super::machine::Numbers;
 use super::question::{Question, Via};
 use crate::wire::Rcode;
-use crate::wire::edns::opt_head;
+use crate::wire::edns::{UDP_PAYLOAD_MAX, UDP_PAYLOAD_PLAIN, opt_head};
 use crate::wire::header::{self, HEADER_LEN, Header};
 use crate::wire::message::sound_rcode;
 
@@ -161,7 +161,7 @@ pub(super) enum Judgement {
     Unrelated,
     /// From the right place with the wrong ID, the wrong case, or without the question: somebody may be guessing.
     Suspicious,
-    /// The answer, and more of it than fits: TC, or cut where TC should have been.
+    /// The answer, and more of it than fits: TC, cut where TC should have been, or put together from fragments.
     Cut,
     /// The upstream does not understand EDNS.
     NoEdns,
@@ -171,8 +171,9 @@ pub(super) enum Judgement {
     Answer,
 }
 
-/// Judges what came back for a query with this ID and question.
-pub(super) fn judge(bytes: &[u8], id: u16, question: &[u8], with_edns: bool) -> Judgement {
+/// Judges what came back for a query with this ID and question. A datagram that `is_damaged`, or is longer than was
+/// advertised, is at most [`Judgement::Cut`]: TCP decides.
+pub(super) fn judge(bytes: &[u8], id: u16, question: &[u8], with_edns: bool, is_damaged: bool) -> Judgement {
     let Some(header) = Header::read(bytes) else {
         return Judgement::Unrelated;
     };
@@ -189,6 +190,10 @@ pub(super) fn judge(bytes: &[u8], id: u16, question: &[u8], with_edns: bool) -> 
     if header.qdcount != 1 || echoed != question {
         let same_but_for_case = header.qdcount == 1 && echoed.eq_ignore_ascii_case(question);
         return if same_but_for_case { Judgement::Suspicious } else { Judgement::Unrelated };
+    }
+    let advertised = if with_edns { UDP_PAYLOAD_MAX } else { UDP_PAYLOAD_PLAIN };
+    if is_damaged || bytes.len() > usize::from(advertised) {
+        return Judgement::Cut;
     }
     judge_matching(bytes, &header, with_edns)
 }

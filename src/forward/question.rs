@@ -152,6 +152,18 @@ impl<W> Default for Outbox<W> {
     }
 }
 
+/// What arrived for a try.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Arrival {
+    /// A message that arrived as it was sent, as far as its transport can tell.
+    Message(Vec<u8>),
+    /// The beginning of a datagram that is longer than was advertised, or that came in fragments: its content may be
+    /// anybody's, its header and question tell what it was meant for.
+    Damaged(Vec<u8>),
+    /// At least one datagram with another ID than the query's, which nobody kept.
+    WrongId,
+}
+
 /// Whether the socket of a try is still of use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Heard {

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{
-    Answered, Asker, Failure, ForwardRule, Forwarding, Heard, Limits, LoopGuard, Outbox, Protocol, Question, Settled,
-    Stale, Target, Transmit, Via,
+    Answered, Arrival, Asker, Failure, ForwardRule, Forwarding, Heard, Limits, LoopGuard, Outbox, Protocol, Question,
+    Settled, Stale, Target, Transmit, Via,
 };
 use crate::wire::header::{self, HEADER_LEN, Header};
 use crate::wire::{Message, Name, Rcode, Rtype};
@@ -91,7 +91,7 @@ impl World {
     }
 
     fn hear(&mut self, transmit: &Transmit, bytes: Vec<u8>) -> Heard {
-        self.machine.heard(self.now, transmit.id, bytes, &mut self.out)
+        self.machine.heard(self.now, transmit.id, Arrival::Message(bytes), &mut self.out)
     }
 
     fn fail(&mut self, transmit: &Transmit) {
@@ -319,6 +319,51 @@ fn cut_answers_are_asked_for_by_tcp() {
         world.hear(&by_stream[0], answer(&by_stream[0], 0));
         assert_eq!(world.settled().len(), 1);
     }
+}
+
+#[test]
+fn a_datagram_in_fragments_or_longer_than_advertised_is_asked_for_by_tcp() {
+    let long = |transmit: &Transmit, len: usize| {
+        let mut bytes = answer(transmit, 0);
+        bytes.resize(len, 0);
+        bytes
+    };
+    for (len, damaged, by_stream) in [(1232, false, 0), (1233, false, 1), (100, true, 1)] {
+        let mut world = World::new(1);
+        world.ask("a.example", 1);
+        let sent = world.sent();
+        let bytes = long(&sent[0], len);
+        let arrival = if damaged { Arrival::Damaged(bytes) } else { Arrival::Message(bytes) };
+        world.machine.heard(world.now, sent[0].id, arrival, &mut world.out);
+        let vias: Vec<_> = world.sent().iter().map(|transmit| transmit.via).collect();
+        assert_eq!(vias, vec![Via::Stream; by_stream], "{len} bytes");
+        assert_eq!(world.settled().len(), 1 - by_stream);
+    }
+    // What does not match is no sign of anything, in fragments or not.
+    let mut world = World::new(1);
+    world.ask("a.example", 1);
+    let sent = world.sent();
+    let mut other = answer(&sent[0], 0);
+    other[13] = b'b';
+    assert_eq!(world.machine.heard(world.now, sent[0].id, Arrival::Damaged(other), &mut world.out), Heard::Listen);
+    assert!(world.sent().is_empty());
+}
+
+#[test]
+fn a_mark_of_a_wrong_id_makes_tcp_decide_once() {
+    let mut world = World::new(1);
+    world.ask("a.example", 1);
+    let sent = world.sent();
+    for _ in 0..3 {
+        assert_eq!(world.machine.heard(world.now, sent[0].id, Arrival::WrongId, &mut world.out), Heard::Listen);
+    }
+    let by_stream = world.sent();
+    assert_eq!(by_stream.iter().map(|transmit| transmit.via).collect::<Vec<_>>(), [Via::Stream]);
+    world.hear(&sent[0], answer(&sent[0], 0));
+    assert!(world.settled().is_empty(), "TCP decides");
+    world.hear(&by_stream[0], answer(&by_stream[0], 0));
+    assert_eq!(world.settled().len(), 1);
+    assert_eq!(world.machine.heard(world.now, sent[0].id, Arrival::WrongId, &mut world.out), Heard::Done);
 }
 
 #[test]

@@ -1,11 +1,13 @@
 //! The queue of lines and the thread that writes them.
 
+#![expect(clippy::disallowed_methods, reason = "the thread that writes owns its clock")]
+
 use std::io::{self, Write};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -19,6 +21,8 @@ const WAITING_MAX: usize = 4096;
 pub const WAITING_OCTETS_MAX: usize = 8 << 20;
 /// Octets that are written at once.
 const WRITE_BATCH: usize = 64 << 10;
+/// How long nothing is written after a write failed.
+const PAUSE: Duration = Duration::from_millis(500);
 /// How long the end of the process waits for the last lines.
 const LAST: Duration = Duration::from_secs(1);
 
@@ -110,39 +114,86 @@ impl Item {
 }
 
 fn write_lines(items: &Receiver<Item>) {
-    let mut octets = Vec::new();
-    let mut lines = 0;
-    let mut told = 0;
+    let mut output = Output::new(io::stderr());
     while let Ok(first) = items.recv() {
         let mut next = Some(first);
         let mut flushed = None;
+        let is_paused = output.is_paused(Instant::now());
         while let Some(item) = next.take() {
             OCTETS.fetch_sub(item.octets(), Ordering::Relaxed);
             match item {
-                Item::Line(line) => {
-                    octets.extend_from_slice(&line);
-                    lines += 1;
-                }
-                Item::Query(line) => say_query(&line),
                 Item::Flush(done) => flushed = Some(done),
+                Item::Line(_) | Item::Query(_) if is_paused => lose(1),
+                Item::Line(line) => output.take(&line),
+                Item::Query(line) => say_query(&line),
             }
-            if octets.len() < WRITE_BATCH && flushed.is_none() {
+            if output.has_room() && flushed.is_none() {
                 next = items.try_recv().ok();
             }
         }
-        if io::stderr().lock().write_all(&octets).is_err() {
-            LOST.fetch_add(lines, Ordering::Relaxed);
+        if let Some(lost) = output.write(Instant::now()) {
+            tracing::warn!(lines = lost, "log lines were lost: they came faster than they could be written");
         }
-        octets.clear();
-        lines = 0;
         if let Some(done) = flushed {
             let _ = done.send(());
         }
-        let lost = lost();
-        if lost > told {
-            tracing::warn!(lines = lost - told, "log lines were lost: they came faster than they were read");
-            told = lost;
+    }
+}
+
+fn lose(lines: u64) {
+    LOST.fetch_add(lines, Ordering::Relaxed);
+}
+
+/// What the lines are written to: standard error, which may be a full disk or a pipe without a reader.
+struct Output<W> {
+    to: W,
+    batch: Vec<u8>,
+    /// Lines in the batch.
+    lines: u64,
+    /// How many lost lines were reported.
+    reported: u64,
+    /// Until when nothing is written, because the last write failed.
+    paused_until: Option<Instant>,
+}
+
+impl<W: Write> Output<W> {
+    fn new(to: W) -> Self {
+        Self { to, batch: Vec::new(), lines: 0, reported: lost(), paused_until: None }
+    }
+
+    /// Whether the last write failed a moment ago: lines are dropped and counted until then, for each attempt to write
+    /// them would cost as much as writing does.
+    fn is_paused(&self, now: Instant) -> bool {
+        self.paused_until.is_some_and(|until| now < until)
+    }
+
+    fn take(&mut self, line: &[u8]) {
+        self.batch.extend_from_slice(line);
+        self.lines += 1;
+    }
+
+    fn has_room(&self) -> bool {
+        self.batch.len() < WRITE_BATCH
+    }
+
+    /// Writes the batch; gives how many lines were lost since the last report, once a write succeeds. Only then: a report
+    /// that cannot be written would be lost as well, and reported again, without end.
+    fn write(&mut self, now: Instant) -> Option<u64> {
+        if self.batch.is_empty() {
+            return None;
         }
+        let outcome = self.to.write_all(&self.batch);
+        let lines = std::mem::take(&mut self.lines);
+        self.batch.clear();
+        if outcome.is_err() {
+            lose(lines);
+            self.paused_until = Some(now + PAUSE);
+            return None;
+        }
+        self.paused_until = None;
+        let lost = lost().saturating_sub(self.reported);
+        self.reported += lost;
+        (lost > 0).then_some(lost)
     }
 }
 
@@ -184,5 +235,51 @@ impl Write for Line {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fails as often as `failures` says, then takes what it is given.
+    struct Broken {
+        failures: usize,
+        writes: usize,
+        taken: Vec<u8>,
+    }
+
+    impl Write for Broken {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.writes += 1;
+            if self.writes <= self.failures {
+                return Err(io::ErrorKind::BrokenPipe.into());
+            }
+            self.taken.extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lost_lines_are_reported_once_writing_works_and_never_before() {
+        let start = Instant::now();
+        let mut output = Output::new(Broken { failures: 2, writes: 0, taken: Vec::new() });
+        for attempt in 0..2 {
+            let now = start + PAUSE * attempt;
+            assert!(!output.is_paused(now));
+            output.take(b"one\n");
+            output.take(b"two\n");
+            assert_eq!(output.write(now), None, "a report would be lost like the lines, and reported without end");
+            assert!(output.is_paused(now) && output.is_paused(now + PAUSE - Duration::from_millis(1)));
+        }
+        assert_eq!(output.write(start), None, "nothing to write, so no attempt");
+        output.take(b"three\n");
+        assert!(output.write(start + PAUSE * 2).is_some_and(|lost| lost >= 4));
+        assert!(!output.is_paused(start + PAUSE * 2));
+        assert_eq!((output.to.writes, &*output.to.taken), (3, &b"three\n"[..]));
     }
 }

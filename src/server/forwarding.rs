@@ -11,7 +11,7 @@ use super::shared::{PATIENCE, ReplyPath, Waiter};
 use super::worker::{Worker, dropped, guarded};
 use crate::engine::{Action, Answer, Client, Forward, Settlement, Snapshot};
 use crate::forward::{
-    Answered, Asker, Failure, Forwarding, Outbox, Ports, Question, Released, Settled, Target, Transmit, Via,
+    Answered, Arrival, Asker, Failure, Forwarding, Outbox, Ports, Question, Released, Settled, Target, Transmit, Via,
 };
 use crate::log::Recurring;
 use crate::sys::fetch;
@@ -153,7 +153,7 @@ impl Worker {
 
     async fn ask_by_stream(self: Rc<Self>, transmit: Transmit) {
         let target = Target { address: transmit.to, protocol: transmit.protocol };
-        let outcome = self.streams.ask(&target, &transmit.message, transmit.deadline).await;
+        let outcome = self.streams.ask(&target, &transmit.message, transmit.deadline).await.map(Arrival::Message);
         let now = Instant::now();
         self.with_forwarding(now, |forwarding, out| take(forwarding, now, transmit.id, outcome, out));
     }

@@ -9,7 +9,7 @@ use tokio::io::unix::AsyncFd;
 
 use super::shared::Waiter;
 use super::worker::Worker;
-use crate::forward::{Forwarding, Heard, Outbox, TryId};
+use crate::forward::{Arrival, Forwarding, Heard, Outbox, TryId};
 use crate::upstream::Received;
 
 /// How often sockets are looked for whose queries were settled elsewhere, or by nobody in time.
@@ -52,7 +52,9 @@ impl Worker {
         let mut sources = Vec::with_capacity(received.len().min(TAKEN_AT_ONCE));
         while !received.is_empty() {
             let some = received.drain(..received.len().min(TAKEN_AT_ONCE));
+            let ignored = self.sockets.borrow_mut().take_ignored();
             self.with_forwarding(now, |forwarding, out| {
+                forwarding.count_ignored(ignored);
                 for received in some {
                     let source = received.source();
                     let heard = take(forwarding, now, received.id, received.outcome, out);
@@ -75,11 +77,11 @@ pub(super) fn take(
     forwarding: &mut Forwarding<Box<Waiter>>,
     now: Instant,
     id: TryId,
-    outcome: io::Result<Vec<u8>>,
+    outcome: io::Result<Arrival>,
     out: &mut Outbox<Box<Waiter>>,
 ) -> Heard {
     match outcome {
-        Ok(bytes) => forwarding.heard(now, id, bytes, out),
+        Ok(arrival) => forwarding.heard(now, id, arrival, out),
         Err(_) => forwarding.failed(now, id, out),
     }
 }

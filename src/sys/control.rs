@@ -18,6 +18,15 @@ impl Default for Control {
 }
 
 impl Control {
+    /// Level and type of the first control message that a receive wrote into these `len` bytes.
+    pub(super) fn kind(&self, len: usize) -> Option<(libc::c_int, libc::c_int)> {
+        let header = self.0.get(..len)?.get(..size_of::<libc::cmsghdr>())?;
+        // SAFETY: cmsghdr is plain integers, valid for any bytes, and `header` holds exactly its size; the read does not
+        // require alignment.
+        let header: libc::cmsghdr = unsafe { std::ptr::read_unaligned(header.as_ptr().cast()) };
+        Some((header.cmsg_level, header.cmsg_type))
+    }
+
     /// Makes this the only control message; gives the length of it all.
     fn put(&mut self, level: libc::c_int, kind: libc::c_int, payload: &[u8]) -> usize {
         let header_len = size_of::<libc::cmsghdr>();

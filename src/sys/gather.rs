@@ -7,17 +7,13 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use socket2::SockAddr;
 
-use super::control::{Control, LocalAddress};
+use super::arrival::Arrived;
+use super::control::{CONTROL_LEN, Control, LocalAddress};
 
 /// Replies that are sent with one system call.
 pub const GATHER: usize = 64;
 /// Datagrams that are read from one socket with one system call.
 const READS: usize = 64;
-/// Octets from one buffer to the next: a line more than whole pages, so that their beginnings do not share the same
-/// few places of the processor's cache.
-const STRIDE: usize = 65_536 + 64;
-/// The largest datagram.
-const DATAGRAM_MAX: usize = 65_535;
 
 /// Replies that leave from the same socket, at most [`GATHER`].
 pub struct Gathered {
@@ -122,45 +118,55 @@ pub(super) unsafe fn send_all(socket: BorrowedFd<'_>, headers: &mut [libc::mmsgh
 
 /// Room for what a connected socket has to read.
 pub struct Inbox {
-    octets: Box<[u8]>,
+    bytes: Box<[u8]>,
+    /// Bytes of a buffer.
+    largest: usize,
     /// Each leads to its buffer: the buffers never move.
     _parts: Box<[libc::iovec]>,
-    /// Each leads to its part.
+    controls: Box<[Control]>,
+    /// Each leads to its part and its control data.
     headers: Box<[libc::mmsghdr]>,
-}
-
-impl Default for Inbox {
-    fn default() -> Self {
-        let mut octets = vec![0; READS * STRIDE].into_boxed_slice();
-        let mut parts: Box<[libc::iovec]> = octets
-            .chunks_exact_mut(STRIDE)
-            .map(|buffer| libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: DATAGRAM_MAX })
-            .collect();
-        let headers = parts
-            .iter_mut()
-            .map(|part| {
-                // SAFETY: an all-zero mmsghdr is valid: null pointers with zero lengths.
-                let mut header: libc::mmsghdr = unsafe { mem::zeroed() };
-                header.msg_hdr.msg_iov = part;
-                header.msg_hdr.msg_iovlen = 1;
-                header
-            })
-            .collect();
-        Self { octets, _parts: parts, headers }
-    }
 }
 
 impl Inbox {
     /// Datagrams that fit.
     pub const ROOM: usize = READS;
 
-    /// Reads what is there without waiting: fewer than [`Self::ROOM`] say that there is no more.
+    /// Buffers for datagrams of at most `largest` bytes; what is longer is not intact.
+    pub fn new(largest: usize) -> Self {
+        let mut bytes = vec![0; READS * largest].into_boxed_slice();
+        let mut controls = vec![Control::default(); READS].into_boxed_slice();
+        let mut parts: Box<[libc::iovec]> = bytes
+            .chunks_exact_mut(largest.max(1))
+            .map(|buffer| libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: largest })
+            .collect();
+        let headers = parts
+            .iter_mut()
+            .zip(&mut controls)
+            .map(|(part, control)| {
+                // SAFETY: an all-zero mmsghdr is valid: null pointers with zero lengths.
+                let mut header: libc::mmsghdr = unsafe { mem::zeroed() };
+                header.msg_hdr.msg_iov = part;
+                header.msg_hdr.msg_iovlen = 1;
+                header.msg_hdr.msg_control = control.0.as_mut_ptr().cast();
+                header
+            })
+            .collect();
+        Self { bytes, largest, _parts: parts, controls, headers }
+    }
+
+    /// Reads what is there without waiting: fewer than [`Self::ROOM`] say that there is no more. Gives each datagram, and
+    /// whether it is intact.
     ///
     /// # Errors
     /// The socket's; that there is nothing to read among them.
-    pub fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<impl ExactSizeIterator<Item = &[u8]>> {
-        // SAFETY: every header's pointers lead into parts and buffers owned by `self`, which never move, and have their
-        // lengths; nothing else uses them meanwhile, for `self` is borrowed mutably. The kernel changes no pointer.
+    pub fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<impl ExactSizeIterator<Item = (&[u8], bool)>> {
+        for header in &mut self.headers {
+            header.msg_hdr.msg_controllen = CONTROL_LEN as _;
+        }
+        // SAFETY: every header's pointers lead into parts, buffers and control data owned by `self`, which never move, and
+        // have their lengths; nothing else uses them meanwhile, for `self` is borrowed mutably. The kernel changes no
+        // pointer.
         let count = unsafe {
             libc::recvmmsg(
                 socket.as_raw_fd(),
@@ -171,11 +177,11 @@ impl Inbox {
             )
         };
         let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
-        let datagram = |at: usize| {
-            let len = self.headers.get(at).map_or(0, |header| header.msg_len as usize);
-            self.octets.get(at * STRIDE..).and_then(|buffer| buffer.get(..len)).unwrap_or_default()
-        };
-        Ok((0..count).map(datagram))
+        let datagrams = self.headers.iter().zip(&self.controls).zip(self.bytes.chunks_exact(self.largest.max(1)));
+        Ok(datagrams.take(count).map(|((header, control), buffer)| {
+            let arrived = Arrived::of(header.msg_len as usize, &header.msg_hdr, control);
+            (buffer.get(..arrived.len).unwrap_or(buffer), arrived.is_intact)
+        }))
     }
 }
 
@@ -199,9 +205,9 @@ mod tests {
             }
             gathered.send(sender.as_fd(), |index| panic!("reply {index} was not sent"));
         }
-        let mut inbox = Inbox::default();
+        let mut inbox = Inbox::new(1500);
         for (number, receiver) in receivers.iter().enumerate() {
-            let got: Vec<_> = inbox.receive(receiver.as_fd()).unwrap().map(<[u8]>::to_vec).collect();
+            let got: Vec<_> = inbox.receive(receiver.as_fd()).unwrap().map(|(bytes, _)| bytes.to_vec()).collect();
             assert_eq!(got, [[0, number as u8], [1, number as u8]]);
             let nothing = inbox.receive(receiver.as_fd()).map(|datagrams| datagrams.len()).unwrap_err();
             assert_eq!(nothing.kind(), io::ErrorKind::WouldBlock);
@@ -212,7 +218,7 @@ mod tests {
         let mut unsent = Vec::new();
         gathered.send(sender.as_fd(), |index| unsent.push(index));
         assert_eq!(unsent, [0]);
-        let got: Vec<_> = inbox.receive(receivers[0].as_fd()).unwrap().map(<[u8]>::to_vec).collect();
+        let got: Vec<_> = inbox.receive(receivers[0].as_fd()).unwrap().map(|(bytes, _)| bytes.to_vec()).collect();
         assert_eq!(got, [b"y"]);
     }
 }

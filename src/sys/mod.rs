@@ -8,6 +8,7 @@
     reason = "recvmmsg and sendmmsg with control messages, prefetches and malloc_trim have no safe form in std, tokio or socket2"
 )]
 
+mod arrival;
 mod batch;
 mod control;
 mod ephemeral;
@@ -20,6 +21,7 @@ mod socket;
 mod user;
 mod volley;
 
+pub use arrival::{Arrived, receive_datagram};
 pub use batch::{BATCH, Batch, Datagram, Datagrams};
 pub use control::LocalAddress;
 pub use ephemeral::{EPHEMERAL_PORTS, discard_received, disconnect, ephemeral_ports};

@@ -8,6 +8,8 @@ use std::os::fd::AsRawFd;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::arrival::guard_against_fragments;
+
 /// Octets of receive buffer asked for: room for a burst while a worker is busy.
 pub const RECEIVE_BUFFER: usize = 4 << 20;
 /// Connections that may wait to be accepted.
@@ -81,8 +83,10 @@ pub fn open_connected(upstream: SocketAddr, port: Option<u16>) -> io::Result<Udp
         let any: IpAddr = if upstream.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
         socket.bind(&SocketAddr::new(any, port).into())?;
     }
-    socket.connect(&upstream.into())?;
-    Ok(socket.into())
+    let socket = UdpSocket::from(socket);
+    guard_against_fragments(&socket, upstream.is_ipv4());
+    socket.connect(upstream)?;
+    Ok(socket)
 }
 
 fn prepare(socket: &Socket, address: SocketAddr) -> io::Result<()> {

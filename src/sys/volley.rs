@@ -179,10 +179,10 @@ mod tests {
         let (sender, receiver) = (UdpSocket::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
         sender.connect(receiver.local_addr().unwrap()).unwrap();
         volley.send(sender.as_fd(), messages.iter().map(Vec::as_slice), |index, error| panic!("{index}: {error}"));
-        let mut inbox = Inbox::default();
+        let mut inbox = Inbox::new(65_535);
         let mut got = Vec::new();
         while got.len() < messages.len() {
-            got.extend(inbox.receive(receiver.as_fd()).unwrap().map(<[u8]>::to_vec));
+            got.extend(inbox.receive(receiver.as_fd()).unwrap().map(|(bytes, _)| bytes.to_vec()));
         }
         assert_eq!(got, messages);
     }
@@ -229,10 +229,10 @@ mod tests {
         volley.runs = vec![Run::new(0, 2, 33_000)];
         volley.send_found(sender.as_fd(), |index, error| panic!("{index}: {error}"));
         assert!(volley.support == Support::No);
-        let mut inbox = Inbox::default();
+        let mut inbox = Inbox::new(65_535);
         let mut got = Vec::new();
         while got.len() < large.len() {
-            got.extend(inbox.receive(receiver.as_fd()).unwrap().map(<[u8]>::to_vec));
+            got.extend(inbox.receive(receiver.as_fd()).unwrap().map(|(bytes, _)| bytes.to_vec()));
         }
         assert_eq!(got, large);
     }

@@ -18,15 +18,23 @@ use slab::Slab;
 use smallvec::SmallVec;
 use tokio::io::unix::AsyncFd;
 
-use super::fresh::{FreshSockets, open_bound};
-use super::pool::{DRAWS, Pool, PooledSocket, Pools, Recipients, no_place};
-use crate::forward::{Transmit, TryId};
+use super::fresh::{FreshSockets, Reading, open_bound};
+use super::pool::{DRAWS, Pool, PooledSocket, Pools, Recipient, no_place};
+use crate::forward::{Arrival, Transmit, TryId};
 use crate::sys::{Inbox, Volley, readable};
+use crate::wire::edns::UDP_PAYLOAD_MAX;
 
 /// Readiness events taken at once.
 const EVENTS: usize = 128;
-/// The largest datagram.
-const DATAGRAM_MAX: usize = 65_535;
+/// Bytes of a datagram that are received: no more than was advertised (RFC 6891 §6.2.3). What is longer is not intact, and
+/// of that only this much is looked at.
+const DATAGRAM_MAX: usize = UDP_PAYLOAD_MAX as usize;
+/// Bytes of a datagram that is not intact which are handed on: header and question.
+const BEGINNING_MAX: usize = 512;
+/// Bytes of datagrams that wait to be processed, before more sockets are read.
+const RECEIVED_MAX: usize = 1 << 20;
+/// Datagrams of one fresh socket that are read at once, where they are not its query's answer.
+const READS_MAX: usize = 16;
 /// Queries that leave from one socket of a pool together: their answers must fit into its receive buffer.
 const TOGETHER: usize = 32;
 /// Buffers of datagrams that are kept to be used again, and how large one of them may be.
@@ -50,6 +58,8 @@ pub struct Datagrams {
     rng: StdRng,
     buffer: Box<[u8]>,
     inbox: Inbox,
+    /// Datagrams with a wrong ID that nobody was told of.
+    ignored: u64,
     volley: Volley,
     spares: Spares,
 }
@@ -63,6 +73,13 @@ impl Spares {
         let mut buffer = self.0.pop().unwrap_or_default();
         buffer.extend_from_slice(octets);
         buffer
+    }
+
+    fn arrival(&mut self, datagram: &[u8], is_intact: bool) -> Arrival {
+        if is_intact {
+            return Arrival::Message(self.filled(datagram));
+        }
+        Arrival::Damaged(self.filled(datagram.get(..BEGINNING_MAX).unwrap_or(datagram)))
     }
 
     fn take_back(&mut self, mut buffer: Vec<u8>) {
@@ -99,8 +116,8 @@ pub struct Received {
     place: Place,
     /// The try that it belongs to.
     pub id: TryId,
-    /// The datagram, or an error such as a port that is closed.
-    pub outcome: io::Result<Vec<u8>>,
+    /// What arrived, or an error such as a port that is closed.
+    pub outcome: io::Result<Arrival>,
 }
 
 /// For [`Datagrams::listen_on`] and [`Datagrams::close`].
@@ -108,6 +125,14 @@ pub struct Received {
 pub struct Source(Place, TryId);
 
 impl Received {
+    /// What it takes while it waits to be processed, but for itself.
+    fn len(&self) -> usize {
+        match &self.outcome {
+            Ok(Arrival::Message(bytes) | Arrival::Damaged(bytes)) => bytes.len(),
+            Ok(Arrival::WrongId) | Err(_) => 0,
+        }
+    }
+
     /// Where it came from.
     pub fn source(&self) -> Source {
         Source(self.place, self.id)
@@ -128,7 +153,8 @@ impl Datagrams {
             may_have_more: false,
             rng: StdRng::from_seed(seed),
             buffer: vec![0; DATAGRAM_MAX].into_boxed_slice(),
-            inbox: Inbox::default(),
+            inbox: Inbox::new(DATAGRAM_MAX),
+            ignored: 0,
             volley: Volley::default(),
             spares: Spares::default(),
         })
@@ -222,16 +248,28 @@ impl Datagrams {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => self.may_have_more = true,
             Err(error) => return Err(error),
         }
+        let mut bytes = 0;
         for place in ready.drain(..) {
+            if bytes > RECEIVED_MAX {
+                self.unfinished.push(place);
+                continue;
+            }
+            let before = received.len();
             match place {
                 Place::Fresh(at) => self.read_fresh(at, received),
                 Place::Pooled(at) => self.read_pooled(at, received),
             }
+            bytes += received.iter().skip(before).map(Received::len).sum::<usize>();
         }
         if self.unfinished.is_empty() {
             self.unfinished = ready;
         }
         Ok(())
+    }
+
+    /// How many datagrams with a wrong ID came since the last call, beyond the first of each query.
+    pub fn take_ignored(&mut self) -> u64 {
+        std::mem::take(&mut self.ignored)
     }
 
     /// Whether there may be something to read that readiness will not tell of again.
@@ -263,37 +301,62 @@ impl Datagrams {
         }
     }
 
-    /// Reads one datagram: as a rule it is the answer, and its query done with.
+    /// Reads one datagram: as a rule it is the answer, and its query done with. Those with another ID are counted, and the
+    /// first of them is reported.
     fn read_fresh(&mut self, at: usize, received: &mut Vec<Received>) {
-        let Some((id, outcome)) = self.fresh.receive(at, &mut self.buffer) else { return };
-        let outcome = match outcome {
-            Ok(len) => Ok(self.spares.filled(self.buffer.get(..len).unwrap_or_default())),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
-                return self.unfinished.push(Place::Fresh(at));
-            }
-            Err(error) => Err(error),
-        };
-        received.push(Received { place: Place::Fresh(at), id, outcome });
+        let place = Place::Fresh(at);
+        for _ in 0..READS_MAX {
+            let Some((id, outcome)) = self.fresh.receive(at, &mut self.buffer) else { return };
+            let outcome = match outcome {
+                Ok(Reading::Match(arrived)) => {
+                    let bytes = self.buffer.get(..arrived.len).unwrap_or_default();
+                    Ok(self.spares.arrival(bytes, arrived.is_intact))
+                }
+                Ok(Reading::WrongId { is_first: false }) => {
+                    self.ignored += 1;
+                    continue;
+                }
+                Ok(Reading::WrongId { is_first: true }) => {
+                    received.push(Received { place, id, outcome: Ok(Arrival::WrongId) });
+                    continue;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => break,
+                Err(error) => Err(error),
+            };
+            return received.push(Received { place, id, outcome });
+        }
+        self.unfinished.push(place);
     }
 
     fn read_pooled(&mut self, at: usize, received: &mut Vec<Received>) {
         let Some(pooled) = self.pooled.get(at) else { return };
         let place = Place::Pooled(at);
-        let spares = &mut self.spares;
+        let (spares, ignored) = (&mut self.spares, &mut self.ignored);
         match self.inbox.receive(pooled.socket.as_fd()) {
             Ok(datagrams) => {
                 if datagrams.len() == Inbox::ROOM {
                     self.unfinished.push(place);
                 }
-                let ids = pooled.ids();
-                for datagram in datagrams {
-                    let mut push = |id| received.push(Received { place, id, outcome: Ok(spares.filled(datagram)) });
-                    match ids.recipients(datagram) {
-                        Recipients::One(id) => push(id),
-                        Recipients::Guessed(ids) => ids.into_iter().for_each(push),
-                        Recipients::Nobody => {}
+                let mut ids = pooled.ids();
+                let mut is_guessed = false;
+                for (datagram, is_intact) in datagrams {
+                    match ids.recipient(datagram) {
+                        Recipient::One(id) => {
+                            received.push(Received { place, id, outcome: Ok(spares.arrival(datagram, is_intact)) });
+                        }
+                        Recipient::Guess => {
+                            *ignored += 1;
+                            is_guessed = true;
+                        }
+                        Recipient::Nobody => {}
                     }
+                }
+                if is_guessed {
+                    // From here on nobody else's question is concerned.
+                    pooled.retire();
+                    let told = |id| Received { place, id, outcome: Ok(Arrival::WrongId) };
+                    received.extend(ids.take_unmarked().map(told));
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}

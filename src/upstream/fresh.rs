@@ -9,7 +9,7 @@
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::ops::RangeInclusive;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::time::Instant;
 
 use mio::unix::SourceFd;
@@ -19,7 +19,7 @@ use rand::rngs::StdRng;
 use slab::Slab;
 
 use crate::forward::{Transmit, TryId};
-use crate::sys::{discard_received, disconnect, ephemeral_ports, open_connected};
+use crate::sys::{Arrived, discard_received, disconnect, ephemeral_ports, open_connected, receive_datagram};
 
 /// The first port that a query leaves from: those below are for services.
 const FIRST_PORT: u16 = 1024;
@@ -48,7 +48,20 @@ struct FreshSocket {
 
 struct Pending {
     id: TryId,
+    /// The ID of its message.
+    message_id: u16,
     deadline: Instant,
+    /// A datagram with another ID came for it.
+    is_guessed: bool,
+}
+
+/// What was read from a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// A datagram with its query's ID, now in the buffer.
+    Match(Arrived),
+    /// One with another ID, or without: for all further ones the query is known to be guessed at.
+    WrongId { is_first: bool },
 }
 
 /// Sockets without a query, the one that was used last at the end.
@@ -123,7 +136,12 @@ impl FreshSockets {
             self.sockets.try_remove(at);
             return Err(error);
         }
-        fresh.query = Some(Pending { id: transmit.id, deadline: transmit.deadline });
+        fresh.query = Some(Pending {
+            id: transmit.id,
+            message_id: transmit.message_id(),
+            deadline: transmit.deadline,
+            is_guessed: false,
+        });
         Ok(())
     }
 
@@ -170,10 +188,20 @@ impl FreshSockets {
     }
 
     /// Reads one datagram, or an error, of the query that the socket at this place serves; `None` where it serves none.
-    pub(super) fn receive(&self, at: usize, buffer: &mut [u8]) -> Option<(TryId, io::Result<usize>)> {
-        let fresh = self.sockets.get(at)?;
-        let id = fresh.query.as_ref()?.id;
-        Some((id, fresh.socket.recv(buffer)))
+    pub(super) fn receive(&mut self, at: usize, buffer: &mut [u8]) -> Option<(TryId, io::Result<Reading>)> {
+        let fresh = self.sockets.get_mut(at)?;
+        let query = fresh.query.as_mut()?;
+        let reading = receive_datagram(fresh.socket.as_fd(), buffer).map(|arrived| {
+            let message_id = buffer.get(..arrived.len).and_then(<[u8]>::first_chunk).copied();
+            if message_id.map(u16::from_be_bytes) == Some(query.message_id) {
+                return Reading::Match(arrived);
+            }
+            // Too short for an ID is nothing that anybody guesses with.
+            let is_first = message_id.is_some() && !query.is_guessed;
+            query.is_guessed |= is_first;
+            Reading::WrongId { is_first }
+        });
+        Some((query.id, reading))
     }
 
     /// The query of that place is done with.
@@ -243,13 +271,20 @@ mod tests {
             upstream.recv_from(&mut [0; 8]).unwrap().1
         }
 
-        fn receive(&self, at: usize) -> Option<(TryId, usize)> {
+        fn read(&mut self, at: usize) -> Option<(TryId, Reading)> {
             let (id, outcome) = self.sockets.receive(at, &mut [0; 8])?;
-            outcome.ok().map(|len| (id, len))
+            outcome.ok().map(|reading| (id, reading))
+        }
+
+        fn receive(&mut self, at: usize) -> Option<(TryId, usize)> {
+            match self.read(at)? {
+                (id, Reading::Match(arrived)) => Some((id, arrived.len)),
+                (_, wrong) => panic!("{wrong:?}"),
+            }
         }
 
         /// What is on its way.
-        fn wait(&self, at: usize) -> (TryId, usize) {
+        fn wait(&mut self, at: usize) -> (TryId, usize) {
             let end = self.now + Duration::from_secs(20);
             loop {
                 if let Some(received) = self.receive(at) {
@@ -279,18 +314,47 @@ mod tests {
             assert_eq!(desk.receive(0), None);
             // The answer twice, and once more when nobody reads: what is left is no datagram of the next query.
             for _ in 0..2 {
-                upstream.send_to(b"answer", from).unwrap();
+                upstream.send_to(b"quiche", from).unwrap();
             }
             assert_eq!(desk.wait(0), (test_try(slot), 6));
             desk.sockets.close(0, test_try(slot + 1));
             assert_eq!(desk.wait(0), (test_try(slot), 6), "another query's end is not this one's");
-            upstream.send_to(b"late", from).unwrap();
+            upstream.send_to(b"qulate", from).unwrap();
             desk.sockets.close(0, test_try(slot));
             assert_eq!(desk.receive(0), None, "nobody asked");
         }
         assert_eq!(desk.sockets.sockets.len(), 1);
         ports.dedup();
         assert!(ports.len() > 4, "{ports:?}");
+    }
+
+    #[test]
+    fn a_flood_of_wrong_ids_is_one_mark_of_its_query() {
+        let upstream = upstream("127.0.0.1:0");
+        let mut desk = Desk::new(Some(0..=u16::MAX));
+        for slot in 0..2 {
+            let from = desk.send(&upstream, slot);
+            upstream.send_to(b"?", from).unwrap();
+            for _ in 0..50 {
+                upstream.send_to(b"guess", from).unwrap();
+            }
+            upstream.send_to(b"quiche", from).unwrap();
+            let end = desk.now + Duration::from_secs(20);
+            let (mut marks, mut ignored) = (0, 0);
+            loop {
+                match desk.read(0) {
+                    Some((id, Reading::Match(arrived))) => {
+                        assert_eq!((id, arrived.len), (test_try(slot), 6));
+                        break;
+                    }
+                    Some((_, Reading::WrongId { is_first: true })) => marks += 1,
+                    Some((_, Reading::WrongId { is_first: false })) => ignored += 1,
+                    None => assert!(Instant::now() < end, "nothing came"),
+                }
+            }
+            assert_eq!((marks, ignored), (1, 50), "and again for the next query of the socket");
+            desk.sockets.close(0, test_try(slot));
+        }
     }
 
     #[test]

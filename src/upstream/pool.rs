@@ -68,18 +68,26 @@ pub(super) struct PooledSocket {
 pub(super) struct Ids {
     /// Of open questions, and in the same order the questions.
     open: Vec<u16>,
-    questions: Vec<(TryId, Instant)>,
+    questions: Vec<OpenQuestion>,
     /// IDs of questions that are over.
     past: Vec<u16>,
 }
 
+/// A question that waits for its answer here.
+struct OpenQuestion {
+    id: TryId,
+    deadline: Instant,
+    /// Somebody may be guessing at it, which was reported.
+    is_marked: bool,
+}
+
 /// Whom a datagram is for.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Recipients {
+pub(super) enum Recipient {
     /// The question with its ID.
     One(TryId),
     /// It has an ID that was never used here: somebody may be guessing, which concerns all open questions.
-    Guessed(Vec<TryId>),
+    Guess,
     /// It comes too late.
     Nobody,
 }
@@ -120,7 +128,7 @@ impl PooledSocket {
         self.retire();
         let mut ids = lock(&self.ids);
         ids.open.clear();
-        ids.questions.drain(..).map(|(id, _)| id).collect()
+        ids.questions.drain(..).map(|question| question.id).collect()
     }
 
     /// Ends questions that were not answered in time, which retires the socket; whether it is of use to anybody.
@@ -139,37 +147,43 @@ impl Ids {
         let is_new = !self.open.contains(&message_id);
         if is_new {
             self.open.push(message_id);
-            self.questions.push((id, deadline));
+            self.questions.push(OpenQuestion { id, deadline, is_marked: false });
         }
         is_new
     }
 
     /// A question is over.
     pub(super) fn close(&mut self, id: TryId) {
-        if let Some(at) = self.questions.iter().position(|(open, _)| *open == id) {
+        if let Some(at) = self.questions.iter().position(|open| open.id == id) {
             self.past.push(self.open.swap_remove(at));
             self.questions.swap_remove(at);
         }
     }
 
     /// Whom a datagram is for.
-    pub(super) fn recipients(&self, datagram: &[u8]) -> Recipients {
-        let Some(&message_id) = datagram.first_chunk::<2>() else { return Recipients::Nobody };
+    pub(super) fn recipient(&self, datagram: &[u8]) -> Recipient {
+        let Some(&message_id) = datagram.first_chunk::<2>() else { return Recipient::Nobody };
         let message_id = u16::from_be_bytes(message_id);
         let open = self.open.iter().position(|open| *open == message_id).and_then(|at| self.questions.get(at));
         match open {
-            Some((id, _)) => Recipients::One(*id),
-            None if self.past.contains(&message_id) => Recipients::Nobody,
-            None => Recipients::Guessed(self.questions.iter().map(|(id, _)| *id).collect()),
+            Some(question) => Recipient::One(question.id),
+            None if self.past.contains(&message_id) => Recipient::Nobody,
+            None => Recipient::Guess,
         }
+    }
+
+    /// The open questions that are not known to be guessed at, which they are from now on.
+    pub(super) fn take_unmarked(&mut self) -> impl Iterator<Item = TryId> {
+        let mark = |question: &mut OpenQuestion| !std::mem::replace(&mut question.is_marked, true);
+        self.questions.iter_mut().filter_map(move |question| mark(question).then_some(question.id))
     }
 
     /// Ends questions that were not answered in time; whether there were any.
     fn end_old(&mut self, now: Instant) -> bool {
         let before = self.open.len();
-        let mut deadlines = self.questions.iter().map(|(_, deadline)| *deadline > now);
+        let mut deadlines = self.questions.iter().map(|question| question.deadline > now);
         self.open.retain(|_| deadlines.next().unwrap_or(false));
-        self.questions.retain(|(_, deadline)| *deadline > now);
+        self.questions.retain(|question| question.deadline > now);
         self.open.len() < before
     }
 }
@@ -200,17 +214,31 @@ mod tests {
         let now = Instant::now();
         let (socket, later) = (socket(now), now + Duration::from_secs(4));
         let open = |message_id, slot| socket.ids().open(message_id, test_try(slot), later);
-        let recipients = |datagram: &[u8]| socket.ids().recipients(datagram);
+        let recipient = |datagram: &[u8]| socket.ids().recipient(datagram);
         assert!(open(0x0102, 1) && open(0x0304, 2));
         assert!(!open(0x0102, 3), "two open questions of one socket never have the same ID");
-        assert_eq!(recipients(&[1, 2, 0x80]), Recipients::One(test_try(1)));
-        assert_eq!(recipients(&[9, 9, 0x80]), Recipients::Guessed(vec![test_try(1), test_try(2)]));
+        assert_eq!(recipient(&[1, 2, 0x80]), Recipient::One(test_try(1)));
+        assert_eq!(recipient(&[9, 9, 0x80]), Recipient::Guess);
         socket.close(test_try(1));
-        assert_eq!(recipients(&[1, 2, 0x80]), Recipients::Nobody, "late, and no guess");
-        assert_eq!(recipients(&[3, 4, 0x80]), Recipients::One(test_try(2)));
-        assert_eq!(recipients(&[1]), Recipients::Nobody);
+        assert_eq!(recipient(&[1, 2, 0x80]), Recipient::Nobody, "late, and no guess");
+        assert_eq!(recipient(&[3, 4, 0x80]), Recipient::One(test_try(2)));
+        assert_eq!(recipient(&[1]), Recipient::Nobody);
         assert_eq!(socket.fail(), [test_try(2)]);
         assert!(!socket.is_usable(now));
+    }
+
+    #[test]
+    fn a_guess_marks_each_open_question_once() {
+        let now = Instant::now();
+        let (socket, later) = (socket(now), now + Duration::from_secs(4));
+        let open = |message_id, slot| assert!(socket.ids().open(message_id, test_try(slot), later));
+        open(1, 1);
+        open(2, 2);
+        assert_eq!(socket.ids().take_unmarked().collect::<Vec<_>>(), [test_try(1), test_try(2)]);
+        assert_eq!(socket.ids().take_unmarked().count(), 0, "a flood costs no more than its first datagram");
+        open(3, 3);
+        socket.close(test_try(1));
+        assert_eq!(socket.ids().take_unmarked().collect::<Vec<_>>(), [test_try(3)]);
     }
 
     #[test]
@@ -227,7 +255,7 @@ mod tests {
         silent.ids().open(2, test_try(2), now + Duration::from_secs(8));
         assert!(silent.sweep(now + Duration::from_secs(3)));
         assert!(silent.sweep(now + Duration::from_secs(5)) && !silent.is_usable(now), "a question was not answered");
-        assert_eq!(silent.ids().recipients(&[0, 2]), Recipients::One(test_try(2)), "the other may still be");
+        assert_eq!(silent.ids().recipient(&[0, 2]), Recipient::One(test_try(2)), "the other may still be");
 
         let old = socket(now);
         old.ids().open(1, test_try(1), now + Duration::from_secs(12));

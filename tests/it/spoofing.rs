@@ -270,3 +270,43 @@ fn an_upstream_that_only_talks_nonsense_fails_in_time_and_with_a_reason() {
     server.ask(QUESTION).rcode("SERVFAIL").some_ede();
     assert!(fake.seen(QUESTION).len() <= 8, "asked {} times", fake.seen(QUESTION).len());
 }
+
+#[test]
+fn a_flood_of_wrong_ids_changes_nothing_but_the_transport() {
+    let fake = FakeAzureDns::start();
+    let count = 20;
+    let name = |n: usize| format!("n{n}.example A");
+    let right = |n: usize| format!("n{n}.example 60 IN A 192.0.2.1");
+    for n in 0..count {
+        let lie = || Answer::of(&[&format!("n{n}.example 60 IN A 203.0.113.66")]);
+        let flood = (0..300).fold(Play::of(lie().wrong_id()), |play, _| play.then(0, lie().wrong_id()));
+        // The last one matches in everything: it came too late for that.
+        fake.on(&name(n), Script::udp([flood.then(0, lie())]).tcp([Play::of(Answer::of(&[&right(n)]))]));
+    }
+    let server = Pldns::start(&fake.rule("."), "");
+    thread::scope(|scope| {
+        for n in 0..count {
+            let (address, question, right) = (server.address(), name(n), right(n));
+            scope.spawn(move || {
+                Query::new(&question).ask_at(address).answers(&[&right]);
+            });
+        }
+    });
+    for n in 0..count {
+        let by_tcp = fake.seen(&name(n)).iter().filter(|seen| seen.transport == Transport::Tcp).count();
+        assert_eq!(by_tcp, 1, "{}", name(n));
+    }
+}
+
+#[test]
+fn a_datagram_longer_than_advertised_is_asked_for_over_tcp() {
+    let fake = FakeAzureDns::start();
+    let many = |third: u8| (0..120).map(|n| format!("a.example 60 IN A 192.0.{third}.{n}")).collect::<Vec<_>>();
+    let answer = |lines: &[String]| Answer::of(&lines.iter().map(String::as_str).collect::<Vec<_>>());
+    let (long, right) = (many(66), many(2));
+    fake.on(QUESTION, Script::udp([Play::of(answer(&long))]).tcp([Play::of(answer(&right))]));
+    let server = Pldns::start(&fake.rule("."), "");
+    let right: Vec<&str> = right.iter().map(String::as_str).collect();
+    Query::new(QUESTION).tcp().ask_at(server.address()).answers(&right);
+    assert!(fake.seen(QUESTION).iter().any(|seen| seen.transport == Transport::Tcp), "TCP was not asked");
+}

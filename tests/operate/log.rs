@@ -120,7 +120,9 @@ fn a_full_disk_stops_nothing() {
     }
     let metrics = request(admin, "GET", "/metrics", &[]).body;
     let lost = metrics.lines().find_map(|line| line.strip_prefix("pldns_log_lines_lost_total "));
-    assert!(lost.is_some_and(|lost| lost.parse::<u64>().unwrap() > 500), "{lost:?}");
+    let lost = lost.unwrap().parse::<u64>().unwrap();
+    // Each line is lost once; a report of that, which cannot be written either, is none of them.
+    assert!((500..2_000).contains(&lost), "{lost}");
     assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
     assert!(child.wait().unwrap().success());
 }
