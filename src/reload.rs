@@ -40,10 +40,11 @@ pub struct Loaded {
     pub problems: Problems,
 }
 
-/// The handover socket that the settings file names, looked at by itself; nothing where it cannot be read.
-pub fn handover_of(path: &Path) -> Option<String> {
+/// The settings file alone, as far as it can be read: what is wrong in it has its default, and no file that it names is
+/// looked at. For what must work beside a running server, even while the file is being edited.
+pub fn settings_alone(path: &Path) -> Result<Settings, Diagnostic> {
     let facts = Facts { public_zones: &[], is_local: &|_| false };
-    read_settings(&read_text(path).ok()?, &facts, &mut Problems::default()).handover
+    Ok(read_settings(&read_text(path)?, &facts, &mut Problems::default()))
 }
 
 /// Reads the settings file and every records file that it names.

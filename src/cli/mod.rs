@@ -2,6 +2,8 @@
 
 mod check;
 mod generate;
+mod healthcheck;
+mod packaging;
 mod serve;
 
 use std::path::PathBuf;
@@ -9,9 +11,25 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+/// The version, as in `pldns -V`.
+const VERSION: &str = concat!("pldns ", env!("CARGO_PKG_VERSION"));
+
+/// The version with facts of the build, as in `pldns --version`.
+const LONG_VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    "\ncommit:   ",
+    env!("PLDNS_BUILD_COMMIT"),
+    "\ntarget:   ",
+    env!("PLDNS_BUILD_TARGET"),
+    "\nprofile:  ",
+    env!("PLDNS_BUILD_PROFILE"),
+    "\ncompiler: ",
+    env!("PLDNS_BUILD_RUSTC"),
+);
+
 /// The DNS server for Azure private endpoints.
 #[derive(Debug, Parser)]
-#[command(name = "pldns", version, about, max_term_width = 100)]
+#[command(name = "pldns", version, long_version = LONG_VERSION, about, max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -25,6 +43,14 @@ enum Command {
     Check(check::CheckArgs),
     /// Turn workspace and endpoint metadata into records
     Generate(generate::GenerateArgs),
+    /// Ask the running server whether it is healthy, for container health checks
+    Healthcheck(healthcheck::HealthcheckArgs),
+    /// Print a completion script for a shell
+    Completions(packaging::CompletionsArgs),
+    /// Print the manual page, or write all manual pages into a directory
+    Man(packaging::ManArgs),
+    /// Print a JSON Schema of the settings or of records files, for editors
+    Schema(packaging::SchemaArgs),
 }
 
 /// Where the settings are.
@@ -41,5 +67,9 @@ pub fn main() -> ExitCode {
         Command::Serve(args) => serve::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Generate(args) => generate::run(&args),
+        Command::Healthcheck(args) => healthcheck::run(&args),
+        Command::Completions(args) => packaging::completions(&args),
+        Command::Man(args) => packaging::man(&args),
+        Command::Schema(args) => packaging::schema(&args),
     }
 }

@@ -46,7 +46,7 @@ use crate::document::{Problems, Severity};
 use crate::engine::Engine;
 use crate::forward::{Forwarding, LoopGuard, UpstreamSets};
 use crate::log;
-use crate::reload::{Loaded, handover_of, load};
+use crate::reload::{Loaded, load, settings_alone};
 use crate::server::{BindError, Inherited, NewListeners, Shared, Totals, Workers, start};
 use crate::sys::give_back_memory;
 use crate::upstream::Streams;
@@ -127,7 +127,8 @@ pub fn serve(path: &Path, listen: &[SocketAddr]) -> Result<(), ServeError> {
 
 /// Loads; where another process serves meanwhile, with as little of its CPUs as can be.
 fn load_beside(path: &Path) -> std::io::Result<Loaded> {
-    if !handover_of(path).is_some_and(|socket| Path::new(&socket).exists()) {
+    let socket = settings_alone(path).ok().and_then(|settings| settings.handover);
+    if !socket.is_some_and(|socket| Path::new(&socket).exists()) {
         return Ok(load(path));
     }
     let path = path.to_owned();

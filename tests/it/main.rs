@@ -37,6 +37,7 @@ mod house;
 mod malformed;
 /// How long, how often, and who next.
 mod outage;
+mod packaging;
 mod patience;
 mod pool;
 /// SIGHUP.

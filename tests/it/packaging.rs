@@ -1,0 +1,142 @@
+//! What packages, editors and container health checks ask of the binary.
+
+use crate::common::pldns::run;
+use crate::common::{FakeAzureDns, Scratch, Setup};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::fs;
+
+#[test]
+fn completions_name_every_command_in_every_shell() {
+    let scratch = Scratch::new();
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let ran = run(scratch.path(), &["completions", shell]);
+        ran.code(0);
+        for command in ["serve", "check", "generate", "healthcheck", "completions", "man", "schema"] {
+            assert!(ran.out.contains(command), "{shell}: {command}");
+        }
+    }
+    run(scratch.path(), &["completions", "tcsh"]).code(2);
+}
+
+#[test]
+fn manual_pages_are_written_for_every_command_and_for_the_settings() {
+    let scratch = Scratch::new();
+    run(scratch.path(), &["man", "share/man"]).code(0);
+    let pages: BTreeSet<String> = fs::read_dir(scratch.path().join("share/man"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    for page in ["pldns.1", "pldns-serve.1", "pldns-check.1", "pldns-generate.1", "pldns-healthcheck.1", "pldns.toml.5"]
+    {
+        assert!(pages.contains(page), "{page} in {pages:?}");
+    }
+    let settings = fs::read_to_string(scratch.path().join("share/man/pldns.toml.5")).unwrap();
+    assert!(settings.contains("serve_stale") && settings.contains("queries_per_second"));
+    let ran = run(scratch.path(), &["man"]);
+    assert_eq!(ran.code(0).out, fs::read_to_string(scratch.path().join("share/man/pldns.1")).unwrap());
+}
+
+#[test]
+fn a_directory_that_cannot_be_written_is_named() {
+    let scratch = Scratch::new();
+    scratch.write("taken", "");
+    run(scratch.path(), &["man", "taken"]).code(1).err_has("cannot write manual pages to taken");
+}
+
+#[test]
+fn the_version_names_what_it_was_built_from() {
+    let scratch = Scratch::new();
+    let long = run(scratch.path(), &["--version"]);
+    for fact in [concat!("pldns ", env!("CARGO_PKG_VERSION")), "commit:", "target:", "profile:", "compiler: rustc "] {
+        assert!(long.code(0).out.contains(fact), "{fact} in {}", long.out);
+    }
+    assert_eq!(run(scratch.path(), &["-V"]).out, concat!("pldns ", env!("CARGO_PKG_VERSION"), "\n"));
+}
+
+fn schema(kind: &str) -> Value {
+    let scratch = Scratch::new();
+    serde_json::from_str(&run(scratch.path(), &["schema", kind]).code(0).out).unwrap()
+}
+
+/// The keys of a schema, as in `listen.dns` and `forward.zone`.
+fn schema_keys(schema: &Value, path: &str, keys: &mut BTreeSet<String>) {
+    let object = if schema["type"] == "array" { &schema["items"] } else { schema };
+    match object["properties"].as_object() {
+        Some(properties) => {
+            assert_eq!(object["additionalProperties"], false, "{path}: unknown keys must be refused");
+            for (key, value) in properties {
+                schema_keys(value, &format!("{path}.{key}"), keys);
+            }
+        }
+        None => {
+            keys.insert(path.trim_start_matches('.').to_owned());
+        }
+    }
+}
+
+/// The keys of a TOML file.
+fn toml_keys(value: &toml::Value, path: &str, keys: &mut BTreeSet<String>) {
+    match value {
+        toml::Value::Table(table) => {
+            table.iter().for_each(|(key, value)| toml_keys(value, &format!("{path}.{key}"), keys))
+        }
+        toml::Value::Array(list) if list.iter().any(toml::Value::is_table) => {
+            list.iter().for_each(|value| toml_keys(value, path, keys));
+        }
+        _ => {
+            keys.insert(path.trim_start_matches('.').to_owned());
+        }
+    }
+}
+
+#[test]
+fn the_schema_of_the_settings_has_exactly_the_keys_of_the_documented_file() {
+    // Examples in comments are indented by four more spaces than prose.
+    let is_toml = |line: &&str| line.starts_with("[[") || line.starts_with(char::is_lowercase) && line.contains(" = ");
+    let uncommented = |line: &str| line.strip_prefix("#     ").filter(is_toml).unwrap_or(line).to_owned() + "\n";
+    let text: String = include_str!("../../config/pldns.toml").lines().map(uncommented).collect();
+    let mut documented = BTreeSet::new();
+    let file: toml::Table = text.parse().unwrap_or_else(|error| panic!("{error}\n{text}"));
+    toml_keys(&file.into(), "", &mut documented);
+    let mut known = BTreeSet::new();
+    schema_keys(&schema("settings"), "", &mut known);
+    assert_eq!(known, documented);
+}
+
+#[test]
+fn the_schema_of_records_has_exactly_the_keys_of_a_record() {
+    let mut known = BTreeSet::new();
+    schema_keys(&schema("records"), "", &mut known);
+    let expected = ["record.clients", "record.data", "record.name", "record.ttl", "record.type"];
+    assert_eq!(known, expected.map(str::to_owned).into());
+}
+
+#[test]
+fn a_healthcheck_tells_a_serving_server_from_one_that_is_gone() {
+    let fake = FakeAzureDns::start();
+    // The address must be known to the second command: a port that is free now.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let settings = format!("[listen]\nadmin = \"\"\nhealth = \"{free}\"\ndrain = \"0s\"\n\n{}", fake.rule("."));
+    let scratch = Scratch::new();
+    scratch.write("pldns.toml", &settings);
+    let check = || run(scratch.path(), &["healthcheck", "-c", "pldns.toml"]);
+    check().code(1).err_has("does not answer");
+    let server = Setup::new(&settings, "").start();
+    check().code(0);
+    // A file that is being edited does not make a healthy server sick.
+    scratch.write("pldns.toml", &format!("{settings}\n[nonsense]\n"));
+    check().code(0);
+    server.stop();
+    check().code(1).err_has(&format!("http://{free}/healthz does not answer"));
+}
+
+#[test]
+fn a_healthcheck_without_a_listener_to_ask_says_so() {
+    let scratch = Scratch::new();
+    scratch.write("pldns.toml", "[listen]\nadmin = \"\"\n");
+    run(scratch.path(), &["healthcheck", "-c", "pldns.toml"])
+        .code(1)
+        .err_has("neither `listen.health` nor `listen.admin`");
+    run(scratch.path(), &["healthcheck", "-c", "missing.toml"]).code(1).err_has("missing.toml");
+}
