@@ -5,6 +5,9 @@
 #![expect(clippy::disallowed_methods, reason = "settings and records are files")]
 #![expect(clippy::disallowed_types, reason = "whether an address is this machine's is asked of a socket")]
 
+mod changes;
+mod files;
+
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,11 +24,16 @@ use crate::sys::give_back_memory;
 use crate::upstream::Authorities;
 use crate::wire::Name;
 
+pub use changes::Changes;
+use files::{access_hint, find_all};
+
 /// From so many octets of records files on, what the reading took is worth giving back.
 const MUCH_TEXT: usize = 1 << 20;
 
 /// What was read.
 pub struct Loaded {
+    /// The text of the settings; nothing where it cannot be read.
+    pub source: Option<SourceText>,
     /// The settings; not to be used when there are errors among the problems.
     pub settings: Settings,
     /// Whose certificates upstreams may show, beside those of the public authorities.
@@ -51,24 +59,25 @@ pub fn settings_alone(path: &Path) -> Result<Settings, Diagnostic> {
 pub fn load(path: &Path) -> Loaded {
     let mut problems = Problems::default();
     let mut authorities = Authorities::default();
-    let settings = match read_text(path) {
+    let mut files = Vec::new();
+    let (settings, source) = match read_text(path) {
         Ok(source) => {
             let public_zones: Vec<&str> = zones().flat_map(|zone| zone.public).copied().collect();
             let facts = Facts { public_zones: &public_zones, is_local: &is_local };
             let settings = read_settings(&source, &facts, &mut problems);
-            note_unmatched(&settings, path, Some(&source), &mut problems);
+            files = find_all(&settings, path, Some(&source), &mut problems);
             match read_authorities(&settings, path, &source) {
                 Ok(read) => authorities = read,
                 Err(problem) => problems.push(problem),
             }
-            settings
+            (settings, Some(source))
         }
         Err(problem) => {
             problems.push(problem);
-            Settings::default()
+            (Settings::default(), None)
         }
     };
-    let (sources, packs) = read_record_files(&settings, path, &mut problems);
+    let (sources, packs) = read_record_files(files, &mut problems);
     let record_files = sources.len();
     let table_settings = TableSettings { ttl: settings.records.ttl };
     let record_octets = sources.iter().map(|source| source.text().len()).sum();
@@ -77,7 +86,7 @@ pub fn load(path: &Path) -> Loaded {
     if record_octets > MUCH_TEXT {
         give_back_memory();
     }
-    Loaded { settings, authorities, table, record_files, record_octets, problems }
+    Loaded { source, settings, authorities, table, record_files, record_octets, problems }
 }
 
 impl Loaded {
@@ -150,60 +159,22 @@ fn read_authorities(settings: &Settings, path: &Path, source: &SourceText) -> Re
     })
 }
 
-/// The files that a glob of the settings matches, sorted.
-fn matches(glob: &str, settings_file: &Path) -> Result<Vec<PathBuf>, String> {
-    let directory = settings_file.parent().unwrap_or_else(|| Path::new("."));
-    // The directory's own name may hold characters that mean something in a glob.
-    let pattern = Path::new(&glob::Pattern::escape(&directory.to_string_lossy())).join(glob);
-    let paths = glob::glob(&pattern.to_string_lossy()).map_err(|error| error.msg.to_owned())?;
-    let mut files: Vec<PathBuf> = paths.filter_map(Result::ok).filter(|path| path.is_file()).collect();
-    files.sort();
-    Ok(files)
-}
-
-fn note_unmatched(settings: &Settings, path: &Path, source: Option<&SourceText>, problems: &mut Problems) {
-    let Some(source) = source.filter(|_| !settings.records.is_default) else {
-        return;
-    };
-    for (glob, span) in &settings.records.files {
-        match matches(glob, path) {
-            Err(message) => {
-                let message = format!("\"{}\" is no file pattern: {message}", glob.escape_debug());
-                problems.push(Diagnostic::at(
-                    Severity::Error,
-                    source,
-                    span.clone(),
-                    message,
-                    "files = [\"records/*.toml\"]",
-                ));
-            }
-            Ok(files) if files.is_empty() => {
-                let is_plain = !glob.contains(['*', '?', '[']);
-                let severity = if is_plain { Severity::Error } else { Severity::Warning };
-                let message = format!("no file matches \"{}\"", glob.escape_debug());
-                let hint = "patterns are relative to the directory of this file";
-                problems.push(Diagnostic::at(severity, source, span.clone(), message, hint));
-            }
-            Ok(_) => {}
-        }
-    }
-}
-
-/// The records files that the settings in the file at `path` name.
+/// The records files that the settings in the file at `path` name, as far as they can be found.
 pub fn record_paths(settings: &Settings, path: &Path) -> Vec<PathBuf> {
-    let globs = settings.records.files.iter();
-    let mut files: Vec<PathBuf> = globs.filter_map(|(glob, _)| matches(glob, path).ok()).flatten().collect();
-    let mut seen = std::collections::HashSet::new();
-    files.retain(|file| seen.insert(file.clone()));
-    files
+    find_all(settings, path, None, &mut Problems::default())
 }
 
-fn read_record_files(settings: &Settings, path: &Path, problems: &mut Problems) -> (Vec<SourceText>, Vec<Packed>) {
-    let files = record_paths(settings, path);
+fn read_record_files(files: Vec<PathBuf>, problems: &mut Problems) -> (Vec<SourceText>, Vec<Packed>) {
     let mut sources = Vec::with_capacity(files.len());
     let mut packs = Vec::new();
     for file in files {
         match read_text(&file) {
+            Ok(source) if source.text().is_empty() => problems.push(Diagnostic::of_file(
+                Severity::Error,
+                source.name(),
+                "the file is empty (zero bytes)",
+                "a command that failed may have left it so: write it again or remove it; a comment in it says that it is meant",
+            )),
             Ok(source) => {
                 packs.append(&mut read_records(&source, sources.len() as u32, problems));
                 sources.push(source);
@@ -217,8 +188,8 @@ fn read_record_files(settings: &Settings, path: &Path, problems: &mut Problems) 
 fn read_text(path: &Path) -> Result<SourceText, Diagnostic> {
     let name = path.display().to_string();
     let fail = |message: String, hint: &str| Diagnostic::of_file(Severity::Error, name.clone(), message, hint);
-    let bytes = std::fs::read(path)
-        .map_err(|error| fail(format!("cannot be read: {error}"), "does it exist, and may this user read it?"))?;
+    let bytes =
+        std::fs::read(path).map_err(|error| fail(format!("cannot be read: {error}"), &access_hint(path, &error)))?;
     let text = String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
         let line = error.as_bytes().iter().take(at).filter(|&&octet| octet == b'\n').count() + 1;

@@ -30,7 +30,7 @@ use axum::{Router, middleware};
 use tokio::sync::{mpsc, oneshot};
 
 pub use accept::{AcceptLimits, HEAD_MAX, accept};
-pub use status::{PROBLEMS_MAX, ReloadReport, Status};
+pub use status::{PROBLEMS_MAX, ReloadCause, ReloadReport, Status};
 
 use crate::log;
 use crate::server::{Counters, Shared};
@@ -57,7 +57,13 @@ pub const ROUTES: [(&str, &str, bool); 9] = [
 pub const OPENAPI: &str = include_str!("openapi.json");
 
 /// Who wants a reload, and where the outcome goes.
-pub type ReloadRequest = oneshot::Sender<ReloadReport>;
+#[derive(Debug)]
+pub struct ReloadRequest {
+    /// Why.
+    pub cause: ReloadCause,
+    /// Where the report goes, where it is waited for.
+    pub reply: Option<oneshot::Sender<ReloadReport>>,
+}
 
 /// What the pages show.
 pub struct Admin {

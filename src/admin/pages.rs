@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 
 use super::guard::refuse;
 use super::metrics::{Format, render};
-use super::{Admin, OPENAPI, PAGE_OCTETS, log};
+use super::{Admin, OPENAPI, PAGE_OCTETS, ReloadCause, ReloadRequest, log};
 use crate::config::LogLevel;
 use crate::rdata::present;
 use crate::wire::Name;
@@ -137,7 +137,7 @@ pub(super) async fn cache(State(admin): State<Arc<Admin>>) -> Json<Value> {
 pub(super) async fn reload(State(admin): State<Arc<Admin>>, _: Bytes) -> Response {
     let (outcome, report) = oneshot::channel();
     // Somebody else's request may stand before this one; more than a few mean that nobody reads what comes of them.
-    if admin.reloads.try_send(outcome).is_err() {
+    if admin.reloads.try_send(ReloadRequest { cause: ReloadCause::Request, reply: Some(outcome) }).is_err() {
         return refuse(StatusCode::SERVICE_UNAVAILABLE, "a reload is under way");
     }
     match report.await {

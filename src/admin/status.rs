@@ -4,6 +4,28 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
+/// Why settings and records are loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReloadCause {
+    /// Their content changed.
+    Files,
+    /// SIGHUP.
+    Signal,
+    /// `POST /reload`.
+    Request,
+}
+
+impl ReloadCause {
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Files => "files",
+            Self::Signal => "signal",
+            Self::Request => "request",
+        }
+    }
+}
+
 /// How a reload went.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct ReloadReport {
@@ -13,6 +35,10 @@ pub struct ReloadReport {
     pub generation: u64,
     /// Records that serve.
     pub records: usize,
+    /// Records that came with it; 0 where it was refused.
+    pub added: usize,
+    /// Records that went with it; 0 where it was refused.
+    pub removed: usize,
     /// What is wrong or risky in what was read, each with its place: the first [`PROBLEMS_MAX`].
     pub problems: Vec<String>,
     /// How many there are.

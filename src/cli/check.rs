@@ -5,9 +5,8 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::SettingsArg;
-use crate::control::{MemoryBound, worker_count};
-use crate::document::Severity;
+use super::{SettingsArg, report};
+use crate::control::{MemoryBound, preflight, worker_count};
 use crate::reload::{Loaded, load};
 
 /// The arguments of `pldns check`.
@@ -18,16 +17,17 @@ pub(super) struct CheckArgs {
 }
 
 pub(super) fn run(args: &CheckArgs) -> ExitCode {
-    let loaded = load(&args.settings.config);
-    for problem in loaded.problems.iter() {
-        eprintln!("{problem}");
-    }
+    let path = &args.settings.config;
+    let mut loaded = load(path);
+    let found_here = preflight(path, &loaded);
+    loaded.problems.extend(found_here);
     if loaded.problems.has_errors() {
-        let (errors, warnings) = (loaded.problems.count(Severity::Error), loaded.problems.count(Severity::Warning));
-        eprintln!("{}: {errors} errors, {warnings} warnings", args.settings.config.display());
+        report(path, &loaded.problems);
         return ExitCode::FAILURE;
     }
-    match print_summary(&mut io::stdout().lock(), &loaded) {
+    let printed = print_summary(&mut io::stdout().lock(), &loaded);
+    report(path, &loaded.problems);
+    match printed {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
         _ => ExitCode::SUCCESS,
     }
@@ -52,6 +52,10 @@ fn print_summary(out: &mut impl Write, loaded: &Loaded) -> io::Result<()> {
     }
     let listeners: Vec<_> = settings.listen.dns.iter().map(ToString::to_string).collect();
     writeln!(out, "listeners: {} (UDP and TCP)", listeners.join(", "))?;
+    let listen = &settings.listen;
+    for (address, what) in [(listen.admin, "admin"), (listen.health, "health")] {
+        address.map_or(Ok(()), |address| writeln!(out, "           {address} ({what})"))?;
+    }
     writeln!(out, "clients:   {} networks allowed", settings.allow.len())?;
     let workers = worker_count(settings);
     let bound = MemoryBound::of(settings, loaded, workers);

@@ -1,4 +1,4 @@
-//! The command line. One file a command; exit codes: 0 well, 1 the input or the check failed, 2 wrong usage.
+//! The command line. One file a command; exit codes: 0 success, 1 the input or the check failed, 2 usage error.
 
 mod check;
 mod generate;
@@ -6,10 +6,13 @@ mod healthcheck;
 mod packaging;
 mod serve;
 
-use std::path::PathBuf;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+
+use crate::document::Problems;
 
 /// The version, as in `pldns -V`.
 const VERSION: &str = concat!("pldns ", env!("CARGO_PKG_VERSION"));
@@ -59,6 +62,13 @@ struct SettingsArg {
     /// The settings file
     #[arg(short, long, value_name = "FILE", default_value = "/etc/pldns/pldns.toml")]
     config: PathBuf,
+}
+
+/// Prints problems to standard error, and how many there are.
+fn report(path: &Path, problems: &Problems) {
+    let mut err = io::stderr().lock();
+    // Nothing is left to be done where standard error is closed.
+    let _ = write!(err, "{problems}").and_then(|()| writeln!(err, "{}: {}", path.display(), problems.summary()));
 }
 
 /// Runs the program.

@@ -74,6 +74,9 @@ fn read_records(document: &Document<'_>, section: &TableReader<'_>, settings: &m
         settings.records.files = texts.into_iter().map(|text| (text.value.to_owned(), text.span)).collect();
         settings.records.is_default = false;
     }
+    if let Some(allow_empty) = section.flag("allow_empty") {
+        settings.records.allow_empty = allow_empty;
+    }
     if let Some(watch) = section.parsed("watch", "a duration", parse_duration) {
         settings.records.watch = watch.value;
     }
@@ -85,6 +88,7 @@ fn read_records(document: &Document<'_>, section: &TableReader<'_>, settings: &m
 fn read_cache(document: &Document<'_>, section: &TableReader<'_>, settings: &mut Settings) {
     if let Some(size) = section.parsed("max_size", "a size", parse_size) {
         settings.cache.max_size = size.value;
+        settings.places.cache_max_size = size.span;
     }
     let cache = &mut settings.cache;
     for (key, place) in [
@@ -118,6 +122,7 @@ fn read_process(_: &Document<'_>, section: &TableReader<'_>, settings: &mut Sett
     }
     if let Some(user) = section.text("user") {
         settings.user = user.value.to_owned();
+        settings.places.user = user.span;
     }
     if let Some(path) = section.text("handover") {
         settings.handover = Some(path.value.to_owned()).filter(|path| !path.is_empty());

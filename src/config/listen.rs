@@ -8,6 +8,7 @@ use crate::document::{Document, Placed, TableReader, parse_duration};
 pub(super) fn read_listen(document: &Document<'_>, section: &TableReader<'_>, settings: &mut Settings) {
     if let Some(texts) = section.texts("dns") {
         settings.listen.dns = texts.iter().filter_map(|text| read_address(document, "dns", text)).collect();
+        settings.listen.dns_is_default = false;
     }
     for key in ["tls", "https", "quic"] {
         for text in section.texts(key).unwrap_or_default() {
@@ -51,6 +52,7 @@ pub(super) fn read_admin(document: &Document<'_>, section: &TableReader<'_>, set
             document.error(file.span, "`token_file` names no file", "token_file = \"admin.token\"");
         } else {
             settings.admin.token_file = Some(file.value.to_owned());
+            settings.places.token_file = file.span;
         }
     }
 }

@@ -44,6 +44,19 @@ pub struct Settings {
     pub allow: Vec<IpNet>,
     /// `[azure]`
     pub azure: AzureSettings,
+    /// Where settings are in the file that can only be judged on the machine.
+    pub places: Places,
+}
+
+/// Places of settings in their file, in bytes; empty for those that have their default.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Places {
+    /// `[process] user`
+    pub user: Range<usize>,
+    /// `[admin] token_file`
+    pub token_file: Range<usize>,
+    /// `[cache] max_size`
+    pub cache_max_size: Range<usize>,
 }
 
 /// `[admin]`.
@@ -111,6 +124,8 @@ pub enum LogFormat {
 pub struct Listen {
     /// Plain DNS, UDP and TCP on each.
     pub dns: Vec<SocketAddr>,
+    /// Whether these are the default: then one whose protocol family the machine lacks is left out.
+    pub dns_is_default: bool,
     /// HTTP for operators; nothing turns it off.
     pub admin: Option<SocketAddr>,
     /// Whether that address is the default: then it may be taken by others.
@@ -130,6 +145,8 @@ pub struct RecordFiles {
     pub is_default: bool,
     /// TTL of records that state none, seconds.
     pub ttl: u32,
+    /// Whether a reload may remove the last record.
+    pub allow_empty: bool,
     /// How often settings and records are looked at for changes; 0: never.
     pub watch: Duration,
 }
@@ -201,6 +218,7 @@ impl Default for Settings {
             log: LogSettings::default(),
             allow,
             azure: AzureSettings::default(),
+            places: Places::default(),
         }
     }
 }
@@ -212,6 +230,7 @@ impl Default for Listen {
                 SocketAddr::from((std::net::Ipv4Addr::UNSPECIFIED, 53)),
                 SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, 53)),
             ],
+            dns_is_default: true,
             admin: Some(SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, 8053))),
             admin_is_default: true,
             health: None,
@@ -232,6 +251,7 @@ impl Default for RecordFiles {
             files: vec![("records/*.toml".to_owned(), 0..0)],
             is_default: true,
             ttl: 10,
+            allow_empty: false,
             watch: Duration::from_secs(5),
         }
     }

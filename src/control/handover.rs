@@ -47,11 +47,11 @@ impl Forerunner {
         let socket = PassSocket::connect(path, PATIENCE).ok()?;
         match take(&socket, inherited) {
             Ok(count) => {
-                tracing::info!(sockets = count, "taking over from the process before");
+                tracing::info!(sockets = count, "taking over sockets from the previous process");
                 Some(Self(socket))
             }
             Err(error) => {
-                tracing::warn!(%error, "the process before hands nothing over");
+                tracing::warn!(%error, "previous process handed over no sockets");
                 None
             }
         }
@@ -60,7 +60,7 @@ impl Forerunner {
     /// Tells it that it may end.
     pub(super) fn relieve(self) {
         if let Err(error) = self.0.send(READY, None) {
-            tracing::warn!(%error, "the process before cannot be told that it may end");
+            tracing::warn!(%error, "cannot notify previous process to exit");
         }
     }
 }
@@ -100,7 +100,7 @@ pub(super) fn from_systemd(inherited: &mut Inherited) -> (Vec<SocketAddr>, Store
         match taken {
             Ok(()) if is_stored => stored_names.push(name),
             Ok(()) => {}
-            Err(error) => tracing::warn!(number, %error, "a socket of systemd is of no use"),
+            Err(error) => tracing::warn!(number, %error, "ignoring unusable socket passed by systemd"),
         }
     }
     let of_units = inherited.dns_addresses();
@@ -126,7 +126,7 @@ impl Handover {
         match PassSocket::listen(Path::new(path)) {
             Ok(listener) => Self(Some(tokio::task::spawn_local(wait(listener, workers.clone(), http.clone())))),
             Err(error) => {
-                tracing::warn!(path, %error, "no next process can take over");
+                tracing::warn!(path, %error, "handover socket unavailable");
                 Self(None)
             }
         }
@@ -136,9 +136,9 @@ impl Handover {
     pub(super) async fn done(self) {
         if let Some(waiting) = self.0 {
             match waiting.await {
-                Ok(Ok(())) => return tracing::info!("the new process is ready"),
-                Ok(Err(error)) => tracing::warn!(%error, "no next process can take over"),
-                Err(error) => tracing::warn!(%error, "no next process can take over"),
+                Ok(Ok(())) => return tracing::info!("new process is ready"),
+                Ok(Err(error)) => tracing::warn!(%error, "handover socket unavailable"),
+                Err(error) => tracing::warn!(%error, "handover socket unavailable"),
             }
         }
         std::future::pending().await
@@ -157,7 +157,7 @@ async fn wait(listener: PassSocket, workers: Rc<RefCell<Workers>>, http: Rc<RefC
                 continue;
             }
             Err(error) => {
-                tracing::warn!(%error, "nobody is handed anything");
+                tracing::warn!(%error, "handover failed");
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             }
@@ -165,8 +165,8 @@ async fn wait(listener: PassSocket, workers: Rc<RefCell<Workers>>, http: Rc<RefC
                 tracing::info!("handing over to a new process");
                 match tokio::time::timeout(START_MAX, hand_over(&next, &workers, &http)).await {
                     Ok(Ok(())) => return Ok(()),
-                    Ok(Err(error)) => tracing::warn!(%error, "the new process failed: going on"),
-                    Err(_) => tracing::warn!("the new process takes too long: going on"),
+                    Ok(Err(error)) => tracing::warn!(%error, "new process failed; continuing to serve"),
+                    Err(_) => tracing::warn!("new process timed out; continuing to serve"),
                 }
             }
         }

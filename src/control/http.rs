@@ -38,7 +38,7 @@ pub enum HttpError {
         error: io::Error,
     },
     /// The token cannot be read.
-    #[error("the token cannot be read from {file} ([admin] token_file): {reason}")]
+    #[error("cannot read token from {file} ([admin] token_file): {reason}")]
     Token {
         /// The file.
         file: String,
@@ -65,7 +65,7 @@ impl Bound {
         let admin = listen.admin.map(|address| bind(address, "admin")).transpose();
         let admin = match admin {
             Err(error) if listen.admin_is_default => {
-                tracing::warn!(%error, "no admin listener: name another address, or admin = \"\" for none");
+                tracing::warn!(%error, "admin listener disabled: address in use");
                 None
             }
             result => result?,
@@ -169,7 +169,7 @@ fn replace(
             *place = Some(Serving { asked, task: serving.abort_handle(), kept });
             tracing::info!(transport, %address, "listening");
         }
-        Err(error) => tracing::error!(transport, %error, "HTTP cannot be served"),
+        Err(error) => tracing::error!(transport, %error, "HTTP listener failed"),
     }
 }
 
@@ -181,7 +181,7 @@ fn bind(address: SocketAddr, key: &'static str) -> Result<(SocketAddr, TcpListen
     })
 }
 
-fn read_token(path: &Path, settings: &Settings) -> Result<Option<Arc<String>>, HttpError> {
+pub(super) fn read_token(path: &Path, settings: &Settings) -> Result<Option<Arc<String>>, HttpError> {
     let Some(name) = &settings.admin.token_file else {
         return Ok(None);
     };

@@ -14,6 +14,7 @@
 mod bounds;
 mod handover;
 mod http;
+mod preflight;
 mod privileges;
 mod reloading;
 mod systemd;
@@ -21,7 +22,7 @@ mod upstreams;
 mod watch;
 
 use std::cell::{Cell, RefCell};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -37,19 +38,22 @@ use systemd::Store;
 
 pub use bounds::MemoryBound;
 pub use http::HttpError;
+pub use preflight::preflight;
 pub use privileges::UserError;
 
-use crate::admin::{Admin, PROBLEMS_MAX, ReloadReport, ReloadRequest, Status};
+use crate::admin::{Admin, PROBLEMS_MAX, ReloadCause, ReloadReport, ReloadRequest, Status};
 use crate::cache::Cache;
 use crate::config::Settings;
-use crate::document::{Problems, Severity};
+use crate::document::{Diagnostic, Problems, Severity};
 use crate::engine::Engine;
 use crate::forward::{Forwarding, LoopGuard, UpstreamSets};
 use crate::log;
-use crate::reload::{Loaded, load, settings_alone};
+use crate::records::Table;
+use crate::reload::{Changes, Loaded, load, settings_alone};
 use crate::server::{BindError, Inherited, NewListeners, Shared, Totals, Workers, start};
-use crate::sys::give_back_memory;
+use crate::sys::{give_back_memory, has_family};
 use crate::upstream::Streams;
+use crate::wire::{Name, Rtype};
 
 /// Reloads that may be asked for while one is under way.
 const RELOADS_WAITING: usize = 8;
@@ -57,9 +61,9 @@ const RELOADS_WAITING: usize = 8;
 /// What `serve` cannot do, as the operator should hear it.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// The settings or records have errors, which are in the log.
-    #[error("the settings are not usable; `pldns check -c {0}` shows them all")]
-    Settings(String),
+    /// The settings or records have errors.
+    #[error("settings or records have errors: {}", .0.summary())]
+    Settings(Problems),
     /// An address for DNS cannot be listened on.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -94,11 +98,21 @@ struct Parts {
 /// # Errors
 /// Whatever keeps it from starting. What goes wrong later is logged.
 pub fn serve(path: &Path, listen: &[SocketAddr]) -> Result<(), ServeError> {
-    let loaded = load_beside(path)?;
-    log::start(loaded.settings.log.format, loaded.settings.log.level);
-    log_problems(&loaded.problems);
+    let mut loaded = load_beside(path)?;
+    let found_here = preflight(path, &loaded);
+    loaded.problems.extend(found_here);
     if loaded.problems.has_errors() {
-        return Err(ServeError::Settings(path.display().to_string()));
+        return Err(ServeError::Settings(loaded.problems));
+    }
+    log::start(loaded.settings.log.format, loaded.settings.log.level);
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), settings = %path.display(), "pldns starting");
+    log_problems(&loaded.problems);
+    if rustix::process::geteuid().is_root() && loaded.settings.user.is_empty() {
+        tracing::warn!("running as root: name an unprivileged user in [process] user, or start without root");
+    }
+    for address in skip_missing_families(&mut loaded.settings) {
+        let family = if address.is_ipv6() { "IPv6" } else { "IPv4" };
+        tracing::info!(%address, "not listening: the kernel has no {family}");
     }
     // As near to the reading as can be: what changes from here on is a change.
     let seen = watch::fingerprint(path, &loaded.settings);
@@ -133,7 +147,7 @@ fn load_beside(path: &Path) -> std::io::Result<Loaded> {
     }
     let path = path.to_owned();
     let loading = std::thread::Builder::new().name("load".to_owned()).spawn(move || {
-        reloading::stand_back();
+        reloading::lower_priority();
         load(&path)
     })?;
     loading.join().map_err(|_| std::io::Error::other("reading the settings and records failed"))
@@ -149,7 +163,7 @@ fn bind(
     let settings = loaded.settings.clone();
     let workers = worker_count(&settings);
     let memory_bound = MemoryBound::of(&settings, &loaded, workers).total();
-    let report = report_of(&loaded, true, 0);
+    let report = report_of(&loaded, 0, Changes::default());
     let mut sets = UpstreamSets::default();
     let cache = Arc::new(Cache::new(settings.cache.max_size));
     let guard = LoopGuard::default();
@@ -192,10 +206,11 @@ async fn run(path: &Path, listen: &[SocketAddr], parts: Parts, seen: u64) -> Res
     apply_settings(&shared, &settings);
     let mut workers = start(&shared, workers, &mut random_seed)?;
     let (addresses, _) = workers.serve_only(dns_addresses(&settings, listen), listeners);
+    let first = addresses.first().copied();
     for address in addresses {
         log_listening(address);
     }
-    let (reloads, wishes) = mpsc::channel(RELOADS_WAITING);
+    let (reloads, requests) = mpsc::channel(RELOADS_WAITING);
     let status = Arc::new(Status::new(report, memory_bound));
     let admin = Arc::new(Admin {
         shared: shared.clone(),
@@ -211,6 +226,11 @@ async fn run(path: &Path, listen: &[SocketAddr], parts: Parts, seen: u64) -> Res
     {
         let snapshot = shared.snapshot.load();
         tracing::info!(records = snapshot.table.stats().records, rules = snapshot.rules.len(), "ready");
+        if log::is_watched()
+            && let Some(command) = first.and_then(|address| dig(&snapshot.table, address))
+        {
+            tracing::info!("try: {command}");
+        }
     }
     let streams = Streams::new(shared.trust.clone(), random_seed()?);
     tokio::task::spawn_local(upstreams::look(upstreams::of(&settings), streams));
@@ -234,7 +254,7 @@ async fn run(path: &Path, listen: &[SocketAddr], parts: Parts, seen: u64) -> Res
         drain: drain.clone(),
         store,
     };
-    let reloading = tokio::task::spawn_local(reloader.run(wishes, seen));
+    let reloading = tokio::task::spawn_local(reloader.run(requests, seen));
     let drain = tokio::select! {
         () = signals.until_end(&reloads) => drain.get(),
         // Nobody notices: the next process answers already.
@@ -257,6 +277,20 @@ fn dns_addresses<'a>(settings: &'a Settings, listen: &'a [SocketAddr]) -> &'a [S
     if listen.is_empty() { &settings.listen.dns } else { listen }
 }
 
+/// A query to try, for a name of the table where there is one that stands for itself.
+fn dig(table: &Table, address: SocketAddr) -> Option<String> {
+    let names = table.iter().filter(|(_, set)| set.rtype == Rtype::A);
+    let mut names = names.filter_map(|(owner, _)| Name::from_wire(owner)).map(|name| name.to_string());
+    let name = names.find(|name| !name.contains('*'))?;
+    let server = match address.ip() {
+        ip if !ip.is_unspecified() => ip,
+        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    };
+    let port = if address.port() == 53 { String::new() } else { format!("-p {} ", address.port()) };
+    Some(format!("dig {port}@{server} {name}"))
+}
+
 fn log_listening(address: SocketAddr) {
     tracing::info!(transport = "udp", %address, "listening");
     tracing::info!(transport = "tcp", %address, "listening");
@@ -265,16 +299,13 @@ fn log_listening(address: SocketAddr) {
 /// Goes on answering for `drain`, then answers what is in flight. A second signal ends at once.
 async fn end(shared: &Shared, workers: &Rc<RefCell<Workers>>, signals: &mut Signals, drain: Duration) {
     if !drain.is_zero() {
-        tracing::info!(
-            seconds = drain.as_secs_f64(),
-            "stopping: not ready any more, answering on while load balancers find out"
-        );
+        tracing::info!(seconds = drain.as_secs_f64(), "draining: readiness off, still answering queries");
         tokio::select! {
             () = tokio::time::sleep(drain) => {}
             () = signals.end() => return tracing::warn!("stopped by a second signal"),
         }
     }
-    tracing::info!("stopping: answering what is in flight");
+    tracing::info!("shutting down: waiting for in-flight queries");
     let mut threads = workers.borrow_mut().take_threads();
     workers.borrow().stop(shared);
     let (ended, waiting) = tokio::sync::oneshot::channel();
@@ -305,11 +336,14 @@ async fn end(shared: &Shared, workers: &Rc<RefCell<Workers>>, signals: &mut Sign
     );
 }
 
-fn report_of(loaded: &Loaded, accepted: bool, generation: u64) -> ReloadReport {
+/// The report of what was loaded without errors.
+fn report_of(loaded: &Loaded, generation: u64, changes: Changes) -> ReloadReport {
     ReloadReport {
-        accepted,
+        accepted: true,
         generation,
         records: loaded.table.stats().records,
+        added: changes.added,
+        removed: changes.removed,
         problems: first_problems(&loaded.problems),
         problem_count: loaded.problems.iter().count(),
     }
@@ -320,13 +354,28 @@ fn first_problems(problems: &Problems) -> Vec<String> {
     problems.iter().take(PROBLEMS_MAX).map(ToString::to_string).collect()
 }
 
+/// As text with the line and its marks, or as fields of JSON.
 fn log_problems(problems: &Problems) {
     for problem in problems.iter() {
-        match problem.severity {
-            Severity::Error => tracing::error!("{problem}"),
-            Severity::Warning => tracing::warn!("{problem}"),
+        let Diagnostic { severity, place, message, hint, .. } = problem;
+        match (severity, log::is_text()) {
+            (Severity::Error, true) => tracing::error!("{problem}"),
+            (Severity::Warning, true) => tracing::warn!("{problem}"),
+            (Severity::Error, false) => tracing::error!(place, hint, "{message}"),
+            (Severity::Warning, false) => tracing::warn!(place, hint, "{message}"),
         }
     }
+}
+
+/// Leaves out wildcards of the built-in default whose protocol family the kernel lacks. Those that the settings name
+/// stay, and fail.
+fn skip_missing_families(settings: &mut Settings) -> Vec<SocketAddr> {
+    if !settings.listen.dns_is_default {
+        return Vec::new();
+    }
+    let (there, missing): (Vec<_>, Vec<_>) = settings.listen.dns.iter().partition(|address| has_family(**address));
+    settings.listen.dns = there;
+    missing
 }
 
 /// One worker per CPU that this process may use: affinity and cgroup quota are counted by the standard library.
@@ -365,7 +414,9 @@ impl Signals {
         loop {
             tokio::select! {
                 // When several wait already, they will see what is there now.
-                _ = self.reload.recv() => drop(reloads.try_send(tokio::sync::oneshot::channel().0)),
+                _ = self.reload.recv() => {
+                    let _ = reloads.try_send(ReloadRequest { cause: ReloadCause::Signal, reply: None });
+                }
                 _ = self.debug.recv() => log::toggle_debug(),
                 _ = self.terminate.recv() => return,
                 _ = self.interrupt.recv() => return,

@@ -28,7 +28,7 @@ pub(super) fn raise_descriptors() {
     if limit.current != limit.maximum
         && let Err(error) = setrlimit(Resource::Nofile, raised)
     {
-        tracing::warn!(%error, "the limit of open descriptors cannot be raised");
+        tracing::warn!(%error, "cannot raise RLIMIT_NOFILE");
     }
 }
 
@@ -48,11 +48,11 @@ pub(super) fn become_named(user: &str) -> Result<(), UserError> {
 
 /// A name of /etc/passwd, `UID` or `UID:GID`.
 #[expect(clippy::disallowed_methods, reason = "users are in a file")]
-fn find_user(user: &str) -> Result<(u32, u32), String> {
+pub(super) fn find_user(user: &str) -> Result<(u32, u32), String> {
     let (name, group) = user.split_once(':').unwrap_or((user, ""));
     if let Ok(uid) = name.parse() {
         let gid = if group.is_empty() { Ok(uid) } else { group.parse() };
-        return gid.map(|gid| (uid, gid)).map_err(|_| format!("{group} is no group id"));
+        return gid.map(|gid| (uid, gid)).map_err(|_| format!("{group} is not a valid group ID"));
     }
     let passwd = std::fs::read_to_string("/etc/passwd").map_err(|error| format!("/etc/passwd: {error}"))?;
     let found = passwd.lines().find_map(|line| {
@@ -73,7 +73,7 @@ pub(super) fn drop_capabilities() {
         keep.push(Capability::CAP_DAC_READ_SEARCH);
     }
     if let Err(error) = keep_only(&keep) {
-        tracing::warn!(%error, "capabilities cannot be given up");
+        tracing::warn!(%error, "cannot drop capabilities");
     }
 }
 
@@ -102,10 +102,10 @@ pub(super) fn confine(settings_file: &Path, settings: &Settings) {
     let readable = readable_places(settings_file, settings);
     let writable = settings.handover.as_ref().and_then(|path| Path::new(path).parent()).map(Path::to_owned);
     match restrict(&readable, writable.as_slice()) {
-        Ok(RulesetStatus::FullyEnforced) => tracing::debug!("confined to its own files"),
-        Ok(RulesetStatus::PartiallyEnforced) => tracing::debug!("confined to its own files, as far as the kernel can"),
-        Ok(RulesetStatus::NotEnforced) => tracing::info!("the kernel has no landlock: not confined to its own files"),
-        Err(error) => tracing::warn!(%error, "not confined to its own files"),
+        Ok(RulesetStatus::FullyEnforced) => tracing::debug!("Landlock sandbox enabled"),
+        Ok(RulesetStatus::PartiallyEnforced) => tracing::debug!("Landlock sandbox enabled partially"),
+        Ok(RulesetStatus::NotEnforced) => tracing::info!("Landlock not supported by the kernel; sandbox disabled"),
+        Err(error) => tracing::warn!(%error, "Landlock sandbox disabled"),
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,21 +13,25 @@ use tokio::sync::{mpsc, oneshot};
 use super::watch::{fingerprint, settled_fingerprint};
 use super::{
     MemoryBound, apply_settings, dns_addresses, first_problems, handover, http, log_listening, log_problems, report_of,
-    systemd,
+    skip_missing_families, systemd,
 };
-use crate::admin::{ReloadReport, ReloadRequest, Status};
+use crate::admin::{ReloadCause, ReloadReport, ReloadRequest, Status};
 use crate::config::Settings;
 use crate::document::Severity;
+use crate::engine::Snapshot;
 use crate::forward::UpstreamSets;
 use crate::log;
-use crate::reload::{Loaded, load};
+use crate::reload::{Changes, Loaded, load};
 use crate::server::{Shared, Workers};
 use crate::sys::give_back_memory;
 
 /// The niceness of what reads settings and records.
 const NICE: i32 = 10;
 
-/// Who reloads, one after another.
+/// What the log says of a reload that does not take place.
+const REJECTED: &str = "reload rejected; keeping the previous configuration";
+
+/// Performs reloads, one after another.
 pub(super) struct Reloader {
     pub(super) path: PathBuf,
     /// Addresses of the command line, which stand above the settings.
@@ -48,35 +52,37 @@ pub(super) struct Reloader {
 }
 
 impl Reloader {
-    /// Reloads whenever somebody wishes it or files change; `seen` is the fingerprint of what serves.
-    pub(super) async fn run(mut self, mut wishes: mpsc::Receiver<ReloadRequest>, mut seen: u64) {
+    /// Reloads on request and whenever files change; `seen` is the fingerprint of what serves.
+    pub(super) async fn run(mut self, mut requests: mpsc::Receiver<ReloadRequest>, mut seen: u64) {
         loop {
             let watch = self.settings.records.watch;
-            let wish = if watch.is_zero() {
-                wishes.recv().await
+            let request = if watch.is_zero() {
+                requests.recv().await
             } else {
-                match tokio::time::timeout(watch, wishes.recv()).await {
-                    Ok(wish) => wish,
+                match tokio::time::timeout(watch, requests.recv()).await {
+                    Ok(request) => request,
                     Err(_) => {
                         if self.look(false).await == seen {
                             continue;
                         }
-                        // A file that was caught while it was written anew with the same content did not change.
+                        // A file that was caught while it was rewritten with the same content did not change.
                         let settled = self.look(true).await;
                         if settled != seen {
                             seen = settled;
-                            self.reload().await;
+                            self.reload(ReloadCause::Files).await;
                         }
                         continue;
                     }
                 }
             };
-            let Some(wish) = wish else { return };
+            let Some(request) = request else { return };
             // Before it is read: what changes meanwhile is a change.
             seen = self.look(false).await;
-            let report = self.reload().await;
-            // Nobody may be left to hear it.
-            let _ = wish.send(report);
+            let report = self.reload(request.cause).await;
+            if let Some(reply) = request.reply {
+                // The client may be gone.
+                let _ = reply.send(report);
+            }
         }
     }
 
@@ -86,13 +92,13 @@ impl Reloader {
         tokio::task::spawn_blocking(move || look(&path, &settings)).await.unwrap_or_default()
     }
 
-    async fn reload(&mut self) -> ReloadReport {
+    async fn reload(&mut self, cause: ReloadCause) -> ReloadReport {
         systemd::reloading();
-        let path = self.path.clone();
-        let report = match aside(move || load(&path)).await {
-            Ok(loaded) => self.take(loaded),
+        let (path, serving) = (self.path.clone(), self.shared.snapshot.load_full());
+        let report = match aside(move || load_next(&path, &serving)).await {
+            Ok((loaded, changes)) => self.take(loaded, changes, cause),
             Err(problem) => {
-                tracing::error!(problem, "reload refused: the settings and records before it go on serving");
+                tracing::error!(cause = cause.word(), problem, "{REJECTED}");
                 self.refused(vec![problem], 1)
             }
         };
@@ -101,13 +107,13 @@ impl Reloader {
         report
     }
 
-    fn take(&mut self, loaded: Loaded) -> ReloadReport {
+    fn take(&mut self, loaded: Loaded, changes: Changes, cause: ReloadCause) -> ReloadReport {
         log_problems(&loaded.problems);
         let mut errors = loaded.problems.count(Severity::Error);
         let mut problems = first_problems(&loaded.problems);
         let mut count = loaded.problems.iter().count();
         if errors == 0 {
-            match self.use_loaded(loaded) {
+            match self.use_loaded(loaded, changes, cause) {
                 Ok(report) => return report,
                 Err(problem) => {
                     tracing::error!("{problem}");
@@ -117,19 +123,19 @@ impl Reloader {
                 }
             }
         }
-        tracing::error!(errors, "reload refused: the settings and records before it go on serving");
+        tracing::error!(cause = cause.word(), errors, "{REJECTED}");
         self.refused(problems, count)
     }
 
     /// Swaps; what can fail comes first.
-    fn use_loaded(&mut self, loaded: Loaded) -> Result<ReloadReport, String> {
+    fn use_loaded(&mut self, loaded: Loaded, changes: Changes, cause: ReloadCause) -> Result<ReloadReport, String> {
         let settings = loaded.settings.clone();
         let addresses = dns_addresses(&settings, &self.listen);
         let new = self.workers.borrow().bind_new(addresses).map_err(|error| error.to_string())?;
         let changed = self.http.borrow().prepare(&self.path, &settings).map_err(|error| error.to_string())?;
         self.warn_of_fixed(&settings);
         let generation = self.shared.snapshot.load().generation + 1;
-        let report = report_of(&loaded, true, generation);
+        let report = report_of(&loaded, generation, changes);
         let mut sizes = settings.clone();
         sizes.cache.max_size = self.cache_size;
         let workers = self.workers.borrow().counters().len();
@@ -151,11 +157,12 @@ impl Reloader {
         }
         self.drain.set(settings.listen.drain);
         self.settings = settings;
-        tracing::info!(records = report.records, generation, "reloaded");
+        let Changes { added, removed, .. } = changes;
+        tracing::info!(cause = cause.word(), records = report.records, added, removed, generation, "reloaded");
         Ok(report)
     }
 
-    /// Says which settings count from the next start only.
+    /// Warns of changed settings that take effect at the next start only.
     fn warn_of_fixed(&self, settings: &Settings) {
         let fixed = [
             ("[cache] max_size", settings.cache.max_size != self.settings.cache.max_size),
@@ -166,7 +173,7 @@ impl Reloader {
             ("[log] format", settings.log.format != self.settings.log.format),
         ];
         for (setting, _) in fixed.into_iter().filter(|(_, changed)| *changed) {
-            tracing::warn!(setting, "this setting counts from the next start on");
+            tracing::warn!(setting, "setting takes effect after a restart");
         }
     }
 
@@ -176,28 +183,44 @@ impl Reloader {
             accepted: false,
             generation: snapshot.generation,
             records: snapshot.table.stats().records,
+            added: 0,
+            removed: 0,
             problems,
             problem_count,
         }
     }
 }
 
-/// Has this thread stand back behind all others: of this one alone, as Linux has it. Where it is not granted, it is slower
-/// for the others and no less right.
-pub(super) fn stand_back() {
+/// Reads and checks what is to serve next, compared with what serves. With an error among the problems it must not.
+fn load_next(path: &Path, serving: &Snapshot) -> (Loaded, Changes) {
+    let mut loaded = load(path);
+    skip_missing_families(&mut loaded.settings);
+    if loaded.problems.has_errors() {
+        return (loaded, Changes::default());
+    }
+    let changes = Changes::between(&serving.table, &loaded.table);
+    let (before, after) = (serving.table.stats().records, loaded.table.stats().records);
+    let allow_empty = loaded.settings.records.allow_empty;
+    let problem = changes.problem(before, after, allow_empty, path.display().to_string());
+    problem.into_iter().for_each(|problem| loaded.problems.push(problem));
+    (loaded, changes)
+}
+
+/// Lowers the priority of this thread; Linux does it per thread. Where it is refused, queries are slower meanwhile.
+pub(super) fn lower_priority() {
     let _ = rustix::process::setpriority_process(None, NICE);
 }
 
-/// Runs `work` in a thread of its own that stands back behind the workers where CPUs are scarce: reading many records
-/// takes longer than a query may wait.
+/// Runs `work` in a thread of its own with a lower priority than the workers': reading many records takes longer than a
+/// query may wait.
 async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
     let (done, outcome) = oneshot::channel();
     let thread = std::thread::Builder::new().name("reload".to_owned()).spawn(move || {
-        stand_back();
+        lower_priority();
         let outcome = work();
         give_back_memory();
         let _ = done.send(outcome);
     });
-    thread.map_err(|error| format!("no thread can be started: {error}"))?;
-    outcome.await.map_err(|_| "reading the settings and records failed by a fault of the server itself".to_owned())
+    thread.map_err(|error| format!("cannot start a thread: {error}"))?;
+    outcome.await.map_err(|_| "reading settings and records failed: the thread panicked".to_owned())
 }

@@ -47,7 +47,7 @@ pub(super) async fn watchdog(counters: Arc<[Arc<Counters>]>, status: Arc<Status>
         tokio::time::sleep(interval).await;
         match progress.stuck(counters.iter().map(|counters| counters.beats())) {
             Some(worker) => {
-                tracing::error!(worker, "a worker makes no progress");
+                tracing::error!(worker, "worker stalled");
                 looks += 1;
             }
             None => {
@@ -134,7 +134,7 @@ fn notify(states: &[NotifyState<'_>]) {
 
 fn told(outcome: io::Result<()>) {
     if let Err(error) = outcome {
-        tracing::warn!(%error, "systemd cannot be told");
+        tracing::warn!(%error, "sd_notify failed");
     }
 }
 

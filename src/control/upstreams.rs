@@ -23,19 +23,19 @@ pub(super) async fn look(upstreams: Vec<Target>, streams: Streams) {
         tokio::task::spawn_local(async move {
             let finding = probe(&streams, &upstream, &probe_query()).await;
             match (finding.datagram, finding.stream) {
-                (Some(Ok(())), Ok(())) => tracing::info!(%upstream, "the upstream answers by UDP and TCP"),
+                (Some(Ok(())), Ok(())) => tracing::info!(%upstream, "upstream responds over UDP and TCP"),
                 (Some(Ok(())), Err(error)) => tracing::warn!(
                     %upstream,
                     %error,
-                    "the upstream answers by UDP but not by TCP: large answers will fail. At 168.63.129.16 an old Azure guest agent's \
+                    "upstream responds over UDP but not TCP: large answers will fail. At 168.63.129.16 an old Azure guest agent's \
                      firewall rule does that to users other than root: update the agent"
                 ),
                 (Some(Err(error)), Ok(())) => {
-                    tracing::warn!(%upstream, %error, "the upstream answers by TCP but not by UDP");
+                    tracing::warn!(%upstream, %error, "upstream responds over TCP but not UDP");
                 }
-                (None, Ok(())) => tracing::info!(%upstream, "the upstream answers"),
+                (None, Ok(())) => tracing::info!(%upstream, "upstream responds"),
                 (Some(Err(error)), Err(_)) | (None, Err(error)) => {
-                    tracing::warn!(%upstream, %error, "the upstream does not answer");
+                    tracing::warn!(%upstream, %error, "upstream does not respond");
                 }
             }
         });

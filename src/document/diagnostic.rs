@@ -183,6 +183,20 @@ impl Problems {
     }
 }
 
+impl Problems {
+    /// How many there are, as in `1 error, 2 warnings`; `no problems` where there are none.
+    pub fn summary(&self) -> String {
+        let count = |severity| {
+            let count = self.count(severity);
+            format!("{count} {severity}{}", if count == 1 { "" } else { "s" })
+        };
+        if self.0.is_empty() {
+            return "no problems".to_owned();
+        }
+        format!("{}, {}", count(Severity::Error), count(Severity::Warning))
+    }
+}
+
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|diagnostic| writeln!(f, "{diagnostic}"))

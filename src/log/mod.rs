@@ -1,8 +1,8 @@
 //! The log: lines made where something happens, written by a thread of their own.
 //!
-//! Between the two is a bounded queue. Whoever has something to say puts a line in and goes on; when nobody reads what
-//! the writer writes, the queue fills up, lines are lost and counted, and no query waits. Sampled queries are put in as
-//! they are and become text in the writer's thread.
+//! Between the two is a bounded queue. A line is put in, and its thread goes on; when the output is not read, the queue
+//! fills up, lines are dropped and counted, and no query waits. Sampled queries are put in as they are and become text
+//! in the writer's thread.
 //!
 //! Errors and warnings about things that can go wrong many times a second go through [`Recurring`].
 
@@ -28,6 +28,10 @@ static LEVEL: OnceLock<reload::Handle<LevelFilter, Registry>> = OnceLock::new();
 /// The level of the settings, as a number.
 static SET: AtomicU8 = AtomicU8::new(LogLevel::Info as u8);
 static DEBUGGING: AtomicBool = AtomicBool::new(false);
+static TEXT: AtomicBool = AtomicBool::new(false);
+
+/// What the targets of lines of this program begin with.
+const OURS: &str = env!("CARGO_CRATE_NAME");
 
 /// Starts the log on standard error. Only the first call does anything.
 pub fn start(format: LogFormat, level: LogLevel) {
@@ -37,23 +41,43 @@ pub fn start(format: LogFormat, level: LogLevel) {
     }
     SET.store(level as u8, Ordering::Relaxed);
     writer::start();
-    // What goes wrong on a connection is told by whoever keeps it, once, and not by the libraries below.
-    let ours = filter_fn(|metadata| {
-        !["hickory_net", "h2", "hyper"].iter().any(|library| metadata.target().starts_with(library))
-    });
-    let lines = tracing_subscriber::fmt::layer().with_writer(writer::Lines).with_target(false);
+    // What goes wrong is logged here, once, in words of this program: the lines of libraries are for their authors.
+    let ours = filter_fn(|metadata| metadata.target().starts_with(OURS));
+    let is_terminal = std::io::stderr().is_terminal();
     let is_text = match format {
-        LogFormat::Auto => std::io::stderr().is_terminal(),
+        LogFormat::Auto => is_terminal,
         LogFormat::Text => true,
         LogFormat::Json => false,
     };
+    TEXT.store(is_text, Ordering::Relaxed);
+    // https://no-color.org: set and not empty.
+    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let lines = tracing_subscriber::fmt::layer()
+        .with_ansi(is_terminal && !no_color)
+        .with_writer(writer::Lines)
+        .with_target(false);
     let registry = tracing_subscriber::registry().with(filter).with(ours);
-    // Somebody else's subscriber in the same process stays in its place.
+    // Another subscriber of the same process stays in its place.
     let _ = if is_text {
         registry.with(lines).try_init()
     } else {
         registry.with(lines.json().flatten_event(true)).try_init()
     };
+}
+
+/// Whether [`start`] was called.
+pub fn is_started() -> bool {
+    LEVEL.get().is_some()
+}
+
+/// Whether lines are text for people, and not JSON.
+pub fn is_text() -> bool {
+    TEXT.load(Ordering::Relaxed)
+}
+
+/// Whether somebody reads along: standard error is a terminal.
+pub fn is_watched() -> bool {
+    std::io::stderr().is_terminal()
 }
 
 /// Sets the level.

@@ -132,7 +132,7 @@ fn write_lines(items: &Receiver<Item>) {
             }
         }
         if let Some(lost) = output.write(Instant::now()) {
-            tracing::warn!(lines = lost, "log lines were lost: they came faster than they could be written");
+            tracing::warn!(lines = lost, "log lines dropped: output too slow");
         }
         if let Some(done) = flushed {
             let _ = done.send(());

@@ -44,6 +44,12 @@ impl Views {
         prefixes.iter().filter(|prefix| prefix.contains(&client)).map(|prefix| u16::from(prefix.prefix_len()) + 1).max()
     }
 
+    /// The clients of a view, sorted; empty for everybody's.
+    pub fn clients(&self, view: ViewId) -> &[IpNet] {
+        let index = (view as usize).checked_sub(1);
+        index.and_then(|index| self.0.get(index)).map_or(&[], Vec::as_slice)
+    }
+
     /// How many views there are besides everybody's.
     pub fn len(&self) -> usize {
         self.0.len()

@@ -31,7 +31,7 @@ pub use memory::give_back_memory;
 pub use pass::{PassSocket, send_descriptors};
 pub use readable::{readable, readable_socket};
 pub use socket::{
-    Bound, RECEIVE_BUFFER, adopt_datagram, bind_datagram, bind_stream, bind_stream_alone, open_connected,
+    Bound, RECEIVE_BUFFER, adopt_datagram, bind_datagram, bind_stream, bind_stream_alone, has_family, open_connected,
 };
 pub use user::become_user;
 pub use volley::Volley;

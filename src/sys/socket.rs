@@ -89,6 +89,12 @@ pub fn open_connected(upstream: SocketAddr, port: Option<u16>) -> io::Result<Udp
     Ok(socket)
 }
 
+/// Whether the kernel has the protocol family of an address: without IPv6, not even a socket for it can be made.
+pub fn has_family(address: SocketAddr) -> bool {
+    let made = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP));
+    !made.is_err_and(|error| error.raw_os_error() == Some(libc::EAFNOSUPPORT))
+}
+
 fn prepare(socket: &Socket, address: SocketAddr) -> io::Result<()> {
     socket.set_nonblocking(true)?;
     if address.is_ipv6() {

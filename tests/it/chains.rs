@@ -291,7 +291,7 @@ fn cached_chains_follow_the_table_when_it_changes() {
     server.ask(&question).answers(&[any_ttl(&chain[0]), format!("{PRIVATE} 10 IN A 10.1.0.9")]);
     server.reload(&record(PRIVATE, "A", &["10.1.0.10"]));
     server.ask(&question).answers(&[any_ttl(&chain[0]), format!("{PRIVATE} 10 IN A 10.1.0.10")]);
-    server.reload("");
+    server.reload(&record("other.example", "A", &["10.1.0.9"]));
     server.ask(&question).answers(&chain.each_ref().map(any_ttl));
     assert_eq!(fake.seen(&question).len(), 1, "all but the first come from the cache");
 }

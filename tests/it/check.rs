@@ -1,7 +1,10 @@
 //! `pldns check`: each problem with its place, the line and a hint, all in one go; what `serve` refuses, no more, no less.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+
 use crate::common::cast::{RECORDS, record, record_with};
-use crate::common::pldns::{Ran, run};
+use crate::common::pldns::{Ran, run, run_without_override};
 use crate::common::{FakeAzureDns, Scratch};
 
 const HEAD: &str = "[listen]\ndns = [\"127.0.0.1:0\"]\nadmin = \"\"\n\n[records]\nfiles = [\"records/*.toml\"]\n\n";
@@ -22,6 +25,7 @@ fn check_files(files: &[(&str, &str)]) -> Checked {
 
 /// Settings behind the usual head, and one file of records.
 fn check(settings: &str, records: &str) -> Checked {
+    let records = if records.is_empty() { "# no records\n" } else { records };
     check_files(&[("pldns.toml", &format!("{HEAD}{settings}")), ("records/a.toml", records)])
 }
 
@@ -132,6 +136,54 @@ ports   = "fresh"
 allow = ["10.0.0.0/8", "fc00::/7"]
 "#;
     check_files(&[("pldns.toml", settings), ("records/a.toml", RECORDS)]).good();
+}
+
+#[test]
+fn records_that_cannot_be_read_are_errors_and_not_an_empty_table() {
+    let good = record("a.example", "A", &["10.0.0.1"]);
+    let checked = check_files(&[("pldns.toml", HEAD), ("records/a.toml", &good), ("records/b.toml", "")]);
+    checked.bad().ran.err_has("records/b.toml: error: the file is empty (zero bytes)").err_has("1 error, 0 warnings");
+    for (files, said) in [
+        ("gone/*.toml", "gone does not exist"),
+        ("records/gone.toml", "records/gone.toml does not exist"),
+        ("records", "records is a directory"),
+        ("records/", "records/ is a directory"),
+        ("records/[a.toml", "not a valid glob"),
+    ] {
+        let settings = HEAD.replace("records/*.toml", files);
+        let checked = check_files(&[("pldns.toml", &settings), ("records/a.toml", &good)]);
+        checked.bad().at("pldns.toml", &format!("\"{files}\"")).ran.err_has(said);
+        if said.contains("is a directory") {
+            checked.ran.err_has("hint: files = [\"records/*.toml\"]");
+        }
+    }
+    // Where the settings name nothing, there need not be anything.
+    check_files(&[("pldns.toml", "[listen]\nadmin = \"\"\n")]).warns_of_nothing();
+}
+
+#[test]
+fn permission_that_is_missing_is_named_with_its_path() {
+    let good = record("a.example", "A", &["10.0.0.1"]);
+    let settings = HEAD.replace("dns = [\"127.0.0.1:0\"]", "dns = [\"127.0.0.1:0\"]\ndrain = \"0s\"");
+    let default = settings.replace("files = [\"records/*.toml\"]", "");
+    for (settings, closed, mode, said) in [
+        (&settings, "records", 0o000, "records cannot be read: Permission denied"),
+        (&default, "records", 0o000, "records cannot be read: Permission denied"),
+        (&settings, "records", 0o400, "records/a.toml cannot be read: Permission denied"),
+        (&settings, "records/a.toml", 0o000, "records/a.toml: error: cannot be read: Permission denied"),
+    ] {
+        let dir = Scratch::new();
+        dir.write("pldns.toml", settings);
+        dir.write("records/a.toml", &good);
+        let set_mode = |mode| std::fs::set_permissions(dir.path().join(closed), Permissions::from_mode(mode)).unwrap();
+        set_mode(mode);
+        let ran = ["check", "serve"].map(|command| run_without_override(dir.path(), &[command, "-c", "pldns.toml"]));
+        // So that it can be removed.
+        set_mode(0o755);
+        for ran in ran {
+            ran.code(1).err_has(said).err_has("permission (r");
+        }
+    }
 }
 
 #[test]

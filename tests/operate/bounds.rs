@@ -121,7 +121,7 @@ fn a_thousand_problems_are_a_page_all_the_same() {
         write!(broken, "[[record]]\nname = \"n{number}.example\"\ntype = \"A\"\ndata = \"10.0.0.999\"\n").unwrap();
     }
     server.dir.write("records/r.toml", &broken);
-    server.wait_for("reload refused");
+    server.wait_for("reload rejected");
     let reload = &server.get("health", "/readyz").json()["reload"];
     assert_eq!((reload["problems"].as_array().unwrap().len(), reload["problem_count"].as_u64()), (100, Some(1000)));
     assert!(server.get("admin", "/metrics").body.contains("pldns_reload_problems 1000"));

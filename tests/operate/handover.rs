@@ -97,7 +97,7 @@ fn a_failed_new_process_leaves_the_old_one_serving() {
     let mut next = Server::spawn_in(place.dir.clone(), |_| {});
     next.wait_for("cannot listen on");
     assert_eq!(next.wait_exit().code(), Some(1));
-    server.wait_for("the new process failed");
+    server.wait_for("new process failed");
     for _ in 0..50 {
         assert_eq!(ask(place.dns, "a.example"), Some([10, 0, 0, 1]));
     }

@@ -275,7 +275,7 @@ fn the_default_address_may_be_taken_and_another_may_not() {
     let events = server.events();
     assert!(
         events.iter().any(|event| event["level"] == "WARN"
-            && event["message"].as_str().unwrap_or_default().starts_with("no admin listener")),
+            && event["message"].as_str().unwrap_or_default().starts_with("admin listener disabled")),
         "{events:#?}"
     );
     server.stop();

@@ -126,3 +126,55 @@ fn a_full_disk_stops_nothing() {
     assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
     assert!(child.wait().unwrap().success());
 }
+
+#[test]
+fn what_is_wrong_at_the_start_is_text_and_what_is_risky_is_said_in_fields() {
+    let dir = Scratch::new();
+    dir.write("records/r.toml", RECORDS);
+    let run = |text: &str| {
+        dir.write("pldns.toml", text);
+        let mut pldns = Command::new(env!("CARGO_BIN_EXE_pldns"));
+        let ran = pldns.args(["serve", "-c"]).arg(dir.path().join("pldns.toml")).output().unwrap();
+        assert_eq!(ran.status.code(), Some(1));
+        String::from_utf8(ran.stderr).unwrap()
+    };
+    let said = run("[log]\nformat = \"json\"\nlevel = \"loud\"\n");
+    assert!(said.contains("pldns.toml:3:9: error: `level` must be one of"), "{said}");
+    assert!(said.contains("\n  | level = \"loud\"\n  |         ^^^^^^\n"), "{said}");
+    assert!(said.ends_with("pldns.toml: 1 error, 0 warnings\n"), "{said}");
+    let more = "[records]\nfiles = [\"records/*.toml\", \"records/*.none\"]\nwatch = \"0s\"\n";
+    let mut server = Server::start(more);
+    let version = server.events().iter().find(|event| event["message"] == "pldns starting").cloned().unwrap();
+    assert_eq!(version["version"], env!("CARGO_PKG_VERSION"));
+    assert!(version["settings"].as_str().unwrap().ends_with("pldns.toml"));
+    server.signal(1);
+    let warning = server.wait_for("no file matches \"records/*.none\"");
+    assert!(warning["place"].as_str().unwrap().ends_with("pldns.toml:7:28"), "{warning}");
+    assert_eq!(warning["hint"], "globs are relative to the directory of this file");
+    server.stop();
+}
+
+#[test]
+fn a_file_gets_no_colours_and_no_lines_of_libraries() {
+    let (dir, port, admin) = talkative();
+    let settings = std::fs::read_to_string(dir.path().join("pldns.toml")).unwrap();
+    let log = "[log]\nformat = \"text\"\nlevel = \"trace\"\n";
+    dir.write("pldns.toml", &settings.replace("[log]\n", log));
+    let path = dir.path().join("log");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_pldns"))
+        .args(["serve", "-c"])
+        .arg(dir.path().join("pldns.toml"))
+        .stderr(std::fs::File::create(&path).unwrap())
+        .spawn()
+        .unwrap();
+    ask_until(port, "a.example", [10, 0, 0, 1]);
+    assert_eq!(request(admin, "GET", "/healthz", &[]).status, 200);
+    assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
+    assert!(child.wait().unwrap().success());
+    let said = std::fs::read_to_string(path).unwrap();
+    assert!(said.contains("ready") && said.contains("stopped"), "{said}");
+    assert!(!said.contains('\u{1b}'), "{said:?}");
+    for library in ["mio", "tokio", "registering event source", "/registry/"] {
+        assert!(!said.contains(library), "{library}: {said}");
+    }
+}

@@ -57,7 +57,7 @@ fn swapped_links_of_a_config_map_are_found() {
 fn what_is_broken_keeps_the_old_serving_and_ready() {
     let mut server = Server::start("");
     server.dir.write("records/r.toml", "[[record]]\nname = \"a.example\"\ntype = \"A\"\ndata = \"10.0.0.999\"\n");
-    let event = server.wait_for("reload refused");
+    let event = server.wait_for("reload rejected");
     assert_eq!(event["level"], "ERROR");
     let ready = server.get("health", "/readyz");
     assert_eq!(ready.status, 200, "one bad file must not take all replicas out");
@@ -73,7 +73,7 @@ fn what_is_broken_keeps_the_old_serving_and_ready() {
     let said = server
         .events()
         .iter()
-        .filter(|event| event["message"].as_str().unwrap_or_default().starts_with("reload refused"))
+        .filter(|event| event["message"].as_str().unwrap_or_default().starts_with("reload rejected"))
         .count();
     assert_eq!(said, 1);
     let refused = server.post("/reload");
@@ -82,6 +82,78 @@ fn what_is_broken_keeps_the_old_serving_and_ready() {
     server.dir.write("records/r.toml", &record("10.0.0.3"));
     ask_until(server.dns, "a.example", [10, 0, 0, 3]);
     assert_eq!(server.get("health", "/readyz").json()["reload"]["state"], "ok");
+    server.stop();
+}
+
+#[test]
+fn a_reload_never_empties_the_table_unless_the_settings_allow_it() {
+    let mut server = Server::start("[records]\nfiles = [\"records/*.toml\"]\nwatch = \"0s\"\n");
+    let records = server.dir.path().join("records");
+    let off = server.dir.path().join("records.off");
+    let dir = server.dir.clone();
+    let no_records = || dir.write("records/r.toml", "# no records\n");
+    let no_bytes = || dir.write("records/r.toml", "");
+    let no_file = || fs::remove_file(records.join("r.toml")).unwrap();
+    let no_directory = || fs::rename(&records, &off).unwrap();
+    let cases: [(&dyn Fn(), &str); 4] = [
+        (&no_records, "this would remove all 1 records"),
+        (&no_bytes, "r.toml: error: the file is empty (zero bytes)"),
+        (&no_file, "this would remove all 1 records"),
+        (&no_directory, "records does not exist"),
+    ];
+    for (count, (empty, said)) in (1..).zip(cases) {
+        empty();
+        let reply = server.post("/reload");
+        assert_eq!(reply.status, 422, "{said}");
+        assert!(reply.body.contains(said), "{said}: {}", reply.body);
+        assert_eq!(ask(server.dns, "a.example"), Some([10, 0, 0, 1]), "{said}");
+        let reload = server.get("health", "/readyz").json()["reload"].clone();
+        assert_eq!((&reload["state"], &reload["records"]), (&"refused".into(), &1.into()), "{said}");
+        let metrics = server.get("admin", "/metrics").body;
+        assert!(metrics.contains("pldns_reload_last_accepted 0"), "{metrics}");
+        assert!(metrics.contains(&format!("pldns_reloads_total{{outcome=\"refused\"}} {count}")), "{metrics}");
+    }
+    for _ in cases {
+        let event = server.wait_for("reload rejected");
+        assert_eq!((&event["level"], &event["cause"]), (&"ERROR".into(), &"request".into()));
+    }
+    fs::rename(&off, &records).unwrap();
+    server.dir.write("records/r.toml", "# no records\n");
+    let settings = fs::read_to_string(server.dir.path().join("pldns.toml")).unwrap();
+    server.dir.write("pldns.toml", &settings.replace("[records]\n", "[records]\nallow_empty = true\n"));
+    let reply = server.post("/reload");
+    assert_eq!((reply.status, &reply.json()["records"], &reply.json()["removed"]), (200, &0.into(), &1.into()));
+    server.stop();
+}
+
+#[test]
+fn a_reload_says_why_it_ran_and_what_it_changed() {
+    let mut server = Server::start("[records]\nfiles = [\"records/*.toml\"]\nwatch = \"0s\"\n");
+    let records =
+        |names: &[&str]| -> String { names.iter().map(|name| record("10.0.0.1").replace("a.example", name)).collect() };
+    let changed = |event: &serde_json::Value| {
+        let number = |key: &str| event[key].as_u64().unwrap();
+        (event["cause"].as_str().unwrap().to_owned(), number("added"), number("removed"), number("records"))
+    };
+    server.dir.write("records/r.toml", &records(&["a.example", "b.example", "c.example", "d.example"]));
+    server.signal(1);
+    assert_eq!(changed(&server.wait_for("reloaded")), ("signal".to_owned(), 3, 0, 4));
+    server.dir.write("records/r.toml", &records(&["a.example", "b.example", "x.example"]));
+    assert_eq!(server.post("/reload").status, 200);
+    assert_eq!(changed(&server.wait_for("reloaded")), ("request".to_owned(), 1, 2, 3));
+    assert_eq!(server.get("health", "/readyz").json()["reload"]["problem_count"], 0, "half of them may go");
+    // More than half of the records go: a warning, and it serves.
+    let settings = fs::read_to_string(server.dir.path().join("pldns.toml")).unwrap();
+    server.dir.write("pldns.toml", &settings.replace("watch = \"0s\"", "watch = \"100ms\""));
+    server.dir.write("records/r.toml", &records(&["x.example"]));
+    server.signal(1);
+    let warning = server.wait_for("this removes 2 of the 3 records that were served (+0 −2)");
+    assert_eq!(warning["level"], "WARN");
+    assert_eq!(changed(&server.wait_for("reloaded")), ("signal".to_owned(), 0, 2, 1));
+    let reload = server.get("health", "/readyz").json()["reload"].clone();
+    assert_eq!((&reload["state"], &reload["problem_count"]), (&"ok".into(), &1.into()));
+    server.dir.write("records/r.toml", &records(&["x.example", "y.example"]));
+    assert_eq!(changed(&server.wait_for("reloaded")), ("files".to_owned(), 1, 0, 2));
     server.stop();
 }
 
@@ -143,7 +215,7 @@ fn an_address_that_is_taken_refuses_the_reload() {
         server.dir.write("pldns.toml", &settings(&listen));
         let event = server.wait_for(&format!("cannot listen on {address}"));
         assert_eq!(event["level"], "ERROR");
-        server.wait_for("reload refused");
+        server.wait_for("reload rejected");
         assert_eq!(ask(server.dns, "a.example"), Some([10, 0, 0, 1]));
         assert_eq!(server.get("admin", "/readyz").status, 200);
     }

@@ -11,7 +11,7 @@ fn not_ready_first_then_answering_on_then_the_end() {
     let mut server = Server::start(&format!("{DRAIN}drain = \"2s\"\n"));
     server.signal(15);
     let start = Instant::now();
-    server.wait_for("stopping: not ready any more");
+    server.wait_for("draining");
     let ready = server.get("health", "/readyz");
     assert_eq!((ready.status, &ready.json()["status"]), (503, &"stopping".into()));
     assert_eq!(server.get("health", "/healthz").status, 200);
@@ -29,7 +29,7 @@ fn not_ready_first_then_answering_on_then_the_end() {
 fn a_second_signal_ends_at_once() {
     let mut server = Server::start(&format!("{DRAIN}drain = \"60s\"\n"));
     server.signal(15);
-    server.wait_for("stopping: not ready any more");
+    server.wait_for("draining");
     let start = Instant::now();
     server.signal(2);
     server.wait_for("stopped by a second signal");

@@ -95,7 +95,7 @@ fn a_worker_that_is_held_is_a_missed_beat() {
         }
     };
     assert_eq!(server.get("health", "/healthz").status, 200);
-    let event = server.wait_for("a worker makes no progress");
+    let event = server.wait_for("worker stalled");
     assert_eq!((&event["level"], &event["worker"]), (&"ERROR".into(), &1.into()));
     manager.socket.set_nonblocking(true).unwrap();
     while manager.next().is_some() {}

@@ -22,7 +22,7 @@ async fn a_right_certificate_and_one_connection_for_many_queries() {
         server.must_answer(&format!("n{number}.example")).await;
     }
     assert_eq!(upstream.connections(), 1);
-    let line = server.logged("the upstream answers").await;
+    let line = server.logged("upstream responds").await;
     assert!(line.contains(&target), "{line}");
     assert!(server.lines("WARN").is_empty(), "{:#?}", server.lines("WARN"));
 }
