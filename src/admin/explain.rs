@@ -16,7 +16,9 @@ use serde_json::{Value, json};
 
 use super::Admin;
 use super::guard::refuse;
-use crate::engine::{AnswerState, AnswerView, Client, Explained, Observer, Snapshot, StaleAnswer, Step, matched_owner};
+use crate::engine::{
+    AnswerState, AnswerView, Client, Explained, Observer, Responsible, Snapshot, StaleAnswer, Step, matched_owner,
+};
 use crate::forward::{Disposition, ForwardRule, Here, UpstreamState};
 use crate::rdata::present;
 use crate::records::{Lookup, Match, Rrset, Soa};
@@ -145,6 +147,8 @@ impl Observer for Notes<'_> {
             Step::Table { name, found } => self.shown_lookup(name, found),
             Step::Rule { name, disposition, zone_len } => self.shown_rule(name, disposition, zone_len),
             Step::Cache { name, found, stale } => self.shown_cache(name, found, stale),
+            Step::Alias { target, responsible } => self.shown_alias(target, responsible),
+            Step::Open { target } => json!({ "step": "open", "target": Presented(target).to_string() }),
             Step::Cut { target } => json!({ "step": "cut", "target": Presented(target).to_string() }),
         };
         self.steps.borrow_mut().push(shown);
@@ -189,8 +193,28 @@ impl Notes<'_> {
         Some(network.trunc().to_string())
     }
 
+    /// An alias of an upstream's answer, and what is responsible for the name that it leads to.
+    fn shown_alias(&self, target: &[u8], responsible: Responsible<'_>) -> Value {
+        let (word, zone, upstreams) = match responsible {
+            Responsible::SameUpstreams => ("same_upstreams", None, Vec::new()),
+            Responsible::Table => ("table", None, Vec::new()),
+            Responsible::Rule { disposition: Disposition::Forward(rule), zone_len } => {
+                ("rule", zone_of(target, zone_len), self.upstreams_of(rule))
+            }
+            Responsible::Rule { disposition: Disposition::Here(_), zone_len } => {
+                ("built_in", zone_of(target, zone_len), Vec::new())
+            }
+        };
+        json!({
+            "step": "alias",
+            "target": Presented(target).to_string(),
+            "responsible": word,
+            "zone": zone,
+            "upstreams": upstreams,
+        })
+    }
+
     fn shown_rule(&self, name: &[u8], disposition: &Disposition, zone_len: usize) -> Value {
-        let zone = name.len().checked_sub(zone_len).and_then(|start| name.get(start..));
         let (rule, upstreams) = match disposition {
             Disposition::Forward(rule) => ("forward", self.upstreams_of(rule)),
             Disposition::Here(Here::Localhost) => ("localhost", Vec::new()),
@@ -201,7 +225,7 @@ impl Notes<'_> {
             "step": "rule",
             "name": Presented(name).to_string(),
             "rule": rule,
-            "zone": zone.map(|zone| Presented(zone).to_string()),
+            "zone": zone_of(name, zone_len),
             "upstreams": upstreams,
         })
     }
@@ -252,6 +276,12 @@ impl Notes<'_> {
             "stale_seconds_left_while_down": stale.map(|stale| left(stale.limits.until_down)),
         })
     }
+}
+
+/// The zone that is so many bytes of a name's end.
+fn zone_of(name: &[u8], zone_len: usize) -> Option<String> {
+    let zone = name.len().checked_sub(zone_len).and_then(|start| name.get(start..))?;
+    Some(Presented(zone).to_string())
 }
 
 fn word(how: Match) -> &'static str {

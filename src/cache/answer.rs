@@ -4,7 +4,7 @@
 //! lie one behind the other, and neither a reference count nor anything else that other cores read is written, but for
 //! the first few uses.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use triomphe::ThinArc;
@@ -70,6 +70,10 @@ pub(super) struct Head {
     errors_len: u16,
     /// It speaks of a name in a privatelink zone.
     is_private: bool,
+    /// It has no answer for the last name of its chain.
+    is_unfinished: bool,
+    /// The rules that were found to give all names of its chain to the upstreams that it comes from; 0: none yet.
+    accepted_by: AtomicU32,
     /// Uses that the queues of the cache know of, counted until [`USES_MAX`].
     uses: AtomicU8,
     /// Uses since it was heard, counted until [`PREFETCH_HITS`].
@@ -85,7 +89,8 @@ impl Answer {
     /// its end.
     pub fn from_message(key: &[u8], bytes: &[u8], limits: &TtlLimits, heard: Instant) -> Option<Self> {
         let mut octets = Octets::from_slice(key);
-        let Normal { ttl_places, errors, rcode, ttl, targets, is_private } = normalise(bytes, limits, &mut octets)?;
+        let Normal { ttl_places, errors, rcode, ttl, targets, is_private, is_unfinished } =
+            normalise(bytes, limits, &mut octets)?;
         let head = Head {
             heard,
             ttl,
@@ -95,6 +100,8 @@ impl Answer {
             places_len: u16::try_from(ttl_places.len() * 2).ok()?,
             errors_len: u16::try_from(errors.len()).ok()?,
             is_private,
+            is_unfinished,
+            accepted_by: AtomicU32::new(0),
             uses: AtomicU8::new(0),
             hits: AtomicU8::new(0),
             is_prefetched: AtomicBool::new(false),
@@ -207,6 +214,28 @@ impl<'a> AnswerView<'a> {
     /// Whether it speaks of a name in a privatelink zone, where an endpoint that is recreated has a new address.
     pub fn is_private(self) -> bool {
         self.head().is_private
+    }
+
+    /// Whether it has no answer for the last name of its chain, whose end must be found otherwise: it ends in an alias
+    /// without data or an SOA (RFC 1034 §5.3.3), is a loop, or is longer than [`super::ALIASES_MAX`].
+    pub fn is_unfinished(self) -> bool {
+        self.head().is_unfinished
+    }
+
+    /// The set of upstreams that it comes from.
+    pub fn upstream_set(self) -> u32 {
+        self.key().last_chunk().map_or(0, |set| u32::from_be_bytes(*set))
+    }
+
+    /// The number of the rules that were last found to give all names of its chain to the upstreams that it comes from.
+    #[inline]
+    pub fn accepted_by(self) -> u32 {
+        self.head().accepted_by.load(Ordering::Relaxed)
+    }
+
+    /// Notes that rules, by their number, give all names of its chain to the upstreams that it comes from.
+    pub fn accept(self, rules: u32) {
+        self.head().accepted_by.store(rules, Ordering::Relaxed);
     }
 
     /// Whether the upstream called the data authentic (AD).
@@ -415,6 +444,45 @@ pub(crate) mod tests {
         assert_eq!(targets(&chain), (vec!["b.example".to_owned(), "c.privatelink.example".to_owned()], true));
         let ring = [alias("b.example", "a.example"), alias("a.example", "b.example")];
         assert_eq!(targets(&ring), (vec!["b.example".to_owned(), "a.example".to_owned()], false));
+    }
+
+    #[test]
+    fn an_answer_is_finished_by_data_or_a_denial_of_its_last_name() {
+        let alias = |owner: &str, target: &str| {
+            let target = Name::parse(target).unwrap();
+            record(Section::Answer, owner, Rtype::CNAME, 60, target.as_wire().to_vec())
+        };
+        let address = |owner: &str| record(Section::Answer, owner, Rtype::A, 60, vec![192, 0, 2, 1]);
+        let target = Name::parse("b.test").unwrap().as_wire().to_vec();
+        let dname = record(Section::Answer, "example", Rtype::DNAME, 60, target);
+        let long = |len: usize| {
+            let name = |n: usize| if n == 0 { "a.example".to_owned() } else { format!("n{n}.example") };
+            let aliases = (0..len).map(|n| alias(&name(n), &name(n + 1)));
+            aliases.chain([address(&name(len))]).collect::<Vec<_>>()
+        };
+        for (qtype, rcode, records, is_unfinished, ttl) in [
+            (Rtype::A, 0, vec![address("a.example")], false, 60),
+            (Rtype::A, 0, vec![], false, 0),
+            (Rtype::A, 0, vec![alias("a.example", "B.example"), address("b.EXAMPLE")], false, 60),
+            (Rtype::A, 0, vec![address("b.example"), alias("a.example", "b.example")], false, 60),
+            (Rtype::A, 0, vec![alias("a.example", "b.example"), address("c.example")], true, 60),
+            (Rtype::A, 0, vec![alias("a.example", "b.example")], true, 60),
+            (Rtype::A, 0, vec![alias("a.example", "b.example"), soa(3600, 30)], false, 30),
+            (Rtype::A, 3, vec![alias("a.example", "b.example")], false, 0),
+            (Rtype::A, 2, vec![alias("a.example", "b.example")], false, 0),
+            (Rtype::A, 0, vec![alias("a.example", "b.example"), alias("b.example", "a.example")], true, 60),
+            (Rtype::A, 0, vec![dname.clone()], true, 60),
+            (Rtype::DNAME, 0, vec![dname], false, 60),
+            (Rtype::CNAME, 0, vec![alias("a.example", "b.example")], false, 60),
+            (Rtype::ANY, 0, vec![alias("a.example", "b.example")], false, 60),
+            (Rtype::A, 0, long(super::super::ALIASES_MAX), false, 60),
+            (Rtype::A, 0, long(super::super::ALIASES_MAX + 1), true, 60),
+        ] {
+            let bytes = build("a.example", qtype, 0x8180 | rcode, &records);
+            let answer = new_answer(&bytes, &LIMITS).unwrap();
+            let found = (answer.view().is_unfinished(), answer.view().ttl());
+            assert_eq!(found, (is_unfinished, ttl), "{qtype} {rcode} {records:?}");
+        }
     }
 
     #[test]

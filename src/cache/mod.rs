@@ -23,7 +23,7 @@ use smallvec::SmallVec;
 
 pub use answer::{Age, Answer, AnswerView};
 use index::Index;
-pub use normal::TtlLimits;
+pub use normal::{ALIASES_MAX, TtlLimits};
 use shard::Shard;
 
 use crate::wire::{LowerName, Rtype};

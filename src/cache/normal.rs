@@ -37,7 +37,14 @@ pub(super) struct Normal {
     pub(super) targets: SmallVec<[u8; 128]>,
     /// It speaks of a name in a privatelink zone.
     pub(super) is_private: bool,
+    /// It has no answer for the last name of its chain: there is neither data nor an SOA, the chain is a loop, or it is
+    /// longer than [`ALIASES_MAX`].
+    pub(super) is_unfinished: bool,
 }
+
+/// CNAMEs that are followed for one query, whichever of table and upstreams they come from: Unbound follows 11, Knot
+/// Resolver 13, BIND 16.
+pub const ALIASES_MAX: usize = 16;
 
 /// Takes an answer that was accepted, and appends its normal form to `out`: ID 0, no OPT record, TTLs within limits.
 /// Nothing when it cannot be read to its end.
@@ -69,10 +76,13 @@ pub(super) fn normalise(bytes: &[u8], limits: &TtlLimits, out: &mut Octets) -> O
     }
     // Octets behind the last record are left out.
     let end = message.records.last().map_or(message.question_end, |record| record.data().end);
-    let targets = targets(&message);
+    let (targets, last) = targets(&message);
+    let is_unfinished = rcode == Rcode::NOERROR
+        && (is_open(&message, last, !targets.is_empty()) || names(&targets).nth(ALIASES_MAX).is_some());
     let qname = message.bytes.get(HEADER_LEN..message.question_end)?;
     let is_private = name::is_privatelink(qname) || names(&targets).any(name::is_privatelink);
-    let negative = negative_ttl(&message, rcode, is_private, limits);
+    // An alias alone is kept as long as it says: where it leads is another question's answer.
+    let negative = if is_unfinished { Negative::No } else { negative_ttl(&message, rcode, is_private, limits) };
     let mut ttl = match (rcode, negative) {
         (Rcode::NOERROR | Rcode::NXDOMAIN, Negative::No) => limits.max,
         (Rcode::NOERROR | Rcode::NXDOMAIN, Negative::For(seconds)) => seconds,
@@ -93,7 +103,7 @@ pub(super) fn normalise(bytes: &[u8], limits: &TtlLimits, out: &mut Octets) -> O
         *octets.get_mut(ttl_at..)?.first_chunk_mut()? = seconds.to_be_bytes();
         ttl_places.push(u16::try_from(ttl_at).ok()?.to_be_bytes());
     }
-    Some(Normal { ttl_places, errors, rcode, ttl, targets, is_private })
+    Some(Normal { ttl_places, errors, rcode, ttl, targets, is_private, is_unfinished })
 }
 
 /// Whether an answer is negative, and how long such a one may live.
@@ -106,12 +116,7 @@ enum Negative {
 /// NXDOMAIN, or no data of the type asked at the end of the chain: kept for the smaller of the SOA's TTL and minimum
 /// (RFC 2308 §5), not at all without an SOA.
 fn negative_ttl(message: &Message<'_>, rcode: Rcode, is_private: bool, limits: &TtlLimits) -> Negative {
-    let Some(&[t0, t1, _, _]) =
-        message.bytes.get(..message.question_end).and_then(|question| question.last_chunk::<4>())
-    else {
-        return Negative::No;
-    };
-    let qtype = Rtype(u16::from_be_bytes([t0, t1]));
+    let Some(qtype) = qtype(message) else { return Negative::No };
     let is_data = |record: &RecordView| qtype == Rtype::ANY || record.rtype == qtype;
     if rcode == Rcode::NOERROR && message.section(Section::Answer).any(is_data) {
         return Negative::No;
@@ -124,8 +129,28 @@ fn negative_ttl(message: &Message<'_>, rcode: Rcode, is_private: bool, limits: &
     Negative::For(sane_ttl(soa.ttl).min(minimum).min(most))
 }
 
-/// Follows the CNAMEs from the question's name, whatever their order in the message.
-fn targets(message: &Message<'_>) -> SmallVec<[u8; 128]> {
+fn qtype(message: &Message<'_>) -> Option<Rtype> {
+    let &[t0, t1, _, _] = message.bytes.get(..message.question_end)?.last_chunk::<4>()?;
+    Some(Rtype(u16::from_be_bytes([t0, t1])))
+}
+
+/// Whether a message ends in an alias: the name at `last`, where its CNAMEs lead, has neither data of the type asked nor
+/// an SOA that says there is none. A DNAME without the CNAME that belongs to it leads on as well (RFC 6672 §3.4).
+fn is_open(message: &Message<'_>, last: usize, has_aliases: bool) -> bool {
+    let Some(qtype) = qtype(message) else { return false };
+    let is_data = |record: &RecordView| {
+        record.rtype == qtype && (!has_aliases || is_same_name(message.bytes, record.start(), last))
+    };
+    if matches!(qtype, Rtype::CNAME | Rtype::ANY) || message.section(Section::Answer).any(is_data) {
+        return false;
+    }
+    let leads_on = has_aliases || message.section(Section::Answer).any(|record| record.rtype == Rtype::DNAME);
+    leads_on && !message.section(Section::Authority).any(|record| record.rtype == Rtype::SOA)
+}
+
+/// Follows the CNAMEs from the question's name, whatever their order in the message. Gives their targets, and where the
+/// last one is in the message.
+fn targets(message: &Message<'_>) -> (SmallVec<[u8; 128]>, usize) {
     let mut targets = SmallVec::new();
     let aliases = message.section(Section::Answer).filter(|record| record.rtype == Rtype::CNAME);
     // Each alias is followed once, so a loop among them ends.
@@ -140,7 +165,7 @@ fn targets(message: &Message<'_>) -> SmallVec<[u8; 128]> {
             targets.truncate(known);
         }
     }
-    targets
+    (targets, current)
 }
 
 /// The names that stand one behind the other.

@@ -1,129 +1,184 @@
-//! Chains of aliases: within the table, out of it, and back into it.
+//! CNAME chains: every name is answered by whoever the settings make responsible for it.
 //!
-//! A CNAME of the table is followed in the table, then by the rules. A CNAME of an upstream's answer whose target the
-//! table speaks for is where that answer is cut: what the upstream said of the target is dropped and the table answers
-//! in its place. That is how Azure's own private zones work, and no public address slips through behind a private name.
+//! That is the table if it has the name, else the rule with the longest matching zone. A CNAME of the table is followed in
+//! the table, then by the rules. An upstream's answer is used up to the first name that the table has or that belongs to
+//! other upstreams; there the chain goes on. So an upstream is believed only about names that its rule gives it, and no
+//! public address comes out behind a private name. An answer that ends in a CNAME is continued with one more question
+//! (RFC 1034 §5.3.3).
+//!
+//! The cut is made when a reply is written, not when an answer is kept: a reload of table or rules counts at once.
 
 use super::write::{ANY_DATA, loopback, rotated};
-use super::{Action, AnswerSource, Context, Engine, Observer, Step, write};
-use crate::cache::{Age, AnswerView};
+use super::{Action, AnswerSource, Context, Engine, Observer, Responsible, Step, write};
+use crate::cache::{ALIASES_MAX, Age, AnswerView};
 use crate::forward::{Disposition, Here};
 use crate::records::{Lookup, Rrset, Soa};
 use crate::wire::compose::compose;
 use crate::wire::edns::extended_error_option;
-use crate::wire::{ExtendedError, LowerName, Name, NameRoom, OwnedRecord, Query, Rcode, Rtype, Section, Verdict};
+use crate::wire::{
+    ExtendedError, LowerName, Name, NameRoom, OwnedRecord, Query, Rcode, Rtype, Section, Verdict, header,
+};
 
-/// Aliases of the table that are followed for one query.
-const TABLE_ALIASES_MAX: usize = 8;
-/// Questions that are asked upstream for one query.
-const UPSTREAM_QUESTIONS_MAX: usize = 3;
+/// Answers of upstreams, cached or not, that one chain is made of. Where each takes a second query (over TCP, without EDNS, to
+/// the next upstream), that is 24 queries.
+const QUESTIONS_MAX: usize = 12;
 
 /// What is known of a chain so far.
 #[derive(Debug, Clone)]
 pub struct Chain {
-    /// The name to look up next (the effective qname, RFC 9499), as it was written.
-    effective: Name,
+    /// Every name that the chain went through. The last is the effective qname (RFC 9499), as it was written: the name to
+    /// look up next.
+    names: Vec<Name>,
     records: Vec<OwnedRecord>,
-    /// Every name the chain went through, to find loops.
-    seen: Vec<Name>,
-    table_aliases: usize,
-    upstream_questions: usize,
+    questions: usize,
     authoritative: bool,
+    /// Every part so far is from an upstream that calls it authentic.
     authentic: bool,
     rcode: Rcode,
     /// Extended errors of upstreams, as options.
     errors: Vec<u8>,
-    is_complete: bool,
+}
+
+/// How an upstream's answer takes a chain on.
+enum Taken {
+    /// To its end.
+    Complete,
+    /// To a name that is looked up next.
+    Further,
+}
+
+/// A chain that cannot be followed to an end, with the extended errors that say why, as options.
+#[derive(Debug)]
+struct Broken(Vec<u8>);
+
+impl From<ExtendedError> for Broken {
+    fn from(error: ExtendedError) -> Self {
+        Self(extended_error_option(error).to_vec())
+    }
 }
 
 impl Chain {
     /// A chain that begins at a query's name.
     pub(super) fn new(query: &Query<'_>) -> Self {
         let qname = query.question().get(..query.qname.len()).and_then(Name::from_wire);
-        let effective = qname.unwrap_or_else(Name::root);
         Self {
-            seen: vec![effective.clone()],
-            effective,
+            names: vec![qname.unwrap_or_else(Name::root)],
             records: Vec::new(),
-            table_aliases: 0,
-            upstream_questions: 0,
+            questions: 0,
             authoritative: false,
-            authentic: false,
+            authentic: true,
             rcode: Rcode::NOERROR,
             errors: Vec::new(),
-            is_complete: false,
         }
     }
 
     /// A chain that begins with an upstream's answer to the query's own name.
     pub(super) fn from_upstream(query: &Query<'_>) -> Self {
-        Self { upstream_questions: 1, ..Self::new(query) }
+        Self { questions: 1, ..Self::new(query) }
     }
 
-    /// Whether the end was reached.
-    pub(super) fn is_complete(&self) -> bool {
-        self.is_complete
+    /// The effective qname.
+    fn name(&self) -> Name {
+        self.names.last().cloned().unwrap_or_else(Name::root)
     }
 
-    /// Takes an upstream's answer for the effective qname: up to the first alias whose target the table speaks for, or
-    /// all of it.
-    pub(super) fn take_upstream(&mut self, context: &Context<'_, impl Observer>, answer: AnswerView<'_>, age: Age) {
-        let mut records = answer.records(age);
+    /// Goes on to the target of an alias, unless the chain went through it before or is too long.
+    fn go_to(&mut self, target: Name) -> Result<(), Broken> {
+        if self.names.len() > ALIASES_MAX || self.names.contains(&target) {
+            return Err(ExtendedError::OTHER.into());
+        }
+        self.names.push(target);
+        Ok(())
+    }
+
+    /// Takes an upstream's answer for the effective qname: up to the first name that others are responsible for, or all of
+    /// it.
+    fn take_upstream(
+        &mut self,
+        context: &Context<'_, impl Observer>,
+        answer: AnswerView<'_>,
+        age: Age,
+    ) -> Result<Taken, Broken> {
+        context.report_chain(answer);
+        self.authentic &= answer.is_authentic();
+        let (mut links, mut others) = (Vec::new(), Vec::new());
+        for record in answer.records(age) {
+            if is_link(&record, context.query.qtype) { links.push(record) } else { others.push(record) }
+        }
+        let start = self.names.len();
+        let stop = answer.targets().position(|target| !context.is_answered_by(target, answer));
+        for _ in answer.targets().take(stop.map_or(usize::MAX, |at| at + 1)) {
+            self.take_link(&mut links)?;
+        }
+        if stop.is_none() && answer.is_unfinished() {
+            // A DNAME leads on without a CNAME beside it.
+            while self.take_dname(&mut links)? {}
+        }
+        let rcode = answer.rcode();
+        let is_further = stop.is_some() || (answer.is_unfinished() && self.names.len() > start);
+        if !is_further && !self.records.is_empty() && !matches!(rcode, Rcode::NOERROR | Rcode::NXDOMAIN) {
+            let errors = answer.errors();
+            let unexplained = || ExtendedError::NO_REACHABLE_AUTHORITY.into();
+            return Err(if errors.is_empty() { unexplained() } else { Broken(errors.to_vec()) });
+        }
         self.errors.extend_from_slice(answer.errors());
         if age == Age::Stale {
             self.errors.extend_from_slice(&extended_error_option(ExtendedError::STALE_ANSWER));
         }
-        let follows = !matches!(context.query.qtype, Rtype::CNAME | Rtype::ANY);
-        let cut = answer.targets().position(|target| follows && context.table_has(target));
-        let Some(cut) = cut else {
-            self.rcode = answer.rcode();
-            self.authentic = self.records.is_empty() && answer.is_authentic();
-            self.records.append(&mut records);
-            self.is_complete = true;
-            return;
-        };
-        for _ in 0..=cut {
-            let Some(next) = self.take_upstream_alias(&records) else {
-                return;
-            };
-            // Only the last target is looked up next, and may not have been passed; `follow` notes that one itself.
-            if self.effective != *self.seen.last().unwrap_or(&next) {
-                self.seen.push(self.effective.clone());
-            }
-            self.effective = next;
+        if is_further {
+            let target = self.name().to_lowercase();
+            let target = target.as_wire();
+            context.observer.step(if stop.is_some() { Step::Cut { target } } else { Step::Open { target } });
+            return Ok(Taken::Further);
         }
-        context.observer.step(Step::Cut { target: self.effective.to_lowercase().as_wire() });
+        self.rcode = rcode;
+        let name = self.name();
+        let belongs = |record: &OwnedRecord| record.section != Section::Answer || record.owner == name;
+        self.records.extend(others.into_iter().filter(belongs));
+        Ok(Taken::Complete)
     }
 
-    /// Takes the alias of the effective qname with its signatures out of an upstream's answer; gives its target.
-    fn take_upstream_alias(&mut self, records: &[OwnedRecord]) -> Option<Name> {
-        let owner = self.effective.clone();
-        let of_owner = |record: &&OwnedRecord| record.section == Section::Answer && record.owner == owner;
-        let mut alias = records.iter().filter(of_owner).find(|record| record.rtype == Rtype::CNAME)?.clone();
-        let covers_cname = |record: &&OwnedRecord| {
-            record.rtype == Rtype::RRSIG && record.data.starts_with(&Rtype::CNAME.0.to_be_bytes())
-        };
-        let signatures: Vec<_> = records.iter().filter(of_owner).filter(covers_cname).cloned().collect();
-        let target = Name::from_wire(&alias.data);
-        alias.owner.clone_from(&owner);
-        self.records.push(alias);
-        self.records.extend(signatures);
-        target
+    /// Takes the CNAME of the effective qname out of an upstream's answer, after the DNAME that it comes from, and goes on to
+    /// its target.
+    fn take_link(&mut self, links: &mut Vec<OwnedRecord>) -> Result<(), Broken> {
+        let name = self.name();
+        if let Some(at) = links.iter().position(|link| is_dname_of(link, &name)) {
+            self.take_signed(links, at);
+        }
+        let cname = links.iter().position(|link| link.rtype == Rtype::CNAME && link.owner == name);
+        let target = cname.and_then(|at| Name::from_wire(&self.take_signed(links, at).data));
+        self.go_to(target.ok_or(ExtendedError::OTHER)?)
     }
 
-    /// Adds an alias of the table and goes on to its target; whether that is allowed.
-    fn take_alias(&mut self, rrset: &Rrset<'_>) -> bool {
-        let Some((ttl, data)) = rrset.iter().next() else {
-            return false;
-        };
-        let Some(target) = Name::from_wire(data) else {
-            return false;
-        };
+    /// Takes the DNAME of the effective qname out of an upstream's answer, adds the CNAME that follows from it
+    /// (RFC 6672 §3.1), and goes on to its target. `false` where there is none.
+    fn take_dname(&mut self, links: &mut Vec<OwnedRecord>) -> Result<bool, Broken> {
+        let name = self.name();
+        let Some(at) = links.iter().position(|link| is_dname_of(link, &name)) else { return Ok(false) };
+        let dname = self.take_signed(links, at);
+        let target = substituted(&name, &dname).ok_or(ExtendedError::OTHER)?;
+        let data = target.as_wire().to_vec();
+        self.records.push(OwnedRecord { owner: name, rtype: Rtype::CNAME, data, ..dname });
+        self.go_to(target)?;
+        Ok(true)
+    }
+
+    /// Moves the record at this place with its signatures to those of the chain; gives a copy of it.
+    fn take_signed(&mut self, links: &mut Vec<OwnedRecord>, at: usize) -> OwnedRecord {
+        let link = links.remove(at);
+        self.records.push(link.clone());
+        let signs = |record: &mut OwnedRecord| covered(record) == Some(link.rtype) && record.owner == link.owner;
+        self.records.extend(links.extract_if(.., signs));
+        link
+    }
+
+    /// Adds an alias of the table and goes on to its target.
+    fn take_alias(&mut self, rrset: &Rrset<'_>) -> Result<(), Broken> {
+        let (ttl, data) = rrset.iter().next().ok_or(ExtendedError::OTHER)?;
+        let target = Name::from_wire(data).ok_or(ExtendedError::OTHER)?;
         self.authoritative |= self.records.is_empty();
         self.push(Rtype::CNAME, ttl, data);
-        self.table_aliases += 1;
-        self.effective = target;
-        self.table_aliases <= TABLE_ALIASES_MAX
+        self.go_to(target)
     }
 
     /// Adds records of the effective qname.
@@ -138,27 +193,31 @@ impl Chain {
         }
     }
 
+    /// Adds a record of the effective qname that is this server's own.
     fn push(&mut self, rtype: Rtype, ttl: u32, data: &[u8]) {
-        let owner = self.effective.clone();
+        self.authentic = false;
+        let owner = self.name();
         self.records.push(OwnedRecord { section: Section::Answer, owner, rtype, class: 1, ttl, data: data.to_vec() });
     }
 
     fn take_negative(&mut self, rcode: Rcode, soa: &Soa<'_>) {
         self.rcode = rcode;
-        self.records.extend(soa.to_record(&self.effective, Section::Authority));
+        self.take_soa(soa, Section::Authority);
+    }
+
+    fn take_soa(&mut self, soa: &Soa<'_>, section: Section) {
+        self.authentic = false;
+        self.records.extend(soa.to_record(&self.name(), section));
     }
 
     /// Writes the reply.
-    pub(super) fn write(
-        &self,
-        context: &Context<'_, impl Observer>,
-        source: AnswerSource,
-        reply: &mut Vec<u8>,
-    ) -> Action {
+    fn write(&self, context: &Context<'_, impl Observer>, source: AnswerSource, reply: &mut Vec<u8>) -> Action {
+        // RFC 6840 §5.8.
+        let wants_ad = context.query.header.flags & header::AD != 0 || context.query.dnssec_ok();
         let verdict = Verdict {
             rcode: self.rcode,
             authoritative: self.authoritative,
-            authentic: self.authentic,
+            authentic: self.authentic && wants_ad,
             options: &self.errors,
         };
         compose(context.query, &self.records, &verdict, context.limit(), reply);
@@ -166,29 +225,50 @@ impl Chain {
     }
 }
 
+impl Broken {
+    /// SERVFAIL: an alias without its end is no answer.
+    fn write(&self, context: &Context<'_, impl Observer>, reply: &mut Vec<u8>) -> Action {
+        let verdict = Verdict { rcode: Rcode::SERVFAIL, authoritative: false, authentic: false, options: &self.0 };
+        compose(context.query, &[], &verdict, context.limit(), reply);
+        Action::Answered(AnswerSource::Failure)
+    }
+}
+
 impl Engine {
+    /// Goes on with an upstream's answer: `chain` is how the query came to its question.
+    pub(super) fn follow_answer(
+        &self,
+        context: &Context<'_, impl Observer>,
+        chain: Option<Chain>,
+        answer: AnswerView<'_>,
+        age: Age,
+        source: AnswerSource,
+        reply: &mut Vec<u8>,
+    ) -> Action {
+        let mut chain = chain.unwrap_or_else(|| Chain::from_upstream(context.query));
+        match chain.take_upstream(context, answer, age) {
+            Ok(Taken::Complete) => chain.write(context, source, reply),
+            Ok(Taken::Further) => self.follow(context, chain, reply),
+            Err(broken) => broken.write(context, reply),
+        }
+    }
+
     /// Follows a chain from its effective qname to its end, or to the question that must be asked upstream.
     pub(super) fn follow(&self, context: &Context<'_, impl Observer>, mut chain: Chain, reply: &mut Vec<u8>) -> Action {
         loop {
-            let first = chain.seen.len() == 1 && chain.records.is_empty();
-            if !first && chain.seen.contains(&chain.effective) {
-                return write::failure(context, ExtendedError::OTHER, reply);
-            }
-            if !first {
-                chain.seen.push(chain.effective.clone());
-            }
+            let name = chain.name();
             let mut room = NameRoom::new();
-            let qname = room.lower(chain.effective.as_wire());
+            let qname = room.lower(name.as_wire());
             let table = &context.snapshot.table;
             let found = table.lookup(qname.as_wire(), context.query.qtype, context.client.address);
             // The query's own name was looked up before.
-            if !first {
+            if chain.names.len() > 1 {
                 context.observer.step(Step::Table { name: qname.as_wire(), found: &found });
             }
             let source = match found {
                 Lookup::Alias(rrset, _) => {
-                    if !chain.take_alias(&rrset) {
-                        return write::failure(context, ExtendedError::OTHER, reply);
+                    if let Err(broken) = chain.take_alias(&rrset) {
+                        return broken.write(context, reply);
                     }
                     continue;
                 }
@@ -215,7 +295,7 @@ impl Engine {
                     AnswerSource::Zone
                 }
                 Lookup::ApexSoa(soa) => {
-                    chain.records.extend(soa.to_record(&chain.effective, Section::Answer));
+                    chain.take_soa(&soa, Section::Answer);
                     AnswerSource::Zone
                 }
                 Lookup::Missing => return self.follow_out(context, chain, qname, reply),
@@ -240,13 +320,64 @@ impl Engine {
             // What the table has of the chain is an answer by itself (RFC 1034 §4.3.2).
             return chain.write(context, AnswerSource::Record, reply);
         }
-        chain.upstream_questions += 1;
-        if chain.upstream_questions > UPSTREAM_QUESTIONS_MAX {
+        chain.questions += 1;
+        if chain.questions > QUESTIONS_MAX {
             return write::failure(context, ExtendedError::OTHER, reply);
         }
         let tail = context.query.question().last_chunk::<4>().copied().unwrap_or_default();
-        let question = [chain.effective.as_wire(), &tail].concat();
+        let question = [chain.name().as_wire(), &tail].concat();
         self.look_up(context, qname, &question, rule, None, Some(chain), reply)
+    }
+}
+
+impl<O: Observer> Context<'_, O> {
+    /// Whether an answer is the reply as it is: it comes to an end, and its upstreams are responsible for every name in it.
+    #[inline]
+    pub(super) fn is_whole(&self, answer: AnswerView<'_>) -> bool {
+        if matches!(self.query.qtype, Rtype::CNAME | Rtype::ANY) {
+            return true;
+        }
+        !answer.is_unfinished() && self.rules_accept(answer) && !answer.targets().any(|target| self.table_has(target))
+    }
+
+    /// Whether the rules give all names of an answer's chain to its upstreams. Found out once for each answer and reload: a
+    /// query asks for it every time.
+    #[inline]
+    fn rules_accept(&self, answer: AnswerView<'_>) -> bool {
+        let rules = &self.snapshot.rules;
+        if answer.accepted_by() == rules.number() {
+            return true;
+        }
+        let upstream_set = answer.upstream_set();
+        let is_accepted = answer.targets().all(|target| rules.gives_to(target, upstream_set));
+        if is_accepted {
+            answer.accept(rules.number());
+        }
+        is_accepted
+    }
+
+    /// Whether the upstreams of an answer are responsible for a name.
+    fn is_answered_by(&self, lower_name: &[u8], answer: AnswerView<'_>) -> bool {
+        self.snapshot.rules.gives_to(lower_name, answer.upstream_set()) && !self.table_has(lower_name)
+    }
+
+    /// Reports who is responsible for each name that an answer's chain leads to, up to the first that is not its upstreams'.
+    pub(super) fn report_chain(&self, answer: AnswerView<'_>) {
+        if !O::IS_WATCHING || matches!(self.query.qtype, Rtype::CNAME | Rtype::ANY) {
+            return;
+        }
+        for target in answer.targets() {
+            let (disposition, zone_len) = self.snapshot.rules.find(target);
+            let responsible = match disposition {
+                _ if self.table_has(target) => Responsible::Table,
+                Disposition::Forward(rule) if rule.upstream_set == answer.upstream_set() => Responsible::SameUpstreams,
+                disposition => Responsible::Rule { disposition, zone_len },
+            };
+            self.observer.step(Step::Alias { target, responsible });
+            if !matches!(responsible, Responsible::SameUpstreams) {
+                return;
+            }
+        }
     }
 }
 
@@ -265,4 +396,27 @@ fn follow_here(
         (Here::Localhost, None) | (Here::NoData, _) => chain.take_negative(Rcode::NOERROR, &Soa::new(zone_len, ttl)),
     }
     chain.write(context, AnswerSource::BuiltIn, reply)
+}
+
+/// Whether a record may lead from one name of a chain to the next, or signs one that does. What was asked for is data.
+fn is_link(record: &OwnedRecord, qtype: Rtype) -> bool {
+    let leads_on = |rtype| matches!(rtype, Rtype::CNAME | Rtype::DNAME) && rtype != qtype;
+    record.section == Section::Answer && (leads_on(record.rtype) || covered(record).is_some_and(leads_on))
+}
+
+/// Whether a record is a DNAME that `name` lies below.
+fn is_dname_of(record: &OwnedRecord, name: &Name) -> bool {
+    record.rtype == Rtype::DNAME && record.owner != *name && name.is_within(&record.owner)
+}
+
+/// The type that a signature is for.
+fn covered(record: &OwnedRecord) -> Option<Rtype> {
+    let covered = record.data.first_chunk().map(|covered| Rtype(u16::from_be_bytes(*covered)));
+    covered.filter(|_| record.rtype == Rtype::RRSIG)
+}
+
+/// Where a DNAME leads from a name below its owner (RFC 6672 §2.2); `None` where that is too long for a name.
+fn substituted(name: &Name, dname: &OwnedRecord) -> Option<Name> {
+    let prefix_len = name.as_wire().len().checked_sub(dname.owner.as_wire().len())?;
+    Name::from_wire(&[name.as_wire().get(..prefix_len)?, &dname.data].concat())
 }

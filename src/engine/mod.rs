@@ -27,7 +27,7 @@ pub use crate::cache::{Answer, AnswerView, State as AnswerState};
 pub use access::AccessList;
 pub use chain::Chain;
 pub use explain::Explained;
-pub use observe::{Observer, Step, matched_owner};
+pub use observe::{Observer, Responsible, Step, matched_owner};
 pub use outcome::{AnswerSource, Reason};
 pub use snapshot::{Snapshot, StaleLimits};
 pub use steps::{Approach, Begun, Pending, Read};
@@ -36,7 +36,7 @@ use crate::cache::{Age, Cache, CacheKey, KeyHash, State, TtlLimits};
 use crate::forward::{Disposition, Failure, ForwardRule, LoopGuard, Question, Stale};
 use crate::records::Lookup;
 use crate::wire::reply::write_refusal;
-use crate::wire::{ExtendedError, Fault, LowerName, NameRoom, Query, Rcode, Refusal, Rtype, Transport};
+use crate::wire::{ExtendedError, Fault, LowerName, NameRoom, Query, Rcode, Refusal, Transport};
 
 /// Who asks, and by which way the reply goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -240,7 +240,8 @@ impl Engine {
         let key = key(context.query, qname, rule);
         let hash = hash.unwrap_or_else(|| self.cache.hash(&key));
         let mut take = |answer: AnswerView<'_>, state| match state {
-            State::Fresh { age, prefetch } if chain.is_none() && !self.leads_into_table(context, answer) => {
+            State::Fresh { age, prefetch } if chain.is_none() && context.is_whole(answer) => {
+                context.report_chain(answer);
                 write::from_answer(context, answer, Age::Seconds(age), reply);
                 Found::Written { prefetch }
             }
@@ -282,7 +283,8 @@ impl Engine {
         }
     }
 
-    /// Replies with an upstream's answer, its aliases led into the table.
+    /// Replies with an upstream's answer, as far as its upstreams are responsible for the names in it, and goes on from
+    /// there.
     fn use_answer<O: Observer>(
         &self,
         context: &Context<'_, O>,
@@ -292,27 +294,12 @@ impl Engine {
         source: AnswerSource,
         reply: &mut Vec<u8>,
     ) -> Action {
-        let cut = self.leads_into_table(context, answer);
-        match chain {
-            None if !cut => {
-                write::from_answer(context, answer, age, reply);
-                Action::Answered(source)
-            }
-            chain => {
-                let mut chain = chain.unwrap_or_else(|| Chain::from_upstream(context.query));
-                chain.take_upstream(context, answer, age);
-                if chain.is_complete() {
-                    return chain.write(context, source, reply);
-                }
-                self.follow(context, chain, reply)
-            }
+        if chain.is_some() || !context.is_whole(answer) {
+            return self.follow_answer(context, chain, answer, age, source, reply);
         }
-    }
-
-    /// Whether one of the answer's aliases has a target that the table speaks for.
-    fn leads_into_table<O: Observer>(&self, context: &Context<'_, O>, answer: AnswerView<'_>) -> bool {
-        !matches!(context.query.qtype, Rtype::CNAME | Rtype::ANY)
-            && answer.targets().any(|target| context.table_has(target))
+        context.report_chain(answer);
+        write::from_answer(context, answer, age, reply);
+        Action::Answered(source)
     }
 }
 

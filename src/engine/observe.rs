@@ -62,10 +62,39 @@ pub enum Step<'a> {
         /// Until when what it has may be served though it expired, where it may.
         stale: Option<&'a StaleAnswer>,
     },
-    /// An upstream's answer was cut, because an alias in it leads into the table.
+    /// An alias in an upstream's answer. All of an answer are reported in order, up to the first whose target is not its
+    /// upstreams' to answer.
+    Alias {
+        /// The name that it leads to.
+        target: &'a [u8],
+        /// What is responsible for that name.
+        responsible: Responsible<'a>,
+    },
+    /// An upstream's answer was used up to an alias only: its target is answered by the table or another rule.
     Cut {
         /// Where the alias leads.
         target: &'a [u8],
+    },
+    /// An upstream's answer ends in an alias: its target is looked up next.
+    Open {
+        /// Where the alias leads.
+        target: &'a [u8],
+    },
+}
+
+/// What is responsible for a name that an upstream's answer leads to.
+#[derive(Clone, Copy)]
+pub enum Responsible<'a> {
+    /// The upstreams that gave the answer.
+    SameUpstreams,
+    /// The table.
+    Table,
+    /// A rule with other upstreams, or with an answer of this server's own.
+    Rule {
+        /// What the rule says.
+        disposition: &'a Disposition,
+        /// Bytes at the end of the name that are the rule's zone.
+        zone_len: usize,
     },
 }
 

@@ -137,7 +137,7 @@ impl<W> Forwarding<W> {
             return;
         };
         let nobody_waited = query.waiters.is_empty();
-        // Only for what follows: those who wait stand in the order of their deadlines.
+        // Only for what follows: waiters are in the order of their deadlines.
         query.is_repeated |= known.is_some() && nobody_waited && is_down;
         query.keep_until = query.keep_until.max(now + KEEP);
         query.askers = query.askers.saturating_add(1);
@@ -148,7 +148,9 @@ impl<W> Forwarding<W> {
         if query.is_repeated {
             asker.deadline += REPEAT_PATIENCE;
         }
-        query.waiters.push(asker);
+        // A client that has come through a CNAME chain has waited before: its deadline may be the earliest.
+        let place = query.waiters.partition_point(|waiting| waiting.deadline <= asker.deadline);
+        query.waiters.insert(place, asker);
         let ticket = (slot, query.generation);
         self.take_place(client, ticket);
         if known.is_some() {

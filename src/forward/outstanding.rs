@@ -26,7 +26,7 @@ pub(super) struct OutstandingQuery<W> {
     pub(super) hash: u64,
     /// The upstreams of its rule.
     pub(super) upstreams: Numbers,
-    /// Who waits, in the order of their coming, which is that of their deadlines.
+    /// The waiters, in the order of their deadlines.
     pub(super) waiters: SmallVec<[Waiting<W>; 1]>,
     pub(super) tries: SmallVec<[Try; 1]>,
     /// Tries before this one belong to an earlier round: nobody waited for a while, then somebody came again.
@@ -122,8 +122,8 @@ impl<W> OutstandingQuery<W> {
     /// When something is to be done for it next.
     pub(super) fn due(&self) -> Instant {
         let waiter = self.waiters.first().map(|waiting| waiting.deadline);
-        // In the order of their coming, like the deadlines.
-        let stale = if self.has_stale { self.waiters.iter().find_map(|waiting| waiting.stale_at) } else { None };
+        let stale =
+            if self.has_stale { self.waiters.iter().filter_map(|waiting| waiting.stale_at).min() } else { None };
         let slow = self.tries.iter().filter(|tried| tried.is_open).filter_map(|tried| tried.slow_at).min();
         let closing = self.tries.iter().filter(|tried| tried.is_open).map(|tried| tried.closes).min();
         let end = if self.waiters.is_empty() { Some(self.keep_until) } else { None };

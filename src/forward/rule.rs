@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::wire::Name;
 use crate::wire::name::parent;
@@ -131,6 +132,7 @@ pub struct Rules {
     /// Bit n of word m is set when a zone's name has 64 m + n octets: others need not be looked for.
     lengths: [u64; 4],
     root: Disposition,
+    number: u32,
 }
 
 impl Rules {
@@ -141,7 +143,10 @@ impl Rules {
         default: Arc<ForwardRule>,
         spoken_for: &[Name],
     ) -> Self {
-        let mut all = Self { by_zone: HashMap::default(), lengths: [0; 4], root: Disposition::Forward(default) };
+        static NUMBER: AtomicU32 = AtomicU32::new(1);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed).max(1);
+        let mut all =
+            Self { by_zone: HashMap::default(), lengths: [0; 4], root: Disposition::Forward(default), number };
         for (zone, here) in HERE {
             if let Ok(zone) = Name::parse(zone)
                 && !spoken_for.contains(&zone)
@@ -185,6 +190,20 @@ impl Rules {
             }
         }
         (&self.root, 1)
+    }
+
+    /// A number that no other rules of this process have; never 0.
+    #[inline]
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// Whether `lower_name` is sent to the upstreams of this set.
+    pub fn gives_to(&self, lower_name: &[u8], upstream_set: u32) -> bool {
+        match self.find(lower_name).0 {
+            Disposition::Forward(rule) => rule.upstream_set == upstream_set,
+            Disposition::Here(_) => false,
+        }
     }
 
     /// How many zones have a rule of the settings.
@@ -263,6 +282,21 @@ mod tests {
             };
             assert_eq!(found, expected, "{name}");
         }
+    }
+
+    #[test]
+    fn names_belong_to_sets_of_upstreams() {
+        let of_set =
+            |zone, upstream_set| Arc::new(ForwardRule { upstream_set, ..Arc::into_inner(rule(zone)).unwrap() });
+        let rules = [of_set("example", 1), of_set("b.example", 2), of_set("test", 0)];
+        let (rules, later) = (Rules::new(rules, of_set(".", 0), &[]), Rules::new([], rule("."), &[]));
+        for (name, set) in [("a.example", 1), ("b.example", 2), ("x.test", 0), ("x.org", 0)] {
+            let name = Name::parse(name).unwrap();
+            assert_eq!((0..4).filter(|&other| rules.gives_to(name.as_wire(), other)).collect::<Vec<_>>(), [set]);
+        }
+        let here = Name::parse("x.onion").unwrap();
+        assert!((0..4).all(|set| !rules.gives_to(here.as_wire(), set)), "answered here");
+        assert!(rules.number() != 0 && rules.number() != later.number());
     }
 
     #[test]

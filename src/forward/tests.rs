@@ -159,6 +159,33 @@ fn identical_questions_are_asked_once() {
 }
 
 #[test]
+fn a_waiter_that_has_waited_elsewhere_before_leaves_at_its_own_deadline() {
+    let mut world = World::new(1);
+    world.ask("a.example", 1);
+    // Through a chain, with 2 s left.
+    let octets = question("a.example");
+    let question = Box::new(Question {
+        key: octets.clone().into(),
+        section: octets.into(),
+        dnssec_ok: false,
+        checking_disabled: false,
+        tokens: Vec::new(),
+        rule: world.rule.clone(),
+    });
+    let deadline = world.now + Duration::from_secs(2);
+    let asker = Asker { waiter: 2, client: [10, 0, 0, 2].into(), deadline, stale: None };
+    world.machine.ask(world.now, question, asker, &mut world.out);
+    world.ask("a.example", 3);
+    world.pass(1999);
+    assert!(world.settled().is_empty());
+    world.pass(1);
+    assert_eq!(outcomes(&world.settled()), [(Err(Some(Failure::Silence)), vec![2])]);
+    let sent = world.sent();
+    world.hear(&sent[0], answer(&sent[0], 0));
+    assert_eq!(outcomes(&world.settled()), [(Ok(Rcode::NOERROR), vec![1, 3])]);
+}
+
+#[test]
 fn a_single_upstream_is_asked_again_each_second_and_given_four_tries() {
     let mut world = World::new(1);
     world.ask("a.example", 1);

@@ -42,6 +42,7 @@ mod patience;
 mod pool;
 /// SIGHUP.
 mod reload;
+mod responsibility;
 /// PTR of the table's addresses.
 mod reverse;
 /// hickory's client in place of ours.

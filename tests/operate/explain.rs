@@ -175,6 +175,8 @@ fn upstreams_and_cache_without_a_query_or_a_use() {
     let mut cached = explain(&server, "name=n.test");
     assert_eq!((&cached["outcome"], &step(&cached, "cache")["state"]), (&"answered".into(), &"fresh".into()));
     assert_eq!(step(&cached, "cache")["ttl_seconds"], 2);
+    let alias = step(&cached, "alias");
+    assert_eq!((&alias["target"], &alias["responsible"]), (&"x.target.test".into(), &"table".into()));
     assert_eq!(step(&cached, "cut")["target"], "x.target.test");
     let last = cached["reply"]["answer"].as_array().unwrap().last().unwrap();
     assert_eq!((&last["name"], &last["data"]), (&"x.target.test".into(), &"10.0.0.8".into()));
@@ -192,6 +194,38 @@ fn upstreams_and_cache_without_a_query_or_a_use() {
     assert!(cache["age_seconds"].as_u64() >= Some(2) && cache["stale_seconds_left"].as_u64() > Some(80_000), "{cache}");
     assert_eq!(upstream.asked(), asked, "nothing was asked meanwhile");
     server.stop();
+}
+
+#[test]
+fn what_is_responsible_for_each_name_of_an_upstreams_chain() {
+    let (upstream, other) = (Upstream::start(), Upstream::start());
+    for (zone, to, responsible) in [
+        ("target.test", &other, "rule"),
+        ("example", &other, "same_upstreams"),
+        ("target.test", &upstream, "same_upstreams"),
+    ] {
+        let text = format!(
+            "[[forward]]\nzone = \".\"\nupstreams = [\"{}\"]\n\n[[forward]]\nzone = \"{zone}\"\nupstreams = [\"{}\"]\n",
+            upstream.address, to.address
+        );
+        let dir = Arc::new(Scratch::new());
+        dir.write("records/r.toml", "record = []");
+        dir.write("pldns.toml", &settings(&text));
+        let server = Server::start_in(dir, |_| {});
+        let _ = ask(server.dns, "n.test");
+        let cached = explain(&server, "name=n.test");
+        let alias = step(&cached, "alias");
+        assert_eq!((&alias["target"], &alias["responsible"]), (&"x.target.test".into(), &responsible.into()));
+        let rules: Vec<_> = cached["steps"].as_array().unwrap().iter().filter(|step| step["step"] == "rule").collect();
+        if responsible == "rule" {
+            assert_eq!((&alias["zone"], &step(&cached, "cut")["target"]), (&zone.into(), &"x.target.test".into()));
+            assert_eq!(alias["upstreams"][0]["upstream"], other.address.to_string());
+            assert_eq!((rules.len(), &rules[1]["name"]), (2, &"x.target.test".into()));
+        } else {
+            assert_eq!((rules.len(), &cached["outcome"]), (1, &"answered".into()));
+        }
+        server.stop();
+    }
 }
 
 #[test]
