@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use super::azure::read_azure;
 use super::listen::{read_admin, read_listen, refuse_open_admin};
+use super::overlap::check_listeners;
 use super::rules::{read_forwards, read_upstreams, read_zones};
 use super::settings::{LogFormat, LogLevel, Settings};
-use crate::document::{Document, Problems, SourceText, TableReader, parse_duration, parse_size};
+use crate::document::{Document, Placed, Problems, SourceText, TableReader, parse_duration, parse_size};
 use crate::records::file::{read_prefix, ttl_seconds};
 
 /// More threads than this are a mistake.
@@ -36,6 +37,7 @@ pub fn read_settings(source: &SourceText, facts: &Facts<'_>, problems: &mut Prob
         }
     }
     refuse_open_admin(&document, &reader, &settings);
+    check_listeners(&document, &reader, facts, &settings);
     read_zones(&document, &reader, facts, &mut settings);
     read_forwards(&document, &reader, facts, &mut settings);
     read_upstreams(&document, &reader, &mut settings);
@@ -117,7 +119,7 @@ pub(super) fn read_seconds(document: &Document<'_>, section: &TableReader<'_>, k
 }
 
 fn read_process(_: &Document<'_>, section: &TableReader<'_>, settings: &mut Settings) {
-    if let Some(workers) = section.number("workers", 0..=WORKERS_MAX) {
+    if let Some(workers) = section.number("workers", 0..=WORKERS_MAX, 0) {
         settings.workers = workers.value as usize;
     }
     if let Some(user) = section.text("user") {
@@ -157,6 +159,24 @@ fn read_log(document: &Document<'_>, section: &TableReader<'_>, settings: &mut S
 fn read_access(document: &Document<'_>, section: &TableReader<'_>, settings: &mut Settings) {
     if let Some(texts) = section.texts("allow") {
         settings.allow = texts.iter().filter_map(|text| read_prefix(document, "allow", text)).collect();
+        if texts.is_empty() {
+            document.warning(
+                section.key_span("allow").unwrap_or(0..0),
+                "`allow` is empty: every query is refused",
+                "leave it out for all private networks, or name those of your clients",
+            );
+        }
+        let is_open = |text: &&Placed<&str>| matches!(text.value.rsplit_once('/'), Some((_, "0")));
+        for text in texts.iter().filter(is_open) {
+            document.warning(
+                text.span.clone(),
+                format!(
+                    "{} lets every host in: an open resolver, if this server can be reached from the internet",
+                    text.value
+                ),
+                "name the networks of your clients",
+            );
+        }
     }
 }
 
@@ -168,7 +188,10 @@ mod tests {
     fn read(text: &str) -> (Settings, String) {
         let source = SourceText::new("pldns.toml", text);
         let mut problems = Problems::default();
-        let facts = Facts { public_zones: &["blob.core.windows.net"], is_local: &|address| address.is_loopback() };
+        let facts = Facts {
+            public_zones: &["blob.core.windows.net"],
+            is_local: &|address| address.is_loopback() || address.is_unspecified(),
+        };
         let settings = read_settings(&source, &facts, &mut problems);
         (settings, problems.to_string())
     }
@@ -202,14 +225,14 @@ mod tests {
             "#,
         );
         for expected in [
-            ":3:20: error: \"10.0.0.4\" in `dns` is no address with a port",
+            ":3:20: error: \"10.0.0.4\" in `dns` is not a socket address (ADDRESS:PORT)",
             ":4:20: error: this version has no listener for `tls`",
             ":6:13: error: unknown key `tll` in [records]",
             "did you mean `ttl`?",
             ":7:19: error: `ttl` is not a duration",
             ":8:13: error: [[zone]] has no `name`",
-            ":9:23: error: `missing` is neither",
-            ":11:20: error: `zone` is no domain name",
+            ":9:23: error: `missing` must be one of",
+            ":11:20: error: `zone` is not a valid domain name",
             ":14:22: error: \"10.0.0.1/8\" in `allow` has bits set beyond its prefix",
             ":15:14: error: unknown key `sever` in the file",
         ] {
@@ -234,8 +257,12 @@ mod tests {
             upstreams = ["127.0.0.1", "127.0.0.1:5353"]
             "#,
         );
-        assert_eq!(problems.matches("warning:").count(), 2, "{problems}");
-        assert!(problems.contains(":5:20: warning: core.windows.net claims a whole public zone"), "{problems}");
+        assert_eq!(problems.matches("warning:").count(), 3, "{problems}");
+        assert!(
+            problems
+                .contains(":5:20: warning: core.windows.net would make this server authoritative for a public zone"),
+            "{problems}"
+        );
         assert!(problems.contains(":12:26: warning: the upstream 127.0.0.1:53 is this server itself"), "{problems}");
         assert_eq!(settings.forwards.len(), 2, "the rule for the root stays");
     }
@@ -245,8 +272,8 @@ mod tests {
         let (settings, problems) = read(
             r#"
             [[forward]]
-            zone = "."
-            upstreams = ["10.0.0.4", "10.0.0.4:5353", "fd00::4", "[fd00::4]", "[fd00::4]:5353", "tcp://10.0.0.4",
+            zone = "x.example"
+            upstreams = ["10.0.0.4", "10.0.0.4:5353", "fd00::4", "[fd00::5]", "[fd00::4]:5353", "tcp://10.0.0.4",
                 "tls://10.0.0.4#dns.example", "https://10.0.0.4/dns-query#dns.example"]
             [[upstream]]
             address = "168.63.129.16"
@@ -261,7 +288,7 @@ mod tests {
                 "10.0.0.4:53",
                 "10.0.0.4:5353",
                 "[fd00::4]:53",
-                "[fd00::4]:53",
+                "[fd00::5]:53",
                 "[fd00::4]:5353",
                 "tcp://10.0.0.4:53",
                 "tls://10.0.0.4:853#dns.example",

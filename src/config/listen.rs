@@ -1,4 +1,4 @@
-//! `[listen]` and `[admin]`: where is listened, and who is let in.
+//! `[listen]` and `[admin]`: listeners and admin access.
 
 use std::net::SocketAddr;
 
@@ -40,7 +40,7 @@ fn read_optional_address(
 fn read_address(document: &Document<'_>, key: &str, text: &Placed<&str>) -> Option<SocketAddr> {
     let address = text.value.parse().ok();
     if address.is_none() {
-        let message = format!("\"{}\" in `{key}` is no address with a port", text.value.escape_debug());
+        let message = format!("\"{}\" in `{key}` is not a socket address (ADDRESS:PORT)", text.value.escape_debug());
         document.error(text.span.clone(), message, "\"10.0.0.4:53\" or \"[fd00::4]:53\"");
     }
     address
@@ -57,7 +57,7 @@ pub(super) fn read_admin(document: &Document<'_>, section: &TableReader<'_>, set
     }
 }
 
-/// Who reaches the listener for operators from elsewhere has to show who he is.
+/// Non-loopback admin listeners require a token.
 pub(super) fn refuse_open_admin(document: &Document<'_>, reader: &TableReader<'_>, settings: &Settings) {
     let open = settings.listen.admin.filter(|address| !address.ip().is_loopback());
     if let (Some(address), None) = (open, &settings.admin.token_file) {
@@ -65,7 +65,7 @@ pub(super) fn refuse_open_admin(document: &Document<'_>, reader: &TableReader<'_
         let span = listen.and_then(|listen| listen.key_span("admin")).unwrap_or(0..0);
         document.error(
             span,
-            format!("{address} can be reached from elsewhere, and nothing guards it"),
+            format!("{address} is not a loopback address, and no token is configured"),
             "[admin] token_file = \"admin.token\", or an address of loopback",
         );
     }

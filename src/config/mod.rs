@@ -6,6 +6,8 @@
 mod azure;
 mod file;
 mod listen;
+mod overlap;
+mod reverse;
 mod rules;
 mod settings;
 mod upstream;

@@ -1,13 +1,16 @@
-//! `[[zone]]`, `[[forward]]` and `[[upstream]]`: tables that stand once for each zone or address.
+//! `[[zone]]`, `[[forward]]` and `[[upstream]]`: array-of-table sections.
 
 use std::collections::HashSet;
+use std::net::IpAddr;
 use std::ops::Range;
 
 use super::file::{Facts, read_seconds};
+use super::reverse::zones_of;
 use super::settings::{ForwardSpec, Settings};
 use super::upstream::read_upstream;
 use crate::document::{Document, Placed, TableReader};
 use crate::forward::{AZURE_DNS, Limits, Ports, Target};
+use crate::records::file::read_prefix;
 use crate::records::{Missing, Zone};
 use crate::wire::Name;
 
@@ -26,32 +29,38 @@ pub(super) fn read_zones(
             "forward" => Some(Missing::Forward),
             "nxdomain" => Some(Missing::NxDomain),
             _ => {
-                document.error(text.span, "`missing` is neither \"forward\" nor \"nxdomain\"", "missing = \"forward\"");
+                document.error(text.span, "`missing` must be one of forward, nxdomain", "missing = \"forward\"");
                 None
             }
         });
         section.finish();
         let Some(text) = name else { continue };
-        let Some(apex) = read_name(document, "name", &text) else {
-            continue;
-        };
         let missing = missing.unwrap_or_default();
-        if missing == Missing::NxDomain {
-            warn_of_public_zone(document, &apex, text.span.clone(), facts);
-        }
-        if is_new(document, &mut seen, &apex, text.span) {
-            settings.zones.push(Zone { apex, missing });
+        for apex in read_zone(document, "name", &text) {
+            if missing == Missing::NxDomain {
+                warn_of_claimed_zone(document, &apex, text.span.clone(), facts);
+            }
+            if is_new(document, &mut seen, &apex, text.span.clone()) {
+                settings.zones.push(Zone { apex, missing });
+            }
         }
     }
 }
 
-fn warn_of_public_zone(document: &Document<'_>, apex: &Name, span: Range<usize>, facts: &Facts<'_>) {
+fn warn_of_claimed_zone(document: &Document<'_>, apex: &Name, span: Range<usize>, facts: &Facts<'_>) {
     let mut zones = facts.public_zones.iter().filter_map(|zone| Name::parse(zone).ok());
-    if let Some(zone) = zones.find(|zone| zone.is_within(apex)) {
-        let message =
-            format!("{apex} claims a whole public zone: every other name in {zone} stops to exist for your clients");
-        document.warning(span, message, "missing = \"forward\", or name the privatelink zone instead");
-    }
+    let message = if let Some(zone) = zones.find(|zone| zone.is_within(apex)) {
+        format!(
+            "{apex} would make this server authoritative for a public zone: all other names in {zone} will cease to exist for your clients"
+        )
+    } else if apex.labels().next().is_some_and(|label| label.to_ascii_lowercase().starts_with(b"privatelink")) {
+        format!(
+            "{apex} holds the private endpoints of others as well: those without a record here will cease to exist for your clients"
+        )
+    } else {
+        return;
+    };
+    document.warning(span, message, "missing = \"forward\"");
 }
 
 pub(super) fn read_forwards(
@@ -74,13 +83,11 @@ pub(super) fn read_forwards(
         let (Some(zone_text), Some(upstreams)) = (zone, upstreams) else {
             continue;
         };
-        let Some(zone) = read_name(document, "zone", &zone_text) else {
-            continue;
-        };
+        let zones = read_zone(document, "zone", &zone_text);
         if upstreams.is_empty() {
             document.error(
-                upstreams_span,
-                format!("the rule for {zone} has no upstreams"),
+                upstreams_span.clone(),
+                format!("the rule for {} has no upstreams", zone_text.value.escape_debug()),
                 "upstreams = [\"168.63.129.16\"]",
             );
         }
@@ -90,12 +97,33 @@ pub(super) fn read_forwards(
                 continue;
             };
             warn_of_self(document, &target, text.span.clone(), facts, settings);
-            targets.push(target);
+            if targets.contains(&target) {
+                document.warning(text.span.clone(), format!("{target} is in this rule twice"), "remove one of the two");
+            } else {
+                targets.push(target);
+            }
         }
-        if is_new(document, &mut seen, &zone, zone_text.span) && !targets.is_empty() {
-            settings.forwards.retain(|known| known.zone != zone);
-            settings.forwards.push(ForwardSpec { zone, upstreams: targets, max_ttl, max_negative_ttl });
+        warn_of_mixture(document, &targets, upstreams_span);
+        for zone in zones {
+            if is_new(document, &mut seen, &zone, zone_text.span.clone()) && !targets.is_empty() {
+                settings.forwards.retain(|known| known.zone != zone);
+                settings.forwards.push(ForwardSpec { zone, upstreams: targets.clone(), max_ttl, max_negative_ttl });
+            }
         }
+    }
+}
+
+/// The upstreams of a rule serve in order of health and speed, so they have to know the same names.
+fn warn_of_mixture(document: &Document<'_>, targets: &[Target], span: Range<usize>) {
+    let other = targets.iter().find(|target| !target.is_azure_dns());
+    if let Some(other) = other.filter(|_| targets.iter().any(Target::is_azure_dns)) {
+        document.warning(
+            span,
+            format!(
+                "Azure DNS and {other} in one rule: they know different names, and whichever responds faster decides"
+            ),
+            "a rule of its own for the zones that each of them serves",
+        );
     }
 }
 
@@ -126,13 +154,14 @@ fn read_ports(document: &Document<'_>, ports: Placed<&str>, target: Option<&Targ
             Ports::Pool
         }
         _ => {
-            document.error(ports.span, "`ports` is neither \"fresh\" nor \"pool\"", "ports = \"fresh\"");
+            document.error(ports.span, "`ports` must be one of fresh, pool", "ports = \"fresh\"");
             Ports::Fresh
         }
     }
 }
 
 pub(super) fn read_upstreams(document: &Document<'_>, reader: &TableReader<'_>, settings: &mut Settings) {
+    let mut seen = HashSet::new();
     for table in reader.tables("upstream") {
         let section = document.reader(table.value, "[[upstream]]");
         section.missing(&table.span, "address", "address = \"168.63.129.16\"");
@@ -141,20 +170,49 @@ pub(super) fn read_upstreams(document: &Document<'_>, reader: &TableReader<'_>, 
             Some(target) if target.address == AZURE_DNS => Limits::AZURE,
             _ => Limits::default(),
         };
-        let figure =
-            |key, default: u32| section.number(key, 0..=1_000_000).map_or(default, |number| number.value as u32);
+        let figure = |key, default: u32| {
+            section.number(key, 0..=1_000_000, default.into()).map_or(default, |number| number.value as u32)
+        };
         let ports = section.text("ports").map_or(Ports::Fresh, |ports| read_ports(document, ports, target.as_ref()));
         let limits = Limits {
             ports,
             queries_per_second: figure("queries_per_second", default.queries_per_second),
             pending: figure("pending", default.pending),
         };
+        let span = section.key_span("address").unwrap_or_else(|| table.span.clone());
         section.finish();
         if let Some(target) = target {
+            if !seen.insert(target.address) {
+                let message = format!("the upstream {} is defined twice: the last definition counts", target.address);
+                document.warning(span.clone(), message, "put both into one [[upstream]]");
+            }
+            let rules = settings.forwards.iter().flat_map(|rule| &rule.upstreams);
+            let mut used = rules.chain(&settings.azure.public_fallback);
+            if !used.any(|used| used.address == target.address) {
+                let message = format!("no rule names the upstream {}: these limits have no effect", target.address);
+                document.warning(span, message, "write the address as in the rule, port included");
+            }
             settings.upstream_limits.retain(|(address, _)| *address != target.address);
             settings.upstream_limits.push((target.address, limits));
         }
     }
+}
+
+/// A zone, or the reverse zones of a prefix; none where it is neither.
+fn read_zone(document: &Document<'_>, key: &str, text: &Placed<&str>) -> Vec<Name> {
+    if let Ok(address) = text.value.parse::<IpAddr>() {
+        let message = format!("`{key}` is an address, not a zone");
+        document.error(
+            text.span.clone(),
+            message,
+            format!("\"{address}/{}\" for its reverse zone", if address.is_ipv4() { 32 } else { 128 }),
+        );
+        return Vec::new();
+    }
+    if text.value.contains('/') {
+        return read_prefix(document, key, text).map(zones_of).unwrap_or_default();
+    }
+    read_name(document, key, text).into_iter().collect()
 }
 
 pub(super) fn read_name(document: &Document<'_>, key: &str, text: &Placed<&str>) -> Option<Name> {
@@ -171,7 +229,7 @@ pub(super) fn read_name(document: &Document<'_>, key: &str, text: &Placed<&str>)
         Err(error) => {
             document.error(
                 text.span.clone(),
-                format!("`{key}` is no domain name: {error}"),
+                format!("`{key}` is not a valid domain name: {error}"),
                 "a zone such as \"privatelink.api.azureml.ms\"",
             );
             None
@@ -179,15 +237,11 @@ pub(super) fn read_name(document: &Document<'_>, key: &str, text: &Placed<&str>)
     }
 }
 
-/// Notes a zone that stands twice; whether it is new.
+/// Notes a zone that is defined twice; whether it is new.
 fn is_new(document: &Document<'_>, seen: &mut HashSet<Name>, zone: &Name, span: Range<usize>) -> bool {
     let new = seen.insert(zone.clone());
     if !new {
-        document.error(
-            span,
-            format!("the zone {zone} stands here a second time"),
-            "put what belongs to it into one table",
-        );
+        document.error(span, format!("zone {zone} is defined twice"), "put both into one table");
     }
     new
 }

@@ -47,7 +47,7 @@ fn parse_upstream(text: &str) -> Result<Target, Refused> {
         Some(("tls", place)) => tls(text, place),
         Some(("https", place)) => https(text, place),
         Some((scheme, _)) => {
-            let message = format!("unknown way to ask an upstream: {}", scheme.escape_debug());
+            let message = format!("unsupported upstream scheme: {}", scheme.escape_debug());
             Err((message, PLAIN_HINT))
         }
     }
@@ -75,11 +75,12 @@ fn https(text: &str, place: &str) -> Result<Target, Refused> {
     // Requests carry the name, and an IPv6 address in its place would need other brackets than the certificate has.
     let has_name = name.is_some_and(|name| name.parse::<IpAddr>().map_or(true, |name| name.is_ipv4()));
     if address.is_ipv6() && !has_name {
-        let message = format!("\"{}\" has no name of its certificate", text.escape_debug());
+        let message =
+            format!("\"{}\": the server name for certificate verification is missing after `#`", text.escape_debug());
         return Err((message, HTTPS_HINT));
     }
     if !path.bytes().all(is_path_octet) {
-        let message = format!("\"{}\" is no path", path.escape_debug());
+        let message = format!("\"{}\" is not a valid URI path", path.escape_debug());
         return Err((message, HTTPS_HINT));
     }
     let server_name = server_name(address, name, HTTPS_HINT)?;
@@ -108,7 +109,7 @@ fn encrypted_address(text: &str, place: &str, port: u16, hint: &'static str) -> 
     parse_address(place, port).ok_or_else(|| {
         if is_name() {
             let message = format!(
-                "\"{}\" names its host and gives no address: to look the name up, an upstream would be needed first",
+                "\"{}\": upstreams must be IP addresses; a host name could not be resolved before an upstream is configured",
                 text.escape_debug()
             );
             (message, hint)
@@ -127,7 +128,7 @@ fn server_name(address: SocketAddr, name: Option<&str>, hint: &'static str) -> R
     let is_dns = !name.is_empty() && name.bytes().all(is_host) && Name::parse(name).is_ok();
     // A certificate's names have no dot at their end.
     if name.parse::<IpAddr>().is_err() && (!is_dns || name.ends_with('.')) {
-        let message = format!("\"{}\" is no name that a certificate can be for", name.escape_debug());
+        let message = format!("\"{}\" is not a valid certificate name", name.escape_debug());
         return Err((message, hint));
     }
     Ok(name.to_ascii_lowercase().into())
@@ -143,7 +144,7 @@ fn parse_address(place: &str, port: u16) -> Option<SocketAddr> {
 }
 
 fn no_upstream(text: &str, hint: &'static str) -> Refused {
-    (format!("\"{}\" is no upstream", text.escape_debug()), hint)
+    (format!("\"{}\" is not a valid upstream", text.escape_debug()), hint)
 }
 
 #[cfg(test)]
@@ -175,25 +176,25 @@ mod tests {
     #[test]
     fn what_cannot_be_asked_is_refused_with_a_hint() {
         for (text, expected) in [
-            ("https://dns.example/dns-query", "gives no address"),
-            ("https://dns.example:8443/dns-query", "gives no address"),
-            ("tls://dns.example", "gives no address"),
-            ("tls://dns.example#dns.example", "gives no address"),
-            ("tls://", "is no upstream"),
-            ("tls://10.0.0.4:0#dns.example", "is no upstream"),
-            ("tls://0.0.0.0#dns.example", "is no upstream"),
-            ("tls://10.0.0.4/dns-query", "is no upstream"),
-            ("tls://10.0.0.4#", "is no name that a certificate can be for"),
-            ("tls://10.0.0.4#a..b", "is no name that a certificate can be for"),
-            ("tls://10.0.0.4#a.", "is no name that a certificate can be for"),
-            ("tls://10.0.0.4#a/b", "is no name that a certificate can be for"),
-            ("https://10.0.0.4/{?dns}#a", "is no path"),
-            ("https://10.0.0.4/ #a", "is no path"),
-            ("https://[fd00::4]/dns-query", "has no name of its certificate"),
-            ("https://fd00::4/dns-query#fd00::4", "has no name of its certificate"),
-            ("quic://10.0.0.4", "unknown way"),
-            ("http://10.0.0.4", "unknown way"),
-            ("10.0.0.4#dns.example", "is no upstream"),
+            ("https://dns.example/dns-query", "upstreams must be IP addresses"),
+            ("https://dns.example:8443/dns-query", "upstreams must be IP addresses"),
+            ("tls://dns.example", "upstreams must be IP addresses"),
+            ("tls://dns.example#dns.example", "upstreams must be IP addresses"),
+            ("tls://", "is not a valid upstream"),
+            ("tls://10.0.0.4:0#dns.example", "is not a valid upstream"),
+            ("tls://0.0.0.0#dns.example", "is not a valid upstream"),
+            ("tls://10.0.0.4/dns-query", "is not a valid upstream"),
+            ("tls://10.0.0.4#", "is not a valid certificate name"),
+            ("tls://10.0.0.4#a..b", "is not a valid certificate name"),
+            ("tls://10.0.0.4#a.", "is not a valid certificate name"),
+            ("tls://10.0.0.4#a/b", "is not a valid certificate name"),
+            ("https://10.0.0.4/{?dns}#a", "is not a valid URI path"),
+            ("https://10.0.0.4/ #a", "is not a valid URI path"),
+            ("https://[fd00::4]/dns-query", "the server name for certificate verification is missing"),
+            ("https://fd00::4/dns-query#fd00::4", "the server name for certificate verification is missing"),
+            ("quic://10.0.0.4", "unsupported upstream scheme"),
+            ("http://10.0.0.4", "unsupported upstream scheme"),
+            ("10.0.0.4#dns.example", "is not a valid upstream"),
         ] {
             let (message, hint) = parse_upstream(text).unwrap_err();
             assert!(message.contains(expected), "{text}: {message}");

@@ -82,6 +82,11 @@ impl<'d> Document<'d> {
         table.into_inner()
     }
 
+    /// `file:line:column` of a place of the text.
+    pub fn place(&self, at: usize) -> String {
+        self.source.place(self.in_file(at))
+    }
+
     /// Notes an error at a place of the text.
     pub fn error(&self, span: Range<usize>, message: impl Into<String>, hint: impl Into<String>) {
         self.note(Severity::Error, span, message.into(), hint.into());
@@ -141,7 +146,7 @@ impl<'t> TableReader<'t> {
         match value.get_ref().as_str() {
             Some(text) => Some(Placed { value: text, span: value.span() }),
             None => {
-                self.wrong(key, value, "a text in quotes");
+                self.wrong_text(key, value, "a string in quotes");
                 None
             }
         }
@@ -154,17 +159,26 @@ impl<'t> TableReader<'t> {
             return Some(vec![Placed { value: text, span: value.span() }]);
         }
         let Some(list) = value.get_ref().as_array() else {
-            self.wrong(key, value, "a text in quotes or a list of them");
+            self.wrong_text(key, value, "a string in quotes or a list of them");
             return None;
         };
         let mut texts = Vec::with_capacity(list.len());
         for item in list {
             match item.get_ref().as_str() {
                 Some(text) => texts.push(Placed { value: text, span: item.span() }),
-                None => self.wrong(key, item, "a text in quotes"),
+                None => self.wrong_text(key, item, "a string in quotes"),
             }
         }
         Some(texts)
+    }
+
+    /// The strings of `key`, whether it is a list or one, without a word on what else there may be.
+    pub fn strings(&self, key: &'static str) -> Vec<Placed<&'t str>> {
+        let Some(value) = self.value(key) else { return Vec::new() };
+        let items = value.get_ref().as_array().map_or_else(|| std::slice::from_ref(value), |list| list.as_ref());
+        let text =
+            |item: &'t Spanned<DeValue<'t>>| item.get_ref().as_str().map(|value| Placed { value, span: item.span() });
+        items.iter().filter_map(text).collect()
     }
 
     /// A text that `read` understands; `expected` says what it should have been.
@@ -174,6 +188,14 @@ impl<'t> TableReader<'t> {
         expected: &str,
         read: impl FnOnce(&str) -> Option<T>,
     ) -> Option<Placed<T>> {
+        if let Some(value) = self.value(key)
+            && let Some(number) = value.get_ref().as_integer()
+        {
+            let unit = if expected.contains("size") { "MiB" } else { "s" };
+            let message = format!("`{key}` in {} must be {expected} in quotes, with its unit", self.path);
+            self.document.error(value.span(), message, format!("{key} = \"{}{unit}\"", number.as_str()));
+            return None;
+        }
         let Placed { value, span } = self.text(key)?;
         match read(value) {
             Some(value) => Some(Placed { value, span }),
@@ -203,14 +225,21 @@ impl<'t> TableReader<'t> {
         found.map(|(_, meaning)| *meaning)
     }
 
-    /// A whole number from `range`.
-    pub fn number(&self, key: &'static str, range: std::ops::RangeInclusive<u64>) -> Option<Placed<u64>> {
+    /// A whole number from `range`; `example` is one that makes sense.
+    pub fn number(&self, key: &'static str, range: std::ops::RangeInclusive<u64>, example: u64) -> Option<Placed<u64>> {
         let value = self.value(key)?;
         let number = value.get_ref().as_integer().and_then(|n| u64::from_str_radix(n.as_str(), n.radix()).ok());
         match number {
             Some(number) if range.contains(&number) => Some(Placed { value: number, span: value.span() }),
             _ => {
-                self.wrong(key, value, &format!("a whole number from {} to {}", range.start(), range.end()));
+                let expected = format!("a whole number from {} to {}", range.start(), range.end());
+                match value.get_ref().as_integer() {
+                    Some(number) => {
+                        let message = format!("`{key}` in {} must be {expected}, not {}", self.path, number.as_str());
+                        self.document.error(value.span(), message, format!("{key} = {example}"));
+                    }
+                    None => self.wrong(key, value, &expected, &format!("{key} = {example}")),
+                }
                 None
             }
         }
@@ -221,7 +250,7 @@ impl<'t> TableReader<'t> {
         let value = self.value(key)?;
         let flag = value.get_ref().as_bool();
         if flag.is_none() {
-            self.wrong(key, value, "true or false");
+            self.wrong(key, value, "true or false", &format!("{key} = true"));
         }
         flag
     }
@@ -230,7 +259,7 @@ impl<'t> TableReader<'t> {
     pub fn table(&self, key: &'static str) -> Option<&'t DeTable<'t>> {
         let value = self.value(key)?;
         if value.get_ref().as_table().is_none() {
-            self.wrong(key, value, &format!("a table, written [{key}]"));
+            self.wrong(key, value, &format!("a table, written [{key}]"), &format!("[{key}]"));
         }
         value.get_ref().as_table()
     }
@@ -241,14 +270,14 @@ impl<'t> TableReader<'t> {
             return Vec::new();
         };
         let Some(list) = value.get_ref().as_array() else {
-            self.wrong(key, value, &format!("a list of tables, written [[{key}]]"));
+            self.wrong(key, value, &format!("a list of tables, written [[{key}]]"), &format!("[[{key}]]"));
             return Vec::new();
         };
         let mut tables = Vec::with_capacity(list.len());
         for item in list {
             match item.get_ref().as_table() {
                 Some(table) => tables.push(Placed { value: table, span: item.span() }),
-                None => self.wrong(key, item, &format!("a table, written [[{key}]]")),
+                None => self.wrong(key, item, &format!("a table, written [[{key}]]"), &format!("[[{key}]]")),
             }
         }
         tables
@@ -271,16 +300,27 @@ impl<'t> TableReader<'t> {
             }
             let hint = match nearest(name, &asked) {
                 Some(known) => format!("did you mean `{known}`?"),
-                None => format!("known here: {}", asked.join(", ")),
+                None => format!("known here: {}", unique(&asked).join(", ")),
             };
             self.document.error(key.span(), format!("unknown key `{}` in {}", name.escape_debug(), self.path), hint);
         }
     }
 
-    fn wrong(&self, key: &str, value: &Spanned<DeValue<'_>>, expected: &str) {
+    fn wrong(&self, key: &str, value: &Spanned<DeValue<'_>>, expected: &str, hint: &str) {
         let found = value.get_ref().type_str();
         let message = format!("`{key}` in {} must be {expected}, not {found}", self.path);
-        self.document.error(value.span(), message, format!("{key} = {}", example(expected)));
+        self.document.error(value.span(), message, hint);
+    }
+
+    /// The hint has what was found in quotes, where that makes sense.
+    fn wrong_text(&self, key: &str, value: &Spanned<DeValue<'_>>, expected: &str) {
+        let text = match value.get_ref() {
+            DeValue::Integer(number) => format!("{key} = \"{}\"", number.as_str()),
+            DeValue::Float(number) => format!("{key} = \"{}\"", number.as_str()),
+            _ if expected.contains("list") => format!("{key} = [\"...\"]"),
+            _ => format!("{key} = \"...\""),
+        };
+        self.wrong(key, value, expected, &text);
     }
 }
 
@@ -289,10 +329,19 @@ fn example(expected: &str) -> &'static str {
     match expected {
         e if e.contains("duration") => "\"60s\" (units: ms, s, m, h, d)",
         e if e.contains("size") => "\"64MiB\" (units: B, KiB, MiB, GiB)",
-        e if e.contains("whole number") => "10",
-        e if e.contains("list") => "[\"...\"]",
         _ => "\"...\"",
     }
+}
+
+/// The words without repetitions, in their order.
+fn unique<'w>(words: &[&'w str]) -> Vec<&'w str> {
+    let mut seen = Vec::with_capacity(words.len());
+    for word in words {
+        if !seen.contains(word) {
+            seen.push(*word);
+        }
+    }
+    seen
 }
 
 /// The known word that is one or two changes away from `word`.
@@ -343,7 +392,7 @@ mod tests {
         drop(root);
         let shown = document.into_problems().to_string();
         assert!(
-            shown.contains("pldns.toml:3:9: error: `admin` in [listen] must be a text in quotes, not integer"),
+            shown.contains("pldns.toml:3:9: error: `admin` in [listen] must be a string in quotes, not integer"),
             "{shown}"
         );
         assert!(shown.contains("pldns.toml:2:1: error: unknown key `dsn` in [listen]"), "{shown}");

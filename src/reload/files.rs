@@ -169,6 +169,9 @@ fn hint(fault: &Fault, glob: &str) -> String {
 
 /// What to do about a path that cannot be read.
 pub(super) fn access_hint(path: &Path, error: &io::Error) -> String {
+    if path.is_dir() && error.kind() == ErrorKind::IsADirectory {
+        return format!("this is a directory: name the file in it, as in {}", path.join("pldns.toml").display());
+    }
     if error.kind() != ErrorKind::PermissionDenied {
         return "does it exist, and may this user read it?".to_owned();
     }

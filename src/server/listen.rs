@@ -54,11 +54,14 @@ pub struct BindError {
 }
 
 fn hint(error: &io::Error) -> &'static str {
+    if error.raw_os_error() == Some(libc::EAFNOSUPPORT) {
+        return " (the kernel has no such protocol family: remove the address from [listen] dns)";
+    }
     match error.kind() {
         io::ErrorKind::PermissionDenied => {
             " (ports below 1024 need root or the capability NET_BIND_SERVICE; or listen on another port)"
         }
-        io::ErrorKind::AddrInUse => " (another server holds it: `ss -lunp` shows which)",
+        io::ErrorKind::AddrInUse => " (another server holds it: `ss -lntup` shows which)",
         io::ErrorKind::AddrNotAvailable => " (this machine has no such address)",
         _ => "",
     }

@@ -328,12 +328,125 @@ fn an_alias_stands_alone() {
 }
 
 #[test]
-fn a_whole_public_zone_claimed_is_warned_about() {
+fn a_whole_zone_claimed_is_warned_about() {
     for name in ["blob.core.windows.net", "api.azureml.ms", "vault.azure.net", "azurecr.io"] {
-        check(&format!("[[zone]]\nname = \"{name}\"\nmissing = \"nxdomain\"\n"), "").warns(name);
+        let checked = check(&format!("[[zone]]\nname = \"{name}\"\nmissing = \"nxdomain\"\n"), "");
+        checked.warns(&format!("{name} would make this server authoritative for a public zone"));
+        checked.ran.err_has("hint: missing = \"forward\"\n");
         check(&format!("[[zone]]\nname = \"{name}\"\nmissing = \"forward\"\n"), "").warns_of_nothing();
     }
-    check("[[zone]]\nname = \"privatelink.blob.core.windows.net\"\nmissing = \"nxdomain\"\n", "").warns_of_nothing();
+    for name in ["privatelink.blob.core.windows.net", "privatelink-global.wvd.microsoft.com"] {
+        check(&format!("[[zone]]\nname = \"{name}\"\nmissing = \"nxdomain\"\n"), "").warns("endpoints of others");
+    }
+    // A zone of one's own.
+    check("[[zone]]\nname = \"corp.example\"\nmissing = \"nxdomain\"\n", "").warns_of_nothing();
+}
+
+#[test]
+fn listeners_that_take_each_others_port_are_errors_that_name_both_places() {
+    let overlaps = [
+        ("dns = [\"127.0.0.1:17253\", \"0.0.0.0:17253\"]\nadmin = \"\"", "pldns.toml:2:8", 2),
+        ("dns = [\"[::1]:17253\", \"[::]:17253\"]\nadmin = \"\"", "pldns.toml:2:8", 2),
+        ("dns = \"127.0.0.1:17253\"\nadmin = \"127.0.0.1:17253\"", "pldns.toml:2:7", 3),
+        ("dns = \"0.0.0.0:17253\"\nadmin = \"\"\nhealth = \"127.0.0.1:17253\"", "pldns.toml:2:7", 4),
+        ("dns = []\nadmin = \"127.0.0.1:17253\"\nhealth = \"0.0.0.0:17253\"", "pldns.toml:3:9", 4),
+    ];
+    for (listen, other, line) in overlaps {
+        let checked = check_files(&[("pldns.toml", &format!("[listen]\n{listen}\n"))]);
+        checked.bad().ran.err_has(other).err_has(&format!("pldns.toml:{line}:")).err_has("are the same port");
+    }
+    for beside in ["[\"127.0.0.1:17253\", \"127.0.0.2:17253\"]", "[\"127.0.0.1:0\", \"0.0.0.0:0\"]"] {
+        let text = format!("[listen]\ndns = {beside}\nadmin = \"127.0.0.1:17254\"\nhealth = \"127.0.0.2:17254\"\n");
+        check_files(&[("pldns.toml", &text)]).warns_of_nothing();
+    }
+    let twice = "[listen]\ndns = [\"127.0.0.1:17253\", \"127.0.0.1:17253\"]\nadmin = \"\"\n";
+    check_files(&[("pldns.toml", twice)]).warns("127.0.0.1:17253 is in `dns` twice");
+    let default = "[listen]\ndns = \"127.0.0.1:8053\"\n";
+    check_files(&[("pldns.toml", default)]).warns("there will be no admin listener");
+    // TEST-NET-1: nobody has it.
+    let foreign = "[listen]\ndns = \"192.0.2.1:17253\"\nadmin = \"\"\n";
+    check_files(&[("pldns.toml", foreign)]).warns("this machine has no such address");
+}
+
+#[test]
+fn a_token_that_cannot_be_used_is_an_error() {
+    let settings = "[listen]\ndns = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n[admin]\ntoken_file = \"token\"\n";
+    for token in ["", "\n", "two words\n", "caf\u{e9}\n"] {
+        let checked = check_files(&[("pldns.toml", settings), ("token", token)]);
+        checked.bad().at("pldns.toml", "token_file").ran.err_has("one line of printable ASCII");
+    }
+    check_files(&[("pldns.toml", settings)]).bad().at("pldns.toml", "token_file").ran.err_has("No such file");
+    check_files(&[("pldns.toml", settings), ("token", "a1b2c3\n")]).warns_of_nothing();
+}
+
+#[test]
+fn settings_that_do_what_nobody_wants_are_warned_about() {
+    let rule = |upstreams: &str| format!("[[forward]]\nzone = \".\"\nupstreams = [{upstreams}]\n");
+    for (settings, said) in [
+        ("[access]\nallow = []\n".to_owned(), "every query is refused"),
+        ("[access]\nallow = [\"10.0.0.0/8\", \"0.0.0.0/0\"]\n".to_owned(), "0.0.0.0/0 lets every host in"),
+        ("[access]\nallow = [\"::/0\"]\n".to_owned(), "::/0 lets every host in"),
+        (rule("\"10.0.0.4\", \"10.0.0.4:53\""), "10.0.0.4:53 is in this rule twice"),
+        (rule("\"168.63.129.16\", \"10.0.0.4\""), "Azure DNS and 10.0.0.4:53 in one rule"),
+        (rule("\"10.0.0.4\"") + "[[upstream]]\naddress = \"10.0.0.5\"\n", "no rule names the upstream 10.0.0.5:53"),
+        (
+            rule("\"10.0.0.4\"") + &"[[upstream]]\naddress = \"10.0.0.4\"\n".repeat(2),
+            "the upstream 10.0.0.4:53 is defined twice",
+        ),
+        ("[cache]\nmax_size = \"65536GiB\"\n".to_owned(), "the cache may grow to 67108864 MiB"),
+    ] {
+        let checked = check(&settings, "");
+        checked.warns(said);
+        checked.ran.err_has("pldns.toml: 0 errors, 1 warning\n");
+    }
+    let fine = rule("\"10.0.0.4\", \"10.0.0.4:5353\"") + "[[upstream]]\naddress = \"10.0.0.4\"\n";
+    check(&fine, "").warns_of_nothing().ran.err_has("pldns.toml: no problems\n");
+}
+
+#[test]
+fn a_reverse_zone_may_be_written_as_a_prefix() {
+    let settings = "[[forward]]\nzone = \"10.1.0.0/16\"\nupstreams = [\"10.0.0.4\"]\n\n\
+        [[zone]]\nname = \"172.16.0.0/12\"\nmissing = \"nxdomain\"\n";
+    let checked = check(settings, "");
+    checked.warns_of_nothing();
+    assert!(checked.ran.out.contains("1.10.in-addr.arpa -> 10.0.0.4:53"), "{}", checked.ran.out);
+    assert!(checked.ran.out.contains("zones:     16\n"), "{}", checked.ran.out);
+    check("[[zone]]\nname = \"10.1.2.3/16\"\n", "").bad().at("pldns.toml", "10.1.2.3/16").ran.err_has("10.1.0.0/16");
+    check("[[zone]]\nname = \"10.1.2.3\"\n", "").bad().at("pldns.toml", "10.1.2.3").ran.err_has("10.1.2.3/32");
+    let twice = "[[zone]]\nname = \"10.0.0.0/8\"\n[[zone]]\nname = \"10.in-addr.arpa\"\n";
+    check(twice, "").bad().ran.err_has("zone 10.in-addr.arpa is defined twice");
+}
+
+#[test]
+fn hints_are_what_may_be_written_instead() {
+    for (settings, hint) in [
+        ("[forward]\nzone = \".\"\n", "hint: [[forward]]\n"),
+        ("[records]\nttl = 10\n", "hint: ttl = \"10s\"\n"),
+        ("[cache]\nmax_size = 64\n", "hint: max_size = \"64MiB\"\n"),
+        ("[cache]\nserve_stale = 86400\n", "hint: serve_stale = \"86400s\"\n"),
+        ("[process]\nworkers = \"2\"\n", "hint: workers = 0\n"),
+        ("[process]\nworkers = -1\n", "must be a whole number from 0 to 1024, not -1\n"),
+        ("[process]\nconfine = 1\n", "hint: confine = true\n"),
+        ("[[upstream]]\naddress = \"168.63.129.16\"\npending = \"x\"\n", "hint: pending = 180\n"),
+        ("[log]\nlevel = \"inf\"\n", "hint: did you mean \"info\"?\n"),
+        ("[listen]\ndns = 53\n", "hint: dns = \"53\"\n"),
+    ] {
+        check_files(&[("pldns.toml", settings)]).bad().ran.err_has(hint);
+    }
+    let dir = Scratch::new();
+    run(dir.path(), &["serve", "--listen", "127.0.0.1"]).code(2).err_has("hint: \"127.0.0.1:53\"");
+    std::fs::create_dir(dir.path().join("pldns.toml")).unwrap();
+    run(dir.path(), &["check", "-c", "pldns.toml"]).code(1).err_has("hint: this is a directory");
+}
+
+#[test]
+fn admin_and_health_listeners_are_listed() {
+    let text = "[listen]\ndns = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:17253\"\nhealth = \"127.0.0.1:17254\"\n";
+    let checked = check_files(&[("pldns.toml", text)]);
+    checked.good();
+    for listed in ["127.0.0.1:0 (UDP and TCP)", "127.0.0.1:17253 (admin)", "127.0.0.1:17254 (health)"] {
+        assert!(checked.ran.out.contains(listed), "{listed}: {}", checked.ran.out);
+    }
 }
 
 #[test]

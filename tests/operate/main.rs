@@ -9,6 +9,7 @@
 
 mod bounds;
 mod explain;
+mod families;
 mod flood;
 mod handover;
 mod hold;

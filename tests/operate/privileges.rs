@@ -91,7 +91,7 @@ fn an_unknown_user_is_no_start() {
         let ran = pldns.args([command, "-c"]).arg(dir.path().join("pldns.toml")).output().unwrap();
         let said = String::from_utf8(ran.stderr).unwrap();
         assert_eq!(ran.status.code(), Some(1), "{command}: {said}");
-        let place = "pldns.toml:8:8: error: cannot become the user \"no-such-user\": /etc/passwd does not have it";
+        let place = "pldns.toml:7:8: error: cannot become the user \"no-such-user\": /etc/passwd does not have it";
         assert!(said.contains(place), "{command}: {said}");
     }
 }
