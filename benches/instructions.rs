@@ -25,7 +25,7 @@ use privatelink_dns::cache::Cache;
 use privatelink_dns::engine::{Action, Client, Engine, Settlement, Snapshot};
 use privatelink_dns::forward::{Answered, Arrival, Asker, Forwarding, LoopGuard, Outbox, UpstreamSets};
 use privatelink_dns::reload::load;
-use privatelink_dns::wire::Transport;
+use privatelink_dns::wire::{Transport, UpstreamMessage};
 
 use scratch::Scratch;
 
@@ -174,7 +174,7 @@ fn forward(way: &Way, times: u32) {
         forwarding.ask(now, asked.question, asker, &mut out);
         let sent = out.transmits.pop().expect("a query for the upstream");
         answer[..2].copy_from_slice(&sent.message[..2]);
-        forwarding.heard(now, sent.id, Arrival::Message(answer), &mut out);
+        forwarding.heard(now, sent.id, Arrival::Message(UpstreamMessage::read(answer)), &mut out);
         let settled = out.settled.pop().expect("its answer");
         let Answered { question, message } = settled.outcome.expect("a good one");
         let answer = engine.keep(&snapshot, &question, &message, now, |_| ()).expect("it can be read");

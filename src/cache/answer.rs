@@ -11,9 +11,10 @@ use triomphe::ThinArc;
 
 use super::normal::{Normal, Octets, normalise};
 use super::{State, TtlLimits};
-use crate::wire::compose::{client_rcode, compose};
-use crate::wire::edns::{OPT_LEN, extended_error_option, push_opt};
+use crate::wire::compose::compose_from;
+use crate::wire::edns::OPT_LEN;
 use crate::wire::header::{self, HEADER_LEN, Header};
+use crate::wire::reply::{Closing, Counts, ReplyOptions, close};
 use crate::wire::{ExtendedError, Message, OwnedRecord, Query, Rcode, RecordView, Verdict};
 
 /// How old an answer is when it is sent.
@@ -278,7 +279,7 @@ impl<'a> AnswerView<'a> {
             return State::Expired { at: head.heard + ttl };
         }
         let ends_soon = (ttl - age) * PREFETCH_SHARE <= ttl;
-        State::Fresh { age: age.as_secs() as u32, prefetch: ends_soon && wants_prefetch() }
+        State::Fresh { age: u32::try_from(age.as_secs()).unwrap_or(u32::MAX), prefetch: ends_soon && wants_prefetch() }
     }
 
     /// Takes the place of `old` in the queues of the cache.
@@ -316,24 +317,19 @@ impl<'a> AnswerView<'a> {
         message.records.iter().filter_map(aged).collect()
     }
 
-    /// Writes it as the reply to `query`; at most `limit` octets, by whole RRsets. Where it is stale, an extended error
+    /// Writes it as the reply to `query`; at most `limit` bytes, by whole RRsets. Where it is stale, an extended error
     /// says so beside the upstream's own.
     ///
-    /// All sections, codes and AD go through as the upstream said them; ID, question (its case), RD and CD are the
-    /// client's, and AA is never set.
+    /// All sections, codes and AD go through as the upstream sent them; ID, question (its case), RD and CD are the
+    /// client's, and AA is never set: nothing is authoritative here but the table.
     pub fn write(self, query: &Query<'_>, age: Age, limit: usize, out: &mut Vec<u8>) {
-        let mut options = self.errors();
-        let joined;
-        if age == Age::Stale {
-            joined = [options, &extended_error_option(ExtendedError::STALE_ANSWER)].concat();
-            options = &joined;
-        }
-        let opt_len = if query.edns.is_some() { OPT_LEN + options.len() } else { 0 };
+        let error = (age == Age::Stale).then_some(ExtendedError::STALE_ANSWER);
         let message = self.message();
+        let opt_len = if query.edns.is_some() { OPT_LEN } else { 0 };
         if message.len() + opt_len > limit {
-            let verdict =
-                Verdict { rcode: self.rcode(), authoritative: false, authentic: self.is_authentic(), options };
-            return compose(query, &self.records(age), &verdict, limit, out);
+            let (authentic, options) = (self.is_authentic(), self.errors());
+            let verdict = Verdict { rcode: self.rcode(), authoritative: false, authentic, options };
+            return compose_from(query, message, |ttl| age.ttl(ttl), (&verdict, error), limit, out);
         }
         out.clear();
         out.extend_from_slice(message);
@@ -348,30 +344,23 @@ impl<'a> AnswerView<'a> {
         if let Some(place) = out.get_mut(HEADER_LEN..HEADER_LEN + question.len()) {
             place.copy_from_slice(question);
         }
-        let rcode = client_rcode(query, self.rcode());
-        if let Some(edns) = query.edns {
-            push_opt(out, rcode, edns.dnssec_ok, options);
-        }
         let Some(stored) = Header::read(out) else { return };
-        // The upstream's AA is not ours: nothing here is authoritative but the table.
-        let kept = stored.flags & header::AD;
-        let asked = query.header.flags & (header::RD | header::CD);
-        let head = Header {
-            id: query.header.id,
-            flags: header::QR | header::RA | kept | asked | (rcode.0 & header::RCODE),
-            arcount: stored.arcount + u16::from(query.edns.is_some()),
-            ..stored
+        let closing = Closing {
+            rcode: self.rcode(),
+            authoritative: false,
+            authentic: stored.flags & header::AD != 0,
+            truncated: false,
+            counts: Counts { answer: stored.ancount, authority: stored.nscount, additional: stored.arcount },
+            options: ReplyOptions { error, upstream_errors: self.errors() },
         };
-        if let Some(place) = out.first_chunk_mut::<HEADER_LEN>() {
-            *place = head.to_bytes();
-        }
+        close(out, &query.into(), closing, limit);
     }
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::wire::compose::write_sections;
+    use crate::wire::compose::Sections;
     use crate::wire::query::tests::query_bytes;
     use crate::wire::{Name, NameRoom, Rtype, Section};
 
@@ -394,8 +383,10 @@ pub(crate) mod tests {
     fn build(qname: &str, qtype: Rtype, flags: u16, records: &[OwnedRecord]) -> Vec<u8> {
         let query = query_bytes(qname, qtype, header::RD, None);
         let mut bytes = Vec::new();
-        let ([ancount, nscount, arcount], _) = write_sections(&query[12..], records, 65535, &mut bytes);
-        let head = Header { id: 7, flags, qdcount: 1, ancount, nscount, arcount };
+        let mut sections = Sections::start(&query[12..], 65_535, &mut bytes);
+        assert!(records.iter().all(|record| sections.push_owned(record)));
+        let (Counts { answer, authority, additional }, _) = sections.finish();
+        let head = Header { id: 7, flags, qdcount: 1, ancount: answer, nscount: authority, arcount: additional };
         bytes[..12].copy_from_slice(&head.to_bytes());
         bytes
     }
@@ -423,11 +414,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn aliases_are_followed_in_any_order_and_once() {
-        let alias = |owner: &str, target: &str| {
-            let target = Name::parse(target).unwrap();
-            record(Section::Answer, owner, Rtype::CNAME, 60, target.as_wire().to_vec())
-        };
+    fn aliases_are_followed_in_any_order() {
         let targets = |records: &[OwnedRecord]| {
             let answer = new_answer(&build("A.example", Rtype::A, 0x8180, records), &LIMITS).unwrap();
             let targets: Vec<_> = answer.view().targets().map(|target| Name::from_wire(target).unwrap()).collect();
@@ -442,17 +429,106 @@ pub(crate) mod tests {
             alias("d.example", "e.example"),
         ];
         assert_eq!(targets(&chain), (vec!["b.example".to_owned(), "c.privatelink.example".to_owned()], true));
-        let ring = [alias("b.example", "a.example"), alias("a.example", "b.example")];
-        assert_eq!(targets(&ring), (vec!["b.example".to_owned(), "a.example".to_owned()], false));
+    }
+
+    fn alias(owner: &str, target: &str) -> OwnedRecord {
+        record(Section::Answer, owner, Rtype::CNAME, 60, Name::parse(target).unwrap().as_wire().to_vec())
+    }
+
+    fn address(owner: &str) -> OwnedRecord {
+        record(Section::Answer, owner, Rtype::A, 60, vec![10, 0, 0, 1])
+    }
+
+    fn answer_of(records: &[OwnedRecord]) -> Option<Answer> {
+        new_answer(&build("a.example", Rtype::A, 0x8180, records), &LIMITS)
+    }
+
+    fn lookup(name: &str) -> Rtype {
+        Rtype::parse(name).unwrap()
+    }
+
+    #[test]
+    fn aliases_precede_their_targets() {
+        let signature = |owner: &str| {
+            record(Section::Answer, owner, lookup("RRSIG"), 60, [&[0, 1][..], &[7; 16], &[0, 9]].concat())
+        };
+        let right = [
+            alias("a.example", "b.example"),
+            alias("b.example", "c.example"),
+            address("c.example"),
+            signature("c.example"),
+        ];
+        let soa = soa(60, 60);
+        let written = |order: [usize; 4]| {
+            let mut records: Vec<_> = order.iter().map(|&at| right[at].clone()).collect();
+            records.push(soa.clone());
+            answer_of(&records).unwrap().view().records(Age::Seconds(0))
+        };
+        let expected = [&right[..], std::slice::from_ref(&soa)].concat();
+        for order in [[0, 1, 2, 3], [2, 3, 0, 1], [1, 0, 2, 3], [2, 1, 0, 3], [0, 2, 3, 1]] {
+            assert_eq!(written(order), expected, "{order:?}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_belong_to_the_question_is_left_out() {
+        let belongs = [alias("a.example", "b.example"), address("b.example")];
+        let mut other_class = address("b.example");
+        other_class.class = 3;
+        for foreign in [
+            address("victim.example"),
+            address("a.example"),
+            alias("b2.example", "b.example"),
+            alias("a.example", "evil.example"),
+            record(Section::Answer, "b.example", Rtype::TXT, 60, b"\x01x".to_vec()),
+            other_class,
+        ] {
+            for at in 1..3 {
+                let mut records = belongs.to_vec();
+                records.insert(at, foreign.clone());
+                let answer = answer_of(&records).unwrap();
+                assert_eq!(answer.view().records(Age::Seconds(0)), belongs, "{foreign:?}");
+            }
+        }
+        // A DNAME record of an ancestor belongs to the name that it renames.
+        let target = Name::parse("example.net").unwrap().as_wire().to_vec();
+        let dname = record(Section::Answer, "example", lookup("DNAME"), 60, target);
+        let records = [dname, alias("a.example", "a.example.net"), address("a.example.net")];
+        assert_eq!(answer_of(&records).unwrap().view().records(Age::Seconds(0)), records);
+    }
+
+    #[test]
+    fn a_chain_is_followed_to_its_first_repetition_or_for_seventeen_aliases() {
+        let ring = vec![alias("a.example", "b.example"), alias("b.example", "a.example"), address("a.example")];
+        let itself = vec![alias("a.example", "A.example")];
+        let name = |n: usize| if n == 0 { "a.example".to_owned() } else { format!("n{n}.example") };
+        let chain = |len: usize| (0..len).map(|n| alias(&name(n), &name(n + 1))).collect::<Vec<_>>();
+        let ended = |len: usize| [chain(len), vec![address(&name(len))]].concat();
+        let back = |mut records: Vec<OwnedRecord>| {
+            records.reverse();
+            records
+        };
+        for (records, kept, targets, is_unfinished) in [
+            (ring, 2, 2, true),
+            (itself, 1, 1, true),
+            (ended(16), 17, 16, false),
+            (ended(17), 18, 17, true),
+            (back(ended(16)), 17, 16, false),
+            (back(ended(200)), 17, 17, true),
+        ] {
+            let answer = answer_of(&records).unwrap();
+            let view = answer.view();
+            let found = (view.records(Age::Seconds(0)).len(), view.targets().count(), view.is_unfinished());
+            assert_eq!(found, (kept, targets, is_unfinished), "{records:?}");
+        }
+        assert!(answer_of(&ended(300)).is_none(), "so many aliases are no answer");
+        // What a question for CNAME records is answered with is no chain.
+        let itself = build("a.example", Rtype::CNAME, 0x8180, &[alias("a.example", "a.example")]);
+        assert!(!new_answer(&itself, &LIMITS).unwrap().view().is_unfinished());
     }
 
     #[test]
     fn an_answer_is_finished_by_data_or_a_denial_of_its_last_name() {
-        let alias = |owner: &str, target: &str| {
-            let target = Name::parse(target).unwrap();
-            record(Section::Answer, owner, Rtype::CNAME, 60, target.as_wire().to_vec())
-        };
-        let address = |owner: &str| record(Section::Answer, owner, Rtype::A, 60, vec![192, 0, 2, 1]);
         let target = Name::parse("b.test").unwrap().as_wire().to_vec();
         let dname = record(Section::Answer, "example", Rtype::DNAME, 60, target);
         let long = |len: usize| {

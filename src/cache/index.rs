@@ -150,14 +150,20 @@ impl Index {
     #[inline]
     fn buckets_of(&self, hash: u64) -> [usize; 2] {
         let scale = |half: u32| ((u64::from(half) * self.0.len() as u64) >> 32) as usize;
-        [scale(hash as u32), scale(tag(hash).rotate_left(9))]
+        [scale(lower_half(hash)), scale(tag(hash).rotate_left(9))]
     }
 }
 
 /// What of the hash stands in the index: other bits than those that choose the shard and the first bucket. Never 0.
 #[inline]
 fn tag(hash: u64) -> u32 {
-    (hash >> 26) as u32 | 1
+    lower_half(hash >> 26) | 1
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the other half is what is to go")]
+#[inline]
+pub(super) fn lower_half(hash: u64) -> u32 {
+    hash as u32
 }
 
 #[cfg(test)]

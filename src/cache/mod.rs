@@ -9,6 +9,7 @@
 //! The cache is told the time. What an answer means, and whom it came from, is in the key.
 
 #![deny(clippy::indexing_slicing)]
+#![cfg_attr(not(test), deny(clippy::cast_possible_truncation))]
 
 mod answer;
 mod index;
@@ -23,8 +24,10 @@ use smallvec::SmallVec;
 
 pub use answer::{Age, Answer, AnswerView};
 use index::Index;
-pub use normal::{ALIASES_MAX, TtlLimits};
+pub use normal::TtlLimits;
 use shard::Shard;
+
+pub use crate::wire::answer::ALIASES_MAX;
 
 use crate::wire::{LowerName, Rtype};
 

@@ -3,12 +3,13 @@
 
 use smallvec::SmallVec;
 
-use crate::wire::compose::write_sections;
-use crate::wire::edns::{Edns, extended_errors};
+use crate::wire::answer::{AnswerSection, ChainEnd};
+use crate::wire::compose::Sections;
+use crate::wire::edns::extended_errors;
 use crate::wire::header::{HEADER_LEN, Header};
-use crate::wire::message::{is_same_name, push_lower_name};
+use crate::wire::message::push_lower_name;
 use crate::wire::name;
-use crate::wire::{Message, OwnedRecord, Rcode, RecordView, Rtype, Section};
+use crate::wire::{Message, Rcode, RecordView, Rtype, Section, SoundMessage};
 
 /// How long answers may be kept, seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,47 +39,35 @@ pub(super) struct Normal {
     /// It speaks of a name in a privatelink zone.
     pub(super) is_private: bool,
     /// It has no answer for the last name of its chain: there is neither data nor an SOA, the chain is a loop, or it is
-    /// longer than [`ALIASES_MAX`].
+    /// longer than [`crate::wire::answer::ALIASES_MAX`].
     pub(super) is_unfinished: bool,
 }
 
-/// CNAMEs that are followed for one query, whichever of table and upstreams they come from: Unbound follows 11, Knot
-/// Resolver 13, BIND 16.
-pub const ALIASES_MAX: usize = 16;
-
-/// Takes an answer that was accepted, and appends its normal form to `out`: ID 0, no OPT record, TTLs within limits.
-/// Nothing when it cannot be read to its end.
+/// Takes an answer that was accepted, and appends its normal form to `out`: ID 0, no OPT record, TTLs within limits; in the
+/// answer section only records that belong to the question, each CNAME record before the records of its target. `None` when
+/// it is not sound.
 pub(super) fn normalise(bytes: &[u8], limits: &TtlLimits, out: &mut Octets) -> Option<Normal> {
-    let anew;
-    let mut message = Message::parse(bytes)?;
+    let written;
+    let SoundMessage { mut message, rcode, opt } = SoundMessage::parse(bytes)?;
     if message.header.qdcount != 1 {
         return None;
     }
-    let opt =
-        message.records.iter().position(|record| record.rtype == Rtype::OPT && record.section == Section::Additional);
-    let mut rcode = message.header.rcode();
-    let mut errors = Vec::new();
-    if let Some(opt) = opt.and_then(|at| message.records.get(at)) {
-        rcode.0 |= u16::from(Edns::from_fields(opt.class, opt.ttl).rcode_high) << 4;
-        errors = extended_errors(bytes.get(opt.data())?);
+    let errors = match &opt {
+        Some(opt) => extended_errors(bytes.get(opt.record.data())?),
+        None => Vec::new(),
+    };
+    let mut section = AnswerSection::of(&message)?;
+    // As a rule all records belong and are in order, and the OPT record is the last: they stay where they are.
+    let opt_precedes = opt.is_some_and(|opt| opt.place < message.records.len());
+    if section.is_mixed() || opt_precedes {
+        written = rewrite(&message, &section)?;
+        message = Message::parse(&written)?;
+        section = AnswerSection::of(&message)?;
     }
-    match opt {
-        // As a rule it is the last: all others stay where they are.
-        Some(at) if at + 1 == message.records.len() => {
-            message.header.arcount = message.header.arcount.checked_sub(1)?;
-            message.records.truncate(at);
-        }
-        Some(at) => {
-            anew = without_record(&message, at)?;
-            message = Message::parse(&anew)?;
-        }
-        None => {}
-    }
-    // Octets behind the last record are left out.
+    // Bytes after the last record are left out.
     let end = message.records.last().map_or(message.question_end, |record| record.data().end);
-    let (targets, last) = targets(&message);
-    let is_unfinished = rcode == Rcode::NOERROR
-        && (is_open(&message, last, !targets.is_empty()) || names(&targets).nth(ALIASES_MAX).is_some());
+    let targets = targets(&message, &section)?;
+    let is_unfinished = rcode == Rcode::NOERROR && (section.end != ChainEnd::Name || is_open(&message));
     let qname = message.bytes.get(HEADER_LEN..message.question_end)?;
     let is_private = name::is_privatelink(qname) || names(&targets).any(name::is_privatelink);
     // An alias alone is kept as long as it says: where it leads is another question's answer.
@@ -134,38 +123,25 @@ fn qtype(message: &Message<'_>) -> Option<Rtype> {
     Some(Rtype(u16::from_be_bytes([t0, t1])))
 }
 
-/// Whether a message ends in an alias: the name at `last`, where its CNAMEs lead, has neither data of the type asked nor
-/// an SOA that says there is none. A DNAME without the CNAME that belongs to it leads on as well (RFC 6672 §3.4).
-fn is_open(message: &Message<'_>, last: usize, has_aliases: bool) -> bool {
+/// Whether a message in normal form ends in an alias: the last name of its chain has neither data of the type asked nor an
+/// SOA that says there is none. A DNAME without the CNAME that belongs to it leads on as well (RFC 6672 §3.4).
+fn is_open(message: &Message<'_>) -> bool {
     let Some(qtype) = qtype(message) else { return false };
-    let is_data = |record: &RecordView| {
-        record.rtype == qtype && (!has_aliases || is_same_name(message.bytes, record.start(), last))
-    };
-    if matches!(qtype, Rtype::CNAME | Rtype::ANY) || message.section(Section::Answer).any(is_data) {
+    let has = |section, rtype| message.section(section).any(|record| record.rtype == rtype);
+    if matches!(qtype, Rtype::CNAME | Rtype::ANY) || has(Section::Answer, qtype) {
         return false;
     }
-    let leads_on = has_aliases || message.section(Section::Answer).any(|record| record.rtype == Rtype::DNAME);
-    leads_on && !message.section(Section::Authority).any(|record| record.rtype == Rtype::SOA)
+    let leads_on = has(Section::Answer, Rtype::CNAME) || has(Section::Answer, Rtype::DNAME);
+    leads_on && !has(Section::Authority, Rtype::SOA)
 }
 
-/// Follows the CNAMEs from the question's name, whatever their order in the message. Gives their targets, and where the
-/// last one is in the message.
-fn targets(message: &Message<'_>) -> (SmallVec<[u8; 128]>, usize) {
+/// The targets of the CNAME records, in the order of the chain.
+fn targets(message: &Message<'_>, section: &AnswerSection) -> Option<SmallVec<[u8; 128]>> {
     let mut targets = SmallVec::new();
-    let aliases = message.section(Section::Answer).filter(|record| record.rtype == Rtype::CNAME);
-    // Each alias is followed once, so a loop among them ends.
-    let mut left: SmallVec<[&RecordView; 8]> = aliases.collect();
-    let mut current = HEADER_LEN;
-    while let Some(at) = left.iter().position(|alias| is_same_name(message.bytes, alias.start(), current)) {
-        let (alias, known) = (left.swap_remove(at), targets.len());
-        let data = alias.data();
-        if push_lower_name(message.bytes, data.start, &mut targets) == Some(data.end) {
-            current = data.start;
-        } else {
-            targets.truncate(known);
-        }
+    for &place in &section.targets {
+        push_lower_name(message.bytes, place.into(), &mut targets)?;
     }
-    (targets, current)
+    Some(targets)
 }
 
 /// The names that stand one behind the other.
@@ -179,18 +155,30 @@ fn names(mut wire: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// A TTL with its top bit set is 0 (RFC 2181 §8).
 fn sane_ttl(ttl: u32) -> u32 {
-    if ttl > i32::MAX as u32 { 0 } else { ttl }
+    if ttl > i32::MAX.unsigned_abs() { 0 } else { ttl }
 }
 
-/// The message without one of its records. Those behind it would move away from under the pointers to them, so all are
-/// written anew.
-fn without_record(message: &Message<'_>, at: usize) -> Option<Vec<u8>> {
-    let others = message.records.iter().enumerate().filter(|&(number, _)| number != at);
-    let records = others.map(|(_, view)| OwnedRecord::from_view(message, view)).collect::<Option<Vec<_>>>()?;
+/// The message with the records of its answer section that belong, in the order of the chain. Those that follow a record
+/// which is left out would move away from under the pointers to them, so all are written again. `None` where that makes it
+/// longer than a message can be.
+fn rewrite(message: &Message<'_>, section: &AnswerSection) -> Option<Vec<u8>> {
+    let answers: SmallVec<[&RecordView; 16]> = message.section(Section::Answer).collect();
+    let answers = section.order().into_iter().filter_map(|at| answers.get(at).copied());
+    let others = message.records.iter().filter(|record| record.section != Section::Answer);
     let mut bytes = Vec::with_capacity(message.bytes.len());
-    let (counts, _) =
-        write_sections(message.bytes.get(HEADER_LEN..message.question_end)?, &records, u16::MAX as usize, &mut bytes);
-    let [ancount, nscount, arcount] = counts;
-    *bytes.first_chunk_mut()? = Header { ancount, nscount, arcount, ..message.header }.to_bytes();
+    let question = message.bytes.get(HEADER_LEN..message.question_end)?;
+    let mut sections = Sections::start(question, usize::from(u16::MAX), &mut bytes);
+    for record in answers.chain(others) {
+        if !sections.push_view(message.bytes, record) {
+            break;
+        }
+    }
+    let (counts, is_truncated) = sections.finish();
+    if is_truncated {
+        return None;
+    }
+    let head =
+        Header { ancount: counts.answer, nscount: counts.authority, arcount: counts.additional, ..message.header };
+    *bytes.first_chunk_mut()? = head.to_bytes();
     Some(bytes)
 }

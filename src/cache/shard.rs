@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::KeyHasher;
 use super::answer::{Answer, AnswerView};
-use super::index::{BUCKET_OCTETS, Index, Place};
+use super::index::{BUCKET_OCTETS, Index, Place, lower_half};
 
 /// Octets that an answer takes besides itself: its places in the queues.
 const QUEUES_OCTETS: usize = 32;
@@ -249,8 +249,8 @@ impl Ghosts {
     }
 
     fn place_of(&self, hash: u64) -> (usize, u32) {
-        let place = ((hash & u64::from(u32::MAX)) * self.places as u64) >> 32;
-        (place as usize, (hash >> 26) as u32 | 1)
+        let place = (u64::from(lower_half(hash)) * self.places as u64) >> 32;
+        (place as usize, lower_half(hash >> 26) | 1)
     }
 }
 

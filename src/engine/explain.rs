@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::{Action, AnswerSource, Client, Engine, Forward, Observer, Reason, Snapshot};
 use crate::forward::ForwardRule;
-use crate::wire::edns::push_opt;
+use crate::wire::edns::opt_head;
 use crate::wire::header::RD;
 use crate::wire::query::CLASS_IN;
 use crate::wire::{Header, Name, Rcode, Rtype};
@@ -66,6 +66,6 @@ fn query(name: &Name, rtype: Rtype) -> Vec<u8> {
     octets.extend_from_slice(name.as_wire());
     octets.extend_from_slice(&rtype.0.to_be_bytes());
     octets.extend_from_slice(&CLASS_IN.to_be_bytes());
-    push_opt(&mut octets, Rcode::NOERROR, false, &[]);
+    octets.extend_from_slice(&opt_head(Rcode::NOERROR, false, 0));
     octets
 }

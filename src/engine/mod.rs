@@ -7,6 +7,7 @@
 //! No socket, no clock, no waiting: the instant is an argument, and what must leave the machine is a value.
 
 #![deny(clippy::indexing_slicing)]
+#![cfg_attr(not(test), deny(clippy::cast_possible_truncation))]
 
 mod access;
 mod chain;
@@ -360,9 +361,26 @@ fn error_of(failure: Failure) -> ExtendedError {
     }
 }
 
-fn refuse(query: &Query<'_>, rcode: Rcode, error: ExtendedError, reason: Reason, reply: &mut Vec<u8>) -> Action {
-    write_refusal(query.as_bytes(), &query.refusal(rcode, Some(error)), reply);
+/// Refuses a query; `limit` is what the reply may have, bytes.
+fn refuse(
+    query: &Query<'_>,
+    rcode: Rcode,
+    error: ExtendedError,
+    reason: Reason,
+    limit: usize,
+    reply: &mut Vec<u8>,
+) -> Action {
+    write_refusal(query.as_bytes(), &query.refusal(rcode, Some(error)), limit, reply);
     Action::Refused(reason)
+}
+
+/// How many bytes the reply to a client may have that is in no allowed network: over UDP, where the address of a sender can
+/// be forged, as many as the query had.
+fn limit_for_strangers(client: Client, query: &[u8]) -> usize {
+    match client.transport {
+        Transport::Udp => query.len(),
+        Transport::Tcp | Transport::Tls | Transport::Https | Transport::Quic => usize::from(u16::MAX),
+    }
 }
 
 fn answer_fault(snapshot: &Snapshot, bytes: &[u8], fault: Fault, client: Client, reply: &mut Vec<u8>) -> Action {
@@ -373,10 +391,10 @@ fn answer_fault(snapshot: &Snapshot, bytes: &[u8], fault: Fault, client: Client,
     };
     if !snapshot.access.allows(client.address) {
         let refusal = Refusal { rcode: Rcode::REFUSED, error: Some(ExtendedError::PROHIBITED), ..refusal };
-        write_refusal(bytes, &refusal, reply);
+        write_refusal(bytes, &refusal, limit_for_strangers(client, bytes), reply);
         return Action::Refused(Reason::Access);
     }
-    write_refusal(bytes, &refusal, reply);
+    write_refusal(bytes, &refusal, client.transport.reply_limit(refusal.edns), reply);
     Action::Refused(match refusal.rcode {
         Rcode::NOTIMP => Reason::Opcode,
         Rcode::BADVERS => Reason::EdnsVersion,

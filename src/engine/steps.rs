@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::{
-    Action, Chain, Client, Context, Engine, Observer, Reason, Snapshot, Step, answer_fault, key, refuse, write,
+    Action, Chain, Client, Context, Engine, Observer, Reason, Snapshot, Step, answer_fault, key, limit_for_strangers,
+    refuse, write,
 };
 use crate::cache::KeyHash;
 use crate::forward::{Disposition, ForwardRule, LoopGuard};
@@ -81,11 +82,13 @@ impl Engine {
             Ok(query) => query,
             Err(fault) => return Err(answer_fault(snapshot, bytes, fault, client, reply)),
         };
-        let refused = |rcode, error, reason, reply| Err(refuse(&query, rcode, error, reason, reply));
+        let limit = client.transport.reply_limit(query.edns);
+        let refused = |rcode, error, reason, reply| Err(refuse(&query, rcode, error, reason, limit, reply));
         let is_allowed = snapshot.access.allows(client.address);
         observer.step(Step::Access { is_allowed });
         if !is_allowed {
-            return refused(Rcode::REFUSED, ExtendedError::PROHIBITED, Reason::Access, reply);
+            let (error, limit) = (ExtendedError::PROHIBITED, limit_for_strangers(client, bytes));
+            return Err(refuse(&query, Rcode::REFUSED, error, Reason::Access, limit, reply));
         }
         if query.qclass != CLASS_IN {
             return refused(Rcode::REFUSED, ExtendedError::NOT_SUPPORTED, Reason::Class, reply);
@@ -138,7 +141,8 @@ impl Engine {
         };
         if !query.recursion_desired() {
             let error = ExtendedError::NOT_AUTHORITATIVE;
-            return Begun::Done(refuse(query, Rcode::REFUSED, error, Reason::NoRecursion, reply));
+            let limit = context.limit();
+            return Begun::Done(refuse(query, Rcode::REFUSED, error, Reason::NoRecursion, limit, reply));
         }
         let hash = self.cache.hash(&key(query, query.qname, rule));
         Begun::Pending(Pending { query, rule, hash })

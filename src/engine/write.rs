@@ -29,7 +29,7 @@ pub(super) fn from_table(context: &Context<'_, impl Observer>, found: &Lookup<'_
         Lookup::ApexSoa(soa) => {
             let mut writer = Writer::start(context.query, context.limit(), reply);
             soa.push(writer.buffer(), context.query.qname.len());
-            writer.finish(Rcode::NOERROR, true, Counts { answer: 1, authority: 0 }, None);
+            writer.finish(Rcode::NOERROR, true, Counts { answer: 1, ..Counts::default() }, None);
             Action::Answered(AnswerSource::Zone)
         }
         Lookup::Pointers(pointers) => {
@@ -89,7 +89,7 @@ fn write_rrset(context: &Context<'_, impl Observer>, rrset: &Rrset<'_>, reply: &
     let (first, second) = rotated(rrset, context.turn);
     writer.buffer().extend_from_slice(first);
     writer.buffer().extend_from_slice(second);
-    writer.finish(Rcode::NOERROR, true, Counts { answer: rrset.count, authority: 0 }, None);
+    writer.finish(Rcode::NOERROR, true, Counts { answer: rrset.count, ..Counts::default() }, None);
 }
 
 /// The records of an RRset in two pieces, the one whose turn it is in front. Only addresses rotate.
@@ -108,7 +108,7 @@ pub(super) fn rotated<'t>(rrset: &Rrset<'t>, turn: u32) -> (&'t [u8], &'t [u8]) 
 fn write_negative(context: &Context<'_, impl Observer>, rcode: Rcode, soa: &Soa<'_>, reply: &mut Vec<u8>) {
     let mut writer = Writer::start(context.query, context.limit(), reply);
     soa.push(writer.buffer(), context.query.qname.len());
-    writer.finish(rcode, true, Counts { answer: 0, authority: 1 }, None);
+    writer.finish(rcode, true, Counts { authority: 1, ..Counts::default() }, None);
 }
 
 fn write_records<'d>(
@@ -122,5 +122,5 @@ fn write_records<'d>(
         push_record(writer.buffer(), rtype, ttl, data);
         answer += 1;
     }
-    writer.finish(Rcode::NOERROR, true, Counts { answer, authority: 0 }, None);
+    writer.finish(Rcode::NOERROR, true, Counts { answer, ..Counts::default() }, None);
 }

@@ -25,6 +25,7 @@ use super::timers::Timers;
 use super::token::LoopGuard;
 use super::upstream::{Ticket, Upstream};
 use super::waiting::ClientPlaces;
+use crate::wire::{Reading, UpstreamMessage};
 
 /// How long a client is let wait before it gets the stale answer at hand (RFC 8767 §5).
 const CLIENT_TIMER: Duration = Duration::from_millis(1800);
@@ -204,16 +205,16 @@ impl<W> Forwarding<W> {
         self.counts.suspicious += datagrams;
     }
 
-    /// Takes what came back for a try.
+    /// Takes what came back for a try. It was read before the lock on this machine was taken.
     pub fn heard(&mut self, now: Instant, id: TryId, arrival: Arrival, out: &mut Outbox<W>) -> Heard {
-        let (bytes, is_damaged) = match arrival {
-            Arrival::Message(bytes) => (bytes, false),
-            Arrival::Damaged(bytes) => (bytes, true),
+        let message = match arrival {
+            Arrival::Message(message) => message,
+            Arrival::Damaged(bytes) => UpstreamMessage { bytes, reading: Reading::Damaged },
             Arrival::WrongId => return self.heard_wrong_id(now, id, out),
         };
         let Some(query) = self.outstanding.get(id.slot as usize).filter(|query| query.generation == id.generation)
         else {
-            self.hear_orphan(now, id, &bytes);
+            self.hear_orphan(now, id, &message.bytes);
             return Heard::Done;
         };
         let Some(tried) = query.tries.get(id.number as usize).filter(|tried| tried.is_open) else {
@@ -222,8 +223,8 @@ impl<W> Forwarding<W> {
         let with_edns = !query.without_edns;
         let (via, upstream, sent) = (tried.via, tried.upstream, tried.sent);
         let judgement = match via {
-            Via::Datagram => judge(&bytes, tried.id, &query.question.section, with_edns, is_damaged),
-            Via::Stream => judge_stream(&bytes, tried.id, &query.question.section, with_edns),
+            Via::Datagram => judge(&message, tried.id, &query.question.section, with_edns),
+            Via::Stream => judge_stream(&message, tried.id, &query.question.section, with_edns),
         };
         match judgement {
             Judgement::Unrelated | Judgement::Suspicious if via == Via::Stream => return self.failed(now, id, out),
@@ -234,6 +235,7 @@ impl<W> Forwarding<W> {
             Judgement::Suspicious => return self.heard_wrong_id(now, id, out),
             Judgement::Cut | Judgement::NoEdns | Judgement::Failure | Judgement::Answer => {}
         }
+        let UpstreamMessage { bytes, .. } = message;
         self.note_answer_time(now, id, sent);
         self.close_try(id.slot, id.number as usize);
         match judgement {

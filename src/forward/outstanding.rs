@@ -7,10 +7,9 @@ use smallvec::SmallVec;
 
 use super::machine::Numbers;
 use super::question::{Question, Via};
-use crate::wire::Rcode;
 use crate::wire::edns::{UDP_PAYLOAD_MAX, UDP_PAYLOAD_PLAIN, opt_head};
 use crate::wire::header::{self, HEADER_LEN, Header};
-use crate::wire::message::sound_rcode;
+use crate::wire::{Rcode, Reading, UpstreamMessage};
 
 /// How long an answer takes that is worth a turn.
 const ANSWER_TIME: Duration = Duration::from_millis(100);
@@ -161,7 +160,8 @@ pub(super) enum Judgement {
     Unrelated,
     /// From the right place with the wrong ID, the wrong case, or without the question: somebody may be guessing.
     Suspicious,
-    /// The answer, and more of it than fits: TC, cut where TC should have been, or put together from fragments.
+    /// The answer, truncated (TC), longer than was advertised, or damaged: it cannot be read to its end, is not sound, has
+    /// records of another question, or was put together from fragments.
     Cut,
     /// The upstream does not understand EDNS.
     NoEdns,
@@ -171,9 +171,10 @@ pub(super) enum Judgement {
     Answer,
 }
 
-/// Judges what came back for a query with this ID and question. A datagram that `is_damaged`, or is longer than was
+/// Judges what came back for a query with this ID and question. A datagram that is damaged, or is longer than was
 /// advertised, is at most [`Judgement::Cut`]: TCP decides.
-pub(super) fn judge(bytes: &[u8], id: u16, question: &[u8], with_edns: bool, is_damaged: bool) -> Judgement {
+pub(super) fn judge(message: &UpstreamMessage, id: u16, question: &[u8], with_edns: bool) -> Judgement {
+    let bytes = &*message.bytes;
     let Some(header) = Header::read(bytes) else {
         return Judgement::Unrelated;
     };
@@ -192,14 +193,15 @@ pub(super) fn judge(bytes: &[u8], id: u16, question: &[u8], with_edns: bool, is_
         return if same_but_for_case { Judgement::Suspicious } else { Judgement::Unrelated };
     }
     let advertised = if with_edns { UDP_PAYLOAD_MAX } else { UDP_PAYLOAD_PLAIN };
-    if is_damaged || bytes.len() > usize::from(advertised) {
+    if bytes.len() > usize::from(advertised) {
         return Judgement::Cut;
     }
-    judge_matching(bytes, &header, with_edns)
+    judge_matching(message.reading, &header, with_edns, Via::Datagram)
 }
 
 /// Judges what came by TCP, where nobody can guess: case and a missing question are forgiven.
-pub(super) fn judge_stream(bytes: &[u8], id: u16, question: &[u8], with_edns: bool) -> Judgement {
+pub(super) fn judge_stream(message: &UpstreamMessage, id: u16, question: &[u8], with_edns: bool) -> Judgement {
+    let bytes = &*message.bytes;
     let Some(header) = Header::read(bytes) else {
         return Judgement::Unrelated;
     };
@@ -213,18 +215,23 @@ pub(super) fn judge_stream(bytes: &[u8], id: u16, question: &[u8], with_edns: bo
     if header.qdcount != 1 || !echoed.eq_ignore_ascii_case(question) {
         return Judgement::Unrelated;
     }
-    judge_matching(bytes, &header, with_edns)
+    judge_matching(message.reading, &header, with_edns, Via::Stream)
 }
 
-fn judge_matching(bytes: &[u8], header: &Header, with_edns: bool) -> Judgement {
+fn judge_matching(reading: Reading, header: &Header, with_edns: bool, via: Via) -> Judgement {
     if header.flags & header::TC != 0 {
         return Judgement::Cut;
     }
-    match sound_rcode(bytes) {
-        None => Judgement::Cut,
-        Some(Rcode::NOERROR | Rcode::NXDOMAIN) => Judgement::Answer,
-        Some(Rcode::BADVERS | Rcode::FORMERR | Rcode::NOTIMP) if with_edns => Judgement::NoEdns,
-        Some(_) => Judgement::Failure,
+    let rcode = match reading {
+        Reading::Damaged => return Judgement::Cut,
+        // TCP decides. What it brings is taken without the records that do not belong.
+        Reading::Sound { has_foreign: true, .. } if via == Via::Datagram => return Judgement::Cut,
+        Reading::Sound { rcode, .. } => rcode,
+    };
+    match rcode {
+        Rcode::NOERROR | Rcode::NXDOMAIN => Judgement::Answer,
+        Rcode::BADVERS | Rcode::FORMERR | Rcode::NOTIMP if with_edns => Judgement::NoEdns,
+        _ => Judgement::Failure,
     }
 }
 
@@ -240,7 +247,9 @@ pub(super) fn write_query<W>(query: &OutstandingQuery<W>, id: u16, tokens: &[u8]
     let mut bytes = SmallVec::from_slice(&head.to_bytes());
     bytes.extend_from_slice(&query.question.section);
     if !query.without_edns {
-        bytes.extend_from_slice(&opt_head(Rcode::NOERROR, query.question.dnssec_ok, tokens.len()));
+        // More tokens than fit are not carried this far: such a query is a loop.
+        let (tokens, len) = u16::try_from(tokens.len()).map_or((&[][..], 0), |len| (tokens, len));
+        bytes.extend_from_slice(&opt_head(Rcode::NOERROR, query.question.dnssec_ok, len));
         if !tokens.is_empty() {
             bytes.extend_from_slice(tokens);
         }

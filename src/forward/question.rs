@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 use super::budget::Ports;
 use super::outstanding::Stale;
 use super::rule::{ForwardRule, Protocol, Target};
+use crate::wire::UpstreamMessage;
 
 /// How a try is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,7 +157,7 @@ impl<W> Default for Outbox<W> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Arrival {
     /// A message that arrived as it was sent, as far as its transport can tell.
-    Message(Vec<u8>),
+    Message(UpstreamMessage),
     /// The beginning of a datagram that is longer than was advertised, or that came in fragments: its content may be
     /// anybody's, its header and question tell what it was meant for.
     Damaged(Vec<u8>),

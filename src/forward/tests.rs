@@ -11,7 +11,7 @@ use super::{
     Settled, Stale, Target, Transmit, Via,
 };
 use crate::wire::header::{self, HEADER_LEN, Header};
-use crate::wire::{Message, Name, Rcode, Rtype};
+use crate::wire::{Message, Name, Rcode, Rtype, UpstreamMessage};
 
 /// The machine, its clock, and what it has said so far.
 struct World {
@@ -91,7 +91,7 @@ impl World {
     }
 
     fn hear(&mut self, transmit: &Transmit, bytes: Vec<u8>) -> Heard {
-        self.machine.heard(self.now, transmit.id, Arrival::Message(bytes), &mut self.out)
+        self.machine.heard(self.now, transmit.id, Arrival::Message(UpstreamMessage::read(bytes)), &mut self.out)
     }
 
     fn fail(&mut self, transmit: &Transmit) {
@@ -360,7 +360,7 @@ fn a_datagram_in_fragments_or_longer_than_advertised_is_asked_for_by_tcp() {
         world.ask("a.example", 1);
         let sent = world.sent();
         let bytes = long(&sent[0], len);
-        let arrival = if damaged { Arrival::Damaged(bytes) } else { Arrival::Message(bytes) };
+        let arrival = if damaged { Arrival::Damaged(bytes) } else { Arrival::Message(UpstreamMessage::read(bytes)) };
         world.machine.heard(world.now, sent[0].id, arrival, &mut world.out);
         let vias: Vec<_> = world.sent().iter().map(|transmit| transmit.via).collect();
         assert_eq!(vias, vec![Via::Stream; by_stream], "{len} bytes");

@@ -30,19 +30,23 @@ impl LoopGuard {
         found.unwrap_or_default()
     }
 
-    /// Whether one of `tokens` is this process's own for this question; or there are more than any honest way has.
+    /// Whether one of `tokens` is this process's own for this question; or there are more than any honest path has, or the
+    /// last of them is not whole: no server of this kind sends such an option, and the tokens after it could not be found.
     pub fn is_loop(&self, question: &[u8], tokens: &[u8]) -> bool {
         if tokens.is_empty() {
             return false;
         }
         let own = self.token(question);
-        tokens.len() > TOKENS_MAX * TOKEN_LEN || tokens.as_chunks::<TOKEN_LEN>().0.contains(&own)
+        let (whole, rest) = tokens.as_chunks::<TOKEN_LEN>();
+        whole.len() > TOKENS_MAX || !rest.is_empty() || whole.contains(&own)
     }
 
     /// The option for a query: the tokens that the question came with, and this process's own.
     pub(super) fn option(&self, question: &[u8], tokens: &[u8]) -> SmallVec<[u8; 32]> {
         let [c0, c1] = OPTION_LOOP.to_be_bytes();
-        let [l0, l1] = ((tokens.len() + TOKEN_LEN) as u16).to_be_bytes();
+        // A question with more is a loop and does not come here.
+        let tokens = tokens.get(..TOKENS_MAX * TOKEN_LEN).unwrap_or(tokens);
+        let [l0, l1] = u16::try_from(tokens.len() + TOKEN_LEN).unwrap_or_default().to_be_bytes();
         let mut option = SmallVec::from_slice(&[c0, c1, l0, l1]);
         option.extend_from_slice(tokens);
         option.extend_from_slice(&self.token(question));
@@ -73,5 +77,21 @@ mod tests {
         assert!(!mine.is_loop(b"\x01a\0\0\x01\0\x01", &[]));
         let through_other = other.option(b"\x01a\0\0\x01\0\x01", tokens);
         assert!(mine.is_loop(b"\x01a\0\0\x01\0\x01", LoopGuard::tokens(&through_other)));
+    }
+
+    #[test]
+    fn tokens_that_are_not_whole_are_a_loop() {
+        let guard = LoopGuard::default();
+        let question = b"\x01a\0\0\x01\0\x01";
+        let own = guard.option(question, &[]);
+        let shifted = [b"abc", LoopGuard::tokens(&own)].concat();
+        assert!(guard.is_loop(question, &shifted), "its own token stands where it is not looked for");
+        for len in [1, 3, 7, 9, 57, 63, 65] {
+            assert!(guard.is_loop(question, &vec![b'x'; len]), "{len} bytes");
+        }
+        for len in [8, 16, 64] {
+            assert!(!guard.is_loop(question, &vec![b'x'; len]), "{len} bytes");
+        }
+        assert!(guard.is_loop(question, &[b'x'; 72]));
     }
 }

@@ -15,6 +15,7 @@ use crate::forward::{
 };
 use crate::log::Recurring;
 use crate::sys::fetch;
+use crate::wire::UpstreamMessage;
 use crate::wire::query::kept;
 
 /// An outbox that has room for more than this is not kept.
@@ -153,7 +154,8 @@ impl Worker {
 
     async fn ask_by_stream(self: Rc<Self>, transmit: Transmit) {
         let target = Target { address: transmit.to, protocol: transmit.protocol };
-        let outcome = self.streams.ask(&target, &transmit.message, transmit.deadline).await.map(Arrival::Message);
+        let outcome = self.streams.ask(&target, &transmit.message, transmit.deadline).await;
+        let outcome = outcome.map(|bytes| Arrival::Message(UpstreamMessage::read(bytes)));
         let now = Instant::now();
         self.with_forwarding(now, |forwarding, out| take(forwarding, now, transmit.id, outcome, out));
     }

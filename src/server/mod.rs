@@ -4,6 +4,7 @@
 //! query that came in on a worker leaves from it, unless it waited for an upstream that another worker heard from. The
 //! Snapshot, the cache and the forwarding state machine are all that workers share.
 
+#![cfg_attr(not(test), deny(clippy::cast_possible_truncation))]
 #![expect(clippy::disallowed_methods, reason = "the shell owns the clock")]
 #![expect(clippy::disallowed_types, reason = "the shell owns sockets")]
 

@@ -203,8 +203,11 @@ async fn write_replies(
     while let Some(first) = outgoing.recv().await {
         let mut next = Some(first);
         while let Some(StreamReply { message, _permit: permit, _octets: waiting }) = next.take() {
-            octets.extend_from_slice(&(message.len() as u16).to_be_bytes());
-            octets.extend_from_slice(&message);
+            // No reply is longer than its limit. One that were would be read as several messages: better none.
+            if let Ok(len) = u16::try_from(message.len()) {
+                octets.extend_from_slice(&len.to_be_bytes());
+                octets.extend_from_slice(&message);
+            }
             permits.push((permit, waiting));
             if octets.len() < WRITE_BATCH {
                 next = outgoing.try_recv().ok();

@@ -48,7 +48,7 @@ pub(super) fn run(
         counters,
         sockets: RefCell::new(Datagrams::new(seeds[0], shared.pools.clone())?),
         streams: Streams::new(shared.trust.clone(), seeds[1]),
-        turn: Cell::new(number as u32),
+        turn: Cell::new(u32::try_from(number).unwrap_or_default()),
         sampled: Cell::new(0),
         reply: RefCell::new(Vec::with_capacity(4096)),
         replies: RefCell::default(),

@@ -11,7 +11,7 @@ use std::io;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use rand::Rng;
+use rand::RngExt;
 use rand::rngs::StdRng;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::sleep_until;
@@ -89,7 +89,7 @@ impl Connection {
         }
         let (answer, receiver) = oneshot::channel();
         let shared = loop {
-            let shared = rng.next_u32() as u16;
+            let shared = rng.random();
             if let Entry::Vacant(place) = pending.entry(shared) {
                 let id = [message[0], message[1]];
                 place.insert(Pending { id, question: question.into(), answer });

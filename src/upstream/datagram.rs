@@ -22,6 +22,7 @@ use super::fresh::{FreshSockets, Reading, open_bound};
 use super::pool::{DRAWS, Pool, PooledSocket, Pools, Recipient, no_place};
 use crate::forward::{Arrival, Transmit, TryId};
 use crate::sys::{Inbox, Volley, readable};
+use crate::wire::UpstreamMessage;
 use crate::wire::edns::UDP_PAYLOAD_MAX;
 
 /// Readiness events taken at once.
@@ -77,7 +78,7 @@ impl Spares {
 
     fn arrival(&mut self, datagram: &[u8], is_intact: bool) -> Arrival {
         if is_intact {
-            return Arrival::Message(self.filled(datagram));
+            return Arrival::Message(UpstreamMessage::read(self.filled(datagram)));
         }
         Arrival::Damaged(self.filled(datagram.get(..BEGINNING_MAX).unwrap_or(datagram)))
     }
@@ -128,7 +129,7 @@ impl Received {
     /// What it takes while it waits to be processed, but for itself.
     fn len(&self) -> usize {
         match &self.outcome {
-            Ok(Arrival::Message(bytes) | Arrival::Damaged(bytes)) => bytes.len(),
+            Ok(Arrival::Message(UpstreamMessage { bytes, .. }) | Arrival::Damaged(bytes)) => bytes.len(),
             Ok(Arrival::WrongId) | Err(_) => 0,
         }
     }

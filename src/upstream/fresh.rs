@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
-use rand::Rng;
+use rand::RngExt;
 use rand::rngs::StdRng;
 use slab::Slab;
 
@@ -83,7 +83,7 @@ impl Idle {
 /// A port that a query may leave from, at random.
 fn draw_port(rng: &mut StdRng) -> u16 {
     loop {
-        let port = rng.next_u32() as u16;
+        let port = rng.random();
         if port >= FIRST_PORT {
             return port;
         }

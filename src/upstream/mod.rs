@@ -4,6 +4,7 @@
 //! Queries by UDP leave from a socket of their own each, or from one of a pool ([`Datagrams`]). All others share a few connections per
 //! upstream ([`Streams`]), over TCP, TLS or HTTPS.
 
+#![cfg_attr(not(test), deny(clippy::cast_possible_truncation))]
 #![expect(clippy::disallowed_methods, reason = "the shell owns the clock")]
 #![expect(clippy::disallowed_types, reason = "the shell owns sockets")]
 

@@ -2,12 +2,16 @@
 //!
 //! This is the thorough way. Answers that are ready as bytes take [`super::reply`]'s short one.
 
-use std::collections::HashMap;
+use std::hash::BuildHasher;
 
-use super::edns::{OPT_LEN, push_opt};
-use super::header::{self, HEADER_LEN, Header};
-use super::message::{Message, RecordView, Section};
-use super::{Name, Query, Rcode, Rtype};
+use hashbrown::HashTable;
+use smallvec::SmallVec;
+
+use super::edns::OPT_LEN;
+use super::header::HEADER_LEN;
+use super::message::{Message, RecordView, Records, Section, push_expanded_data, walk_name};
+use super::reply::{Closing, Counts, ReplyOptions, close};
+use super::{ExtendedError, Name, Query, Rcode, Rtype};
 
 /// One record by itself: names uncompressed, fit for any message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +44,11 @@ impl OwnedRecord {
     }
 }
 
+/// Places further back cannot be pointed at (RFC 1035 §4.1.4).
+const POINTABLE_MAX: usize = 0x3fff;
+/// Labels looked up for one message before names are written whole: honest messages need some thousands.
+const LOOKUPS_MAX: u32 = 1 << 16;
+
 /// What an answer says besides its records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Verdict<'a> {
@@ -53,152 +62,287 @@ pub struct Verdict<'a> {
     pub options: &'a [u8],
 }
 
-/// Writes a whole answer to `query` into `out`, at most `limit` octets.
+/// Writes a whole answer to `query` into `out`, at most `limit` bytes.
 ///
-/// Names are compressed (RFC 1035 §4.1.4). What does not fit is left out by whole RRsets; TC is set when that concerns
+/// Names are compressed (RFC 1035 §4.1.4). Writing stops at the first RRset that does not fit; TC is set when that is one of
 /// answer or authority (RFC 2181 §9). Records are expected in section order.
 pub fn compose(query: &Query<'_>, records: &[OwnedRecord], verdict: &Verdict<'_>, limit: usize, out: &mut Vec<u8>) {
-    let reserve = if query.edns.is_some() { OPT_LEN + verdict.options.len() } else { 0 };
-    let (counts, truncated) = write_sections(query.question(), records, limit.saturating_sub(reserve), out);
-    let mut arcount = counts[2];
-    let rcode = client_rcode(query, verdict.rcode);
-    if let Some(edns) = query.edns {
-        push_opt(out, rcode, edns.dnssec_ok, verdict.options);
-        arcount += 1;
-    }
-    let mut flags =
-        header::QR | header::RA | (query.header.flags & (header::RD | header::CD)) | (rcode.0 & header::RCODE);
-    for (set, flag) in [(verdict.authoritative, header::AA), (verdict.authentic, header::AD), (truncated, header::TC)] {
-        if set {
-            flags |= flag;
+    let mut sections = Sections::start(query.question(), room(query, limit), out);
+    for record in records {
+        if !sections.push_owned(record) {
+            break;
         }
     }
-    let head = Header { id: query.header.id, flags, qdcount: 1, ancount: counts[0], nscount: counts[1], arcount };
-    if let Some(place) = out.first_chunk_mut::<HEADER_LEN>() {
-        *place = head.to_bytes();
+    let (counts, truncated) = sections.finish();
+    let closing = Closing {
+        rcode: verdict.rcode,
+        authoritative: verdict.authoritative,
+        authentic: verdict.authentic,
+        truncated,
+        counts,
+        options: ReplyOptions { error: None, upstream_errors: verdict.options },
+    };
+    close(out, &query.into(), closing, limit);
+}
+
+/// The same with the records of `message`, which is sound, their TTLs as `ttl` gives them; `error` is this server's own.
+/// What is not written is not read either.
+pub fn compose_from(
+    query: &Query<'_>,
+    message: &[u8],
+    ttl: impl Fn(u32) -> u32,
+    (verdict, error): (&Verdict<'_>, Option<ExtendedError>),
+    limit: usize,
+    out: &mut Vec<u8>,
+) {
+    let mut sections = Sections::start(query.question(), room(query, limit), out);
+    for record in Records::of(message).into_iter().flatten() {
+        let mut aged = record;
+        aged.ttl = ttl(aged.ttl);
+        if !sections.push_view(message, &aged) {
+            break;
+        }
+    }
+    let (counts, truncated) = sections.finish();
+    let closing = Closing {
+        rcode: verdict.rcode,
+        authoritative: verdict.authoritative,
+        authentic: verdict.authentic,
+        truncated,
+        counts,
+        options: ReplyOptions { error, upstream_errors: verdict.options },
+    };
+    close(out, &query.into(), closing, limit);
+}
+
+/// Bytes for header, question and records.
+fn room(query: &Query<'_>, limit: usize) -> usize {
+    limit.saturating_sub(if query.edns.is_some() { OPT_LEN } else { 0 })
+}
+
+/// A message under way: whole RRsets, names compressed, until one does not fit.
+pub struct Sections<'o> {
+    out: &'o mut Vec<u8>,
+    names: Compressor,
+    room: usize,
+    /// Records of whole RRsets in each section.
+    counts: [u16; 3],
+    /// Where the RRset under way begins, and how many records it has.
+    start: usize,
+    pending: u16,
+    /// Section, type and class of that RRset.
+    current: Option<(Section, Rtype, u16)>,
+    /// Answer or authority lack some.
+    truncated: bool,
+    /// Where names and data are expanded: the owner of the last record, that of this one, and its data.
+    last_owner: Vec<u8>,
+    owner: Vec<u8>,
+    data: Vec<u8>,
+}
+
+impl<'o> Sections<'o> {
+    /// Writes room for a header and the question; header, question and records may have `room` bytes.
+    pub fn start(question: &[u8], room: usize, out: &'o mut Vec<u8>) -> Self {
+        out.clear();
+        out.resize(HEADER_LEN, 0);
+        out.extend_from_slice(question);
+        let names = Compressor::new(out);
+        Self {
+            start: out.len(),
+            out,
+            names,
+            room,
+            counts: [0; 3],
+            pending: 0,
+            current: None,
+            truncated: false,
+            last_owner: Vec::new(),
+            owner: Vec::new(),
+            data: Vec::new(),
+        }
+    }
+
+    /// Appends a record; whether there is room for more.
+    pub fn push_owned(&mut self, record: &OwnedRecord) -> bool {
+        let OwnedRecord { section, owner, rtype, class, ttl, data } = record;
+        self.owner.clear();
+        self.owner.extend_from_slice(owner.as_wire());
+        self.push((*section, *rtype, *class), *ttl, data)
+    }
+
+    /// Appends a record of another, sound message; whether there is room for more.
+    pub fn push_view(&mut self, message: &[u8], record: &RecordView) -> bool {
+        let mut data = std::mem::take(&mut self.data);
+        data.clear();
+        self.owner.clear();
+        let owner = &mut self.owner;
+        let is_read = walk_name(message, record.start(), |labels| owner.extend_from_slice(labels)).is_some()
+            && push_expanded_data(message, record, &mut data).is_some();
+        let goes_on = is_read && self.push((record.section, record.rtype, record.class), record.ttl, &data);
+        self.data = data;
+        goes_on
+    }
+
+    /// Appends a record of `self.owner`.
+    fn push(&mut self, kind: (Section, Rtype, u16), ttl: u32, data: &[u8]) -> bool {
+        let (section, rtype, class) = kind;
+        let is_same_owner = self.owner == self.last_owner;
+        if self.current != Some(kind) || !(is_same_owner || self.owner.eq_ignore_ascii_case(&self.last_owner)) {
+            self.end_rrset();
+            self.current = Some(kind);
+        }
+        if !is_same_owner {
+            std::mem::swap(&mut self.owner, &mut self.last_owner);
+        }
+        let out = &mut *self.out;
+        self.names.push_owner(out, &self.last_owner, is_same_owner);
+        out.extend_from_slice(&rtype.0.to_be_bytes());
+        out.extend_from_slice(&class.to_be_bytes());
+        out.extend_from_slice(&ttl.to_be_bytes());
+        let data_at = out.len() + 2;
+        out.extend_from_slice(&[0, 0]);
+        match rtype {
+            // Types that RFC 1035 defined and that hold one name only: it may be compressed (RFC 3597 §4).
+            Rtype::CNAME | Rtype::NS | Rtype::PTR => self.names.push_name(out, data),
+            _ => out.extend_from_slice(data),
+        }
+        let len = u16::try_from(out.len() - data_at);
+        let (Ok(len), true) = (len, out.len() <= self.room) else {
+            out.truncate(self.start);
+            self.pending = 0;
+            self.truncated = section != Section::Additional;
+            return false;
+        };
+        if let Some(place) = out.get_mut(data_at - 2..data_at) {
+            place.copy_from_slice(&len.to_be_bytes());
+        }
+        self.pending += 1;
+        true
+    }
+
+    fn end_rrset(&mut self) {
+        if let Some((section, ..)) = self.current
+            && let Some(count) = self.counts.get_mut(section as usize)
+        {
+            *count += self.pending;
+        }
+        self.pending = 0;
+        self.start = self.out.len();
+    }
+
+    /// The number of records in each section, and whether answer or authority lack some.
+    pub fn finish(mut self) -> (Counts, bool) {
+        self.end_rrset();
+        let [answer, authority, additional] = self.counts;
+        (Counts { answer, authority, additional }, self.truncated)
     }
 }
 
-/// Writes room for a header, the question, and as many whole RRsets as fit into `room` octets. Gives the number of
-/// records in each section, and whether answer or authority lack some.
-pub fn write_sections(question: &[u8], records: &[OwnedRecord], room: usize, out: &mut Vec<u8>) -> ([u16; 3], bool) {
-    out.clear();
-    out.resize(HEADER_LEN, 0);
-    out.extend_from_slice(question);
-    let mut names = Compressor::new(out);
-    let mut counts = [0u16; 3];
-    let mut truncated = false;
-    for rrset in records.chunk_by(same_rrset) {
-        let Some(first) = rrset.first() else { continue };
-        let start = out.len();
-        for record in rrset {
-            names.push_record(out, record);
-        }
-        if out.len() > room {
-            out.truncate(start);
-            names.forget_from(start);
-            truncated |= first.section != Section::Additional;
-            if first.section != Section::Additional {
-                break;
-            }
-            continue;
-        }
-        if let Some(count) = counts.get_mut(first.section as usize) {
-            *count += rrset.len() as u16;
-        }
-    }
-    (counts, truncated)
-}
-
-/// A response code that needs EDNS cannot be said to a client without it: SERVFAIL instead.
-pub fn client_rcode(query: &Query<'_>, rcode: Rcode) -> Rcode {
-    if rcode.0 > header::RCODE && query.edns.is_none() { Rcode::SERVFAIL } else { rcode }
-}
-
-fn same_rrset(a: &OwnedRecord, b: &OwnedRecord) -> bool {
-    a.section == b.section && a.rtype == b.rtype && a.class == b.class && a.owner == b.owner
-}
-
-/// Remembers where names stand in the message being written.
+/// Remembers where names are in the message being written.
+///
+/// A suffix is known by its first label and the place of the rest: a name is looked up from its end, label by label, so the
+/// cost is linear in its length.
 struct Compressor {
-    /// Suffixes of names written so far, case kept, with their place.
-    known: HashMap<Box<[u8]>, u16, foldhash::fast::RandomState>,
+    /// Where suffixes begin, each with the place of what follows its first label; 0 for the root.
+    known: HashTable<(u16, u16)>,
+    hasher: foldhash::fast::RandomState,
+    lookups: u32,
+    /// Where the last owner can be pointed at.
+    last_owner: Option<u16>,
 }
 
 impl Compressor {
-    /// Starts with the question's name, which stands behind the header.
+    /// Starts with the question's name, which follows the header.
     fn new(out: &[u8]) -> Self {
-        let mut names = Self { known: HashMap::default() };
-        if let Some(question) = out.get(HEADER_LEN..) {
-            names.learn(question, HEADER_LEN);
+        let hasher = foldhash::fast::RandomState::default();
+        let mut names = Self { known: HashTable::new(), hasher, lookups: LOOKUPS_MAX, last_owner: None };
+        let question = out.get(HEADER_LEN..).unwrap_or_default();
+        if let Some(name) = super::name::wire_len(question).and_then(|len| question.get(..len)) {
+            let labels = label_starts(name);
+            names.learn(out, HEADER_LEN, &labels, 0);
         }
         names
     }
 
-    /// Remembers the suffixes of the uncompressed name at the start of `wire`, which stands at `at`.
-    fn learn(&mut self, wire: &[u8], at: usize) {
-        let Some(name) = super::name::wire_len(wire).and_then(|len| wire.get(..len)) else {
-            return;
-        };
-        let mut suffix = name;
-        while suffix.len() > 1 {
-            let place = at + (name.len() - suffix.len());
-            if place > 0x3fff {
-                return;
-            }
-            self.known.entry(suffix.into()).or_insert(place as u16);
-            let Some(up) = super::name::parent(suffix) else { return };
-            suffix = up;
+    /// Remembers the labels that were written at `at`, where they begin there; `rest` is the place of what follows them.
+    fn learn(&mut self, out: &[u8], at: usize, labels: &[u8], mut rest: u16) {
+        for start in labels.iter().rev() {
+            let place = at + usize::from(*start);
+            let Some(place) = u16::try_from(place).ok().filter(|_| place <= POINTABLE_MAX) else { return };
+            let hash = hash(&self.hasher, out, place, rest);
+            let hasher = &self.hasher;
+            self.known.insert_unique(hash, (place, rest), |&(place, rest)| self::hash(hasher, out, place, rest));
+            rest = place;
         }
     }
 
-    /// Drops what was remembered of places from `start` on.
-    fn forget_from(&mut self, start: usize) {
-        self.known.retain(|_, place| (*place as usize) < start);
+    /// Writes an owner name: that of the record before where `is_same`.
+    fn push_owner(&mut self, out: &mut Vec<u8>, name: &[u8], is_same: bool) {
+        if let Some(place) = self.last_owner.filter(|_| is_same) {
+            return out.extend_from_slice(&(0xc000 | place).to_be_bytes());
+        }
+        let start = out.len();
+        self.push_name(out, name);
+        // Where the name is a pointer as a whole, what it leads to can be pointed at as well.
+        self.last_owner = match out.get(start..) {
+            Some(&[p0, p1]) if p0 >= 0xc0 => Some(u16::from_be_bytes([p0 & 0x3f, p1])),
+            Some([_, ..]) if name.len() > 1 => u16::try_from(start).ok().filter(|_| start <= POINTABLE_MAX),
+            _ => None,
+        };
     }
 
     fn push_name(&mut self, out: &mut Vec<u8>, name: &[u8]) {
-        let mut suffix = name;
-        while suffix.len() > 1 {
-            if let Some(&place) = self.known.get(suffix) {
-                out.extend_from_slice(&(0xc000 | place).to_be_bytes());
-                return;
-            }
-            let Some(up) = super::name::parent(suffix) else { return };
-            let label = suffix.get(..suffix.len() - up.len()).unwrap_or_default();
-            if out.len() <= 0x3fff {
-                self.known.insert(suffix.into(), out.len() as u16);
-            }
-            out.extend_from_slice(label);
-            suffix = up;
+        let labels = label_starts(name);
+        let (mut rest, mut own) = (0, labels.len());
+        while let Some(&start) = own.checked_sub(1).and_then(|at| labels.get(at)) {
+            let Some(lookups) = self.lookups.checked_sub(1) else { break };
+            self.lookups = lookups;
+            let label = label_at(name, start.into());
+            let hash = self.hasher.hash_one((label, rest));
+            let is_it = |&(place, behind): &(u16, u16)| behind == rest && label_at(out, place.into()) == label;
+            let Some(&(place, _)) = self.known.find(hash, is_it) else { break };
+            (rest, own) = (place, own - 1);
         }
-        out.push(0);
+        let at = out.len();
+        let own_len = labels.get(own).map_or(name.len() - 1, |start| usize::from(*start));
+        out.extend_from_slice(name.get(..own_len).unwrap_or_default());
+        if rest == 0 {
+            out.push(0);
+        } else {
+            out.extend_from_slice(&(0xc000 | rest).to_be_bytes());
+        }
+        self.learn(out, at, labels.get(..own).unwrap_or_default(), rest);
     }
+}
 
-    fn push_record(&mut self, out: &mut Vec<u8>, record: &OwnedRecord) {
-        self.push_name(out, record.owner.as_wire());
-        out.extend_from_slice(&record.rtype.0.to_be_bytes());
-        out.extend_from_slice(&record.class.to_be_bytes());
-        out.extend_from_slice(&record.ttl.to_be_bytes());
-        let len_at = out.len();
-        out.extend_from_slice(&[0, 0]);
-        match record.rtype {
-            // Types that RFC 1035 defined and that hold one name only: it may be compressed (RFC 3597 §4).
-            Rtype::CNAME | Rtype::NS | Rtype::PTR => self.push_name(out, &record.data),
-            _ => out.extend_from_slice(&record.data),
-        }
-        let len = (out.len() - len_at - 2) as u16;
-        if let Some(place) = out.get_mut(len_at..len_at + 2) {
-            place.copy_from_slice(&len.to_be_bytes());
-        }
+fn hash(hasher: &foldhash::fast::RandomState, out: &[u8], place: u16, rest: u16) -> u64 {
+    hasher.hash_one((label_at(out, place.into()), rest))
+}
+
+/// The label at `at`, with its length.
+fn label_at(bytes: &[u8], at: usize) -> &[u8] {
+    let len = bytes.get(at).map_or(0, |len| usize::from(*len));
+    bytes.get(at..at + 1 + len).unwrap_or_default()
+}
+
+/// Where the labels of an uncompressed name begin, without the root's.
+fn label_starts(name: &[u8]) -> SmallVec<[u8; 32]> {
+    let mut starts = SmallVec::new();
+    let mut at = 0_u8;
+    while let Some(&len @ 1..) = name.get(usize::from(at)) {
+        starts.push(at);
+        let Some(next) = at.checked_add(1).and_then(|at| at.checked_add(len)) else { break };
+        at = next;
     }
+    starts
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::NameRoom;
+    use crate::wire::header;
     use crate::wire::query::tests::query_bytes;
+    use crate::wire::{NameRoom, SoundMessage};
 
     fn record(section: Section, owner: &str, rtype: Rtype, data: Vec<u8>) -> OwnedRecord {
         OwnedRecord { section, owner: Name::parse(owner).unwrap(), rtype, class: 1, ttl: 10, data }
@@ -242,5 +386,51 @@ mod tests {
         assert_ne!(message.header.flags & header::TC, 0);
         compose(&query, &records, &VERDICT, 65535, &mut out);
         assert_eq!(Message::parse(&out).unwrap().header.ancount, 61);
+    }
+
+    #[test]
+    fn writing_stops_at_the_first_rrset_that_does_not_fit() {
+        let bytes = query_bytes("many.example", Rtype::A, header::RD, None);
+        let mut room = NameRoom::new();
+        let query = Query::parse(&bytes, &mut room).unwrap();
+        let records: Vec<_> = [(60, Section::Answer), (1, Section::Authority), (1, Section::Additional)]
+            .into_iter()
+            .flat_map(|(count, section)| (0..count).map(move |n| (n, section)))
+            .map(|(n, section)| record(section, "many.example", Rtype::A, vec![10, 0, 0, n]))
+            .collect();
+        let mut out = Vec::new();
+        compose(&query, &records, &VERDICT, 512, &mut out);
+        let message = Message::parse(&out).unwrap();
+        assert_eq!(message.records.len(), 0, "what follows would be taken for the whole");
+        assert_ne!(message.header.flags & header::TC, 0);
+        compose(&query, &records[60..], &VERDICT, 12 + 18 + 16, &mut out);
+        let message = Message::parse(&out).unwrap();
+        assert_eq!((message.header.nscount, message.header.arcount), (1, 0));
+        assert_eq!(message.header.flags & header::TC, 0, "additional records are not missed");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_is_written_is_read_back(
+            names in proptest::collection::vec("[ab]{1,2}(\\.[abA]{1,3}){0,5}", 1..40),
+            limit in 100..3000_usize,
+        ) {
+            let bytes = query_bytes("a.b.a", Rtype::A, header::RD, None);
+            let mut room = NameRoom::new();
+            let query = Query::parse(&bytes, &mut room).unwrap();
+            let mut records = Vec::new();
+            for name in &names {
+                let data = Name::parse(name).unwrap().as_wire().to_vec();
+                records.push(record(Section::Answer, name, Rtype::NS, data));
+            }
+            let mut out = Vec::new();
+            compose(&query, &records, &VERDICT, limit, &mut out);
+            proptest::prop_assert!(out.len() <= limit);
+            let message = SoundMessage::parse(&out).unwrap().message;
+            let read: Vec<_> = message.records.iter().map(|view| OwnedRecord::from_view(&message, view).unwrap()).collect();
+            proptest::prop_assert!(records.starts_with(&read));
+            let truncated = message.header.flags & header::TC != 0;
+            proptest::prop_assert_eq!(truncated, read.len() < records.len());
+        }
     }
 }

@@ -9,8 +9,13 @@ pub const UDP_PAYLOAD_MAX: u16 = 1232;
 pub const UDP_PAYLOAD_PLAIN: u16 = 512;
 /// Options in one OPT record beyond which a query is taken for an attack.
 pub const OPTIONS_MAX: usize = 32;
-/// Octets of an OPT record without options.
+/// Bytes of an OPT record without options.
 pub const OPT_LEN: usize = 11;
+/// Extended errors that are kept of one answer, and of all that one reply may carry.
+pub const EXTENDED_ERRORS_MAX: usize = 4;
+/// Bytes of the text of an extended error that are kept (RFC 8914 §2 and §6: a text is for people, and long ones are to be
+/// avoided).
+pub const EXTRA_TEXT_MAX: usize = 64;
 
 /// Option code of an extended error (RFC 8914 §2).
 const OPTION_EXTENDED_ERROR: u16 = 15;
@@ -85,41 +90,66 @@ impl<'a> Iterator for Options<'a> {
     }
 }
 
-/// The extended errors among the options of an OPT record, as options ready to be written again.
+/// The options in the data of an OPT record, each whole: code, length and data.
+pub(super) fn whole_options(mut data: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let (_, option) = Options(data).next()?;
+        let (whole, rest) = data.split_at_checked(4 + option.len())?;
+        data = rest;
+        Some(whole)
+    })
+}
+
+/// The extended errors among the options of an OPT record, as options ready to be written again: the first
+/// [`EXTENDED_ERRORS_MAX`], each with at most [`EXTRA_TEXT_MAX`] bytes of text. A text that is not printable UTF-8 is left
+/// out.
 pub fn extended_errors(opt_data: &[u8]) -> Vec<u8> {
+    let errors = Options(opt_data).filter(|&(code, _)| code == OPTION_EXTENDED_ERROR);
+    let errors = errors.filter_map(|(_, data)| data.split_first_chunk::<2>());
     let mut kept = Vec::new();
-    for (code, data) in Options(opt_data) {
-        if code == OPTION_EXTENDED_ERROR && data.len() >= 2 {
-            push_option(&mut kept, code, data);
-        }
+    for (&info_code, text) in errors.take(EXTENDED_ERRORS_MAX) {
+        push_extended_error(&mut kept, info_code, short_text(text));
     }
     kept
 }
 
+/// As much of a text as is kept, ending between two characters.
+fn short_text(text: &[u8]) -> &str {
+    // A text may end with a zero byte (RFC 8914 §2).
+    let text = text.strip_suffix(&[0]).unwrap_or(text);
+    let Ok(text) = std::str::from_utf8(text) else { return "" };
+    if text.contains(char::is_control) {
+        return "";
+    }
+    text.get(..text.floor_char_boundary(EXTRA_TEXT_MAX)).unwrap_or_default()
+}
+
 /// One extended error as an option ready to be written.
+#[inline]
 pub fn extended_error_option(error: ExtendedError) -> [u8; 6] {
+    let [o0, o1] = OPTION_EXTENDED_ERROR.to_be_bytes();
     let [c0, c1] = error.0.to_be_bytes();
-    [0, OPTION_EXTENDED_ERROR as u8, 0, 2, c0, c1]
+    [o0, o1, 0, 2, c0, c1]
 }
 
-/// Appends an OPT record: our payload size, the upper bits of `rcode`, DO as the client said it, and `options`.
-pub fn push_opt(out: &mut Vec<u8>, rcode: Rcode, dnssec_ok: bool, options: &[u8]) {
-    out.extend_from_slice(&opt_head(rcode, dnssec_ok, options.len()));
-    out.extend_from_slice(options);
+/// Appends an extended error with a text as an option; nothing where the text is too long for one.
+pub fn push_extended_error(out: &mut Vec<u8>, info_code: [u8; 2], text: &str) {
+    let Ok(len) = u16::try_from(info_code.len() + text.len()) else { return };
+    out.extend_from_slice(&OPTION_EXTENDED_ERROR.to_be_bytes());
+    out.extend_from_slice(&len.to_be_bytes());
+    out.extend_from_slice(&info_code);
+    out.extend_from_slice(text.as_bytes());
 }
 
-/// An OPT record as far as its options, of which there are so many octets.
-pub fn opt_head(rcode: Rcode, dnssec_ok: bool, options_len: usize) -> [u8; OPT_LEN] {
+/// An OPT record up to its options, which are `options_len` bytes long: our payload size, the upper bits of `rcode`, DO as
+/// the client set it.
+#[inline]
+pub fn opt_head(rcode: Rcode, dnssec_ok: bool, options_len: u16) -> [u8; OPT_LEN] {
     let [p0, p1] = UDP_PAYLOAD_MAX.to_be_bytes();
-    let [l0, l1] = (options_len as u16).to_be_bytes();
-    let flags = if dnssec_ok { (DO >> 8) as u8 } else { 0 };
-    [0, 0, 41, p0, p1, (rcode.0 >> 4) as u8, 0, flags, 0, l0, l1]
-}
-
-fn push_option(out: &mut Vec<u8>, code: u16, data: &[u8]) {
-    out.extend_from_slice(&code.to_be_bytes());
-    out.extend_from_slice(&(data.len() as u16).to_be_bytes());
-    out.extend_from_slice(data);
+    let [l0, l1] = options_len.to_be_bytes();
+    let [rcode_high, _] = (rcode.0 << 4).to_be_bytes();
+    let [_, _, flags, _] = if dnssec_ok { DO } else { 0 }.to_be_bytes();
+    [0, 0, 41, p0, p1, rcode_high, 0, flags, 0, l0, l1]
 }
 
 #[cfg(test)]
@@ -141,5 +171,23 @@ mod tests {
     fn only_extended_errors_are_kept() {
         let data = [0, 10, 0, 2, 1, 2, 0, 15, 0, 3, 0, 22, b'x', 0, 15, 0, 1, 9];
         assert_eq!(extended_errors(&data), [0, 15, 0, 3, 0, 22, b'x']);
+    }
+
+    fn error(text: &[u8]) -> Vec<u8> {
+        let len = u16::try_from(2 + text.len()).unwrap().to_be_bytes();
+        [&[0, 15][..], &len, &[0, 22], text].concat()
+    }
+
+    #[test]
+    fn extended_errors_are_few_and_their_texts_short() {
+        assert_eq!(extended_errors(&error(&[b'x'; 60_000])), error(&[b'x'; EXTRA_TEXT_MAX]));
+        assert_eq!(extended_errors(&error(b"why").repeat(900)), error(b"why").repeat(EXTENDED_ERRORS_MAX));
+        // 63 bytes, then a character of two.
+        let text = ["x".repeat(63), "\u{e9}\u{e9}".to_owned()].concat();
+        assert_eq!(extended_errors(&error(text.as_bytes())), error(&[b'x'; 63]));
+        for unprintable in [&b"\xff\xfe"[..], b"\x1b[2J", b"a\nb"] {
+            assert_eq!(extended_errors(&error(unprintable)), error(b""), "{unprintable:?}");
+        }
+        assert_eq!(extended_errors(&error(b"ends with zero\0")), error(b"ends with zero"));
     }
 }

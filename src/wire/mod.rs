@@ -7,7 +7,9 @@
 //! wrong when parsing DNS).
 
 #![deny(clippy::indexing_slicing)]
+#![cfg_attr(not(test), deny(clippy::cast_possible_truncation))]
 
+pub mod answer;
 pub mod compose;
 pub mod edns;
 pub mod header;
@@ -16,8 +18,10 @@ pub mod name;
 pub mod query;
 pub mod reply;
 pub mod rtype;
+pub mod soundness;
 mod transport;
 
+pub use answer::{Reading, UpstreamMessage};
 pub use compose::{OwnedRecord, Verdict};
 pub use edns::{Edns, ExtendedError};
 pub use header::{Header, Rcode};
@@ -25,4 +29,5 @@ pub use message::{Message, RecordView, Section};
 pub use name::{Name, NameError};
 pub use query::{Fault, LowerName, NameRoom, Query, Refusal};
 pub use rtype::Rtype;
+pub use soundness::SoundMessage;
 pub use transport::Transport;

@@ -347,24 +347,23 @@ fn close_label(out: &mut [u8], at: usize) -> Result<(), NameError> {
     let Some((len, label)) = out.get_mut(at..).and_then(<[u8]>::split_first_mut) else {
         return Err(NameError::EmptyLabel);
     };
-    match label.len() {
-        0 => return Err(NameError::EmptyLabel),
-        1..=LABEL_MAX => *len = label.len() as u8,
-        _ => return Err(NameError::LabelTooLong(label.escape_ascii().to_string())),
-    }
+    *len = label_len(label)?;
     Ok(())
 }
 
 fn push_label(wire: &mut Vec<u8>, label: &[u8]) -> Result<(), NameError> {
-    if label.is_empty() {
-        return Err(NameError::EmptyLabel);
-    }
-    if label.len() > LABEL_MAX {
-        return Err(NameError::LabelTooLong(label.escape_ascii().to_string()));
-    }
-    wire.push(label.len() as u8);
+    wire.push(label_len(label)?);
     wire.extend_from_slice(label);
     Ok(())
+}
+
+/// The length of a label, which must have one.
+fn label_len(label: &[u8]) -> Result<u8, NameError> {
+    match u8::try_from(label.len()) {
+        Ok(0) => Err(NameError::EmptyLabel),
+        Ok(len) if usize::from(len) <= LABEL_MAX => Ok(len),
+        _ => Err(NameError::LabelTooLong(label.escape_ascii().to_string())),
+    }
 }
 
 fn read_escape(rest: &mut std::str::Chars<'_>) -> Result<u8, NameError> {

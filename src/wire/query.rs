@@ -62,12 +62,13 @@ pub struct Refusal {
 }
 
 impl<'a> Query<'a> {
-    /// Reads a query: one question, at most one OPT record, nothing behind its last record. The qname is written in lower
+    /// Reads a query: one question, at most one OPT record, nothing after its last record. The qname is written in lower
     /// case into `room`.
     ///
     /// Queries of every class and type are read; opcodes other than QUERY, more or fewer questions than one
     /// (RFC 9619), records where a query has none, a second OPT record (RFC 6891 §6.1.1) and a version of EDNS other
-    /// than 0 are faults.
+    /// than 0 are faults. IXFR has one record where others have none: the SOA record of the zone as the client has it
+    /// (RFC 1995 §3).
     pub fn parse(bytes: &'a [u8], room: &'a mut NameRoom) -> Result<Self, Fault> {
         let header = Header::read(bytes).ok_or(Fault::Short)?;
         if header.flags & header::QR != 0 {
@@ -82,7 +83,8 @@ impl<'a> Query<'a> {
                 read_edns(bytes, &header),
             ));
         }
-        let form_error = |question_end| refusal(Rcode::FORMERR, None, question_end, None);
+        // The OPT record is answered even there, where it can be read (RFC 6891 §6.1.1).
+        let form_error = |question_end| refusal(Rcode::FORMERR, None, question_end, read_edns(bytes, &header));
         if header.qdcount != 1 {
             return Err(form_error(None));
         }
@@ -94,19 +96,20 @@ impl<'a> Query<'a> {
             return Err(form_error(None));
         };
         let question_end = HEADER_LEN + qname.len() + 4;
-        if header.ancount != 0 || header.nscount != 0 {
+        let qtype = Rtype(u16::from_be_bytes([t0, t1]));
+        let authorities = if qtype == Rtype::IXFR { header.nscount.min(1) } else { 0 };
+        if header.ancount != 0 || header.nscount != authorities {
             return Err(form_error(Some(question_end)));
         }
-        let edns = if header.arcount == 0 {
+        let edns = if header.arcount == 0 && authorities == 0 {
             (bytes.len() == question_end).then_some((None, &[][..]))
         } else {
-            parse_additional(bytes, question_end, header.arcount)
+            parse_records(bytes, question_end, authorities, header.arcount)
         };
         let (edns, options) = edns.ok_or_else(|| form_error(Some(question_end)))?;
         if edns.is_some_and(|edns| edns.version != 0) {
             return Err(refusal(Rcode::BADVERS, None, Some(question_end), edns));
         }
-        let qtype = Rtype(u16::from_be_bytes([t0, t1]));
         let qclass = u16::from_be_bytes([c0, c1]);
         Ok(Self { bytes, header, question_end, qtype, qclass, edns, options, qname: room.lower(qname) })
     }
@@ -168,37 +171,64 @@ fn read_question_end(bytes: &[u8]) -> Option<usize> {
     (end <= bytes.len()).then_some(end)
 }
 
-/// The OPT record of a message whose opcode is not ours to understand, where it can be found.
+/// The OPT record of a message that is not understood otherwise, where it is sound and the only one. Records and bytes that
+/// do not belong there do not matter.
 fn read_edns(bytes: &[u8], header: &Header) -> Option<Edns> {
-    if header.qdcount > 1 || header.ancount != 0 || header.nscount != 0 {
-        return None;
+    let mut at = match header.qdcount {
+        0 => HEADER_LEN,
+        1 => read_question_end(bytes)?,
+        _ => return None,
+    };
+    for _ in 0..u32::from(header.ancount) + u32::from(header.nscount) {
+        at = read_record(bytes, at)?.end;
     }
-    let start = if header.qdcount == 0 { HEADER_LEN } else { read_question_end(bytes)? };
-    parse_additional(bytes, start, header.arcount).and_then(|(edns, _)| edns)
+    let mut found = None;
+    for _ in 0..header.arcount {
+        let Some(record) = read_record(bytes, at) else { break };
+        at = record.end;
+        if record.is_opt {
+            let (edns, _) = record.opt.filter(|_| found.is_none())?;
+            found = Some(edns);
+        }
+    }
+    found
 }
 
-/// Reads `count` records from `at` to the end of the message; nothing when they do not end there or are malformed. Gives
-/// what the OPT record says, and its options.
-fn parse_additional(bytes: &[u8], at: usize, count: u16) -> Option<(Option<Edns>, &[u8])> {
-    let mut edns = None;
-    let mut options = &[][..];
-    let mut at = at;
-    for _ in 0..count {
-        let fields = skip_name(bytes, at)?;
-        let (&[t0, t1, c0, c1, x0, x1, x2, x3, l0, l1], rest) = bytes.get(fields..)?.split_first_chunk::<10>()?;
-        let len = u16::from_be_bytes([l0, l1]) as usize;
-        let data = rest.get(..len)?;
-        if u16::from_be_bytes([t0, t1]) == Rtype::OPT.0 {
-            let is_root = fields == at + 1;
-            if edns.is_some() || !is_root || !edns::options_are_sound(data) {
-                return None;
-            }
-            options = data;
-            edns = Some(Edns::from_fields(u16::from_be_bytes([c0, c1]), u32::from_be_bytes([x0, x1, x2, x3])));
+/// Reads so many records of the authority section, which do not matter, and of the additional section from `at` to the end
+/// of the message; `None` when they do not end there or are malformed. Gives what the OPT record says, and its options.
+fn parse_records(bytes: &[u8], at: usize, authorities: u16, additionals: u16) -> Option<(Option<Edns>, &[u8])> {
+    let (mut edns, mut options, mut at) = (None, &[][..], at);
+    for number in 0..u32::from(authorities) + u32::from(additionals) {
+        let record = read_record(bytes, at)?;
+        if record.is_opt {
+            let (read, data) = record.opt.filter(|_| edns.is_none() && number >= authorities.into())?;
+            (edns, options) = (Some(read), data);
         }
-        at = fields + 10 + len;
+        at = record.end;
     }
     (at == bytes.len()).then_some((edns, options))
+}
+
+/// A record of a query.
+struct QueryRecord<'a> {
+    end: usize,
+    is_opt: bool,
+    /// What an OPT record says, and its options, where they are well formed and the owner is the root.
+    opt: Option<(Edns, &'a [u8])>,
+}
+
+#[inline]
+fn read_record(bytes: &[u8], at: usize) -> Option<QueryRecord<'_>> {
+    let fields = skip_name(bytes, at)?;
+    let (&[t0, t1, c0, c1, x0, x1, x2, x3, l0, l1], rest) = bytes.get(fields..)?.split_first_chunk::<10>()?;
+    let len = usize::from(u16::from_be_bytes([l0, l1]));
+    let data = rest.get(..len)?;
+    let is_opt = u16::from_be_bytes([t0, t1]) == Rtype::OPT.0;
+    let opt = (is_opt && fields == at + 1 && edns::options_are_sound(data)).then(|| {
+        let edns = Edns::from_fields(u16::from_be_bytes([c0, c1]), u32::from_be_bytes([x0, x1, x2, x3]));
+        (edns, data)
+    });
+    Some(QueryRecord { end: fields + 10 + len, is_opt, opt })
 }
 
 /// The octets of a query that is kept while it waits; most have room without an allocation of their own.
@@ -268,7 +298,7 @@ impl NameRoom {
         for piece in pieces.iter_mut().take(len.div_ceil(AT_ONCE)) {
             piece.make_ascii_lowercase();
         }
-        self.len = len as u8;
+        self.len = u8::try_from(len).unwrap_or(u8::MAX);
         self.name()
     }
 }

@@ -1,35 +1,162 @@
-//! Replies written straight into a listener's buffer: header, question, bytes that are ready, OPT.
+//! Replies written straight into a listener's buffer: header, question, records, OPT. All of them are closed by [`close`].
 
-use super::edns::{self, OPT_LEN, push_opt};
+use super::edns::{self, Edns, OPT_LEN};
 use super::header::{self, HEADER_LEN, Header};
 use super::query::Refusal;
 use super::{ExtendedError, Query, Rcode};
 
 /// How many octets a reply to this query may have over UDP: what the client can take, at most 1232 (RFC 6891 §6.2.3,
 /// RFC 9715); 512 without EDNS.
-pub fn udp_limit(edns: Option<edns::Edns>) -> usize {
+pub fn udp_limit(edns: Option<Edns>) -> usize {
     edns.map_or(edns::UDP_PAYLOAD_PLAIN, |edns| edns.payload.clamp(edns::UDP_PAYLOAD_PLAIN, edns::UDP_PAYLOAD_MAX))
         as usize
 }
 
-/// A reply under way: header and question stand, records are appended, [`Writer::finish`] closes it.
+/// What a reply takes from its query.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked {
+    /// The ID.
+    pub id: u16,
+    /// The flags: opcode, RD and CD are echoed; AD says that the client understands it.
+    pub flags: u16,
+    /// Where header and question end in the reply.
+    pub question_end: usize,
+    /// The OPT record, if there was one.
+    pub edns: Option<Edns>,
+}
+
+impl From<&Query<'_>> for Asked {
+    #[inline]
+    fn from(query: &Query<'_>) -> Self {
+        let question_end = HEADER_LEN + query.question().len();
+        Self { id: query.header.id, flags: query.header.flags, question_end, edns: query.edns }
+    }
+}
+
+/// What a reply says besides its records.
+#[derive(Debug, Clone, Copy)]
+pub struct Closing<'a> {
+    /// The response code.
+    pub rcode: Rcode,
+    /// The records are authoritative (AA).
+    pub authoritative: bool,
+    /// All of them are authentic (AD). Only clients that set AD or DO are told (RFC 6840 §5.8).
+    pub authentic: bool,
+    /// Records of answer or authority are missing (TC).
+    pub truncated: bool,
+    /// How many records were written.
+    pub counts: Counts,
+    /// Options of the OPT record.
+    pub options: ReplyOptions<'a>,
+}
+
+/// How many records were written to each section, without the OPT record.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Records in the answer section.
+    pub answer: u16,
+    /// Records in the authority section.
+    pub authority: u16,
+    /// Records in the additional section.
+    pub additional: u16,
+}
+
+/// Options of a reply's OPT record. Whatever does not fit is left out.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ReplyOptions<'a> {
+    /// This server's own extended error. It comes first.
+    pub error: Option<ExtendedError>,
+    /// Extended errors of upstreams, as options.
+    pub upstream_errors: &'a [u8],
+}
+
+impl ReplyOptions<'_> {
+    #[inline]
+    fn is_empty(&self) -> bool {
+        self.error.is_none() && self.upstream_errors.is_empty()
+    }
+}
+
+/// Closes a reply: `out` has room for a header, the question and the records; the OPT record is appended where the client
+/// speaks EDNS, and the header is written.
+///
+/// The reply is never longer than `limit`. Records for which there is no room beside an empty OPT record are dropped and TC
+/// is set, so that the client asks again over TCP; options are fitted after the records (RFC 8914 §3: extended errors are
+/// the first to go).
+#[inline]
+pub fn close(out: &mut Vec<u8>, asked: &Asked, closing: Closing<'_>, limit: usize) {
+    let Closing { rcode, authoritative, authentic, mut truncated, mut counts, options } = closing;
+    let opt_len = if asked.edns.is_some() { OPT_LEN } else { 0 };
+    if out.len() + opt_len > limit {
+        out.truncate(asked.question_end);
+        counts = Counts::default();
+        truncated = true;
+    }
+    // Without EDNS there is no place for the upper bits: SERVFAIL instead.
+    let rcode = if rcode.0 > header::RCODE && asked.edns.is_none() { Rcode::SERVFAIL } else { rcode };
+    let kept = asked.flags & (header::OPCODE | header::RD | header::CD);
+    let mut flags = header::QR | header::RA | kept | (rcode.0 & header::RCODE);
+    if authoritative {
+        flags |= header::AA;
+    }
+    if truncated {
+        flags |= header::TC;
+    }
+    if authentic && (asked.flags & header::AD != 0 || asked.edns.is_some_and(|edns| edns.dnssec_ok)) {
+        flags |= header::AD;
+    }
+    let mut arcount = counts.additional;
+    if let Some(edns) = asked.edns {
+        let start = out.len();
+        out.extend_from_slice(&edns::opt_head(rcode, edns.dnssec_ok, 0));
+        if !options.is_empty() {
+            push_options(out, start, options, limit);
+        }
+        arcount += 1;
+    }
+    let head = Header {
+        id: asked.id,
+        flags,
+        qdcount: u16::from(asked.question_end > HEADER_LEN),
+        ancount: counts.answer,
+        nscount: counts.authority,
+        arcount,
+    };
+    if let Some(place) = out.first_chunk_mut::<HEADER_LEN>() {
+        *place = head.to_bytes();
+    }
+}
+
+/// Appends as many options as fit to the OPT record that begins at `opt` and is the last.
+fn push_options(out: &mut Vec<u8>, opt: usize, options: ReplyOptions<'_>, limit: usize) {
+    let start = opt + OPT_LEN;
+    let own = options.error.map(edns::extended_error_option);
+    let errors = own.iter().map(<[u8; 6]>::as_slice).chain(edns::whole_options(options.upstream_errors));
+    for option in errors.take(edns::EXTENDED_ERRORS_MAX) {
+        if out.len() + option.len() <= limit {
+            out.extend_from_slice(option);
+        }
+    }
+    match u16::try_from(out.len() - start) {
+        Ok(len) => {
+            if let Some(place) = out.get_mut(start - 2..start) {
+                place.copy_from_slice(&len.to_be_bytes());
+            }
+        }
+        Err(_) => out.truncate(start),
+    }
+}
+
+/// A reply under way: room for the header and the question are written, records are appended, [`Writer::finish`] closes
+/// it.
 pub struct Writer<'w, 'q> {
     out: &'w mut Vec<u8>,
     query: &'q Query<'q>,
     limit: usize,
 }
 
-/// How many records were written to each section.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Counts {
-    /// Records in the answer section.
-    pub answer: u16,
-    /// Records in the authority section.
-    pub authority: u16,
-}
-
 impl<'w, 'q> Writer<'w, 'q> {
-    /// Clears `out` and writes header and question; the reply may have `limit` octets.
+    /// Clears `out` and writes header and question; the reply may have `limit` bytes.
     #[inline]
     pub fn start(query: &'q Query<'q>, limit: usize, out: &'w mut Vec<u8>) -> Self {
         out.clear();
@@ -44,68 +171,117 @@ impl<'w, 'q> Writer<'w, 'q> {
         self.out
     }
 
-    /// Appends the OPT record where the client speaks EDNS and writes the header. Records that make the reply longer
-    /// than its limit are dropped and TC is set: the client asks again over TCP.
+    /// Closes the reply, as [`close`] does.
     #[inline]
     pub fn finish(self, rcode: Rcode, authoritative: bool, counts: Counts, error: Option<ExtendedError>) {
         let Self { out, query, limit } = self;
-        let question_end = HEADER_LEN + query.question().len();
-        let option = error.map(edns::extended_error_option);
-        let options = option.as_ref().map_or(&[][..], |option| option);
-        let opt_len = if query.edns.is_some() { OPT_LEN + options.len() } else { 0 };
-        let mut counts = counts;
-        let mut flags =
-            header::QR | header::RA | (query.header.flags & (header::RD | header::CD)) | (rcode.0 & header::RCODE);
-        if authoritative {
-            flags |= header::AA;
-        }
-        if out.len() + opt_len > limit {
-            out.truncate(question_end);
-            counts = Counts::default();
-            flags |= header::TC;
-        }
-        let mut arcount = 0;
-        if let Some(edns) = query.edns {
-            push_opt(out, rcode, edns.dnssec_ok, options);
-            arcount = 1;
-        }
-        let head = Header {
-            id: query.header.id,
-            flags,
-            qdcount: 1,
-            ancount: counts.answer,
-            nscount: counts.authority,
-            arcount,
-        };
-        if let Some(place) = out.first_chunk_mut::<HEADER_LEN>() {
-            *place = head.to_bytes();
-        }
+        let options = ReplyOptions { error, upstream_errors: &[] };
+        let closing = Closing { rcode, authoritative, authentic: false, truncated: false, counts, options };
+        close(out, &query.into(), closing, limit);
     }
 }
 
-/// Writes a refusing answer: the question where it could be read, no records, the reason where the client speaks EDNS.
+/// Writes a refusing answer of at most `limit` bytes: the question where it could be read, no records, the reason where the
+/// client speaks EDNS and there is room.
 ///
-/// `bytes` is the query as it came, of at least a header's length.
-pub fn write_refusal(bytes: &[u8], refusal: &Refusal, out: &mut Vec<u8>) {
+/// `bytes` is the query as it came, of at least a header's length. A limit of its length is always met: the reply repeats
+/// no more than the query had.
+pub fn write_refusal(bytes: &[u8], refusal: &Refusal, limit: usize, out: &mut Vec<u8>) {
     out.clear();
-    let Some(asked) = Header::read(bytes) else { return };
+    let Some(query) = Header::read(bytes) else { return };
     out.extend_from_slice(&[0; HEADER_LEN]);
     let question = refusal.question_end.and_then(|end| bytes.get(HEADER_LEN..end));
     out.extend_from_slice(question.unwrap_or_default());
-    let option = refusal.error.map(edns::extended_error_option);
-    if let Some(edns) = refusal.edns {
-        push_opt(out, refusal.rcode, edns.dnssec_ok, option.as_ref().map_or(&[], |option| option));
-    }
-    let kept = header::OPCODE | header::RD | header::CD;
-    let head = Header {
-        id: asked.id,
-        flags: header::QR | header::RA | (asked.flags & kept) | (refusal.rcode.0 & header::RCODE),
-        qdcount: u16::from(question.is_some()),
-        ancount: 0,
-        nscount: 0,
-        arcount: u16::from(refusal.edns.is_some()),
+    let asked = Asked { id: query.id, flags: query.flags, question_end: out.len(), edns: refusal.edns };
+    let closing = Closing {
+        rcode: refusal.rcode,
+        authoritative: false,
+        authentic: false,
+        truncated: false,
+        counts: Counts::default(),
+        options: ReplyOptions { error: refusal.error, upstream_errors: &[] },
     };
-    if let Some(place) = out.first_chunk_mut::<HEADER_LEN>() {
-        *place = head.to_bytes();
+    close(out, &asked, closing, limit);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::query::tests::query_bytes;
+    use crate::wire::{Message, NameRoom, Rtype};
+
+    /// Closes a reply with `records` bytes of records to a query with EDNS; gives its length and TC.
+    fn closed(records: usize, upstream_errors: &[u8], limit: usize) -> (usize, bool, Vec<u8>) {
+        let bytes = query_bytes("a.example", Rtype::A, header::RD, Some((1232, 0)));
+        let mut room = NameRoom::new();
+        let query = Query::parse(&bytes, &mut room).unwrap();
+        let mut out = Vec::new();
+        let mut writer = Writer::start(&query, limit, &mut out);
+        // One record of unknown type.
+        let len = u16::try_from(records - 12).unwrap().to_be_bytes();
+        writer.buffer().extend_from_slice(&[0xc0, 12, 0xff, 1, 0, 1, 0, 0, 0, 9, len[0], len[1]]);
+        writer.buffer().resize(12 + query.question().len() + records, 7);
+        let closing = Closing {
+            rcode: Rcode::NOERROR,
+            authoritative: false,
+            authentic: false,
+            truncated: false,
+            counts: Counts { answer: 1, ..Counts::default() },
+            options: ReplyOptions { error: Some(ExtendedError::STALE_ANSWER), upstream_errors },
+        };
+        close(&mut out, &(&query).into(), closing, limit);
+        let message = Message::parse(&out).unwrap();
+        let opt = message.records.last().unwrap();
+        assert_eq!(opt.rtype, Rtype::OPT);
+        (out.len(), message.header.flags & header::TC != 0, out[opt.data()].to_vec())
+    }
+
+    #[test]
+    fn options_are_fitted_after_the_records() {
+        let mut text = Vec::new();
+        edns::push_extended_error(&mut text, [0, 22], &"x".repeat(64));
+        let own = edns::extended_error_option(ExtendedError::STALE_ANSWER);
+        let fixed = 12 + 15 + OPT_LEN;
+        let (len, truncated, options) = closed(100, &text, 512);
+        assert_eq!((len, truncated, options), (fixed + 100 + 76, false, [&own[..], &text].concat()));
+        // One byte too few for the text, then for the code, then for the record.
+        assert_eq!(closed(512 - fixed - 75, &text, 512), (512 - 69, false, own.to_vec()));
+        assert_eq!(closed(512 - fixed - 5, &text, 512), (512 - 5, false, vec![]));
+        assert_eq!(closed(512 - fixed, &text, 512), (512, false, vec![]));
+        let (len, truncated, _) = closed(512 - fixed + 1, &text, 512);
+        assert!(truncated && len <= 512);
+    }
+
+    #[test]
+    fn a_reply_has_at_most_four_extended_errors() {
+        let mut many = Vec::new();
+        for _ in 0..20 {
+            edns::push_extended_error(&mut many, [0, 22], "");
+        }
+        let (.., options) = closed(20, &many, 65_535);
+        assert_eq!(options.len(), 4 * 6);
+        assert!(options.starts_with(&edns::extended_error_option(ExtendedError::STALE_ANSWER)), "our own comes first");
+    }
+
+    #[test]
+    fn authentic_data_is_for_clients_that_understand_it() {
+        for (flags, opt, expected) in
+            [(0, None, false), (0, Some((1232, 0)), false), (header::AD, None, true), (0, Some((1232, 0x8000)), true)]
+        {
+            let bytes = query_bytes("a.example", Rtype::A, flags, opt);
+            let mut room = NameRoom::new();
+            let query = Query::parse(&bytes, &mut room).unwrap();
+            let mut out = [&[0; HEADER_LEN], query.question()].concat();
+            let closing = Closing {
+                rcode: Rcode::NOERROR,
+                authoritative: false,
+                authentic: true,
+                truncated: false,
+                counts: Counts::default(),
+                options: ReplyOptions::default(),
+            };
+            close(&mut out, &(&query).into(), closing, 512);
+            assert_eq!(Header::read(&out).unwrap().flags & header::AD != 0, expected, "{flags:#x} {opt:?}");
+        }
     }
 }

@@ -23,22 +23,31 @@ fn others_are_refused_with_a_reason_whatever_they_ask() {
     let questions = [&format!("{API} A"), "cached.example A", "fresh.example A", "x.corp.example A", "localhost A"];
     for question in questions {
         for query in [Query::new(question), Query::new(question).tcp()] {
-            query.from("127.0.0.2").ask_at(server.address()).rcode("REFUSED").ede(18).no_answers().no_aa();
+            let query = query.from("127.0.0.2");
+            query.ask_at(server.address()).rcode("REFUSED").no_answers().no_aa();
+            // There is room for the reason where the query was as long: over UDP the reply is not longer than the query.
+            query.option(65_001, &[7; 6]).ask_at(server.address()).rcode("REFUSED").ede(18).no_answers().no_aa();
         }
     }
     assert!(fake.seen("fresh.example *").is_empty(), "a stranger's question went upstream");
     let stopped = server.stop();
-    assert_eq!((stopped.received, stopped.answered, stopped.refused), (11, 1, 10));
+    assert_eq!((stopped.received, stopped.answered, stopped.refused), (21, 1, 20));
 }
 
 #[test]
-fn a_refusal_without_edns_is_no_longer_than_the_query() {
+fn a_refusal_is_never_longer_than_the_query() {
     let fake = FakeAzureDns::start();
     let server = Pldns::start(&format!("[access]\nallow = []\n{}", fake.rule(".")), RECORDS);
-    let query = Query::new(&format!("{API} A")).no_edns();
-    let got = query.ask_at(server.address());
-    got.rcode("REFUSED");
-    assert!(got.bytes.len() <= query.bytes().len(), "{} octets", got.bytes.len());
+    let query = || Query::new(&format!("{API} A"));
+    let options = (0..8).map(|len| query().option(65_001, &vec![7; len]));
+    let others =
+        [query(), query().no_edns(), Query::new(". A"), query().opcode(4), query().class(3), query().edns_version(1)];
+    for query in options.chain(others) {
+        let got = query.ask_at(server.address());
+        got.rcode("REFUSED");
+        assert!(got.bytes.len() <= query.bytes().len(), "{} bytes for {}", got.bytes.len(), query.bytes().len());
+    }
+    query().tcp().ask_at(server.address()).rcode("REFUSED").ede(18);
 }
 
 #[test]
@@ -66,7 +75,7 @@ fn ipv6_clients_are_served_and_judged_like_others() {
         for address in server.addresses() {
             query.ask_at(*address).rcode("NOERROR").aa();
         }
-        query.ask_at(strict.address()).rcode("REFUSED").ede(18);
+        query.option(65_001, &[7; 6]).ask_at(strict.address()).rcode("REFUSED").ede(18);
     }
 }
 

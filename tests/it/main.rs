@@ -31,6 +31,8 @@ mod edns;
 mod forwarding;
 /// Metadata to records to answers.
 mod generate;
+/// Upstreams that want to do harm.
+mod hostile;
 /// The rules of the house.
 mod house;
 /// What is no query.

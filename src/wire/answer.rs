@@ -1,0 +1,245 @@
+//! The answer section of an upstream's message: the CNAME chain from the question's name, and which records belong to it.
+//!
+//! Messages are read here as soon as they arrive, before any lock is taken: the state machine gets the finding.
+
+use smallvec::SmallVec;
+
+use super::header::HEADER_LEN;
+use super::message::{Message, RecordView, Section, Steps, is_same_name, walk_name};
+use super::name::is_within;
+use super::soundness::SoundMessage;
+use super::{Rcode, Rtype};
+
+/// CNAMEs that are followed for one query, whichever of table and upstreams they come from: Unbound follows 11, Knot
+/// Resolver 13, BIND 16.
+pub const ALIASES_MAX: usize = 16;
+/// CNAME records of one answer among which the next one is looked for: more are damage.
+const CANDIDATES_MAX: usize = 256;
+/// DNAME records of an answer that are looked at.
+const DNAMES_MAX: usize = ALIASES_MAX;
+/// The place of a record that belongs to no name of the chain.
+const FOREIGN: u8 = u8::MAX;
+
+/// A message of an upstream, with what was found when it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpstreamMessage {
+    /// The bytes as they came.
+    pub bytes: Vec<u8>,
+    /// What they are.
+    pub reading: Reading,
+}
+
+/// What a message of an upstream is, whatever was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reading {
+    /// It cannot be read to its end, or is not sound ([`SoundMessage::parse`]).
+    Damaged,
+    /// It is sound.
+    Sound {
+        /// Its response code, with the upper bits of its OPT record.
+        rcode: Rcode,
+        /// Its answer section has records that do not belong to the question.
+        has_foreign: bool,
+    },
+}
+
+impl UpstreamMessage {
+    /// Reads a message. At most 1 ms for any 64 KiB: the cost is linear in the message.
+    pub fn read(bytes: Vec<u8>) -> Self {
+        let reading = Reading::of(&bytes);
+        Self { bytes, reading }
+    }
+}
+
+impl Reading {
+    fn of(bytes: &[u8]) -> Self {
+        let Some(SoundMessage { message, rcode, .. }) = SoundMessage::parse(bytes) else { return Self::Damaged };
+        if message.header.qdcount == 0 {
+            return Self::Sound { rcode, has_foreign: false };
+        }
+        match AnswerSection::of(&message) {
+            None => Self::Damaged,
+            Some(section) => Self::Sound { rcode, has_foreign: section.has_foreign },
+        }
+    }
+}
+
+/// How the CNAME chain of an answer ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChainEnd {
+    /// At a name without a CNAME record.
+    Name,
+    /// At a name that it went through before.
+    Loop,
+    /// Not within [`ALIASES_MAX`] records.
+    TooLong,
+}
+
+/// The answer section of a sound message.
+#[derive(Debug)]
+pub struct AnswerSection {
+    /// Where the targets of the CNAME records are, in the order of the chain, at most one more than [`ALIASES_MAX`]. The
+    /// last one of a loop is a name that precedes it.
+    pub targets: SmallVec<[u16; 4]>,
+    /// How the chain ends.
+    pub end: ChainEnd,
+    /// Some records do not belong to the question, and the chain comes to its end.
+    pub has_foreign: bool,
+    /// For each record of the section, which name of the chain it belongs to.
+    places: SmallVec<[u8; 16]>,
+}
+
+impl AnswerSection {
+    /// Reads the answer section of a sound message with one question; `None` where comparing its names takes too long.
+    pub fn of(message: &Message<'_>) -> Option<Self> {
+        let question = message.bytes.get(HEADER_LEN..message.question_end)?;
+        let &[t0, t1, c0, c1] = question.last_chunk::<4>()?;
+        let qtype = Rtype(u16::from_be_bytes([t0, t1]));
+        let class = u16::from_be_bytes([c0, c1]);
+        let mut steps = Steps::for_message();
+        let chain = Chain::of(message, qtype, class, &mut steps)?;
+        let places = places(message, qtype, class, &chain, &mut steps)?;
+        let has_foreign = chain.end == ChainEnd::Name && places.contains(&FOREIGN);
+        let targets = chain.names.get(1..)?.iter().copied().collect();
+        Some(Self { targets, end: chain.end, has_foreign, places })
+    }
+
+    /// Whether there are records that do not belong, or that precede those of a name earlier in the chain.
+    pub fn is_mixed(&self) -> bool {
+        !self.places.is_sorted() || self.places.last() == Some(&FOREIGN)
+    }
+
+    /// The numbers of the section's records that belong to the question, each name's before those of its target.
+    pub fn order(&self) -> Vec<usize> {
+        let mut order: Vec<_> = (0..self.places.len()).filter(|&at| self.places.get(at) != Some(&FOREIGN)).collect();
+        order.sort_by_key(|&at| self.places.get(at).copied());
+        order
+    }
+}
+
+/// The names of a chain, by their places in the message: the question's, then each target.
+struct Chain {
+    names: SmallVec<[u16; 5]>,
+    /// Which record leads from each name to the next, by its number in the answer section.
+    aliases: SmallVec<[u16; 4]>,
+    end: ChainEnd,
+}
+
+impl Chain {
+    /// Follows the CNAME records of the answer section, whatever their order.
+    fn of(message: &Message<'_>, qtype: Rtype, class: u16, steps: &mut Steps) -> Option<Self> {
+        let mut chain = Self { names: SmallVec::new(), aliases: SmallVec::new(), end: ChainEnd::Name };
+        let mut current = u16::try_from(HEADER_LEN).ok()?;
+        chain.names.push(current);
+        let aliases = (0_u16..).zip(message.section(Section::Answer));
+        let mut left: SmallVec<[(u16, &RecordView); 4]> =
+            aliases.filter(|(_, record)| record.rtype == Rtype::CNAME && record.class == class).collect();
+        if left.len() > CANDIDATES_MAX {
+            return None;
+        }
+        // Where the order is right, the first one left is always the next.
+        let mut passed = 0;
+        while let Some(&(number, alias)) = left.get(passed) {
+            if !is_same_name(message.bytes, alias.start(), current.into(), steps)? {
+                passed += 1;
+                continue;
+            }
+            left.remove(passed);
+            passed = 0;
+            chain.aliases.push(number);
+            current = u16::try_from(alias.data().start).ok()?;
+            let mut is_known = false;
+            for &name in &chain.names {
+                is_known |= is_same_name(message.bytes, name.into(), current.into(), steps)?;
+            }
+            // A question for CNAME records, or for all, is answered by the first name.
+            if matches!(qtype, Rtype::CNAME | Rtype::ANY) && (is_known || chain.names.len() > ALIASES_MAX) {
+                break;
+            }
+            chain.names.push(current);
+            if is_known {
+                chain.end = ChainEnd::Loop;
+                break;
+            }
+            if chain.names.len() > ALIASES_MAX + 1 {
+                chain.end = ChainEnd::TooLong;
+                break;
+            }
+        }
+        Some(chain)
+    }
+
+    /// Which name of the chain is the one at `at`; `last` is the likely one.
+    fn find(&self, bytes: &[u8], at: usize, last: u8, steps: &mut Steps) -> Option<u8> {
+        let likely = self.names.get(usize::from(last))?;
+        if is_same_name(bytes, at, (*likely).into(), steps)? {
+            return Some(last);
+        }
+        for (place, &name) in (0_u8..).zip(&self.names) {
+            if is_same_name(bytes, at, name.into(), steps)? {
+                return Some(place);
+            }
+        }
+        Some(FOREIGN)
+    }
+}
+
+/// For each record of the answer section, the name of the chain that it belongs to.
+fn places(
+    message: &Message<'_>,
+    qtype: Rtype,
+    class: u16,
+    chain: &Chain,
+    steps: &mut Steps,
+) -> Option<SmallVec<[u8; 16]>> {
+    let mut places = SmallVec::with_capacity(message.header.ancount.into());
+    let (mut last, mut dnames) = (0, 0);
+    let end = chain.names.len() - 1;
+    for (number, record) in (0_u16..).zip(message.section(Section::Answer)) {
+        if record.class != class {
+            places.push(FOREIGN);
+            continue;
+        }
+        let mut place = chain.find(message.bytes, record.start(), last, steps)?;
+        if place != FOREIGN {
+            last = place;
+        }
+        let at = usize::from(place);
+        let belongs = match record.rtype {
+            Rtype::CNAME => chain.aliases.get(at) == Some(&number),
+            Rtype::RRSIG => true,
+            rtype => qtype == Rtype::ANY || (rtype == qtype && at == end),
+        };
+        if (place == FOREIGN || !belongs) && covers_dname(message.bytes, record) {
+            dnames += 1;
+            place = if dnames > 2 * DNAMES_MAX { FOREIGN } else { dname_place(message.bytes, record, chain)? };
+        } else if !belongs {
+            place = FOREIGN;
+        }
+        places.push(place);
+    }
+    Some(places)
+}
+
+/// Whether a record is a DNAME record, or its signature.
+fn covers_dname(bytes: &[u8], record: &RecordView) -> bool {
+    record.rtype == Rtype::DNAME
+        || (record.rtype == Rtype::RRSIG
+            && bytes.get(record.data()).is_some_and(|data| data.starts_with(&Rtype::DNAME.0.to_be_bytes())))
+}
+
+/// The first name of the chain that lies below the owner of a DNAME record.
+fn dname_place(bytes: &[u8], record: &RecordView, chain: &Chain) -> Option<u8> {
+    let read = |at: usize| {
+        let mut name = SmallVec::<[u8; 256]>::new();
+        walk_name(bytes, at, |labels| name.extend_from_slice(labels)).map(|_| name)
+    };
+    let owner = read(record.start())?;
+    for (place, &name) in (0_u8..).zip(&chain.names) {
+        let name = read(name.into())?;
+        if name.len() > owner.len() && is_within(&name, &owner) {
+            return Some(place);
+        }
+    }
+    Some(FOREIGN)
+}

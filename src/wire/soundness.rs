@@ -1,0 +1,284 @@
+//! Whether a message of an upstream is sound: every name in it can be read, and every record is as long as what is in it.
+//!
+//! The cost is linear in the message: of each name that was read, the length is remembered at every place where a label of
+//! it begins, so a pointer costs one look-up however many pointers follow it. A pointer may lead nowhere else (RFC 1035
+//! §4.1.4: to "a prior occurrence of the same name"), in particular not into a TTL, which a cache changes, nor into data
+//! that is not a name.
+
+use smallvec::SmallVec;
+
+use super::message::{Message, POINTERS_MAX, RecordReader, RecordView, Section, names_in, pointer};
+use super::name::{LABEL_MAX, NAME_MAX};
+use super::{Edns, Rcode, Rtype};
+
+/// Pointers have 14 bits: no place after this one can be pointed at.
+const POINTABLE_MAX: usize = 0x3fff;
+
+/// A sound message.
+#[derive(Debug)]
+pub struct SoundMessage<'a> {
+    /// The message without its OPT record.
+    pub message: Message<'a>,
+    /// The response code, with the upper bits of the OPT record.
+    pub rcode: Rcode,
+    /// The OPT record, if there is one.
+    pub opt: Option<Opt>,
+}
+
+/// The OPT record of a message.
+#[derive(Debug)]
+pub struct Opt {
+    /// How many records precede it.
+    pub place: usize,
+    /// The record.
+    pub record: RecordView,
+}
+
+impl<'a> SoundMessage<'a> {
+    /// Reads a message with at most one question; `None` where it is not sound (RFC 9267 §2 to §5): a record is truncated,
+    /// malformed, or missing, a name cannot be read, the data of a record are not as long as what is in them, or there is
+    /// an OPT record that is not the only one, not the root's, or not in the additional section (RFC 6891 §6.1.1).
+    ///
+    /// Looked at are owner names, names in data of the types that [`Message::expanded_data`] expands, and addresses.
+    pub fn parse(bytes: &'a [u8]) -> Option<Self> {
+        let mut names = Names::default();
+        let mut reader = RecordReader::new(bytes)?;
+        if reader.header.qdcount == 1 {
+            names.read(bytes, super::header::HEADER_LEN)?;
+        }
+        let (mut records, mut opt) = (SmallVec::new(), None);
+        while let Some((start, section)) = reader.next_start() {
+            let fields = names.read(bytes, start)?;
+            let record = reader.take(start, fields, section)?;
+            if record.rtype == Rtype::OPT {
+                let is_root = bytes.get(start) == Some(&0);
+                if opt.is_some() || section != Section::Additional || !is_root {
+                    return None;
+                }
+                opt = Some(Opt { place: records.len(), record });
+                continue;
+            }
+            names.read_data(bytes, &record)?;
+            records.push(record);
+        }
+        let mut header = reader.header;
+        header.arcount -= u16::from(opt.is_some());
+        let high = opt.as_ref().map_or(0, |opt| Edns::from_fields(opt.record.class, opt.record.ttl).rcode_high);
+        let rcode = Rcode(header.rcode().0 | u16::from(high) << 4);
+        let message = Message { bytes, header, question_end: reader.question_end, records };
+        Some(Self { message, rcode, opt })
+    }
+}
+
+/// The names of a message that were read so far.
+#[derive(Default)]
+struct Names {
+    /// Where a label of one begins, in the order of the message.
+    known: SmallVec<[Known; 32]>,
+}
+
+/// A place where a name begins, perhaps the rest of a longer one.
+#[derive(Clone, Copy)]
+struct Known {
+    at: u16,
+    /// Bytes of the uncompressed name from here on.
+    len: u8,
+    /// Pointers that are followed from here on.
+    pointers: u8,
+}
+
+impl Names {
+    /// Reads the name at `at`, which is after all names read before; gives the place after it.
+    fn read(&mut self, bytes: &[u8], at: usize) -> Option<usize> {
+        let first = self.known.len();
+        let mut here = at;
+        let (end, rest) = loop {
+            let len = usize::from(*bytes.get(here)?);
+            match len {
+                0 => {
+                    self.note(here, here - at);
+                    break (here + 1, Known { at: 0, len: 1, pointers: 0 });
+                }
+                1..=LABEL_MAX => {
+                    // 255 bytes in all: the root label is one of them.
+                    if here - at + 1 + len >= NAME_MAX {
+                        return None;
+                    }
+                    self.note(here, here - at);
+                    here += 1 + len;
+                }
+                0xc0.. => {
+                    let target = pointer(bytes, here, len)?;
+                    let known = self.known.get(..first)?;
+                    let place = known.binary_search_by_key(&target, |known| usize::from(known.at)).ok()?;
+                    let rest = known.get(place)?;
+                    if rest.pointers >= POINTERS_MAX {
+                        return None;
+                    }
+                    let rest = Known { pointers: rest.pointers + 1, ..*rest };
+                    self.note(here, here - at);
+                    break (here + 2, rest);
+                }
+                _ => return None,
+            }
+        };
+        let own = here - at;
+        let total = u8::try_from(own + usize::from(rest.len)).ok()?;
+        for known in self.known.get_mut(first..)? {
+            *known = Known { len: total - known.len, pointers: rest.pointers, ..*known };
+        }
+        Some(end)
+    }
+
+    /// Notes that a name begins at `at`, `before` bytes after the start of the one that it ends.
+    fn note(&mut self, at: usize, before: usize) {
+        if at <= POINTABLE_MAX
+            && let (Ok(at), Ok(len)) = (u16::try_from(at), u8::try_from(before))
+        {
+            self.known.push(Known { at, len, pointers: 0 });
+        }
+    }
+
+    /// Reads the data of a record; `None` where they are not as long as what is in them.
+    fn read_data(&mut self, bytes: &[u8], record: &RecordView) -> Option<()> {
+        let data = record.data();
+        match record.rtype {
+            Rtype::A => return (data.len() == 4 || record.class != 1).then_some(()),
+            Rtype::AAAA => return (data.len() == 16 || record.class != 1).then_some(()),
+            _ => {}
+        }
+        let Some((before, names)) = names_in(record.rtype) else {
+            self.learn_plain(bytes, record);
+            return Some(());
+        };
+        let mut at = data.start + before;
+        for _ in 0..names {
+            at = self.read(bytes, at).filter(|&end| end <= data.end)?;
+        }
+        let left = data.end - at;
+        let is_whole = match record.rtype.0 {
+            6 => left == 20,      // SOA: five numbers
+            24 | 46 | 30 => true, // signatures, type bitmaps
+            _ => left == 0,
+        };
+        is_whole.then_some(())
+    }
+
+    /// Learns the name in data of a type that holds it uncompressed: servers let owner names point there.
+    fn learn_plain(&mut self, bytes: &[u8], record: &RecordView) {
+        let data = record.data();
+        let name = match record.rtype.0 {
+            // NSEC
+            47 => Some(data.start),
+            // SVCB HTTPS LP
+            64 | 65 | 107 => Some(data.start + 2),
+            // NAPTR: two numbers and three strings precede it.
+            35 => (0..3).try_fold(data.start + 4, |at, _| Some(at + 1 + usize::from(*bytes.get(at)?))),
+            _ => None,
+        };
+        let Some(at) = name.filter(|at| data.contains(at)) else { return };
+        let first = self.known.len();
+        if bytes.get(at..data.end).and_then(super::name::wire_len).is_none() || self.read(bytes, at).is_none() {
+            self.known.truncate(first);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Header;
+    use crate::wire::message::read_name;
+
+    /// A response to `\x01a\0`, type A: its question ends at 19.
+    fn response(counts: [u16; 3], rest: &[u8]) -> Vec<u8> {
+        let [ancount, nscount, arcount] = counts;
+        let header = Header { id: 1, flags: 0x8180, qdcount: 1, ancount, nscount, arcount };
+        [&header.to_bytes()[..], b"\x01a\0\0\x01\0\x01", rest].concat()
+    }
+
+    fn record(owner: &[u8], rtype: u8, data: &[u8]) -> Vec<u8> {
+        let len = u16::try_from(data.len()).unwrap().to_be_bytes();
+        [owner, &[0, rtype, 0, 1, 0, 0, 0x0c, 0x0c], &len, data].concat()
+    }
+
+    fn is_sound(counts: [u16; 3], rest: &[u8]) -> bool {
+        SoundMessage::parse(&response(counts, rest)).is_some()
+    }
+
+    #[test]
+    fn pointers_lead_to_names_and_nowhere_else() {
+        assert!(is_sound([1, 0, 0], &record(b"\xc0\x0c", 1, &[10, 0, 0, 1])));
+        // To the second label of a name in data.
+        let alias = record(b"\xc0\x0c", 5, b"\x01b\x01c\0");
+        assert!(is_sound([2, 0, 0], &[&alias[..], &record(b"\xc0\x21", 1, &[10, 0, 0, 1])].concat()));
+        for (what, pointer) in [
+            ("the header", 0_u8),
+            ("inside a label", 13),
+            ("type and class of the question", 15),
+            ("a TTL that reads as a pointer", 19 + 2 + 4),
+            ("itself", 19 + 16 + 12),
+        ] {
+            let second = record(&[0xc0, pointer], 1, &[10, 0, 0, 1]);
+            let rest = [record(b"\xc0\x0c", 1, &[10, 0, 0, 1]), second].concat();
+            assert!(!is_sound([2, 0, 0], &rest), "{what}");
+        }
+        // Data that only look like a name.
+        let text = record(b"\xc0\x0c", 16, b"\x01b\0");
+        assert!(!is_sound([2, 0, 0], &[&text[..], &record(&[0xc0, 31], 1, &[10, 0, 0, 1])].concat()));
+        // HTTPS holds a name that is not compressed: it can be pointed at.
+        let service = record(b"\xc0\x0c", 65, b"\0\x01\x01b\0");
+        assert!(is_sound([1, 0, 1], &[&service[..], &record(&[0xc0, 33], 1, &[10, 0, 0, 1])].concat()));
+    }
+
+    /// `count` records of which each owner is a pointer to the owner of the one before.
+    fn chain_of_pointers(count: u16) -> Vec<u8> {
+        let mut message = response([count, 0, 0], &[]);
+        let mut last = 12;
+        for _ in 0..count {
+            let at = message.len();
+            message.extend_from_slice(&record(&u16::to_be_bytes(0xc000 | last), 16, b"\0"));
+            last = u16::try_from(at).unwrap();
+        }
+        message
+    }
+
+    #[test]
+    fn at_most_127_pointers_are_followed_for_a_name() {
+        let longest = chain_of_pointers(127);
+        assert!(SoundMessage::parse(&longest).is_some());
+        let last = longest.len() - 13;
+        assert_eq!(read_name(&longest, last).unwrap().0, crate::wire::Name::parse("a").unwrap());
+        let longer = chain_of_pointers(128);
+        assert!(SoundMessage::parse(&longer).is_none());
+        assert!(read_name(&longer, longer.len() - 13).is_none());
+    }
+
+    #[test]
+    fn an_opt_record_is_the_only_one_of_the_root_and_additional() {
+        let opt = |owner: &[u8]| [owner, &[0, 41, 4, 208, 1, 0, 0, 0, 0, 0]].concat();
+        let good = response([0, 0, 1], &opt(&[0]));
+        let sound = SoundMessage::parse(&good).unwrap();
+        assert_eq!((sound.rcode, sound.message.header.arcount, sound.message.records.len()), (Rcode(16), 0, 0));
+        assert!(!is_sound([0, 0, 2], &opt(&[0]).repeat(2)), "two");
+        assert!(!is_sound([1, 0, 0], &opt(&[0])), "in the answer section");
+        assert!(!is_sound([0, 1, 0], &opt(&[0])), "in the authority section");
+        assert!(!is_sound([0, 0, 1], &opt(b"\xc0\x0c")), "of another name");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn names_of_sound_messages_can_be_read(
+            bytes in proptest::collection::vec(proptest::sample::select(b"\0\x01\x02aA\xc0\x0c\x0e\x13\x05".as_slice()), 0..120),
+            answers in 0..4_u16,
+        ) {
+            let bytes = response([answers, 0, 0], &bytes);
+            if let Some(SoundMessage { message, .. }) = SoundMessage::parse(&bytes) {
+                for record in &message.records {
+                    proptest::prop_assert!(message.owner(record).is_some());
+                    proptest::prop_assert!(message.expanded_data(record).is_some());
+                }
+            }
+        }
+    }
+}
