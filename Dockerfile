@@ -16,11 +16,11 @@ COPY . .
 # --locked: what was tested is what is built. The binary must start here, with the settings of the image, or there is
 # no image; and it must not ask for a loader, which the second stage does not have.
 RUN cargo build --release --locked --bin pldns \
-    && target/release/pldns check --config config/quickstart.toml \
+    && target/release/pldns check --config deploy/container/pldns.toml \
     && if ldd target/release/pldns 2>&1 | grep -q '=>'; then echo 'pldns is not static'; exit 1; fi \
     && mkdir -p /image/etc/pldns/records \
     && cp target/release/pldns /image/pldns \
-    && cp config/pldns.toml /image/etc/pldns/pldns.toml
+    && cp deploy/container/pldns.toml /image/etc/pldns/pldns.toml
 
 # Nothing but our own files: no shell, no package that could need an update.
 FROM scratch
@@ -36,8 +36,10 @@ EXPOSE 53/udp
 EXPOSE 53/tcp
 
 # The settings are mounted over /etc/pldns: pldns.toml and records/. What is in the image are the defaults and an empty
-# table, that is, a caching forwarder to Azure DNS.
-ENTRYPOINT ["/pldns", "serve"]
+# table, that is, a caching forwarder to Azure DNS. Other commands: docker run --rm pldns check
+ENTRYPOINT ["/pldns"]
+CMD ["serve"]
 
-# The server answers what is in flight and ends.
+# /readyz says 503, queries are answered for [listen] drain (5 s in the image's settings, because docker stop kills after
+# 10 s: --stop-timeout or stop_grace_period for more), then what is in flight.
 STOPSIGNAL SIGTERM
