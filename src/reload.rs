@@ -12,11 +12,12 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::azure::zones;
+use crate::azure::{HostName, cloud_of, private_names, public_names, zones};
 use crate::cache::TtlLimits;
 use crate::config::{Facts, MAX_NEGATIVE_TTL_PRIVATE, MAX_STALE_PRIVATE, Settings, read_settings};
 use crate::document::{Diagnostic, Problems, Severity, SourceText};
 use crate::engine::{AccessList, Snapshot, StaleLimits};
+use crate::explain::AzureNames;
 use crate::forward::{ForwardRule, Rules, UpstreamSets};
 use crate::records::file::ttl_seconds;
 use crate::records::{Packed, Table, TableSettings, compile, read_records};
@@ -46,6 +47,21 @@ pub struct Loaded {
     pub record_octets: usize,
     /// All that is wrong or risky.
     pub problems: Problems,
+}
+
+/// What is known of Azure's names, for modules that do not know Azure.
+pub fn azure_names() -> AzureNames {
+    fn host(name: &Name) -> Option<HostName> {
+        HostName::parse(&name.to_string()).ok()
+    }
+    fn names(hosts: &[HostName]) -> Vec<Name> {
+        hosts.iter().map(HostName::to_name).collect()
+    }
+    AzureNames {
+        private_names: |name| host(name).map(|host| names(&private_names(&host, None))).unwrap_or_default(),
+        public_names: |name| host(name).map(|host| names(&public_names(&host))).unwrap_or_default(),
+        is_service_name: |name| host(name).is_some_and(|host| cloud_of(&host).is_some()),
+    }
 }
 
 /// The settings file alone, as far as it can be read: what is wrong in it has its default, and no file that it names is

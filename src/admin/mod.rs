@@ -32,6 +32,7 @@ use tokio::sync::{mpsc, oneshot};
 pub use accept::{AcceptLimits, HEAD_MAX, accept};
 pub use status::{PROBLEMS_MAX, ReloadCause, ReloadReport, Status};
 
+use crate::explain::AzureNames;
 use crate::log;
 use crate::server::{Counters, Shared};
 
@@ -77,6 +78,8 @@ pub struct Admin {
     pub reloads: mpsc::Sender<ReloadRequest>,
     /// The bearer token; nothing: none is demanded.
     pub token: ArcSwapOption<String>,
+    /// What is known of Azure's names.
+    pub azure: AzureNames,
 }
 
 /// Who may see what: pages for everybody, pages for who has the token.

@@ -49,7 +49,7 @@ use crate::engine::Engine;
 use crate::forward::{Forwarding, LoopGuard, UpstreamSets};
 use crate::log;
 use crate::records::Table;
-use crate::reload::{Changes, Loaded, load, settings_alone};
+use crate::reload::{Changes, Loaded, azure_names, load, settings_alone};
 use crate::server::{BindError, Inherited, NewListeners, Shared, Totals, Workers, start};
 use crate::sys::{give_back_memory, has_family};
 use crate::upstream::Streams;
@@ -218,6 +218,7 @@ async fn run(path: &Path, listen: &[SocketAddr], parts: Parts, seen: u64) -> Res
         status: status.clone(),
         reloads: reloads.clone(),
         token: http.token().into(),
+        azure: azure_names(),
     });
     let http = Rc::new(RefCell::new(http::Listeners::serve(http, admin)));
     status.set_ready();

@@ -27,7 +27,7 @@ use smallvec::SmallVec;
 pub use crate::cache::{Answer, AnswerView, State as AnswerState};
 pub use access::AccessList;
 pub use chain::Chain;
-pub use explain::Explained;
+pub use explain::{Asked, Explained, Reached};
 pub use observe::{Observer, Responsible, Step, matched_owner};
 pub use outcome::{AnswerSource, Reason};
 pub use snapshot::{Snapshot, StaleLimits};
@@ -181,13 +181,7 @@ impl Engine {
         now: Instant,
         fetch: impl Fn(*const u8),
     ) -> Option<Answer> {
-        let (usual, rule) = (snapshot.ttl_limits, &question.rule);
-        let limits = TtlLimits {
-            max: rule.max_ttl.unwrap_or(usual.max),
-            max_negative: rule.max_negative_ttl.unwrap_or(usual.max_negative),
-            max_negative_private: rule.max_negative_ttl.unwrap_or(usual.max_negative_private),
-        };
-        let answer = Answer::from_message(&question.key, message, &limits, now)?;
+        let answer = read_answer(snapshot, question, message, now)?;
         self.cache.insert(&answer, fetch);
         Some(answer)
     }
@@ -207,12 +201,32 @@ impl Engine {
         turn: u32,
         reply: &mut Vec<u8>,
     ) -> Action {
+        self.settle_observed(snapshot, bytes, client, chain, settlement, now, turn, reply, &())
+    }
+
+    /// The same, its steps told to `observer`.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the query, the client, the outcome and the observer are four things"
+    )]
+    fn settle_observed(
+        &self,
+        snapshot: &Snapshot,
+        bytes: &[u8],
+        client: Client,
+        chain: Option<Chain>,
+        settlement: Settlement<'_>,
+        now: Instant,
+        turn: u32,
+        reply: &mut Vec<u8>,
+        observer: &impl Observer,
+    ) -> Action {
         reply.clear();
         let mut room = NameRoom::new();
         let Ok(query) = Query::parse(bytes, &mut room) else {
             return Action::Dropped(Reason::Fault);
         };
-        let context = Context { snapshot, query: &query, client, now, turn, observer: &() };
+        let context = Context { snapshot, query: &query, client, now, turn, observer };
         match settlement {
             Settlement::Answer(answer) => {
                 self.use_answer(&context, chain, answer.view(), Age::Seconds(0), AnswerSource::Upstream, reply)
@@ -302,6 +316,17 @@ impl Engine {
         write::from_answer(context, answer, age, reply);
         Action::Answered(source)
     }
+}
+
+/// Reads an upstream's answer to a question, its TTLs within the limits; `None` when it cannot be read to its end.
+fn read_answer(snapshot: &Snapshot, question: &Question, message: &[u8], now: Instant) -> Option<Answer> {
+    let (usual, rule) = (snapshot.ttl_limits, &question.rule);
+    let limits = TtlLimits {
+        max: rule.max_ttl.unwrap_or(usual.max),
+        max_negative: rule.max_negative_ttl.unwrap_or(usual.max_negative),
+        max_negative_private: rule.max_negative_ttl.unwrap_or(usual.max_negative_private),
+    };
+    Answer::from_message(&question.key, message, &limits, now)
 }
 
 /// What the answer to a query's question about `qname` is kept under.

@@ -1,8 +1,8 @@
-//! The steps of a query's way, for whoever wants to see them.
+//! The steps of a query, for explanations.
 //!
-//! The engine tells its steps to an [`Observer`]. That of a served query is `()`, which looks away at compile time: then
-//! no step is made and nothing is paid. What is told is what the engine acts on, so an explanation cannot say anything
-//! else than an answer does.
+//! The engine reports its steps to an [`Observer`]. The observer of a served query is `()`, which ignores them at compile
+//! time: then no step is made and nothing is paid. What is reported is what the engine acts on, so an explanation cannot
+//! differ from an answer.
 
 use std::net::IpAddr;
 

@@ -165,6 +165,12 @@ impl<W> Forwarding<W> {
         self.arm(slot);
     }
 
+    /// Whether the question with this key failed a moment ago and is not asked again yet (RFC 9520), and the failing
+    /// answer where there was one.
+    pub fn remembered_failure(&self, now: Instant, key: &[u8]) -> Option<Option<Arc<[u8]>>> {
+        self.failures.recall(key, now).map(|failed| failed.answer.clone())
+    }
+
     /// Takes a question that nobody waits for: an answer in the cache expired (`stale`), or is about to. The latter is
     /// asked only where there is room.
     pub fn refresh(&mut self, now: Instant, question: Box<Question>, stale: Option<Stale>, out: &mut Outbox<W>) {

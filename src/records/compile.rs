@@ -8,6 +8,7 @@ use std::hint::black_box;
 
 use super::entry::{APEX, FixedPart, RECORD_HEAD_LEN, WILDCARD_BELOW};
 use super::packed::{Packed, Record};
+use super::place::FileLines;
 use super::table::{EMPTY, Slot, Table, first_place, hash_name, tag_of};
 use super::view::{EVERYBODY, ViewId, Views};
 use super::zone::Zone;
@@ -54,6 +55,7 @@ pub fn compile(
     for pack in 0..packs.len() {
         builder.add_all(pack, &sources, problems);
     }
+    builder.note_lines(&sources);
     drop(sources);
     builder.limit_to_views();
     builder.finish(zones, problems)
@@ -72,6 +74,9 @@ pub(super) struct Builder<'a> {
     pub(super) fixed_parts: HashMap<u32, Vec<FixedPart>>,
     /// Of nodes that only some views see: which.
     pub(super) limited: HashMap<u32, Vec<ViewId>>,
+    /// Where each of `rrsets` is written.
+    pub(super) lines: Vec<u32>,
+    pub(super) files: FileLines,
 }
 
 /// A name on its way into the table.
@@ -131,6 +136,8 @@ impl<'a> Builder<'a> {
             views: Views::default(),
             fixed_parts: HashMap::new(),
             limited: HashMap::new(),
+            lines: Vec::new(),
+            files: FileLines::default(),
         }
     }
 
@@ -299,6 +306,28 @@ impl<'a> Builder<'a> {
         if !parts.contains(&part) {
             parts.push(part);
             parts.sort_unstable_by_key(|part| part.order());
+        }
+    }
+
+    /// Finds the line of each RRset. They come in the order of the files, so every text is read once.
+    fn note_lines(&mut self, sources: &[SourceText]) {
+        self.files = FileLines::new(sources);
+        let newlines = |text: Option<&[u8]>| text.unwrap_or_default().iter().filter(|&&byte| byte == b'\n').count();
+        let (mut file, mut from, mut line) = (u32::MAX, 0, 0);
+        self.lines = Vec::with_capacity(self.rrsets.len());
+        for rrset in &self.rrsets {
+            let Some(record) = self.record(rrset.place) else {
+                self.lines.push(u32::MAX);
+                continue;
+            };
+            let at = record.at as usize;
+            if record.file != file || at < from {
+                (file, from, line) = (record.file, 0, 0);
+            }
+            let text = sources.get(file as usize).map(|source| source.text().as_bytes());
+            line += newlines(text.and_then(|text| text.get(from..at)));
+            from = at;
+            self.lines.push(self.files.number(file as usize, line));
         }
     }
 

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::compile::Builder;
 use super::entry::{APEX, EntryParts, push_head, push_rrset};
 use super::packed::{Packed, Record};
+use super::place::Places;
 use super::reverse::Reverse;
 use super::table::{EMPTY, Table, TableStats, ZoneEntry};
 use super::view::EVERYBODY;
@@ -28,6 +29,7 @@ impl Builder<'_> {
         let mut reverse = Reverse::with_room(self.rrsets.len());
         let mut stats = TableStats::default();
         let mut soas = Soas::new();
+        let mut places = Places::new(std::mem::take(&mut self.files), self.rrsets.len());
         for node in 0..self.nodes.len() {
             let Ok(entry) = u32::try_from(arena.len()) else {
                 let hint = "leave some out";
@@ -35,7 +37,7 @@ impl Builder<'_> {
                 break;
             };
             entries.push(entry);
-            self.write_entry(node, entry, &mut arena, &mut reverse, &mut stats, &mut soas);
+            self.write_entry(node, entry, &mut arena, &mut reverse, &mut stats, &mut soas, &mut places);
         }
         for slot in self.slots.iter_mut().filter(|slot| slot.entry != EMPTY) {
             slot.entry = entries.get(slot.entry as usize).copied().unwrap_or(0);
@@ -56,9 +58,11 @@ impl Builder<'_> {
             reverse,
             negative_ttl: self.settings.ttl,
             stats,
+            places,
         }
     }
 
+    #[expect(clippy::too_many_arguments, reason = "the parts of the table that an entry adds to")]
     fn write_entry(
         &self,
         number: usize,
@@ -67,6 +71,7 @@ impl Builder<'_> {
         reverse: &mut Reverse,
         stats: &mut TableStats,
         soas: &mut Soas,
+        places: &mut Places,
     ) {
         let Some(node) = self.nodes.get(number) else {
             return;
@@ -74,7 +79,7 @@ impl Builder<'_> {
         let mut rrsets = Vec::new();
         let mut at = node.last_rrset;
         while let Some(rrset) = self.rrsets.get(at as usize) {
-            rrsets.push(rrset);
+            rrsets.push((rrset, at));
             at = rrset.previous;
         }
         stats.names += usize::from(!rrsets.is_empty());
@@ -90,10 +95,11 @@ impl Builder<'_> {
             },
         );
         let is_pattern = is_wildcard(node.name) || partial_wildcard(node.name).is_some();
-        for rrset in rrsets.iter().rev() {
+        for (rrset, number) in rrsets.iter().rev() {
             let Some(record) = self.record(rrset.place) else {
                 continue;
             };
+            places.push(entry, self.lines.get(*number as usize).copied());
             stats.records += push_rrset(arena, record.rtype, rrset.view, rrset.ttl, record.data());
             if !is_pattern {
                 note_addresses(reverse, &record, entry);

@@ -12,10 +12,11 @@
 use std::hash::{BuildHasher, Hasher};
 use std::net::IpAddr;
 
-use super::entry::{APEX, Entry, LIMITED, Rrset, WILDCARD_BELOW};
+use super::entry::{APEX, Entry, HEAD_LEN, LIMITED, Rrset, WILDCARD_BELOW};
+use super::place::{Places, RecordPlace};
 use super::reverse::{Pointers, Reverse, address_of_reverse_name};
 use super::soa::Soa;
-use super::view::Views;
+use super::view::{ViewId, Views};
 use super::zone::Missing;
 use crate::wire::name::{self, LABEL_MAX, NAME_MAX, PartialWildcard};
 use crate::wire::{Name, Rtype};
@@ -34,6 +35,7 @@ pub struct Table {
     /// TTL of negative answers outside a zone with an SOA of its own, seconds.
     pub(super) negative_ttl: u32,
     pub(super) stats: TableStats,
+    pub(super) places: Places,
 }
 
 /// Labels that a name may have.
@@ -180,7 +182,7 @@ impl Table {
 
     /// Octets of memory that it takes.
     pub fn memory(&self) -> usize {
-        size_of_val(&*self.slots) + self.arena.len() + self.reverse.memory()
+        size_of_val(&*self.slots) + self.arena.len() + self.reverse.memory() + self.places.memory()
     }
 
     /// Every owner name with its RRsets, in the order of the files.
@@ -191,6 +193,21 @@ impl Table {
             .into_iter()
             .filter_map(|offset| self.entry_at(offset))
             .flat_map(|entry| entry.rrsets().map(move |rrset| (entry.name(), rrset)))
+    }
+
+    /// Where the records of an owner (lower case wire form) of this type and view are written; `None` where there are
+    /// none, or where they do not come from a file.
+    pub fn place(&self, owner: &[u8], rtype: Rtype, view: ViewId) -> Option<RecordPlace<'_>> {
+        let entry = self.find(owner)?;
+        let is_asked = |rrset: Rrset<'_>| rrset.rtype == rtype && rrset.view == view;
+        let number = entry.rrsets().position(is_asked)?;
+        let offset = entry.name().as_ptr() as usize - self.arena.as_ptr() as usize - HEAD_LEN;
+        self.places.find(u32::try_from(offset).ok()?, number)
+    }
+
+    /// Every RRset of an owner (lower case wire form), in all views.
+    pub fn rrsets(&self, owner: &[u8]) -> impl Iterator<Item = Rrset<'_>> {
+        self.find(owner).into_iter().flat_map(|entry| entry.rrsets())
     }
 
     #[inline]

@@ -50,6 +50,11 @@ impl Views {
         index.and_then(|index| self.0.get(index)).map_or(&[], Vec::as_slice)
     }
 
+    /// All networks that have a view.
+    pub fn all_networks(&self) -> impl Iterator<Item = IpNet> {
+        self.0.iter().flatten().copied()
+    }
+
     /// How many views there are besides everybody's.
     pub fn len(&self) -> usize {
         self.0.len()

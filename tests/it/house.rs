@@ -12,12 +12,14 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("cache", &["wire"]),
     ("forward", &["wire"]),
     ("engine", &["wire", "records", "cache", "forward"]),
+    ("explain", &["wire", "rdata", "records", "forward", "engine"]),
+    ("client", &["wire", "forward", "explain"]),
     ("sys", &[]),
     ("server", &["sys", "engine", "wire", "forward", "upstream", "log"]),
     ("upstream", &["sys", "engine", "wire", "forward"]),
     ("azure", &["wire"]),
     ("generate", &["azure", "wire"]),
-    ("admin", &["server", "engine", "forward", "records", "rdata", "wire", "config", "log"]),
+    ("admin", &["server", "client", "explain", "engine", "forward", "records", "rdata", "wire", "config", "log"]),
     ("log", &["config", "wire"]),
     ("config", &["document", "records", "wire", "forward"]),
 ];
@@ -25,7 +27,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 /// Rooms that put the pieces together and may use all.
 const FREE: &[&str] = &["reload", "control", "cli"];
 
-const CORE: &[&str] = &["wire", "rdata", "records", "cache", "forward", "engine"];
+const CORE: &[&str] = &["wire", "rdata", "records", "cache", "forward", "engine", "explain"];
 
 /// What the core must not touch: clocks, sockets, files, a runtime.
 const FORBIDDEN_IN_CORE: &[&str] = &[

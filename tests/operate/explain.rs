@@ -23,6 +23,7 @@ record = [
     { name = "outward.example", type = "CNAME", data = "elsewhere.test" },
     { name = "in.closed.example", type = "A", data = "10.0.0.7" },
     { name = "*.target.test", type = "A", data = "10.0.0.8" },
+    { name = "only.example", type = "A", data = "10.0.0.9", clients = ["127.0.0.0/8"] },
 ]
 "#;
 
@@ -134,7 +135,7 @@ fn what_the_table_says() {
     let table = step(&closed, "table");
     assert_eq!((&table["found"], &table["zone"]), (&"nx_domain".into(), &"closed.example".into()));
     assert_eq!((&closed["reply"]["rcode"], &closed["source"]), (&"NXDOMAIN".into(), &"zone".into()));
-    let reverse = explain(&server, "name=3.0.0.10.in-addr.arpa&type=PTR");
+    let reverse = explain(&server, "name=1.0.0.10.in-addr.arpa&type=PTR");
     assert_eq!((&reverse["source"], &reverse["steps"][1]["by"]), (&"reverse".into(), &"reverse".into()));
     let local = explain(&server, "name=localhost");
     assert_eq!((&local["source"], &step(&local, "rule")["rule"]), (&"built_in".into(), &"localhost".into()));
@@ -145,11 +146,13 @@ fn what_the_table_says() {
 fn who_may_not_ask_is_told_so() {
     let server = start(&Upstream::start());
     let refused = explain(&server, "name=a.example&client=192.0.2.1");
-    assert_eq!((&refused["outcome"], &refused["reason"]), (&"refused".into(), &"access".into()));
+    assert_eq!((&refused["outcome"], &refused["refusal"]), (&"refused".into(), &"access".into()));
+    assert_eq!((&refused["verdict"], &refused["cause"]), (&"refused".into(), &"access".into()));
+    assert!(refused["fix"].as_str().unwrap().contains("192.0.2.1"), "{refused:#}");
     assert_eq!(step(&refused, "access")["allowed"], false);
     assert_eq!((refused["steps"].as_array().unwrap().len(), &refused["reply"]["rcode"]), (1, &"REFUSED".into()));
     let transfer = explain(&server, "name=a.example&type=AXFR");
-    assert_eq!((&transfer["outcome"], &transfer["reason"]), (&"refused".into(), &"query_type".into()));
+    assert_eq!((&transfer["outcome"], &transfer["refusal"]), (&"refused".into(), &"query_type".into()));
     server.stop();
 }
 
@@ -226,6 +229,62 @@ fn what_is_responsible_for_each_name_of_an_upstreams_chain() {
         }
         server.stop();
     }
+}
+
+#[test]
+fn upstreams_are_asked_only_where_that_is_wanted() {
+    let upstream = Upstream::start();
+    let server = start(&upstream);
+    let asked = explain(&server, "name=n.test&ask=true");
+    assert_eq!((&asked["verdict"], &asked["source"]), (&"private".into(), &"wildcard".into()), "{asked:#}");
+    let sent = step(&asked, "upstream");
+    assert_eq!((&sent["upstream"], &sent["rcode"]), (&upstream.address.to_string().into(), &"NOERROR".into()));
+    assert_eq!(step(&asked, "cut")["target"], "x.target.test");
+    assert_eq!(asked["chain"][0]["target"], "x.target.test");
+    assert!(asked["chain"][0]["by"].as_str().unwrap().contains("rule test"), "{asked:#}");
+    assert_eq!((upstream.asked(), &server.get("admin", "/cache").json()["entries"]), (1, &0.into()), "nothing is kept");
+    server.stop();
+}
+
+#[test]
+fn records_name_their_file_and_line_and_hidden_ones_their_networks() {
+    let server = start(&Upstream::start());
+    let found = explain(&server, "name=my-end.label.example");
+    let table = step(&found, "table");
+    assert!(table["file"].as_str().unwrap().ends_with("records/r.toml"), "{table}");
+    assert_eq!(table["line"], 5, "the record's own line");
+    assert!(found["reason"].as_str().unwrap().contains("r.toml:5"), "{found:#}");
+    let hidden = explain(&server, "name=only.example&client=10.9.9.9");
+    let table = step(&hidden, "table");
+    assert_eq!((&table["found"], &table["hidden"][0]["networks"][0]), (&"other_views".into(), &"127.0.0.0/8".into()));
+    assert_eq!((&table["hidden"][0]["line"], &table["hidden"][0]["type"]), (&13.into(), &"A".into()), "{table}");
+    server.stop();
+}
+
+#[test]
+fn a_rejected_reload_is_named() {
+    let server = start(&Upstream::start());
+    assert_eq!(explain(&server, "name=a.example")["reload"], Value::Null);
+    server.dir.write("records/broken.toml", "[[record]]\nname = \"new.example\"\n");
+    assert_eq!(server.post("/reload").status, 422);
+    let explanation = explain(&server, "name=new.example");
+    let problem = explanation["reload"]["problem"].as_str().unwrap();
+    assert!(problem.contains("broken.toml"), "{problem}");
+    server.stop();
+}
+
+#[test]
+fn text_is_for_clients_that_ask_for_it() {
+    let server = start(&Upstream::start());
+    let address = server.address("admin");
+    let text = request(address, "GET", "/explain?name=viewed.example", &["Accept: text/plain"]);
+    assert!(text.head.contains("text/plain"), "{text:?}");
+    assert!(text.body.starts_with("viewed.example A: private\n  viewed.example. "), "{text:?}");
+    assert!(text.body.lines().all(|line| line.chars().count() <= 80), "{}", text.body);
+    for accept in ["Accept: */*", "Accept: application/json", "Accept: text/html, application/json"] {
+        assert_eq!(request(address, "GET", "/explain?name=a.example", &[accept]).json()["name"], "a.example");
+    }
+    server.stop();
 }
 
 #[test]
