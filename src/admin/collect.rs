@@ -56,6 +56,24 @@ fn queries(admin: &Admin, families: &mut Vec<Family>) {
         reasons(false),
     ));
     families.push(counters("pldns_queries_dropped", "Queries that got no reply, by reason", "reason", reasons(true)));
+    families.push(counters(
+        "pldns_faults",
+        "Defects of the server itself that were caught, by part",
+        "part",
+        admin.shared.faults.by_part().map(|(part, count)| (part.name(), count)),
+    ));
+    let connections = admin.shared.connections.refused();
+    families.push(counters(
+        "pldns_connections_refused",
+        "Connections that were closed before their end, by reason",
+        "reason",
+        [
+            ("not_allowed", admin.shared.not_allowed()),
+            ("per_address", connections.per_address),
+            ("full", connections.full),
+            ("replaced", connections.replaced),
+        ],
+    ));
     let samples = Path::ALL.into_iter().zip(&totals.latency);
     families.push(Family {
         name: "pldns_answer_duration_seconds",
@@ -205,7 +223,11 @@ fn state(admin: &Admin, families: &mut Vec<Family>) {
         "Counts up with every accepted reload",
         reloads.last.generation as f64,
     ));
-    families.push(gauge("pldns_connections", "Stream connections of clients", admin.shared.connections.len() as f64));
+    families.push(gauge(
+        "pldns_connections",
+        "Connections of clients, whatever their transport",
+        admin.shared.connections.len() as f64,
+    ));
     families.push(counter("pldns_log_lines_lost", "Log lines that nobody read in time", log::lost()));
 }
 

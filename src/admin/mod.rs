@@ -29,7 +29,7 @@ use axum::routing::{get, post};
 use axum::{Router, middleware};
 use tokio::sync::{mpsc, oneshot};
 
-pub use accept::{AcceptLimits, HEAD_MAX, accept};
+pub use accept::{HEAD_MAX, serve_http};
 pub use status::{PROBLEMS_MAX, ReloadCause, ReloadReport, Status};
 
 use crate::explain::AzureNames;
@@ -90,9 +90,9 @@ struct Door {
     is_loopback: bool,
 }
 
-/// The service of the health listener.
+/// The service of the health listener, which everybody may ask: states and counts, no texts.
 pub fn health_router(admin: Arc<Admin>) -> Router {
-    Router::new().route("/healthz", get(pages::healthz)).route("/readyz", get(pages::readyz)).with_state(admin)
+    Router::new().route("/healthz", get(pages::healthz)).route("/readyz", get(pages::readyz_counts)).with_state(admin)
 }
 
 /// The service of the admin listener at `address`.
@@ -110,5 +110,10 @@ pub fn admin_router(admin: Arc<Admin>, address: SocketAddr) -> Router {
         .layer(middleware::from_fn_with_state(door.clone(), guard::token))
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .with_state(admin.clone());
-    health_router(admin).merge(guarded).layer(middleware::from_fn_with_state(door, guard::host))
+    Router::new()
+        .route("/healthz", get(pages::healthz))
+        .route("/readyz", get(pages::readyz))
+        .with_state(admin)
+        .merge(guarded)
+        .layer(middleware::from_fn_with_state(door, guard::host))
 }

@@ -34,6 +34,15 @@ pub(super) async fn healthz(State(admin): State<Arc<Admin>>) -> Response {
 /// Whether queries should come here. A broken reload and dead upstreams are told, and change nothing: what is true of
 /// all replicas at once must not take all of them out.
 pub(super) async fn readyz(State(admin): State<Arc<Admin>>) -> Response {
+    readiness(&admin, true)
+}
+
+/// The same for everybody: problems name records and paths, which are nobody else's business.
+pub(super) async fn readyz_counts(State(admin): State<Arc<Admin>>) -> Response {
+    readiness(&admin, false)
+}
+
+fn readiness(admin: &Admin, with_texts: bool) -> Response {
     let is_ready = admin.status.is_ready();
     let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let word = match (is_ready, admin.status.is_stopping()) {
@@ -42,18 +51,24 @@ pub(super) async fn readyz(State(admin): State<Arc<Admin>>) -> Response {
         (false, false) => "starting",
     };
     let reloads = admin.status.reloads();
-    let body = json!({
+    let mut body = json!({
         "status": word,
         "reload": {
             "state": if reloads.last.accepted { "ok" } else { "refused" },
             "generation": reloads.last.generation,
             "age_seconds": reloads.accepted_at.elapsed().as_secs(),
             "records": reloads.last.records,
-            "problems": reloads.last.problems,
             "problem_count": reloads.last.problem_count,
         },
-        "upstreams": upstreams(&admin),
     });
+    if with_texts {
+        body["reload"]["problems"] = json!(reloads.last.problems);
+        body["upstreams"] = json!(upstreams(admin));
+    } else {
+        let states: Vec<_> = admin.shared.forwarding().upstream_states().map(|state| state.is_down).collect();
+        let down = states.iter().filter(|is_down| **is_down).count();
+        body["upstreams"] = json!({ "up": states.len() - down, "down": down });
+    }
     (status, [(CACHE_CONTROL, "no-store")], Json(body)).into_response()
 }
 
@@ -102,7 +117,7 @@ pub(super) async fn records(State(admin): State<Arc<Admin>>, Query(page): Query<
     let limit = page.limit.unwrap_or(PAGE_MAX).min(PAGE_MAX);
     let mut sets = Vec::new();
     let mut octets = 0;
-    for (owner, set) in snapshot.table.iter().skip(page.offset).take(limit) {
+    for (owner, set) in snapshot.table.iter_from(page.offset).take(limit) {
         let data: Vec<_> = set.iter().map(|(_, data)| present(set.rtype, data)).collect();
         octets += owner.len() + data.iter().map(String::len).sum::<usize>() + 64;
         if octets > PAGE_OCTETS && !sets.is_empty() {

@@ -5,6 +5,11 @@ use std::net::SocketAddr;
 use super::settings::Settings;
 use crate::document::{Document, Placed, TableReader, parse_duration};
 
+/// Fewer connections than this leave none beside those that are kept for the probe and this machine.
+const CONNECTIONS_MIN: u64 = 64;
+/// More connections than a process may have descriptors, by the kernel's own limit.
+const CONNECTIONS_MAX: u64 = 1 << 20;
+
 pub(super) fn read_listen(document: &Document<'_>, section: &TableReader<'_>, settings: &mut Settings) {
     if let Some(texts) = section.texts("dns") {
         settings.listen.dns = texts.iter().filter_map(|text| read_address(document, "dns", text)).collect();
@@ -19,6 +24,12 @@ pub(super) fn read_listen(document: &Document<'_>, section: &TableReader<'_>, se
     settings.listen.admin = read_optional_address(document, section, "admin", settings.listen.admin);
     settings.listen.admin_is_default = section.key_span("admin").is_none();
     settings.listen.health = read_optional_address(document, section, "health", settings.listen.health);
+    if let Some(connections) = section.number("connections", CONNECTIONS_MIN..=CONNECTIONS_MAX, 4096) {
+        settings.listen.connections = connections.value as usize;
+    }
+    if let Some(connections) = section.number("connections_per_address", 1..=CONNECTIONS_MAX, 64) {
+        settings.listen.connections_per_address = connections.value as usize;
+    }
     if let Some(drain) = section.parsed("drain", "a duration", parse_duration) {
         settings.listen.drain = drain.value;
     }

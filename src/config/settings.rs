@@ -132,6 +132,10 @@ pub struct Listen {
     pub admin_is_default: bool,
     /// HTTP for the load balancer's probe alone.
     pub health: Option<SocketAddr>,
+    /// Connections of clients by TCP, TLS and HTTPS together.
+    pub connections: usize,
+    /// Of these, of one IPv4 address or IPv6 /64.
+    pub connections_per_address: usize,
     /// How long queries are answered after the order to end, while load balancers find out.
     pub drain: Duration,
 }
@@ -234,6 +238,8 @@ impl Default for Listen {
             admin: Some(SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, 8053))),
             admin_is_default: true,
             health: None,
+            connections: 4096,
+            connections_per_address: 64,
             drain: Duration::from_secs(15),
         }
     }

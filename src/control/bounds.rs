@@ -48,7 +48,7 @@ impl MemoryBound {
             ("table, twice during a reload", loaded.table.memory() as u64 * 2),
             ("reading of records", loaded.record_octets as u64 * READING),
             ("cache", settings.cache.max_size),
-            ("connections of clients", Connections::MEMORY_MAX as u64),
+            ("connections of clients", Connections::memory_max(settings.listen.connections) as u64),
             ("questions under way", OUTSTANDING_MAX as u64 * QUESTION),
             ("queries that wait for them", WAITING_MAX as u64 * WAITING),
             ("failures remembered", REMEMBERED_OCTETS_MAX as u64),

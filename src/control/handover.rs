@@ -42,9 +42,18 @@ const READY: &[u8] = b"ready";
 pub(super) struct Forerunner(PassSocket);
 
 impl Forerunner {
-    /// Takes over the sockets of the process that listens at `path`, if there is one.
-    pub(super) fn take_over(path: &Path, inherited: &mut Inherited) -> Option<Self> {
-        let socket = PassSocket::connect(path, PATIENCE).ok()?;
+    /// Takes over the sockets of the process that listens at `path`, if there is one; it runs as this process's user, as
+    /// root, or as `user`, which this process is about to become.
+    pub(super) fn take_over(path: &Path, user: Option<u32>, inherited: &mut Inherited) -> Option<Self> {
+        let socket = match PassSocket::connect(path, PATIENCE, user) {
+            Ok(socket) => socket,
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                tracing::warn!(path = %path.display(), %error, "no sockets are taken over");
+                return None;
+            }
+            // There is no process before this one.
+            Err(_) => return None,
+        };
         match take(&socket, inherited) {
             Ok(count) => {
                 tracing::info!(sockets = count, "taking over sockets from the previous process");

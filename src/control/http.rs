@@ -8,19 +8,18 @@ use std::sync::Arc;
 
 use tokio::task::AbortHandle;
 
+use super::log_listening;
 use super::watch::sibling;
-use crate::admin::{AcceptLimits, Admin, BODY_MAX, HEAD_MAX, PAGE_OCTETS, accept, admin_router, health_router};
+use crate::admin::{Admin, BODY_MAX, HEAD_MAX, PAGE_OCTETS, admin_router, health_router, serve_http};
 use crate::config::Settings;
-use crate::server::Inherited;
-use crate::sys::bind_stream_alone;
+use crate::server::{BindError, ConnectionLimits, Connections, Endpoint, EndpointKind, Inherited, Part, bind_alone};
 
 /// Connections of operators.
-const ADMIN: AcceptLimits = AcceptLimits { connections: 100, kept: 0 };
+const ADMIN: ConnectionLimits = ConnectionLimits { total: 100, kept: 0, per_address: 64 };
 /// Connections of probes: places are kept for the load balancer's own.
-const HEALTH: AcceptLimits = AcceptLimits { connections: 100, kept: 32 };
+const HEALTH: ConnectionLimits = ConnectionLimits { total: 132, kept: 32, per_address: 32 };
 /// What all of these take at most, octets: a head and what is read ahead of one, a body, and a page that is written.
-pub(super) const MEMORY_MAX: usize =
-    (ADMIN.connections + ADMIN.kept + HEALTH.connections + HEALTH.kept) * (HEAD_MAX * 2 + BODY_MAX + PAGE_OCTETS);
+pub(super) const MEMORY_MAX: usize = (ADMIN.total + HEALTH.total) * (HEAD_MAX * 2 + BODY_MAX + PAGE_OCTETS);
 /// Octets of a token.
 const TOKEN_MAX: usize = 4096;
 
@@ -28,15 +27,8 @@ const TOKEN_MAX: usize = 4096;
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
     /// An address cannot be listened on.
-    #[error("cannot listen on {address} ([listen] {key}): {error}")]
-    Bind {
-        /// The address.
-        address: SocketAddr,
-        /// Its key in the settings.
-        key: &'static str,
-        /// What the system says.
-        error: io::Error,
-    },
+    #[error(transparent)]
+    Bind(#[from] BindError),
     /// The token cannot be read.
     #[error("cannot read token from {file} ([admin] token_file): {reason}")]
     Token {
@@ -57,14 +49,12 @@ pub(super) struct Bound {
 impl Bound {
     /// Binds what the settings name. The default address of the admin listener may be taken: then it is done without.
     pub(super) fn bind(path: &Path, settings: &Settings, inherited: &mut Inherited) -> Result<Self, HttpError> {
-        let mut bind = |address, key| match inherited.take_stream(address) {
-            Some(listener) => Ok((address, listener)),
-            None => bind(address, key),
-        };
+        let mut bind = |kind, address| Ok((address, bind_alone(Endpoint { kind, address }, inherited)?));
         let listen = &settings.listen;
-        let admin = listen.admin.map(|address| bind(address, "admin")).transpose();
+        let admin = listen.admin.map(|address| bind(EndpointKind::Admin, address)).transpose();
         let admin = match admin {
             Err(error) if listen.admin_is_default => {
+                let error: BindError = error;
                 tracing::warn!(%error, "admin listener disabled: address in use");
                 None
             }
@@ -72,7 +62,7 @@ impl Bound {
         };
         Ok(Self {
             admin,
-            health: listen.health.map(|address| bind(address, "health")).transpose()?,
+            health: listen.health.map(|address| bind(EndpointKind::Health, address)).transpose()?,
             token: read_token(path, settings)?,
         })
     }
@@ -120,30 +110,34 @@ impl Listeners {
 
     /// Binds what is new in `settings`.
     pub(super) fn prepare(&self, path: &Path, settings: &Settings) -> Result<Change, HttpError> {
-        let new = |key, serving: &Option<Serving>, asked: Option<SocketAddr>| {
+        let new = |kind, serving: &Option<Serving>, asked: Option<SocketAddr>| {
             if serving.as_ref().map(|serving| serving.asked) == asked {
                 return Ok(None);
             }
-            asked.map(|address| bind(address, key)).transpose().map(Some)
+            let bind = |address| Ok((address, bind_alone(Endpoint { kind, address }, &mut Inherited::default())?));
+            asked.map(bind).transpose().map(Some)
         };
         let listen = &settings.listen;
-        let admin = match new("admin", &self.admin, listen.admin) {
+        let admin: Result<_, BindError> = new(EndpointKind::Admin, &self.admin, listen.admin);
+        let admin = match admin {
             Err(_) if listen.admin_is_default => None,
             result => result?,
         };
-        Ok(Change { admin, health: new("health", &self.health, listen.health)?, token: read_token(path, settings)? })
+        let health: Result<_, BindError> = new(EndpointKind::Health, &self.health, listen.health);
+        Ok(Change { admin, health: health?, token: read_token(path, settings)? })
     }
 
     /// Serves what is new, and no longer what is gone.
     pub(super) fn change(&mut self, change: Change) {
         self.state.token.store(change.token);
+        let state = self.state.clone();
         if let Some(new) = change.admin {
-            let state = self.state.clone();
-            replace(&mut self.admin, new, "admin", ADMIN, |address| admin_router(state, address));
+            let router = |address| admin_router(state.clone(), address);
+            replace(&mut self.admin, new, EndpointKind::Admin, ADMIN, &self.state, router);
         }
         if let Some(new) = change.health {
-            let state = self.state.clone();
-            replace(&mut self.health, new, "health", HEALTH, |_| health_router(state));
+            let router = |_| health_router(state.clone());
+            replace(&mut self.health, new, EndpointKind::Health, HEALTH, &self.state, router);
         }
     }
 }
@@ -151,8 +145,9 @@ impl Listeners {
 fn replace(
     place: &mut Option<Serving>,
     new: Option<(SocketAddr, TcpListener)>,
-    transport: &'static str,
-    limits: AcceptLimits,
+    kind: EndpointKind,
+    limits: ConnectionLimits,
+    state: &Arc<Admin>,
     router: impl FnOnce(SocketAddr) -> axum::Router,
 ) {
     if let Some(old) = place.take() {
@@ -165,20 +160,20 @@ fn replace(
     };
     match parts() {
         Ok((address, kept, listener)) => {
-            let serving = tokio::task::spawn_local(accept(listener, router(address), limits));
+            let (router, state) = (router(address), state.clone());
+            let places = Arc::new(Connections::new(limits));
+            let serving = tokio::task::spawn_local(async move {
+                // After a panic it begins again.
+                loop {
+                    let serving = serve_http(&listener, router.clone(), places.clone());
+                    state.shared.faults.supervised(Part::Listener, serving).await;
+                }
+            });
             *place = Some(Serving { asked, task: serving.abort_handle(), kept });
-            tracing::info!(transport, %address, "listening");
+            log_listening(Endpoint { kind, address });
         }
-        Err(error) => tracing::error!(transport, %error, "HTTP listener failed"),
+        Err(error) => tracing::error!(transport = kind.key(), %error, "HTTP listener failed"),
     }
-}
-
-fn bind(address: SocketAddr, key: &'static str) -> Result<(SocketAddr, TcpListener), HttpError> {
-    bind_stream_alone(address).map(|listener| (address, listener)).map_err(|error| HttpError::Bind {
-        address,
-        key,
-        error,
-    })
 }
 
 pub(super) fn read_token(path: &Path, settings: &Settings) -> Result<Option<Arc<String>>, HttpError> {

@@ -50,10 +50,16 @@ use crate::forward::{Forwarding, LoopGuard, UpstreamSets};
 use crate::log;
 use crate::records::Table;
 use crate::reload::{Changes, Loaded, azure_names, load, settings_alone};
-use crate::server::{BindError, Inherited, NewListeners, Shared, Totals, Workers, start};
+use crate::server::{
+    BindError, ConnectionLimits, Endpoint, EndpointKind, IN_FLIGHT_MAX, Inherited, NewListeners, Shared, Totals,
+    Workers, start,
+};
 use crate::sys::{give_back_memory, has_family};
 use crate::upstream::Streams;
 use crate::wire::{Name, Rtype};
+
+/// Connections of clients that are kept for the load balancer's probe and this machine.
+const KEPT_CONNECTIONS: usize = 32;
 
 /// Reloads that may be asked for while one is under way.
 const RELOADS_WAITING: usize = 8;
@@ -105,6 +111,7 @@ pub fn serve(path: &Path, listen: &[SocketAddr]) -> Result<(), ServeError> {
         return Err(ServeError::Settings(loaded.problems));
     }
     log::start(loaded.settings.log.format, loaded.settings.log.level);
+    log::report_panics();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), settings = %path.display(), "pldns starting");
     log_problems(&loaded.problems);
     if rustix::process::geteuid().is_root() && loaded.settings.user.is_empty() {
@@ -121,8 +128,9 @@ pub fn serve(path: &Path, listen: &[SocketAddr]) -> Result<(), ServeError> {
     // What systemd listens on takes the place of the settings' addresses, as the command line does.
     let (given, store) = handover::from_systemd(&mut inherited);
     let listen = if listen.is_empty() { &given[..] } else { listen };
+    let user = privileges::user_id(&loaded.settings.user);
     let forerunner = loaded.settings.handover.as_ref();
-    let forerunner = forerunner.and_then(|socket| Forerunner::take_over(Path::new(socket), &mut inherited));
+    let forerunner = forerunner.and_then(|socket| Forerunner::take_over(Path::new(socket), user, &mut inherited));
     give_back_memory();
     let parts = bind(path, listen, loaded, inherited, (forerunner, store))?;
     privileges::become_named(&parts.loaded_settings.user)?;
@@ -170,10 +178,10 @@ fn bind(
     let forwarding = Forwarding::new(random_seed()?, guard.clone());
     let authorities = loaded.authorities.clone();
     let snapshot = loaded.into_snapshot(&mut sets, 0);
-    let shared = Arc::new(Shared::new(Engine::new(cache, guard), snapshot, forwarding));
+    let engine = Engine::new(cache, guard);
+    let shared = Arc::new(Shared::new(engine, snapshot, forwarding, connection_limits(&settings)));
     shared.trust.replace(&authorities);
-    let addresses = dns_addresses(&settings, listen);
-    let listeners = NewListeners::bind(addresses, workers, &mut inherited)?;
+    let listeners = NewListeners::bind(&endpoints(&settings, listen), workers, &mut inherited)?;
     let http = http::Bound::bind(path, &settings, &mut inherited)?;
     Ok(Parts {
         loaded_settings: settings,
@@ -205,11 +213,9 @@ async fn run(path: &Path, listen: &[SocketAddr], parts: Parts, seen: u64) -> Res
     let mut signals = Signals::new()?;
     apply_settings(&shared, &settings);
     let mut workers = start(&shared, workers, &mut random_seed)?;
-    let (addresses, _) = workers.serve_only(dns_addresses(&settings, listen), listeners);
-    let first = addresses.first().copied();
-    for address in addresses {
-        log_listening(address);
-    }
+    let (serving, _) = workers.serve_only(&endpoints(&settings, listen), listeners);
+    let first = serving.iter().find(|endpoint| endpoint.kind == EndpointKind::Dns).map(|endpoint| endpoint.address);
+    serving.into_iter().for_each(log_listening);
     let (reloads, requests) = mpsc::channel(RELOADS_WAITING);
     let status = Arc::new(Status::new(report, memory_bound));
     let admin = Arc::new(Admin {
@@ -256,14 +262,14 @@ async fn run(path: &Path, listen: &[SocketAddr], parts: Parts, seen: u64) -> Res
         store,
     };
     let reloading = tokio::task::spawn_local(reloader.run(requests, seen));
-    let drain = tokio::select! {
-        () = signals.until_end(&reloads) => drain.get(),
+    let how = tokio::select! {
+        is_urgent = signals.until_end(&reloads) => if is_urgent { End::SOON } else { End::after(drain.get()) },
         // Nobody notices: the next process answers already.
-        () = relieved.done() => Duration::ZERO,
+        () = relieved.done() => End::after(Duration::ZERO),
     };
     status.set_stopping();
     systemd::stopping();
-    end(&shared, &workers, &mut signals, drain).await;
+    end(&shared, &workers, &mut signals, how).await;
     reloading.abort();
     Ok(())
 }
@@ -271,11 +277,14 @@ async fn run(path: &Path, listen: &[SocketAddr], parts: Parts, seen: u64) -> Res
 /// Settings that are no part of the Snapshot.
 fn apply_settings(shared: &Shared, settings: &Settings) {
     shared.forwarding().set_limits(settings.upstream_limits.iter().copied().collect());
+    shared.connections.set_limits(connection_limits(settings));
     shared.log_queries.store(settings.log.queries, std::sync::atomic::Ordering::Relaxed);
 }
 
-fn dns_addresses<'a>(settings: &'a Settings, listen: &'a [SocketAddr]) -> &'a [SocketAddr] {
-    if listen.is_empty() { &settings.listen.dns } else { listen }
+/// What the workers serve. `listen`, where it is not empty, takes the place of the settings' addresses for plain DNS.
+fn endpoints(settings: &Settings, listen: &[SocketAddr]) -> Vec<Endpoint> {
+    let dns = if listen.is_empty() { &settings.listen.dns } else { listen };
+    Endpoint::all(EndpointKind::Dns, dns).collect()
 }
 
 /// A query to try, for a name of the table where there is one that stands for itself.
@@ -292,31 +301,66 @@ fn dig(table: &Table, address: SocketAddr) -> Option<String> {
     Some(format!("dig {port}@{server} {name}"))
 }
 
-fn log_listening(address: SocketAddr) {
-    tracing::info!(transport = "udp", %address, "listening");
-    tracing::info!(transport = "tcp", %address, "listening");
+fn connection_limits(settings: &Settings) -> ConnectionLimits {
+    let listen = &settings.listen;
+    ConnectionLimits { total: listen.connections, kept: KEPT_CONNECTIONS, per_address: listen.connections_per_address }
 }
 
-/// Goes on answering for `drain`, then answers what is in flight. A second signal ends at once.
-async fn end(shared: &Shared, workers: &Rc<RefCell<Workers>>, signals: &mut Signals, drain: Duration) {
+fn log_listening(endpoint: Endpoint) {
+    for transport in endpoint.kind.transports() {
+        tracing::info!(transport, address = %endpoint.address, "listening");
+    }
+}
+
+/// How the process ends.
+#[derive(Debug, Clone, Copy)]
+struct End {
+    /// How long queries are answered on.
+    drain: Duration,
+    /// How long what is in flight is waited for then.
+    in_flight: Duration,
+}
+
+impl End {
+    /// At SIGINT, the key of a terminal or a supervisor in a hurry: within a second.
+    const SOON: Self = Self { drain: Duration::ZERO, in_flight: Duration::from_millis(500) };
+
+    /// At SIGTERM.
+    fn after(drain: Duration) -> Self {
+        Self { drain, in_flight: IN_FLIGHT_MAX }
+    }
+}
+
+/// Goes on answering for a while, then answers what is in flight. A second signal ends at once.
+async fn end(shared: &Shared, workers: &Rc<RefCell<Workers>>, signals: &mut Signals, end: End) {
+    let End { drain, mut in_flight } = end;
     if !drain.is_zero() {
         tracing::info!(seconds = drain.as_secs_f64(), "draining: readiness off, still answering queries");
         tokio::select! {
             () = tokio::time::sleep(drain) => {}
-            () = signals.end() => return tracing::warn!("stopped by a second signal"),
+            () = signals.end() => in_flight = stopped_again(),
         }
     }
     tracing::info!("shutting down: waiting for in-flight queries");
     let mut threads = workers.borrow_mut().take_threads();
-    workers.borrow().stop(shared);
+    workers.borrow().stop(shared, in_flight);
     let (ended, waiting) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || {
         threads.join();
         let _ = ended.send(());
     });
+    let mut waiting = std::pin::pin!(waiting);
     tokio::select! {
-        _ = waiting => {}
-        () = signals.end() => tracing::warn!("stopped by a second signal"),
+        _ = &mut waiting => {}
+        () = signals.end() => {
+            shared.stop(stopped_again());
+            // Workers end now; one that does not is not waited for.
+            let _ = tokio::time::timeout(End::SOON.in_flight, waiting).await;
+        }
+    }
+    let left = shared.count_left();
+    if left > 0 {
+        tracing::warn!(left, "queries were left that waited for upstreams: they get no answer");
     }
     let counters = workers.borrow().counters();
     let totals = Totals::of(counters.iter().map(|counters| &**counters));
@@ -327,6 +371,7 @@ async fn end(shared: &Shared, workers: &Rc<RefCell<Workers>>, signals: &mut Sign
         answered = totals.answered(),
         refused = totals.refused(),
         dropped = totals.dropped(),
+        left,
         by_name = by_name.join(" "),
         upstream_queries = asked.sent,
         joined = asked.joined,
@@ -335,6 +380,12 @@ async fn end(shared: &Shared, workers: &Rc<RefCell<Workers>>, signals: &mut Sign
         suspicious = asked.suspicious,
         "stopped"
     );
+}
+
+/// How long what is in flight is waited for after a second signal.
+fn stopped_again() -> Duration {
+    tracing::warn!("stopped by a second signal");
+    Duration::ZERO
 }
 
 /// The report of what was loaded without errors.
@@ -410,8 +461,8 @@ impl Signals {
         })
     }
 
-    /// Passes on what signals ask for, until one asks for the end.
-    async fn until_end(&mut self, reloads: &mpsc::Sender<ReloadRequest>) {
+    /// Passes on what signals ask for, until one asks for the end; says whether that is urgent.
+    async fn until_end(&mut self, reloads: &mpsc::Sender<ReloadRequest>) -> bool {
         loop {
             tokio::select! {
                 // When several wait already, they will see what is there now.
@@ -419,8 +470,8 @@ impl Signals {
                     let _ = reloads.try_send(ReloadRequest { cause: ReloadCause::Signal, reply: None });
                 }
                 _ = self.debug.recv() => log::toggle_debug(),
-                _ = self.terminate.recv() => return,
-                _ = self.interrupt.recv() => return,
+                _ = self.terminate.recv() => return false,
+                _ = self.interrupt.recv() => return true,
             }
         }
     }

@@ -46,6 +46,11 @@ pub(super) fn become_named(user: &str) -> Result<(), UserError> {
     become_user(uid, gid).map_err(|error| fail(error.to_string()))
 }
 
+/// The id of a user by the settings' name for it; nothing where there is none.
+pub(super) fn user_id(user: &str) -> Option<u32> {
+    if user.is_empty() { None } else { find_user(user).ok().map(|(uid, _)| uid) }
+}
+
 /// A name of /etc/passwd, `UID` or `UID:GID`.
 #[expect(clippy::disallowed_methods, reason = "users are in a file")]
 pub(super) fn find_user(user: &str) -> Result<(u32, u32), String> {

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::watch::{fingerprint, settled_fingerprint};
 use super::{
-    MemoryBound, apply_settings, dns_addresses, first_problems, handover, http, log_listening, log_problems, report_of,
+    MemoryBound, apply_settings, endpoints, first_problems, handover, http, log_listening, log_problems, report_of,
     skip_missing_families, systemd,
 };
 use crate::admin::{ReloadCause, ReloadReport, ReloadRequest, Status};
@@ -22,7 +22,7 @@ use crate::engine::Snapshot;
 use crate::forward::UpstreamSets;
 use crate::log;
 use crate::reload::{Changes, Loaded, load};
-use crate::server::{Shared, Workers};
+use crate::server::{Endpoint, Shared, Workers};
 use crate::sys::give_back_memory;
 
 /// The niceness of what reads settings and records.
@@ -130,8 +130,8 @@ impl Reloader {
     /// Swaps; what can fail comes first.
     fn use_loaded(&mut self, loaded: Loaded, changes: Changes, cause: ReloadCause) -> Result<ReloadReport, String> {
         let settings = loaded.settings.clone();
-        let addresses = dns_addresses(&settings, &self.listen);
-        let new = self.workers.borrow().bind_new(addresses).map_err(|error| error.to_string())?;
+        let endpoints = endpoints(&settings, &self.listen);
+        let new = self.workers.borrow().bind_new(&endpoints).map_err(|error| error.to_string())?;
         let changed = self.http.borrow().prepare(&self.path, &settings).map_err(|error| error.to_string())?;
         self.warn_of_fixed(&settings);
         let generation = self.shared.snapshot.load().generation + 1;
@@ -145,10 +145,10 @@ impl Reloader {
         self.shared.trust.replace(&authorities);
         self.shared.snapshot.store(Arc::new(snapshot));
         apply_settings(&self.shared, &settings);
-        let (added, removed) = self.workers.borrow_mut().serve_only(addresses, new);
+        let (added, removed) = self.workers.borrow_mut().serve_only(&endpoints, new);
         added.into_iter().for_each(log_listening);
-        for address in removed {
-            tracing::info!(%address, "no longer listening");
+        for Endpoint { kind, address } in removed {
+            tracing::info!(transport = kind.key(), %address, "no longer listening");
         }
         self.http.borrow_mut().change(changed);
         self.store.keep(&handover::sockets(&self.workers.borrow(), &self.http.borrow()));

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hashbrown::HashTable;
-use rand::SeedableRng;
 use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 use slab::Slab;
 use smallvec::SmallVec;
 
@@ -325,6 +325,24 @@ impl<W> Forwarding<W> {
         let timer = self.timers.next();
         let turn = self.upstreams.iter().filter_map(|upstream| upstream.next_turn(now)).min();
         [timer, turn].into_iter().flatten().min()
+    }
+
+    /// Begins again with nothing outstanding and nothing known of upstreams, because what it knows is in doubt or the
+    /// server ends. Gives what was asked, for each asker.
+    pub fn start_over(&mut self) -> Vec<(Box<Question>, Asker<W>)> {
+        let mut fresh = Self::new(self.rng.random(), self.guard.clone());
+        // Tries of before must not be taken for those of now.
+        fresh.generation = self.generation;
+        fresh.counts = self.counts;
+        fresh.limits = std::mem::take(&mut self.limits);
+        let old = std::mem::replace(self, fresh);
+        let mut asked = Vec::with_capacity(old.waiting);
+        for (_, OutstandingQuery { question, waiters, .. }) in old.outstanding {
+            for Waiting { waiter, client, deadline, stale, .. } in waiters {
+                asked.push((question.clone(), Asker { waiter, client, deadline, stale }));
+            }
+        }
+        asked
     }
 
     /// What was counted so far.

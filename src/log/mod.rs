@@ -80,6 +80,15 @@ pub fn is_watched() -> bool {
     std::io::stderr().is_terminal()
 }
 
+/// Has panics become lines of the log, with their place; what they cost is logged by whoever catches them.
+pub fn report_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let message = panic.payload_as_str().unwrap_or("no message");
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(place, "a defect of the server itself: {message}");
+    }));
+}
+
 /// Sets the level.
 pub fn set_level(level: LogLevel) {
     SET.store(level as u8, Ordering::Relaxed);

@@ -108,6 +108,13 @@ impl<'t> Entry<'t> {
         Rrsets { left: self.rrset_count, octets: self.behind_views() }
     }
 
+    /// What follows the entry.
+    pub(super) fn behind(&self) -> &'t [u8] {
+        let mut rrsets = self.rrsets();
+        rrsets.by_ref().for_each(drop);
+        rrsets.octets
+    }
+
     #[inline]
     fn behind_fixed_parts(&self) -> &'t [u8] {
         if !self.has(PARTIAL_WILDCARDS) {

@@ -7,7 +7,7 @@ use super::entry::{APEX, EntryParts, push_head, push_rrset};
 use super::packed::{Packed, Record};
 use super::place::Places;
 use super::reverse::Reverse;
-use super::table::{EMPTY, Table, TableStats, ZoneEntry};
+use super::table::{EMPTY, MARK_EVERY, Table, TableStats, ZoneEntry};
 use super::view::EVERYBODY;
 use super::zone::Zone;
 use crate::document::{Diagnostic, Problems, Severity};
@@ -30,6 +30,7 @@ impl Builder<'_> {
         let mut stats = TableStats::default();
         let mut soas = Soas::new();
         let mut places = Places::new(std::mem::take(&mut self.files), self.rrsets.len());
+        let mut marks = Vec::new();
         for node in 0..self.nodes.len() {
             let Ok(entry) = u32::try_from(arena.len()) else {
                 let hint = "leave some out";
@@ -37,6 +38,9 @@ impl Builder<'_> {
                 break;
             };
             entries.push(entry);
+            if stats.sets >= marks.len() * MARK_EVERY {
+                marks.push((stats.sets, entry));
+            }
             self.write_entry(node, entry, &mut arena, &mut reverse, &mut stats, &mut soas, &mut places);
         }
         for slot in self.slots.iter_mut().filter(|slot| slot.entry != EMPTY) {
@@ -59,6 +63,7 @@ impl Builder<'_> {
             negative_ttl: self.settings.ttl,
             stats,
             places,
+            marks: marks.into_boxed_slice(),
         }
     }
 
@@ -100,6 +105,7 @@ impl Builder<'_> {
                 continue;
             };
             places.push(entry, self.lines.get(*number as usize).copied());
+            stats.sets += 1;
             stats.records += push_rrset(arena, record.rtype, rrset.view, rrset.ttl, record.data());
             if !is_pattern {
                 note_addresses(reverse, &record, entry);

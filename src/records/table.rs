@@ -36,7 +36,12 @@ pub struct Table {
     pub(super) negative_ttl: u32,
     pub(super) stats: TableStats,
     pub(super) places: Places,
+    /// Every so many RRsets, how many stand before an entry, and where it begins: pages begin anywhere at no cost.
+    pub(super) marks: Box<[(usize, u32)]>,
 }
+
+/// RRsets from one mark to the next, about.
+pub(super) const MARK_EVERY: usize = 256;
 
 /// Labels that a name may have.
 const LABELS_MAX: usize = NAME_MAX.div_ceil(2);
@@ -56,6 +61,8 @@ pub struct TableStats {
     pub names: usize,
     /// Addresses that have reverse names.
     pub addresses: usize,
+    /// RRsets.
+    pub sets: usize,
 }
 
 /// A place of the index.
@@ -182,17 +189,29 @@ impl Table {
 
     /// Octets of memory that it takes.
     pub fn memory(&self) -> usize {
-        size_of_val(&*self.slots) + self.arena.len() + self.reverse.memory() + self.places.memory()
+        let slots = size_of_val(&*self.slots) + size_of_val(&*self.marks);
+        slots + self.arena.len() + self.reverse.memory() + self.places.memory()
     }
 
     /// Every owner name with its RRsets, in the order of the files.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], Rrset<'_>)> {
-        let mut offsets: Vec<u32> = self.slots.iter().map(|slot| slot.entry).filter(|&entry| entry != EMPTY).collect();
-        offsets.sort_unstable();
-        offsets
-            .into_iter()
-            .filter_map(|offset| self.entry_at(offset))
+        self.iter_from(0)
+    }
+
+    /// The same without the first RRsets; to pass over many costs no more than to pass over few.
+    pub fn iter_from(&self, offset: usize) -> impl Iterator<Item = (&[u8], Rrset<'_>)> {
+        let behind = self.marks.partition_point(|&(sets, _)| sets <= offset);
+        let mark = behind.checked_sub(1).and_then(|mark| self.marks.get(mark));
+        let (before, start) = mark.copied().unwrap_or_default();
+        let mut rest = self.arena.get(start as usize..).unwrap_or_default();
+        let entries = std::iter::from_fn(move || {
+            let entry = Entry::read(rest)?;
+            rest = entry.behind();
+            Some(entry)
+        });
+        entries
             .flat_map(|entry| entry.rrsets().map(move |rrset| (entry.name(), rrset)))
+            .skip(offset.saturating_sub(before))
     }
 
     /// Where the records of an owner (lower case wire form) of this type and view are written; `None` where there are

@@ -21,6 +21,10 @@ pub struct Counters {
     latency: [Latency; Path::ALL.len()],
     /// Counts up while the worker's own tasks have their turn.
     beat: AtomicU64,
+    /// Queries lost by a panic; written by any thread.
+    lost: AtomicU64,
+    /// Queries that still waited when the server ended; written by any thread.
+    left: AtomicU64,
 }
 
 /// What became of a query.
@@ -62,6 +66,16 @@ impl Counters {
     /// A number that stands still when the worker does.
     pub fn beats(&self) -> u64 {
         self.beat.load(Ordering::Relaxed)
+    }
+
+    /// Counts a query that was lost by a panic.
+    pub(super) fn lost(&self) {
+        self.lost.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a query that still waited when the server ended.
+    pub(super) fn left(&self) {
+        self.left.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts what became of one.
@@ -106,6 +120,11 @@ impl Totals {
             // What became of queries first: what is received meanwhile must not be missing then.
             sum(&mut totals.answered, &worker.answered);
             sum(&mut totals.reasons, &worker.reasons);
+            for (reason, count) in [(Reason::Fault, &worker.lost), (Reason::Shutdown, &worker.left)] {
+                if let Some(total) = totals.reasons.get_mut(reason as usize) {
+                    *total += count.load(Ordering::Relaxed);
+                }
+            }
             sum(&mut totals.by_kind, &worker.kinds);
             sum(&mut totals.by_transport, &worker.received);
             for (total, latency) in totals.latency.iter_mut().zip(&worker.latency) {

@@ -5,10 +5,12 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::counters::Outcome;
+use super::faults::Part;
 use super::hearing::take;
 use super::latency::Path;
-use super::shared::{PATIENCE, ReplyPath, Waiter};
-use super::worker::{Worker, dropped, guarded};
+use super::shared::CLIENT_TIMEOUT;
+use super::waiter::{ReplyPath, Uncounted, Waiter};
+use super::worker::{Worker, dropped};
 use crate::engine::{Action, Answer, Client, Forward, Settlement, Snapshot};
 use crate::forward::{
     Answered, Arrival, Asker, Failure, Forwarding, Outbox, Ports, Question, Released, Settled, Target, Transmit, Via,
@@ -28,22 +30,40 @@ pub(super) struct Origin<'q> {
     pub(super) client: Client,
     /// The way back.
     pub(super) path: ReplyPath,
+    pub(super) uncounted: Uncounted,
+}
+
+/// Notes that replies and queries of one moment are gathered, until it is dropped: by a panic as well.
+struct Gathering<'w>(&'w Worker);
+
+impl Drop for Gathering<'_> {
+    fn drop(&mut self) {
+        self.0.is_gathering.set(false);
+    }
 }
 
 impl Worker {
     /// Sends the questions of queries upstream; each reply goes its path when its answer is there.
     pub(super) fn forward<'q>(self: &Rc<Self>, queries: impl IntoIterator<Item = (Forward, Origin<'q>)>, now: Instant) {
         self.with_forwarding(now, |forwarding, out| {
-            for (Forward { question, chain, stale }, Origin { query, client, path }) in queries {
-                let waiter = Waiter { query: kept(query), client, chain, stale, deadline: now + PATIENCE, path };
-                forwarding.ask(now, question, asker(Box::new(waiter)), out);
+            for (Forward { question, chain, stale }, Origin { query, client, path, uncounted }) in queries {
+                let deadline = now + CLIENT_TIMEOUT;
+                let waiter = Waiter { query: kept(query), client, chain, stale, deadline, path, uncounted };
+                let asker = asker(Box::new(waiter));
+                self.with_machine(Part::Forwarding, forwarding, now, out, |forwarding, out| {
+                    forwarding.ask(now, question, asker, out)
+                });
             }
         });
     }
 
     /// Asks a question again before its answer in the cache expires.
     pub(super) fn refresh(self: &Rc<Self>, question: Box<Question>, now: Instant) {
-        self.with_forwarding(now, |forwarding, out| forwarding.refresh(now, question, None, out));
+        self.with_forwarding(now, |forwarding, out| {
+            self.with_machine(Part::Forwarding, forwarding, now, out, |forwarding, out| {
+                forwarding.refresh(now, question, None, out)
+            });
+        });
     }
 
     /// Lets queries from pools, and replies to those who waited, go together at the end of `work`.
@@ -51,11 +71,44 @@ impl Worker {
         if self.is_gathering.replace(true) {
             return work();
         }
+        let gathering = Gathering(self);
         let result = work();
         self.depart();
-        self.is_gathering.set(false);
+        drop(gathering);
         self.replies.borrow_mut().send(&self.counters);
         result
+    }
+
+    /// One call of the state machine. A panic in it costs the query that it was about: what else waits is asked again by a
+    /// machine that begins anew, because nothing can be said of what this one knows.
+    #[inline]
+    pub(super) fn with_machine<R>(
+        &self,
+        part: Part,
+        forwarding: &mut Forwarding<Box<Waiter>>,
+        now: Instant,
+        out: &mut Outbox<Box<Waiter>>,
+        call: impl FnOnce(&mut Forwarding<Box<Waiter>>, &mut Outbox<Box<Waiter>>) -> R,
+    ) -> Option<R> {
+        let faults = &self.shared.faults;
+        let result = faults.guarded(part, || Some(call(forwarding, out)), || None);
+        if result.is_none() {
+            self.start_over(forwarding, now, out);
+        }
+        result
+    }
+
+    #[cold]
+    fn start_over(&self, forwarding: &mut Forwarding<Box<Waiter>>, now: Instant, out: &mut Outbox<Box<Waiter>>) {
+        let faults = &self.shared.faults;
+        let asked = faults.guarded(Part::Forwarding, || forwarding.start_over(), Vec::new);
+        tracing::error!(
+            waiting = asked.len(),
+            "what is asked upstream met a defect of the server itself: it begins anew, what waits is asked again"
+        );
+        for (question, asker) in asked {
+            faults.guarded(Part::Forwarding, || forwarding.ask(now, question, asker, out), || ());
+        }
     }
 
     /// Calls the state machine and carries out what it says.
@@ -95,7 +148,9 @@ impl Worker {
             if !failed.is_empty() {
                 self.with_forwarding(now, |forwarding, out| {
                     for id in failed {
-                        forwarding.failed(now, id, out);
+                        self.with_machine(Part::Forwarding, forwarding, now, out, |forwarding, out| {
+                            forwarding.failed(now, id, out)
+                        });
                     }
                 });
             }
@@ -142,7 +197,10 @@ impl Worker {
                 let sent = self.sockets.borrow_mut().send_fresh(&transmit);
                 let Err(error) = sent else { return false };
                 say_unsent(&transmit, &error);
-                self.shared.forwarding().failed(now, transmit.id, out);
+                let mut forwarding = self.shared.forwarding();
+                self.with_machine(Part::Forwarding, &mut forwarding, now, out, |forwarding, out| {
+                    forwarding.failed(now, transmit.id, out)
+                });
                 true
             }
             Via::Stream => {
@@ -154,17 +212,25 @@ impl Worker {
 
     async fn ask_by_stream(self: Rc<Self>, transmit: Transmit) {
         let target = Target { address: transmit.to, protocol: transmit.protocol };
-        let outcome = self.streams.ask(&target, &transmit.message, transmit.deadline).await;
+        let asking = self.streams.ask(&target, &transmit.message, transmit.deadline);
+        let outcome = self.shared.faults.supervised(Part::Upstream, asking).await;
+        // A try that ended by a panic failed.
+        let outcome = outcome.unwrap_or_else(|| Err(io::ErrorKind::Other.into()));
         let outcome = outcome.map(|bytes| Arrival::Message(UpstreamMessage::read(bytes)));
         let now = Instant::now();
-        self.with_forwarding(now, |forwarding, out| take(forwarding, now, transmit.id, outcome, out));
+        self.with_forwarding(now, |forwarding, out| {
+            self.with_machine(Part::Answer, forwarding, now, out, |forwarding, out| {
+                take(forwarding, now, transmit.id, outcome, out)
+            });
+        });
     }
 
     /// Replies to all who waited for a question; whether that changed the state machine.
     fn settle(&self, settled: Settled<Box<Waiter>>, now: Instant, out: &mut Outbox<Box<Waiter>>) -> bool {
         let snapshot = self.shared.snapshot.load();
         let outcome = settled.outcome.and_then(|Answered { question, message }| {
-            let answer = self.shared.engine.keep(&snapshot, &question, &message, now, fetch);
+            let keep = || self.shared.engine.keep(&snapshot, &question, &message, now, fetch);
+            let answer = self.shared.faults.guarded(Part::Answer, keep, || None);
             self.sockets.borrow_mut().take_back(message);
             answer.ok_or(Failure::Silence)
         });
@@ -203,22 +269,27 @@ impl Worker {
                 &mut reply,
             )
         };
-        let action = guarded(settle, dropped);
+        let action = self.shared.faults.guarded(Part::Query, settle, dropped);
         let outcome = match action {
             Action::Forward(Forward { question, chain, stale }) => {
                 (waiter.chain, waiter.stale) = (chain, stale);
-                self.shared.forwarding().ask(now, question, asker(waiter), out);
+                let mut forwarding = self.shared.forwarding();
+                let asker = asker(waiter);
+                self.with_machine(Part::Forwarding, &mut forwarding, now, out, |forwarding, out| {
+                    forwarding.ask(now, question, asker, out)
+                });
                 return true;
             }
             Action::Answered(source) | Action::AnsweredAndRefresh(source, _) => Outcome::Answered(source),
             Action::Dropped(reason) | Action::Refused(reason) => Outcome::Not(reason),
         };
         if let Outcome::Answered(_) = outcome {
-            let asked = waiter.deadline - PATIENCE;
+            let asked = waiter.deadline - CLIENT_TIMEOUT;
             let took = now.saturating_duration_since(asked);
             self.counters.latency(Path::Forwarded, took, 1);
         }
         self.sample(&waiter.query, waiter.client, outcome);
+        waiter.uncounted.counted();
         if let Action::Dropped(_) = action {
             self.counters.count(outcome);
         } else {

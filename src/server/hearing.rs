@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use tokio::io::unix::AsyncFd;
 
-use super::shared::Waiter;
+use super::faults::Part;
+use super::waiter::Waiter;
 use super::worker::Worker;
 use crate::forward::{Arrival, Forwarding, Heard, Outbox, TryId};
 use crate::upstream::Received;
@@ -19,7 +20,7 @@ const TAKEN_AT_ONCE: usize = 32;
 
 impl Worker {
     /// Reads what upstreams send to this worker's sockets, whose `readiness` it is.
-    pub(super) async fn hear(self: Rc<Self>, readiness: AsyncFd<OwnedFd>) {
+    pub(super) async fn hear(self: Rc<Self>, readiness: &AsyncFd<OwnedFd>) {
         let mut received = Vec::new();
         while let Ok(mut guard) = readiness.readable().await {
             if let Err(error) = self.sockets.borrow_mut().receive(&mut received) {
@@ -57,7 +58,12 @@ impl Worker {
                 forwarding.count_ignored(ignored);
                 for received in some {
                     let source = received.source();
-                    let heard = take(forwarding, now, received.id, received.outcome, out);
+                    // After a panic its socket is closed.
+                    let heard = self
+                        .with_machine(Part::Answer, forwarding, now, out, |forwarding, out| {
+                            take(forwarding, now, received.id, received.outcome, out)
+                        })
+                        .unwrap_or(Heard::Done);
                     sources.push((source, heard));
                 }
             });

@@ -1,10 +1,15 @@
 //! Sockets that another process bound: its forerunner, or systemd. What is queued in them is answered by whoever reads
 //! them, so nothing is lost on the way from one process to the next.
+//!
+//! They are known by their addresses. What was served there before does not matter: the kernel gives an address and port
+//! to one server alone, and the settings of this process say what it is for.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
 
+use super::endpoint::Endpoint;
+use super::listen::Sockets;
 use crate::sys::adopt_datagram;
 
 /// Sockets that were handed over and are not used yet.
@@ -50,25 +55,28 @@ impl Inherited {
         addresses
     }
 
-    /// The listening socket for HTTP at an address.
-    pub fn take_stream(&mut self, address: SocketAddr) -> Option<TcpListener> {
+    /// A listening socket at an address.
+    pub(super) fn take_stream(&mut self, address: SocketAddr) -> Option<TcpListener> {
         let place = self.stream.iter().position(|(known, _)| *known == address)?;
         Some(self.stream.swap_remove(place).1)
     }
 
-    /// The sockets for DNS at an address, when there are some of both kinds.
-    pub(super) fn take(&mut self, address: SocketAddr) -> Option<(Vec<UdpSocket>, Vec<TcpListener>)> {
-        if !self.dns_addresses().contains(&address) {
+    /// The sockets for an endpoint, when there are some of every kind that it has.
+    pub(super) fn take(&mut self, endpoint: Endpoint) -> Option<Sockets> {
+        let Endpoint { kind, address } = endpoint;
+        let has_stream = self.stream.iter().any(|(known, _)| *known == address);
+        let has_datagram = self.datagram.iter().any(|(known, _)| *known == address);
+        if !has_stream || kind.has_datagrams() && !has_datagram {
             return None;
         }
-        let datagram = self.datagram.extract_if(.., |(known, _)| *known == address);
-        let datagram = datagram.map(|(_, socket)| socket).collect();
         let stream = self.stream.extract_if(.., |(known, _)| *known == address);
-        Some((datagram, stream.map(|(_, listener)| listener).collect()))
+        let stream = stream.map(|(_, listener)| listener).collect();
+        let datagram = self.datagram.extract_if(.., |(known, _)| *known == address && kind.has_datagrams());
+        Some((datagram.map(|(_, socket)| socket).collect(), stream))
     }
 }
 
-/// The sockets of one address, kept to be handed on.
+/// The sockets of one endpoint, kept to be handed on.
 #[derive(Debug, Default)]
 pub(super) struct Kept {
     pub(super) datagram: Vec<OwnedFd>,

@@ -1,29 +1,40 @@
-//! Binding: every worker's sockets on every address, before any of them serves.
+//! Binding: every worker's sockets at every endpoint, before any of them serves.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use socket2::{Domain, Socket, Type};
 use tokio::sync::watch;
 
+use super::endpoint::{Endpoint, EndpointKind};
 use super::inherit::{Inherited, Kept};
-use crate::sys::{Bound, bind_datagram, bind_stream};
+use crate::sys::{Bound, bind_datagram, bind_stream, bind_stream_alone};
 
 /// How often another port is tried where the address leaves the choice open and TCP has the one that UDP got.
 const PORT_TRIES: usize = 20;
 
-/// The sockets of one worker at one address.
+/// The sockets of one worker at one endpoint.
 pub(super) struct Listener {
-    /// For datagrams.
-    pub(super) datagram: Bound,
+    pub(super) kind: EndpointKind,
+    /// For datagrams, where the endpoint has some.
+    pub(super) datagram: Option<Datagrams>,
     /// For connections.
     pub(super) stream: TcpListener,
     /// Says when to end.
     pub(super) stop: Stop,
 }
 
-/// Ends what listens on one address, in all workers.
+/// A bound datagram socket.
+#[derive(Clone)]
+pub(super) struct Datagrams {
+    pub(super) socket: Arc<UdpSocket>,
+    /// Whether it is bound to all addresses and reports which one a datagram came to.
+    pub(super) with_local_address: bool,
+}
+
+/// Ends what listens at one endpoint, in all workers.
 #[derive(Debug, Clone)]
 pub(super) struct Stop(Arc<watch::Sender<bool>>);
 
@@ -41,106 +52,151 @@ impl Stop {
     pub(super) fn subscribe(&self) -> watch::Receiver<bool> {
         self.0.subscribe()
     }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        *self.0.borrow()
+    }
+
+    /// Returns when it has stopped.
+    pub(super) async fn stopped(&self) {
+        let _ = self.subscribe().wait_for(|stop| *stop).await;
+    }
 }
 
 /// Why an address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {error}{}", hint(.error))]
+#[error("cannot listen on {endpoint}: {error}{}", hint(.endpoint, .error))]
 pub struct BindError {
-    /// The address.
-    pub address: SocketAddr,
+    /// Where, and for what.
+    pub endpoint: Endpoint,
     /// What the system says.
     pub error: io::Error,
 }
 
-fn hint(error: &io::Error) -> &'static str {
+fn hint(endpoint: &Endpoint, error: &io::Error) -> &'static str {
     if error.raw_os_error() == Some(libc::EAFNOSUPPORT) {
-        return " (the kernel has no such protocol family: remove the address from [listen] dns)";
+        return " (the kernel has no such protocol family: remove the address)";
     }
     match error.kind() {
         io::ErrorKind::PermissionDenied => {
             " (ports below 1024 need root or the capability NET_BIND_SERVICE; or listen on another port)"
         }
-        io::ErrorKind::AddrInUse => " (another server holds it: `ss -lntup` shows which)",
+        io::ErrorKind::AddrInUse if endpoint.kind.has_datagrams() => {
+            " (another server has it: `ss -lntup` shows which)"
+        }
+        io::ErrorKind::AddrInUse => " (another server has it: `ss -lntp` shows which)",
         io::ErrorKind::AddrNotAvailable => " (this machine has no such address)",
         _ => "",
     }
 }
 
-/// Binds `address` for a number of workers, or takes the sockets that are there for it already. Gives it with its real
-/// port, at least one listener a worker, and what is to be handed on.
+/// Binds an endpoint that one thread serves alone, or takes the socket that is there for it already.
+///
+/// # Errors
+/// That of the system, with the endpoint.
+pub fn bind_alone(endpoint: Endpoint, inherited: &mut Inherited) -> Result<TcpListener, BindError> {
+    match inherited.take_stream(endpoint.address) {
+        Some(listener) => Ok(listener),
+        None => bind_stream_alone(endpoint.address).map_err(|error| BindError { endpoint, error }),
+    }
+}
+
+/// Binds an endpoint for a number of workers, or takes the sockets that are there for it already. Gives its real address,
+/// at least one listener a worker, and what is to be handed on.
 pub(super) fn bind(
-    address: SocketAddr,
+    endpoint: Endpoint,
     workers: usize,
     inherited: &mut Inherited,
 ) -> Result<(SocketAddr, Vec<Listener>, Kept), BindError> {
-    let fail = |error| BindError { address, error };
-    if let Some((datagram, stream)) = inherited.take(address) {
-        let (listeners, kept) = share(&datagram, &stream, workers).map_err(fail)?;
-        return Ok((address, listeners, kept));
-    }
-    let (address, sockets) = bind_one(address, workers).map_err(fail)?;
-    let (datagram, stream): (Vec<_>, Vec<_>) =
-        sockets.into_iter().map(|(datagram, stream)| (datagram.socket, stream)).unzip();
-    let (listeners, kept) = share(&datagram, &stream, workers).map_err(fail)?;
+    let fail = |error| BindError { endpoint, error };
+    let (address, sockets) = match inherited.take(endpoint) {
+        Some(sockets) => (endpoint.address, sockets),
+        None => bind_one(endpoint, workers).map_err(fail)?,
+    };
+    let (listeners, kept) = share(endpoint.kind, sockets, workers).map_err(fail)?;
     Ok((address, listeners, kept))
 }
 
+/// The sockets of an endpoint: for datagrams, where it has some, and for connections.
+pub(super) type Sockets = (Vec<UdpSocket>, Vec<TcpListener>);
+
 /// Gives every socket to a worker, and every worker a socket: with fewer sockets than workers, some read the same one.
-fn share(datagram: &[UdpSocket], stream: &[TcpListener], workers: usize) -> io::Result<(Vec<Listener>, Kept)> {
+fn share(kind: EndpointKind, (datagram, stream): Sockets, workers: usize) -> io::Result<(Vec<Listener>, Kept)> {
     let count = workers.max(datagram.len()).max(stream.len());
+    let mut kept = Kept::default();
+    for socket in &datagram {
+        kept.datagram.push(OwnedFd::from(socket.try_clone()?));
+    }
+    for listener in &stream {
+        kept.stream.push(OwnedFd::from(listener.try_clone()?));
+    }
+    let datagrams = datagram.into_iter().map(|socket| {
+        let with_local_address = socket.local_addr()?.ip().is_unspecified();
+        Ok(Datagrams { socket: Arc::new(socket), with_local_address })
+    });
+    let datagrams: Vec<Datagrams> = datagrams.collect::<io::Result<_>>()?;
+    let mut datagrams = datagrams.iter().cycle();
     let mut listeners = Vec::with_capacity(count);
-    for (datagram, stream) in datagram.iter().cycle().zip(stream.iter().cycle()).take(count) {
-        let with_local_address = datagram.local_addr()?.ip().is_unspecified();
+    for stream in stream.iter().cycle().take(count) {
         listeners.push(Listener {
-            datagram: Bound { socket: datagram.try_clone()?, with_local_address },
+            kind,
+            datagram: datagrams.next().cloned(),
             stream: stream.try_clone()?,
             stop: Stop::default(),
         });
     }
-    let mut kept = Kept::default();
-    for socket in datagram {
-        kept.datagram.push(socket.try_clone()?.into());
-    }
-    for listener in stream {
-        kept.stream.push(listener.try_clone()?.into());
-    }
     Ok((listeners, kept))
 }
 
-/// Binds one address for every worker. Where any port may be taken, another is tried when somebody else was faster.
-fn bind_one(address: SocketAddr, workers: usize) -> io::Result<(SocketAddr, Vec<(Bound, TcpListener)>)> {
-    let mut tries = if address.port() == 0 { PORT_TRIES } else { 1 };
+/// Binds one endpoint for every worker. Where any port may be taken, another is tried when somebody else was faster.
+fn bind_one(endpoint: Endpoint, workers: usize) -> io::Result<(SocketAddr, Sockets)> {
+    let mut tries = if endpoint.address.port() == 0 { PORT_TRIES } else { 1 };
     loop {
         tries -= 1;
-        match try_bind(address, workers) {
+        match try_bind(endpoint, workers) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries > 0 => {}
             result => return result,
         }
     }
 }
 
-fn try_bind(address: SocketAddr, workers: usize) -> io::Result<(SocketAddr, Vec<(Bound, TcpListener)>)> {
-    let real = try_pair(address)?;
-    let sockets = (0..workers).map(|_| Ok((bind_datagram(real)?, bind_stream(real)?)));
-    Ok((real, sockets.collect::<io::Result<_>>()?))
+fn try_bind(endpoint: Endpoint, workers: usize) -> io::Result<(SocketAddr, Sockets)> {
+    let has_datagrams = endpoint.kind.has_datagrams();
+    let real = try_alone(endpoint.address, has_datagrams)?;
+    let (mut datagram, mut stream) = Sockets::default();
+    for _ in 0..workers {
+        if has_datagrams {
+            let Bound { socket, .. } = bind_datagram(real)?;
+            datagram.push(socket);
+        }
+        stream.push(bind_stream(real)?);
+    }
+    Ok((real, (datagram, stream)))
 }
 
-/// Finds out that nobody else holds the address, and which port it is where any may be taken. Sharing an address among
+/// Finds out that nobody else has the address, and which port it is where any may be taken. Sharing an address among
 /// workers would share it with another server just as well, in silence.
-fn try_pair(address: SocketAddr) -> io::Result<SocketAddr> {
-    let datagram = Socket::new(Domain::for_address(address), Type::DGRAM, None)?;
-    if address.is_ipv6() {
-        datagram.set_only_v6(true)?;
+fn try_alone(mut address: SocketAddr, has_datagrams: bool) -> io::Result<SocketAddr> {
+    let mut datagram = None;
+    if has_datagrams {
+        let socket = unshared(address, Type::DGRAM)?;
+        socket.bind(&address.into())?;
+        let socket = UdpSocket::from(socket);
+        address = socket.local_addr()?;
+        datagram = Some(socket);
     }
-    datagram.bind(&address.into())?;
-    let address = UdpSocket::from(datagram).local_addr()?;
-    let stream = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-    if address.is_ipv6() {
-        stream.set_only_v6(true)?;
-    }
+    let stream = unshared(address, Type::STREAM)?;
     stream.set_reuse_address(true)?;
     stream.bind(&address.into())?;
     stream.listen(1)?;
-    Ok(address)
+    drop(datagram);
+    TcpListener::from(stream).local_addr()
+}
+
+fn unshared(address: SocketAddr, kind: Type) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), kind, None)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    Ok(socket)
 }

@@ -8,8 +8,11 @@
 #![expect(clippy::disallowed_methods, reason = "the shell owns the clock")]
 #![expect(clippy::disallowed_types, reason = "the shell owns sockets")]
 
+mod accept;
 mod connections;
 mod counters;
+mod endpoint;
+mod faults;
 mod forwarding;
 mod hearing;
 mod inherit;
@@ -19,15 +22,22 @@ mod listen;
 mod replies;
 mod shared;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod udp;
+mod waiter;
 mod worker;
 mod workers;
 
-pub use connections::Connections;
+pub use accept::accept;
+pub use connections::{ConnectionLimits, Connections, Place, Refused};
 pub use counters::{Counters, Totals};
+pub use endpoint::{Endpoint, EndpointKind};
+pub use faults::{Faults, Part};
 pub use inherit::Inherited;
 pub use kind::QueryKind;
 pub use latency::{BUCKETS_US, Latencies, Path};
-pub use listen::BindError;
-pub use shared::{Shared, Waiter};
+pub use listen::{BindError, bind_alone};
+pub use shared::{IN_FLIGHT_MAX, Shared};
+pub use waiter::Waiter;
 pub use workers::{NewListeners, Threads, Workers, start};

@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use super::counters::{Counters, Outcome};
-use super::shared::ReplyPath;
+use super::waiter::ReplyPath;
 use crate::engine::Reason;
 use crate::sys::Gathered;
 
@@ -23,6 +23,7 @@ impl Replies {
         let (socket, peer, local) = match path {
             ReplyPath::Datagram { socket, peer, local } => (socket, peer, local),
             ReplyPath::Stream(path) => return counters.count(path.deliver(message, outcome)),
+            ReplyPath::Once(path) => return counters.count(path.deliver(message, outcome)),
         };
         let is_other = self.socket.as_ref().is_some_and(|open| !Arc::ptr_eq(open, &socket));
         if is_other || self.gathered.is_full() {

@@ -1,26 +1,30 @@
-//! What all workers share, and what waits for an upstream.
+//! What all workers share.
 
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, watch};
+use tokio::sync::{Notify, watch};
 
-use super::connections::{Connections, ReplyOctets};
-use super::counters::Outcome;
-use crate::engine::{Chain, Client, Engine, Reason, Snapshot, StaleAnswer};
+use super::connections::{ConnectionLimits, Connections};
+use super::faults::Faults;
+use super::waiter::Waiter;
+use crate::engine::{Engine, Snapshot};
 use crate::forward::Forwarding;
-use crate::sys::LocalAddress;
 use crate::upstream::{Authorities, Pools, Trust};
-use crate::wire::query::Kept;
 
 /// How long an answer is of use to a client: Azure asks forwarders for more than 4 s of patience, glibc gives up after 5.
-pub(super) const PATIENCE: Duration = Duration::from_millis(4500);
+pub(super) const CLIENT_TIMEOUT: Duration = Duration::from_millis(4500);
 
-/// How often a loop is told of.
+/// How long what is in flight is waited for when the server ends: as long as the last query waits, and a little.
+pub const IN_FLIGHT_MAX: Duration = CLIENT_TIMEOUT.saturating_add(Duration::from_millis(500));
+
+/// How often a loop is reported.
 const LOOP_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Connections of clients that are not allowed, which get one REFUSED: these places are no allowed client's.
+const STRANGERS: ConnectionLimits = ConnectionLimits { total: 64, kept: 0, per_address: 8 };
 
 /// The state that all workers share.
 pub struct Shared {
@@ -34,37 +38,54 @@ pub struct Shared {
     pub trust: Arc<Trust>,
     /// Ports that are used again.
     pub pools: Arc<Pools>,
-    /// Stream connections.
+    /// Connections of clients, whatever their transport.
     pub connections: Arc<Connections>,
-    /// Wakes the one who watches the state machine's timers, when there is an earlier one than it knows.
+    /// Those of clients that are not allowed.
+    pub(super) strangers: Arc<Connections>,
+    /// Connections that were refused because their clients are not allowed, or got one REFUSED.
+    pub(super) not_allowed: AtomicU64,
+    /// Panics that were caught.
+    pub faults: Faults,
+    /// Wakes the task that watches the state machine's timers, when there is an earlier one than it knows.
     pub(super) timers_changed: Notify,
     /// When it will wake by itself, nanoseconds after `start`.
     timer_armed: AtomicU64,
     /// One of so many queries is logged; 0: none.
     pub log_queries: AtomicU32,
     start: Instant,
-    /// When a loop was last told of.
-    loop_told: Mutex<Option<Instant>>,
+    /// When a loop was last reported.
+    loop_reported: Mutex<Option<Instant>>,
     /// Turns true when the server is to end.
     pub(super) stopping: watch::Sender<bool>,
+    /// Until when what is in flight is waited for then, nanoseconds after `start`.
+    end_by: AtomicU64,
 }
 
 impl Shared {
     /// The state at start.
-    pub fn new(engine: Engine, snapshot: Snapshot, forwarding: Forwarding<Box<Waiter>>) -> Self {
+    pub fn new(
+        engine: Engine,
+        snapshot: Snapshot,
+        forwarding: Forwarding<Box<Waiter>>,
+        connections: ConnectionLimits,
+    ) -> Self {
         Self {
             engine,
             snapshot: ArcSwap::from_pointee(snapshot),
             forwarding: Mutex::new(forwarding),
             trust: Arc::new(Trust::new(&Authorities::default())),
             pools: Arc::default(),
-            connections: Arc::default(),
+            connections: Arc::new(Connections::new(connections)),
+            strangers: Arc::new(Connections::new(STRANGERS)),
+            not_allowed: AtomicU64::new(0),
+            faults: Faults::default(),
             timers_changed: Notify::new(),
             timer_armed: AtomicU64::new(u64::MAX),
             log_queries: AtomicU32::new(0),
             start: Instant::now(),
-            loop_told: Mutex::new(None),
+            loop_reported: Mutex::new(None),
             stopping: watch::Sender::new(false),
+            end_by: AtomicU64::new(u64::MAX),
         }
     }
 
@@ -81,11 +102,11 @@ impl Shared {
         }
     }
 
-    /// Tells the operator of a forwarding loop, once a minute at most.
-    pub(super) fn say_loop(&self, from: std::net::IpAddr, now: Instant) {
-        let mut told = self.loop_told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.is_none_or(|at| now.saturating_duration_since(at) >= LOOP_INTERVAL) {
-            *told = Some(now);
+    /// Reports a forwarding loop to the operator, once a minute at most.
+    pub(super) fn report_loop(&self, from: std::net::IpAddr, now: Instant) {
+        let mut reported = self.loop_reported.lock().unwrap_or_else(PoisonError::into_inner);
+        if reported.is_none_or(|at| now.saturating_duration_since(at) >= LOOP_INTERVAL) {
+            *reported = Some(now);
             tracing::warn!(
                 %from,
                 "a question of this server's own came back to it: an upstream is this server itself, or forwards to it. \
@@ -99,58 +120,32 @@ impl Shared {
         self.timer_armed.store(next.map_or(u64::MAX, |next| self.nanoseconds(next)), Ordering::Relaxed);
     }
 
-    /// Tells all workers to end.
-    pub fn stop(&self) {
+    /// Tells all workers to end, and to wait for what is in flight no longer than `within`. A second call shortens that.
+    pub fn stop(&self, within: Duration) {
+        let by = self.nanoseconds(Instant::now() + within);
+        self.end_by.fetch_min(by, Ordering::Relaxed);
         self.stopping.send_replace(true);
+    }
+
+    /// Whether what is in flight is waited for no longer.
+    pub(super) fn is_over(&self) -> bool {
+        self.nanoseconds(Instant::now()) >= self.end_by.load(Ordering::Relaxed)
+    }
+
+    /// Counts what still waits now that the server ends; gives how many queries that were.
+    pub fn count_left(&self) -> usize {
+        let left = self.forwarding().start_over();
+        let count = left.len();
+        left.into_iter().for_each(|(_, asker)| asker.waiter.uncounted.left());
+        count
+    }
+
+    /// Connections from clients that are not allowed, since the start.
+    pub fn not_allowed(&self) -> u64 {
+        self.not_allowed.load(Ordering::Relaxed)
     }
 
     fn nanoseconds(&self, at: Instant) -> u64 {
         u64::try_from(at.saturating_duration_since(self.start).as_nanos()).unwrap_or(u64::MAX)
-    }
-}
-
-/// A client that waits for an upstream's answer.
-pub struct Waiter {
-    /// Its query, as far as the reply needs it.
-    pub(super) query: Kept,
-    pub(super) client: Client,
-    pub(super) chain: Option<Box<Chain>>,
-    pub(super) stale: Option<Box<StaleAnswer>>,
-    pub(super) deadline: Instant,
-    pub(super) path: ReplyPath,
-}
-
-/// The way back to a client.
-pub(super) enum ReplyPath {
-    /// A datagram from the socket that the query came to.
-    Datagram { socket: Arc<std::net::UdpSocket>, peer: SocketAddr, local: Option<LocalAddress> },
-    /// The connection that the query came by.
-    Stream(StreamPath),
-}
-
-/// The way back into a connection.
-pub(super) struct StreamPath {
-    pub(super) replies: mpsc::UnboundedSender<StreamReply>,
-    pub(super) permit: OwnedSemaphorePermit,
-    pub(super) connections: Arc<Connections>,
-}
-
-/// A reply on its way into a connection, with the place that its query took.
-pub(super) struct StreamReply {
-    pub(super) message: Vec<u8>,
-    /// Of all connections together there are only so many waiting.
-    pub(super) _octets: ReplyOctets,
-    /// Given back when the reply is written, so that a slow reader stops being read from.
-    pub(super) _permit: OwnedSemaphorePermit,
-}
-
-impl StreamPath {
-    /// Sends a reply; `outcome` comes of it, unless it cannot be sent.
-    pub(super) fn deliver(self, message: &[u8], outcome: Outcome) -> Outcome {
-        let Self { replies, permit, connections } = self;
-        let sent = connections.take_octets(message.len()).is_some_and(|octets| {
-            replies.send(StreamReply { message: message.to_vec(), _octets: octets, _permit: permit }).is_ok()
-        });
-        if sent { outcome } else { Outcome::Not(Reason::Unsent) }
     }
 }

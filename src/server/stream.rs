@@ -4,23 +4,25 @@
 //! client that does not read its answers is not read from either; the writer gives the place back.
 
 use std::io;
-use std::net::{IpAddr, TcpListener};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::net::TcpStream;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
-use super::counters::Outcome;
-use super::forwarding::Origin;
-use super::latency::Path;
-use super::listen::Stop;
-use super::shared::{ReplyPath, StreamPath, StreamReply};
+use super::accept::accept;
+use super::connections::Place;
+use super::endpoint::EndpointKind;
+use super::faults::Part;
+use super::listen::Listener;
+use super::waiter::{ReplyPath, StreamPath, StreamReply};
 use super::worker::Worker;
-use crate::engine::{Action, Client};
-use crate::log::Recurring;
+use crate::engine::Client;
 use crate::wire::Transport;
 
 /// How long a connection may be silent with nothing in flight.
@@ -37,71 +39,78 @@ const IN_FLIGHT_MAX: usize = 128;
 const KEPT_OCTETS: usize = 4096;
 /// Octets of replies that are written at once.
 const WRITE_BATCH: usize = 64 << 10;
-/// How long accepting rests when the system has no descriptors left.
-const REST: Duration = Duration::from_millis(100);
+/// How long a connection of a client lasts that is not allowed.
+const STRANGER: Duration = Duration::from_secs(3);
 
-/// Accepts connections until the server ends.
-pub(super) async fn serve(worker: Rc<Worker>, listener: TcpListener, stop: Stop) {
-    let listener = match tokio::net::TcpListener::from_std(listener) {
-        Ok(listener) => listener,
-        Err(error) => return tracing::error!(%error, "a stream socket cannot be served"),
+/// Accepts connections until the listener or the server ends.
+pub(super) async fn serve(worker: &Rc<Worker>, listener: &Listener) {
+    let accepting = listener.stream.try_clone().and_then(tokio::net::TcpListener::from_std);
+    let accepting = match accepting {
+        Ok(accepting) => accepting,
+        Err(error) => return tracing::error!(%error, "connections cannot be accepted"),
     };
-    let mut stopping = stop.subscribe();
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            _ = stopping.wait_for(|stop| *stop) => return,
-        };
-        match accepted {
-            Ok((stream, peer)) => {
-                // Without a place the connection is closed at once: the client tries again or elsewhere.
-                if let Some(place) = worker.shared.connections.take(peer.ip()) {
-                    let _ = stream.set_nodelay(true);
-                    let worker = worker.clone();
-                    tokio::task::spawn_local(async move {
-                        let (reader, writer) = stream.into_split();
-                        serve_connection(&worker, peer.ip().to_canonical(), reader, writer).await;
-                        drop(place);
-                    });
-                }
-            }
-            // A connection that broke before it was accepted is none of ours; without descriptors, wait for some.
-            Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) => {}
-            Err(error) => {
-                static CAUSE: Recurring = Recurring::new();
-                if let Some(before) = CAUSE.due() {
-                    tracing::warn!(%error, before, "no connection can be accepted");
-                }
-                tokio::time::sleep(REST).await;
-            }
-        }
+    tokio::select! {
+        never = accept(&accepting, |stream, client| take(worker, listener.kind, stream, client)) => match never {},
+        () = listener.stop.stopped() => {}
     }
 }
 
-/// Serves one connection of whatever kind to its end.
+/// Takes a connection in. Who is not allowed takes no place of those who are: such a connection gets one REFUSED, where
+/// there is a place for it.
+fn take(worker: &Rc<Worker>, kind: EndpointKind, stream: TcpStream, client: IpAddr) {
+    worker.shared.faults.meet(Part::Listener);
+    let is_allowed = worker.shared.snapshot.load().access.allows(client);
+    let places = if is_allowed {
+        &worker.shared.connections
+    } else {
+        worker.shared.not_allowed.fetch_add(1, Ordering::Relaxed);
+        &worker.shared.strangers
+    };
+    // Without a place the connection is closed at once: the client tries again or elsewhere.
+    let Some(place) = places.take(client) else { return };
+    let worker = worker.clone();
+    tokio::task::spawn_local(async move {
+        let transport = if kind == EndpointKind::Tls { Transport::Tls } else { Transport::Tcp };
+        let client = Client { address: client, transport };
+        let serving = async {
+            let (reader, writer) = stream.into_split();
+            if is_allowed {
+                serve_connection(&worker, client, reader, writer, usize::MAX).await;
+            } else {
+                let _ = timeout(STRANGER, serve_connection(&worker, client, reader, writer, 1)).await;
+            }
+        };
+        serve_in_place(&worker, &place, serving).await;
+    });
+}
+
+/// Serves a connection until it ends, or its place goes to another client.
+async fn serve_in_place(worker: &Worker, place: &Place, serving: impl Future<Output = ()>) {
+    let serving = worker.shared.faults.supervised(Part::Connection, serving);
+    tokio::select! {
+        // What came of a panic is counted; the client sees its connection closed.
+        _ = serving => {}
+        () = place.lost() => {}
+    }
+}
+
+/// Serves one connection of whatever kind to its end, or until it has sent as many messages.
 async fn serve_connection(
     worker: &Rc<Worker>,
-    client: IpAddr,
+    client: Client,
     reader: impl AsyncRead + Unpin,
-    writer: impl AsyncWrite + Unpin + 'static,
+    writer: impl AsyncWrite + Unpin,
+    messages_max: usize,
 ) {
     let (replies, outgoing) = mpsc::unbounded_channel();
-    let writing = tokio::task::spawn_local(write_replies(writer, outgoing));
-    let client = Client { address: client, transport: Transport::Tcp };
-    let abort = writing.abort_handle();
+    let mut writing = std::pin::pin!(write_replies(writer, outgoing));
     tokio::select! {
-        _ = read_queries(worker, client, reader, replies) => {
-            // The last reply may still wait for an upstream: the writer ends when everybody has written.
+        _ = read_queries(worker, client, reader, replies, messages_max) => {
+            // The last reply may still wait for an upstream: the writer ends when all are written.
             let _ = writing.await;
         }
         // The client does not read, or is gone.
-        () = abort_finished(&abort) => {}
-    }
-}
-
-async fn abort_finished(handle: &tokio::task::AbortHandle) {
-    while !handle.is_finished() {
-        tokio::time::sleep(Duration::from_millis(250)).await;
+        _ = &mut writing => {}
     }
 }
 
@@ -110,23 +119,27 @@ async fn read_queries(
     client: Client,
     mut reader: impl AsyncRead + Unpin,
     replies: mpsc::UnboundedSender<StreamReply>,
+    messages_max: usize,
 ) -> io::Result<()> {
     let in_flight = Arc::new(Semaphore::new(IN_FLIGHT_MAX));
     let mut stopping = worker.shared.stopping.subscribe();
     let mut message = Vec::new();
     let mut reply = Vec::new();
-    loop {
+    for _ in 0..messages_max {
         let permit = in_flight.clone().acquire_owned().await.map_err(io::Error::other)?;
         tokio::select! {
             read = read_message(worker, &in_flight, &mut reader, &mut message) => read?,
             _ = stopping.wait_for(|stop| *stop) => return Ok(()),
         }
-        answer(worker, client, &message, &mut reply, permit, &replies);
+        let connections = worker.shared.connections.clone();
+        let path = ReplyPath::Stream(StreamPath { replies: replies.clone(), permit, connections });
+        worker.take(&message, client, path, &mut reply);
         for buffer in [&mut message, &mut reply] {
             buffer.clear();
             buffer.shrink_to(KEPT_OCTETS);
         }
     }
+    Ok(())
 }
 
 /// Reads a message. Silence before its first octet is judged by the idle time, unless replies are due.
@@ -160,39 +173,6 @@ async fn read_message(
     .await?
 }
 
-fn answer(
-    worker: &Rc<Worker>,
-    client: Client,
-    message: &[u8],
-    reply: &mut Vec<u8>,
-    permit: OwnedSemaphorePermit,
-    replies: &mpsc::UnboundedSender<StreamReply>,
-) {
-    worker.counters.received(client.transport, 1);
-    worker.counters.kind(message);
-    let now = Instant::now();
-    let snapshot = worker.shared.snapshot.load();
-    let path = StreamPath { replies: replies.clone(), permit, connections: worker.shared.connections.clone() };
-    let outcome = match worker.answer(&snapshot, message, client, now, reply) {
-        Action::Forward(forward) => {
-            let path = ReplyPath::Stream(path);
-            return worker.forward([(forward, Origin { query: message, client, path })], now);
-        }
-        Action::AnsweredAndRefresh(source, question) => {
-            worker.refresh(question, now);
-            path.deliver(reply, Outcome::Answered(source))
-        }
-        Action::Dropped(reason) => Outcome::Not(reason),
-        Action::Answered(source) => path.deliver(reply, Outcome::Answered(source)),
-        Action::Refused(reason) => path.deliver(reply, Outcome::Not(reason)),
-    };
-    if let Outcome::Answered(source) = outcome {
-        worker.counters.latency(Path::at_once(source), now.elapsed(), 1);
-    }
-    worker.counters.count(outcome);
-    worker.sample(message, client, outcome);
-}
-
 /// Writes replies as they come, those that are there at the same time together.
 async fn write_replies(
     mut writer: impl AsyncWrite + Unpin,
@@ -202,7 +182,7 @@ async fn write_replies(
     let mut permits = Vec::new();
     while let Some(first) = outgoing.recv().await {
         let mut next = Some(first);
-        while let Some(StreamReply { message, _permit: permit, _octets: waiting }) = next.take() {
+        while let Some(StreamReply { message, _permit: permit, _bytes: waiting }) = next.take() {
             // No reply is longer than its limit. One that were would be read as several messages: better none.
             if let Ok(len) = u16::try_from(message.len()) {
                 octets.extend_from_slice(&len.to_be_bytes());

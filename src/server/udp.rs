@@ -1,5 +1,6 @@
 //! Datagrams: a batch in, each answered, the replies out in a batch.
 
+use std::net::UdpSocket;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -8,23 +9,34 @@ use std::time::Instant;
 use smallvec::SmallVec;
 
 use super::counters::Outcome;
+use super::faults::Part;
 use super::forwarding::Origin;
 use super::latency::Path;
-use super::listen::Stop;
-use super::shared::ReplyPath;
+use super::listen::{Datagrams, Stop};
+use super::waiter::{ReplyPath, Uncounted};
 use super::worker::Worker;
 use crate::engine::{Action, Approach, Begun, Client, Forward, Pending, Read, Reason, Snapshot};
-use crate::sys::{BATCH, Batch, Bound, Datagram, fetch, readable_socket};
+use crate::sys::{BATCH, Batch, Datagram, fetch, readable_socket};
 use crate::wire::{NameRoom, Transport};
 
 /// Queries of a batch that are in work at the same time: as many as it takes until memory is there.
 const GROUP: usize = 16;
 
-/// Serves a socket until the server ends, then what is still queued in it.
-pub(super) async fn serve(worker: Rc<Worker>, bound: Bound, stop: Stop) {
-    let mut batch = Batch::new(bound.with_local_address);
+/// What became of a datagram so far.
+#[derive(Debug, Clone, Copy)]
+enum Fate {
+    /// Nothing yet.
+    Open,
+    /// It waits for an upstream, which counts it.
+    Waiting,
+    Known(Outcome),
+}
+
+/// Serves a socket until the listener or the server ends, then what is still queued in it.
+pub(super) async fn serve(worker: &Rc<Worker>, datagrams: &Datagrams, stop: &Stop) {
+    let Datagrams { socket, with_local_address } = datagrams;
+    let mut batch = Batch::new(*with_local_address);
     let mut rooms = [const { NameRoom::new() }; GROUP];
-    let socket = Arc::new(bound.socket);
     let ready = match readable_socket(socket.clone()) {
         Ok(ready) => ready,
         Err(error) => return tracing::error!(%error, "a datagram socket cannot be served"),
@@ -39,7 +51,8 @@ pub(super) async fn serve(worker: Rc<Worker>, bound: Bound, stop: Stop) {
             },
             _ = stopping.wait_for(|stop| *stop) => break,
         };
-        let is_empty = worker.gather(|| serve_batch(&worker, &socket, &mut batch, &mut rooms)) < BATCH;
+        worker.shared.faults.meet(Part::Listener);
+        let is_empty = worker.gather(|| serve_batch(worker, socket, &mut batch, &mut rooms)) < BATCH;
         // Fewer than there is room for: the queue was empty, and what comes now is a new event.
         if is_empty {
             guard.clear_ready();
@@ -53,13 +66,14 @@ pub(super) async fn serve(worker: Rc<Worker>, bound: Bound, stop: Stop) {
             tokio::task::yield_now().await;
         }
     }
-    while worker.gather(|| serve_batch(&worker, &socket, &mut batch, &mut rooms)) > 0 {}
+    // A flood must not keep the server from its end.
+    while !worker.shared.is_over() && worker.gather(|| serve_batch(worker, socket, &mut batch, &mut rooms)) > 0 {}
 }
 
 /// Receives what is there, answers it, sends the replies; gives how many datagrams there were.
 fn serve_batch(
     worker: &Rc<Worker>,
-    socket: &Arc<std::net::UdpSocket>,
+    socket: &Arc<UdpSocket>,
     batch: &mut Batch,
     rooms: &mut [NameRoom; GROUP],
 ) -> usize {
@@ -69,28 +83,41 @@ fn serve_batch(
     let now = Instant::now();
     let snapshot = worker.shared.snapshot.load();
     worker.counters.received(Transport::Udp, count as u64);
-    let mut outcomes = [None; BATCH];
+    let mut fates = [Fate::Open; BATCH];
     let (datagrams, replies) = batch.split();
-    let groups = outcomes.chunks_mut(GROUP).zip(replies.chunks_mut(GROUP)).take(count.div_ceil(GROUP));
-    for (number, (outcomes, replies)) in groups.enumerate() {
+    let groups = fates.chunks_mut(GROUP).zip(replies.chunks_mut(GROUP)).take(count.div_ceil(GROUP));
+    for (number, (fates, replies)) in groups.enumerate() {
         let start = number * GROUP;
         let here = GROUP.min(count - start);
+        let (fates, replies) = (&mut fates[..here], &mut replies[..here]);
         let group = Group { worker, socket, snapshot: &snapshot, now };
-        group.answer(|place| datagrams.at(start + place), rooms, &mut outcomes[..here], &mut replies[..here]);
+        let answer = || {
+            group.answer(|place| datagrams.at(start + place), rooms, fates, replies);
+            true
+        };
+        if !worker.shared.faults.guarded(Part::Query, answer, || false) {
+            // What is not known of is lost, and what stands in its place is no reply.
+            for (fate, reply) in fates.iter_mut().zip(replies) {
+                if matches!(fate, Fate::Open) {
+                    *fate = Fate::Known(Outcome::Not(Reason::Fault));
+                    reply.clear();
+                }
+            }
+        }
     }
     batch.send(fd, count, |index| {
-        if let Some(outcome) = outcomes.get_mut(index) {
-            *outcome = Some(Outcome::Not(Reason::Unsent));
+        if let Some(fate) = fates.get_mut(index) {
+            *fate = Fate::Known(Outcome::Not(Reason::Unsent));
         }
     });
-    count_batch(worker, &outcomes[..count], now);
+    count_batch(worker, &fates[..count], now);
     count
 }
 
 /// What the queries of a group share.
 struct Group<'g> {
     worker: &'g Rc<Worker>,
-    socket: &'g Arc<std::net::UdpSocket>,
+    socket: &'g Arc<UdpSocket>,
     snapshot: &'g Snapshot,
     now: Instant,
 }
@@ -101,7 +128,7 @@ impl Group<'_> {
         &self,
         datagram: impl Fn(usize) -> Option<Datagram<'d>>,
         rooms: &mut [NameRoom; GROUP],
-        outcomes: &mut [Option<Outcome>],
+        fates: &mut [Fate],
         replies: &mut [Vec<u8>],
     ) {
         let (worker, engine) = (self.worker, &self.worker.shared.engine);
@@ -146,8 +173,8 @@ impl Group<'_> {
                 *action = Some(worker.finish(self.snapshot, begun, *client, self.now, reply));
             }
         }
-        let mut waiting: SmallVec<[(usize, Forward); GROUP]> = SmallVec::new();
-        for (place, ((action, outcome), reply)) in actions.into_iter().zip(outcomes).zip(replies).enumerate() {
+        let mut waiting: SmallVec<[(usize, Forward, Uncounted); GROUP]> = SmallVec::new();
+        for (place, ((action, fate), reply)) in actions.into_iter().zip(fates).zip(replies).enumerate() {
             let known = match action {
                 Some(Action::Answered(source)) => Outcome::Answered(source),
                 Some(Action::Refused(reason) | Action::Dropped(reason)) => Outcome::Not(reason),
@@ -157,12 +184,13 @@ impl Group<'_> {
                 }
                 Some(Action::Forward(forward)) => {
                     reply.clear();
-                    waiting.push((place, forward));
+                    *fate = Fate::Waiting;
+                    waiting.push((place, forward, Uncounted::new(&worker.counters)));
                     continue;
                 }
                 None => Outcome::Not(Reason::Fault),
             };
-            *outcome = Some(known);
+            *fate = Fate::Known(known);
             if worker.is_sampling()
                 && let Some(datagram) = datagram(place)
             {
@@ -171,11 +199,11 @@ impl Group<'_> {
         }
         if !waiting.is_empty() {
             worker.forward(
-                waiting.into_iter().filter_map(|(place, forward)| {
+                waiting.into_iter().filter_map(|(place, forward, uncounted)| {
                     let datagram = datagram(place)?;
                     let Datagram { bytes, peer, local } = datagram;
                     let path = ReplyPath::Datagram { socket: self.socket.clone(), peer, local };
-                    Some((forward, Origin { query: bytes, client: client(&datagram), path }))
+                    Some((forward, Origin { query: bytes, client: client(&datagram), path, uncounted }))
                 }),
                 self.now,
             );
@@ -188,11 +216,12 @@ fn client(datagram: &Datagram<'_>) -> Client {
 }
 
 /// Counts a batch that was sent.
-fn count_batch(worker: &Worker, outcomes: &[Option<Outcome>], now: Instant) {
+fn count_batch(worker: &Worker, fates: &[Fate], now: Instant) {
     // All of a batch leave together, so one look at the clock tells how long each took.
     let took = now.elapsed();
     let mut by_path = [0; Path::ALL.len()];
-    for &outcome in outcomes.iter().flatten() {
+    for &fate in fates {
+        let Fate::Known(outcome) = fate else { continue };
         worker.counters.count(outcome);
         if let Outcome::Answered(source) = outcome {
             by_path[Path::at_once(source) as usize] += 1;

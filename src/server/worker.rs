@@ -9,14 +9,18 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
-use tokio::task::LocalSet;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinSet, LocalSet};
 
 use super::counters::{Counters, Outcome};
+use super::faults::Part;
+use super::forwarding::Origin;
 use super::kind::type_at_question;
+use super::latency::Path;
 use super::listen::Listener;
 use super::replies::Replies;
-use super::shared::{PATIENCE, Shared, Waiter};
+use super::shared::Shared;
+use super::waiter::{OncePath, OnceReply, ReplyPath, Uncounted, Waiter};
 use super::{stream, udp};
 use crate::engine::{Action, Begun, Client, Pending, Read, Reason, Snapshot};
 use crate::forward::{Outbox, Transmit};
@@ -26,29 +30,68 @@ use crate::wire::NameRoom;
 
 /// How many of its own tasks a worker runs before it looks at its sockets again.
 const EVENT_INTERVAL: u32 = 13;
-/// How long after the stop a worker waits for what is in flight: the patience of the last query, and a little.
-const DRAIN_MAX: Duration = PATIENCE.saturating_add(Duration::from_millis(500));
 
 /// How often a worker says that it is alive.
 const BEAT: Duration = Duration::from_millis(500);
+/// How long a worker rests that failed as a whole, before it begins again.
+const REST: Duration = Duration::from_millis(200);
 
-/// Runs a worker to its end; says on `started` when it has all that it needs, which later may not be there any more.
-pub(super) fn run(
-    number: usize,
-    shared: &Arc<Shared>,
-    counters: Arc<Counters>,
-    mut listeners: mpsc::UnboundedReceiver<Listener>,
-    seeds: [[u8; 32]; 2],
+/// What a worker's thread is given.
+pub(super) struct Start {
+    pub(super) number: usize,
+    pub(super) shared: Arc<Shared>,
+    pub(super) counters: Arc<Counters>,
+    pub(super) listeners: mpsc::UnboundedReceiver<Listener>,
+    pub(super) seeds: [[u8; 32]; 2],
+    /// Where it says that it has all that it needs, which later may not be there any more.
+    pub(super) started: Sender<io::Result<()>>,
+}
+
+/// Runs a worker to its end. Where it fails as a whole, once it had started, it begins again and serves what it served.
+pub(super) fn run(mut start: Start) {
+    let mut serving = Vec::new();
+    let mut started = Some(start.started.clone());
+    loop {
+        let run = || run_once(&mut start, &mut serving, &mut started);
+        let outcome = catch_unwind(AssertUnwindSafe(run));
+        let worker = start.number;
+        match outcome {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => {
+                tracing::error!(worker, %error, "a worker ended");
+                if let Some(started) = started.take() {
+                    let _ = started.send(Err(error));
+                    return;
+                }
+            }
+            Err(_) => {
+                start.shared.faults.note(Part::Worker);
+                tracing::error!(worker, "a worker ended by a defect of the server itself: it begins again");
+            }
+        }
+        // The IDs and ports of before must not come again: another seed by one bit is another one altogether.
+        for seed in &mut start.seeds {
+            let [first, ..] = seed;
+            *first = first.wrapping_add(1);
+        }
+        std::thread::sleep(REST);
+    }
+}
+
+fn run_once(
+    start: &mut Start,
+    serving: &mut Vec<Rc<Listener>>,
     started: &mut Option<Sender<io::Result<()>>>,
 ) -> io::Result<()> {
+    let Start { number, shared, counters, listeners, seeds, .. } = start;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().event_interval(EVENT_INTERVAL).build()?;
     let local = LocalSet::new();
     let worker = Rc::new(Worker {
         shared: shared.clone(),
-        counters,
+        counters: counters.clone(),
         sockets: RefCell::new(Datagrams::new(seeds[0], shared.pools.clone())?),
         streams: Streams::new(shared.trust.clone(), seeds[1]),
-        turn: Cell::new(u32::try_from(number).unwrap_or_default()),
+        turn: Cell::new(u32::try_from(*number).unwrap_or_default()),
         sampled: Cell::new(0),
         reply: RefCell::new(Vec::with_capacity(4096)),
         replies: RefCell::default(),
@@ -61,42 +104,55 @@ pub(super) fn run(
         if let Some(started) = started.take() {
             let _ = started.send(Ok(()));
         }
-        let hearing = tokio::task::spawn_local(worker.clone().hear(readiness));
-        let sweeping = tokio::task::spawn_local(worker.clone().sweep());
-        let beating = tokio::task::spawn_local(worker.clone().beat());
+        let mut always = JoinSet::new();
+        let own = worker.clone();
+        always.spawn_local(async move {
+            own.keep_running(Part::Upstream, || own.clone().hear(&readiness)).await;
+        });
+        let own = worker.clone();
+        always.spawn_local(async move { own.keep_running(Part::Upstream, || own.clone().sweep()).await });
+        let own = worker.clone();
+        always.spawn_local(async move { own.keep_running(Part::Timers, || own.clone().beat()).await });
         // One worker watches the timers of all.
-        let watching = (number == 0).then(|| tokio::task::spawn_local(worker.clone().watch_timers()));
-        let mut listening = tokio::task::JoinSet::new();
+        if *number == 0 {
+            let own = worker.clone();
+            always.spawn_local(async move { own.keep_running(Part::Timers, || own.clone().watch_timers()).await });
+        }
+        let mut listening = JoinSet::new();
+        serving.iter().for_each(|listener| listen(&worker, listener, &mut listening));
         let mut stopping = shared.stopping.subscribe();
         loop {
             tokio::select! {
                 biased;
-                Some(new) = listeners.recv() => listen(&worker, new, &mut listening),
-                Some(ended) = listening.join_next() => {
-                    // Its socket would be read by nobody. Without beats, systemd and /healthz know.
-                    if let Err(error) = ended {
-                        tracing::error!(worker = number, %error, "a listener ended by a fault of the server itself");
-                        beating.abort();
-                    }
+                Some(new) = listeners.recv() => {
+                    let new = Rc::new(new);
+                    serving.retain(|listener| !listener.stop.is_stopped());
+                    serving.push(new.clone());
+                    shared.faults.meet(Part::Worker);
+                    listen(&worker, &new, &mut listening);
                 }
+                Some(_) = listening.join_next() => {}
                 _ = stopping.wait_for(|stop| *stop) => break,
             }
         }
-        listening.join_all().await;
+        while listening.join_next().await.is_some() {}
         worker.drain().await;
-        hearing.abort();
-        sweeping.abort();
-        beating.abort();
-        if let Some(watching) = watching {
-            watching.abort();
-        }
+        always.abort_all();
         Ok(())
     }))
 }
 
-fn listen(worker: &Rc<Worker>, new: Listener, listening: &mut tokio::task::JoinSet<()>) {
-    listening.spawn_local(udp::serve(worker.clone(), new.datagram, new.stop.clone()));
-    listening.spawn_local(stream::serve(worker.clone(), new.stream, new.stop));
+fn listen(worker: &Rc<Worker>, listener: &Rc<Listener>, listening: &mut JoinSet<()>) {
+    if let Some(datagrams) = &listener.datagram {
+        let (worker, stop, datagrams) = (worker.clone(), listener.stop.clone(), datagrams.clone());
+        listening.spawn_local(async move {
+            worker.keep_running(Part::Listener, || udp::serve(&worker, &datagrams, &stop)).await;
+        });
+    }
+    let (worker, listener) = (worker.clone(), listener.clone());
+    listening.spawn_local(async move {
+        worker.keep_running(Part::Listener, || stream::serve(&worker, &listener)).await;
+    });
 }
 
 /// What the tasks of one worker share.
@@ -166,7 +222,11 @@ impl Worker {
         reply: &mut Vec<u8>,
     ) -> Action {
         let turn = self.next_turn();
-        let action = guarded(|| self.shared.engine.answer(snapshot, bytes, client, now, turn, reply), dropped);
+        let action = self.shared.faults.guarded(
+            Part::Query,
+            || self.shared.engine.answer(snapshot, bytes, client, now, turn, reply),
+            dropped,
+        );
         self.look_at(action, client, now, reply)
     }
 
@@ -182,7 +242,11 @@ impl Worker {
         reply: &mut Vec<u8>,
     ) -> Result<Read<'a>, Action> {
         let engine = &self.shared.engine;
-        let read = guarded(|| engine.read(snapshot, bytes, client, room, reply), || Err(dropped()));
+        let read = self.shared.faults.guarded(
+            Part::Query,
+            || engine.read(snapshot, bytes, client, room, reply),
+            || Err(dropped()),
+        );
         read.map_err(|action| self.look_at(action, client, now, reply))
     }
 
@@ -197,7 +261,8 @@ impl Worker {
         reply: &mut Vec<u8>,
     ) -> Begun<'q> {
         let (engine, turn) = (&self.shared.engine, self.next_turn());
-        let begun = guarded(|| engine.begin(snapshot, read, client, now, turn, reply), || Begun::Done(dropped()));
+        let begin = || engine.begin(snapshot, read, client, now, turn, reply);
+        let begun = self.shared.faults.guarded(Part::Query, begin, || Begun::Done(dropped()));
         match begun {
             Begun::Done(action) => Begun::Done(self.look_at(action, client, now, reply)),
             pending => pending,
@@ -215,13 +280,14 @@ impl Worker {
         reply: &mut Vec<u8>,
     ) -> Action {
         let (engine, turn) = (&self.shared.engine, self.turn.get());
-        let action = guarded(|| engine.finish(snapshot, pending, client, now, turn, reply), dropped);
+        let finish = || engine.finish(snapshot, pending, client, now, turn, reply);
+        let action = self.shared.faults.guarded(Part::Query, finish, dropped);
         self.look_at(action, client, now, reply)
     }
 
     fn look_at(&self, action: Action, client: Client, now: Instant, reply: &mut Vec<u8>) -> Action {
         match action {
-            Action::Refused(Reason::Loop) => self.shared.say_loop(client.address, now),
+            Action::Refused(Reason::Loop) => self.shared.report_loop(client.address, now),
             // What a panic left in the buffer is no reply.
             Action::Dropped(Reason::Fault) => reply.clear(),
             _ => {}
@@ -248,39 +314,66 @@ impl Worker {
                 () = self.shared.timers_changed.notified() => continue,
             }
             let now = Instant::now();
-            self.with_forwarding(now, |forwarding, out| forwarding.handle_timeout(now, out));
+            self.with_forwarding(now, |forwarding, out| {
+                self.with_machine(Part::Timers, forwarding, now, out, |forwarding, out| {
+                    forwarding.handle_timeout(now, out)
+                });
+            });
         }
     }
 
-    /// Waits until nothing is in flight any more.
+    /// Waits until nothing is in flight any more, or what is left is waited for no longer.
     async fn drain(&self) {
-        let deadline = Instant::now() + DRAIN_MAX;
-        while Instant::now() < deadline
-            && (self.shared.forwarding().has_waiters() || !self.shared.connections.is_empty())
+        while !self.shared.is_over() && (self.shared.forwarding().has_waiters() || !self.shared.connections.is_empty())
         {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
-}
 
-/// Calls the engine. A panic in there costs the one query that met it; the worker and its sockets stay.
-pub(super) fn guarded<R>(call: impl FnOnce() -> R, instead: impl FnOnce() -> R) -> R {
-    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|_| instead())
+    /// Takes a message that came alone, and sees to it that its reply goes its path. `reply` is room to write in.
+    pub(super) fn take(self: &Rc<Self>, message: &[u8], client: Client, path: ReplyPath, reply: &mut Vec<u8>) {
+        self.counters.received(client.transport, 1);
+        self.counters.kind(message);
+        let uncounted = Uncounted::new(&self.counters);
+        let now = Instant::now();
+        let snapshot = self.shared.snapshot.load();
+        let (answered, outcome) = match self.answer(&snapshot, message, client, now, reply) {
+            Action::Forward(forward) => {
+                let origin = Origin { query: message, client, path, uncounted };
+                return self.forward([(forward, origin)], now);
+            }
+            Action::AnsweredAndRefresh(source, question) => {
+                self.refresh(question, now);
+                (true, Outcome::Answered(source))
+            }
+            Action::Answered(source) => (true, Outcome::Answered(source)),
+            Action::Refused(reason) => (true, Outcome::Not(reason)),
+            Action::Dropped(reason) => (false, Outcome::Not(reason)),
+        };
+        let outcome = match path {
+            ReplyPath::Stream(path) if answered => path.deliver(reply, outcome),
+            ReplyPath::Once(path) if answered => path.deliver(reply, outcome),
+            // Datagrams are answered in batches.
+            ReplyPath::Stream(_) | ReplyPath::Once(_) | ReplyPath::Datagram { .. } => outcome,
+        };
+        if let Outcome::Answered(source) = outcome {
+            self.counters.latency(Path::at_once(source), now.elapsed(), 1);
+        }
+        uncounted.counted();
+        self.counters.count(outcome);
+        self.sample(message, client, outcome);
+    }
+
+    /// Answers one message, for transports that carry one at a time; nothing where it gets no reply.
+    #[allow(dead_code, reason = "for transports that carry one message at a time")]
+    pub(super) async fn exchange(self: &Rc<Self>, message: &[u8], client: Client) -> Option<OnceReply> {
+        let (reply, answered) = oneshot::channel();
+        let path = ReplyPath::Once(OncePath { reply, connections: self.shared.connections.clone() });
+        self.take(message, client, path, &mut Vec::new());
+        answered.await.ok()
+    }
 }
 
 pub(super) fn dropped() -> Action {
     Action::Dropped(Reason::Fault)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_panic_costs_one_query() {
-        let action = guarded(|| panic!("a defect, on purpose"), dropped);
-        assert!(matches!(action, Action::Dropped(Reason::Fault)));
-        let action = guarded(|| Action::Refused(Reason::Access), dropped);
-        assert!(matches!(action, Action::Refused(Reason::Access)));
-    }
 }

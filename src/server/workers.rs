@@ -1,18 +1,19 @@
-//! All workers together: starting them, the addresses that they listen on, ending them.
+//! All workers together: starting them, the endpoints that they serve, ending them.
 
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
 use super::counters::Counters;
+use super::endpoint::Endpoint;
 use super::inherit::{Inherited, Kept};
 use super::listen::{BindError, Listener, Stop, bind};
 use super::shared::Shared;
-use super::worker::run;
+use super::worker::{Start, run};
 
 /// All workers, running.
 pub struct Workers {
@@ -22,12 +23,12 @@ pub struct Workers {
     threads: Vec<JoinHandle<()>>,
 }
 
-/// An address that all workers listen on.
+/// An endpoint that all workers serve.
 struct Listening {
     /// As the settings name it.
-    asked: SocketAddr,
+    asked: Endpoint,
     /// With its real port.
-    address: SocketAddr,
+    endpoint: Endpoint,
     /// Ends it.
     stop: Stop,
     /// To be handed on.
@@ -35,11 +36,6 @@ struct Listening {
 }
 
 impl Workers {
-    /// The addresses that are listened on, with their real ports.
-    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
-        self.listeners.iter().map(|listening| listening.address)
-    }
-
     /// Each worker's counters.
     pub fn counters(&self) -> Arc<[Arc<Counters>]> {
         self.counters.clone()
@@ -50,34 +46,34 @@ impl Workers {
         Threads(std::mem::take(&mut self.threads))
     }
 
-    /// Binds what of `addresses` is not listened on yet. Nothing is served there before [`Self::serve_only`].
+    /// Binds what of `endpoints` is not served yet. Nothing is served there before [`Self::serve_only`].
     ///
     /// # Errors
-    /// The first address that cannot be listened on; none of them is bound then.
-    pub fn bind_new(&self, addresses: &[SocketAddr]) -> Result<NewListeners, BindError> {
-        let is_new = |address: &&SocketAddr| !self.listeners.iter().any(|listening| listening.asked == **address);
-        let addresses: Vec<_> = addresses.iter().filter(is_new).copied().collect();
-        NewListeners::bind(&addresses, self.senders.len(), &mut Inherited::default())
+    /// The first one that cannot be listened on; none of them is bound then.
+    pub fn bind_new(&self, endpoints: &[Endpoint]) -> Result<NewListeners, BindError> {
+        let is_new = |endpoint: &&Endpoint| !self.listeners.iter().any(|listening| listening.asked == **endpoint);
+        let endpoints: Vec<_> = endpoints.iter().filter(is_new).copied().collect();
+        NewListeners::bind(&endpoints, self.senders.len(), &mut Inherited::default())
     }
 
-    /// Listens on `addresses` and nowhere else: `new` is what [`Self::bind_new`] gave for them. What came to an address
-    /// that goes is answered; its connections end as they would have.
-    pub fn serve_only(&mut self, addresses: &[SocketAddr], new: NewListeners) -> (Vec<SocketAddr>, Vec<SocketAddr>) {
+    /// Serves `endpoints` and nothing else: `new` is what [`Self::bind_new`] gave for them. What came to one that goes is
+    /// answered; its connections end as they would have. Gives those that came and those that went, with their real ports.
+    pub fn serve_only(&mut self, endpoints: &[Endpoint], new: NewListeners) -> (Vec<Endpoint>, Vec<Endpoint>) {
         let mut added = Vec::new();
-        for NewListener { asked, address, listeners, kept } in new.0 {
+        for NewListener { asked, endpoint, listeners, kept } in new.0 {
             let stop = Stop::default();
             for (sender, mut listener) in self.senders.iter().cycle().zip(listeners) {
                 listener.stop = stop.clone();
                 // A worker that is gone said so itself.
                 let _ = sender.send(listener);
             }
-            self.listeners.push(Listening { asked, address, stop, kept });
-            added.push(address);
+            self.listeners.push(Listening { asked, endpoint, stop, kept });
+            added.push(endpoint);
         }
         let (keep, go): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.listeners).into_iter().partition(|listening| addresses.contains(&listening.asked));
+            std::mem::take(&mut self.listeners).into_iter().partition(|listening| endpoints.contains(&listening.asked));
         self.listeners = keep;
-        let removed = go.iter().map(|listening| listening.address).collect();
+        let removed = go.iter().map(|listening| listening.endpoint).collect();
         go.iter().for_each(|listening| listening.stop.stop());
         (added, removed)
     }
@@ -89,9 +85,9 @@ impl Workers {
         (datagram, kept().flat_map(|kept| &kept.stream).map(AsFd::as_fd).collect())
     }
 
-    /// Lets all workers end: what came in is answered.
-    pub fn stop(&self, shared: &Shared) {
-        shared.stop();
+    /// Lets all workers end: what came in is answered, and waited for no longer than `within`.
+    pub fn stop(&self, shared: &Shared, within: Duration) {
+        shared.stop(within);
         self.listeners.iter().for_each(|listening| listening.stop.stop());
     }
 }
@@ -100,24 +96,24 @@ impl Workers {
 pub struct NewListeners(Vec<NewListener>);
 
 struct NewListener {
-    asked: SocketAddr,
+    asked: Endpoint,
     /// With its real port.
-    address: SocketAddr,
+    endpoint: Endpoint,
     listeners: Vec<Listener>,
     kept: Kept,
 }
 
 impl NewListeners {
-    /// Binds `addresses` for a number of workers, or takes what is there for them already.
+    /// Binds `endpoints` for a number of workers, or takes what is there for them already.
     ///
     /// # Errors
-    /// The first address that cannot be listened on; none of them is bound then.
-    pub fn bind(addresses: &[SocketAddr], workers: usize, inherited: &mut Inherited) -> Result<Self, BindError> {
+    /// The first one that cannot be listened on; none of them is bound then.
+    pub fn bind(endpoints: &[Endpoint], workers: usize, inherited: &mut Inherited) -> Result<Self, BindError> {
         let mut new: Vec<NewListener> = Vec::new();
-        for &asked in addresses {
-            if asked.port() == 0 || !new.iter().any(|new| new.asked == asked) {
+        for &asked in endpoints {
+            if asked.address.port() == 0 || !new.iter().any(|new| new.asked == asked) {
                 let (address, listeners, kept) = bind(asked, workers, inherited)?;
-                new.push(NewListener { asked, address, listeners, kept });
+                new.push(NewListener { asked, endpoint: Endpoint { address, ..asked }, listeners, kept });
             }
         }
         Ok(Self(new))
@@ -151,17 +147,10 @@ pub fn start(
         Workers { listeners: Vec::new(), counters: counters.clone(), senders: Vec::new(), threads: Vec::new() };
     let (started, starts) = std::sync::mpsc::channel();
     for (number, counters) in counters.iter().cloned().enumerate() {
-        let mut started = Some(started.clone());
         let (sender, listeners) = mpsc::unbounded_channel();
-        let (shared, seeds) = (shared.clone(), [seed()?, seed()?]);
-        let thread = std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
-            if let Err(error) = run(number, &shared, counters, listeners, seeds, &mut started) {
-                tracing::error!(worker = number, %error, "a worker ended");
-                if let Some(started) = started {
-                    let _ = started.send(Err(error));
-                }
-            }
-        })?;
+        let (shared, seeds, started) = (shared.clone(), [seed()?, seed()?], started.clone());
+        let start = Start { number, shared, counters, listeners, seeds, started };
+        let thread = std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || run(start))?;
         workers.senders.push(sender);
         workers.threads.push(thread);
     }

@@ -40,13 +40,15 @@ impl PassSocket {
         Ok(Self(socket))
     }
 
-    /// Connects to whoever listens at `path`; waits at most `patience` for each message.
+    /// Connects to the process that listens at `path`, whose user must be this process's, root, or `also`, the one that this
+    /// process will become; waits at most `patience` for each message.
     ///
     /// # Errors
-    /// Those of the system; nobody listens.
-    pub fn connect(path: &Path, patience: Duration) -> io::Result<Self> {
+    /// Those of the system; `PermissionDenied` where another user listens.
+    pub fn connect(path: &Path, patience: Duration, also: Option<u32>) -> io::Result<Self> {
         let socket = new(SocketFlags::CLOEXEC)?;
         connect(&socket, &SocketAddrUnix::new(path)?)?;
+        known_peer(&socket, also)?;
         sockopt::set_socket_timeout(&socket, sockopt::Timeout::Recv, Some(patience))?;
         Ok(Self(socket))
     }
@@ -57,10 +59,7 @@ impl PassSocket {
     /// `WouldBlock` when nobody is there; `PermissionDenied` for others.
     pub fn accept(&self) -> io::Result<Self> {
         let accepted = accept_with(&self.0, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
-        let peer = sockopt::socket_peercred(&accepted)?.uid;
-        if !peer.is_root() && peer != rustix::process::geteuid() {
-            return Err(io::ErrorKind::PermissionDenied.into());
-        }
+        known_peer(&accepted, None)?;
         Ok(Self(accepted))
     }
 
@@ -125,6 +124,23 @@ impl AsFd for PassSocket {
     }
 }
 
+/// The user at the other end must be this process's, or root: sockets are taken from nobody else, and given to nobody else.
+/// Of a socket that listens, the kernel says who began to listen.
+fn known_peer(socket: &OwnedFd, also: Option<u32>) -> io::Result<()> {
+    let peer = sockopt::socket_peercred(socket)?.uid;
+    if is_known(peer.as_raw(), rustix::process::geteuid().as_raw(), also) {
+        return Ok(());
+    }
+    Err(io::Error::new(
+        io::ErrorKind::PermissionDenied,
+        format!("the process there is of another user ({})", peer.as_raw()),
+    ))
+}
+
+fn is_known(peer: u32, own: u32, also: Option<u32>) -> bool {
+    peer == 0 || peer == own || also == Some(peer)
+}
+
 fn new(flags: SocketFlags) -> io::Result<OwnedFd> {
     Ok(socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?)
 }
@@ -134,10 +150,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn sockets_are_passed_between_processes_of_one_user() {
+        assert!(is_known(0, 1000, None) && is_known(1000, 1000, None) && is_known(0, 0, None));
+        assert!(!is_known(65_534, 0, None), "root takes nothing from a stranger");
+        assert!(is_known(65_534, 0, Some(65_534)), "but from the user that it will become");
+        assert!(!is_known(1001, 1000, None));
+    }
+
+    #[test]
     fn a_descriptor_goes_over() {
         let path = std::env::temp_dir().join(format!("pldns-pass-{}", std::process::id()));
         let listener = PassSocket::listen(&path).unwrap();
-        let client = PassSocket::connect(&path, Duration::from_secs(5)).unwrap();
+        let client = PassSocket::connect(&path, Duration::from_secs(5), None).unwrap();
         let server = listener.accept().unwrap();
         let file = std::fs::File::open("/dev/null").unwrap();
         server.send(b"null", Some(file.as_fd())).unwrap();
@@ -152,9 +176,9 @@ mod tests {
         // Another one takes the place.
         let other = PassSocket::listen(&path).unwrap();
         drop(listener);
-        assert!(PassSocket::connect(&path, Duration::from_secs(5)).is_ok());
+        assert!(PassSocket::connect(&path, Duration::from_secs(5), None).is_ok());
         drop(other);
-        assert!(PassSocket::connect(&path, Duration::from_secs(5)).is_err(), "nobody listens");
+        assert!(PassSocket::connect(&path, Duration::from_secs(5), None).is_err(), "nobody listens");
         std::fs::remove_file(path).unwrap();
     }
 }

@@ -122,7 +122,7 @@ fn a_thousand_problems_are_a_page_all_the_same() {
     }
     server.dir.write("records/r.toml", &broken);
     server.wait_for("reload rejected");
-    let reload = &server.get("health", "/readyz").json()["reload"];
+    let reload = &server.get("admin", "/readyz").json()["reload"];
     assert_eq!((reload["problems"].as_array().unwrap().len(), reload["problem_count"].as_u64()), (100, Some(1000)));
     assert!(server.get("admin", "/metrics").body.contains("pldns_reload_problems 1000"));
     server.stop();

@@ -36,7 +36,7 @@ fn dead_upstreams_are_told_and_change_nothing() {
     }
     let end = Instant::now() + SOON;
     loop {
-        let reply = server.get("health", "/readyz");
+        let reply = server.get("admin", "/readyz");
         assert_eq!(reply.status, 200);
         if reply.json()["upstreams"][0]["state"] == "down" {
             break;

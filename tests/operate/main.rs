@@ -13,6 +13,7 @@ mod families;
 mod flood;
 mod handover;
 mod hold;
+mod hostile;
 mod http;
 mod log;
 mod metrics;

@@ -59,7 +59,7 @@ fn what_is_broken_keeps_the_old_serving_and_ready() {
     server.dir.write("records/r.toml", "[[record]]\nname = \"a.example\"\ntype = \"A\"\ndata = \"10.0.0.999\"\n");
     let event = server.wait_for("reload rejected");
     assert_eq!(event["level"], "ERROR");
-    let ready = server.get("health", "/readyz");
+    let ready = server.get("admin", "/readyz");
     assert_eq!(ready.status, 200, "one bad file must not take all replicas out");
     let reload = &ready.json()["reload"];
     assert_eq!((&reload["state"], &reload["generation"]), (&"refused".into(), &0.into()));

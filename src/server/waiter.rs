@@ -1,0 +1,125 @@
+//! What waits for an upstream, and the ways back to clients.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+
+use super::connections::{Connections, ReplyBytes};
+use super::counters::{Counters, Outcome};
+use crate::engine::{Chain, Client, Reason, StaleAnswer};
+use crate::sys::LocalAddress;
+use crate::wire::query::Kept;
+
+/// A client that waits for an upstream's answer.
+pub struct Waiter {
+    /// Its query, as far as the reply needs it.
+    pub(super) query: Kept,
+    pub(super) client: Client,
+    pub(super) chain: Option<Box<Chain>>,
+    pub(super) stale: Option<Box<StaleAnswer>>,
+    pub(super) deadline: Instant,
+    pub(super) path: ReplyPath,
+    pub(super) uncounted: Uncounted,
+}
+
+/// A query that came in and was not counted as answered, refused or dropped yet. Where it is lost so, by a panic, it
+/// counts as dropped by a fault.
+pub(super) struct Uncounted(Option<Arc<Counters>>);
+
+impl Uncounted {
+    pub(super) fn new(counters: &Arc<Counters>) -> Self {
+        Self(Some(counters.clone()))
+    }
+
+    /// It is counted, or about to be.
+    pub(super) fn counted(mut self) {
+        self.0 = None;
+    }
+
+    /// The server ends while it waits.
+    pub(super) fn left(mut self) {
+        if let Some(counters) = self.0.take() {
+            counters.left();
+        }
+    }
+}
+
+impl Drop for Uncounted {
+    fn drop(&mut self) {
+        if let Some(counters) = &self.0 {
+            counters.lost();
+        }
+    }
+}
+
+/// The way back to a client.
+pub(super) enum ReplyPath {
+    /// A datagram from the socket that the query came to.
+    Datagram { socket: Arc<UdpSocket>, peer: SocketAddr, local: Option<LocalAddress> },
+    /// The connection that the query came by.
+    Stream(StreamPath),
+    /// Whoever asked for one message alone.
+    #[allow(dead_code, reason = "for transports that carry one message at a time")]
+    Once(OncePath),
+}
+
+/// The way back into a connection.
+pub(super) struct StreamPath {
+    pub(super) replies: mpsc::UnboundedSender<StreamReply>,
+    pub(super) permit: OwnedSemaphorePermit,
+    pub(super) connections: Arc<Connections>,
+}
+
+/// A reply on its way into a connection, with the place that its query took.
+pub(super) struct StreamReply {
+    pub(super) message: Vec<u8>,
+    /// Of all connections together there are only so many waiting.
+    pub(super) _bytes: ReplyBytes,
+    /// Given back when the reply is written, so that a slow reader stops being read from.
+    pub(super) _permit: OwnedSemaphorePermit,
+}
+
+impl StreamPath {
+    /// Sends a reply; `outcome` comes of it, unless it cannot be sent.
+    pub(super) fn deliver(self, message: &[u8], outcome: Outcome) -> Outcome {
+        let Self { replies, permit, connections } = self;
+        // Longer than the length in front can say, it would be read as another message.
+        let fits = u16::try_from(message.len()).is_ok();
+        let sent = fits.then(|| connections.take_bytes(message.len())).flatten().is_some_and(|bytes| {
+            replies.send(StreamReply { message: message.to_vec(), _bytes: bytes, _permit: permit }).is_ok()
+        });
+        if sent { outcome } else { Outcome::Not(Reason::Unsent) }
+    }
+}
+
+/// The way back of one message.
+pub(super) struct OncePath {
+    pub(super) reply: oneshot::Sender<OnceReply>,
+    pub(super) connections: Arc<Connections>,
+}
+
+/// The reply to one message, with the room that it takes until it is written.
+pub(super) struct OnceReply {
+    pub(super) message: Vec<u8>,
+    /// Of all connections together there are only so many waiting.
+    pub(super) _bytes: ReplyBytes,
+}
+
+impl AsRef<[u8]> for OnceReply {
+    fn as_ref(&self) -> &[u8] {
+        &self.message
+    }
+}
+
+impl OncePath {
+    /// Sends the reply; `outcome` comes of it, unless it cannot be sent.
+    pub(super) fn deliver(self, message: &[u8], outcome: Outcome) -> Outcome {
+        let Self { reply, connections } = self;
+        let sent = connections
+            .take_bytes(message.len())
+            .is_some_and(|bytes| reply.send(OnceReply { message: message.to_vec(), _bytes: bytes }).is_ok());
+        if sent { outcome } else { Outcome::Not(Reason::Unsent) }
+    }
+}
