@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use super::http;
 use crate::config::Settings;
+use crate::engine::CHAIN_MEMORY_MAX;
 use crate::forward::{OUTSTANDING_MAX, REMEMBERED_OCTETS_MAX, WAITING_MAX};
 use crate::log;
 use crate::reload::Loaded;
@@ -23,7 +24,7 @@ const READING: u64 = 40;
 /// What an outstanding question takes (`forward/outstanding.rs`): itself, its tries with a socket each, timers, its place
 /// in lines.
 const QUESTION: u64 = 4 << 10;
-/// What a query takes that waits (`server/shared.rs`): its essence, the aliases followed so far, its places.
+/// What a query takes that waits (`server/shared.rs`): its essence, its places.
 const WAITING: u64 = 1 << 10;
 /// What the connections of a worker to one upstream take (`upstream/stream.rs`): two with a thousand queries each, and
 /// some with one.
@@ -51,6 +52,7 @@ impl MemoryBound {
             ("connections of clients", Connections::memory_max(settings.listen.connections) as u64),
             ("questions under way", OUTSTANDING_MAX as u64 * QUESTION),
             ("queries that wait for them", WAITING_MAX as u64 * WAITING),
+            ("chains that they have followed so far", CHAIN_MEMORY_MAX as u64),
             ("failures remembered", REMEMBERED_OCTETS_MAX as u64),
             ("connections to upstreams", upstreams.len() as u64 * workers * UPSTREAM),
             ("admin and health pages", http::MEMORY_MAX as u64),

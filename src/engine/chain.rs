@@ -8,6 +8,9 @@
 //!
 //! The cut is made when a reply is written, not when an answer is kept: a reload of table or rules counts at once.
 
+use std::sync::Arc;
+
+use super::chain_memory::{ChainMemory, Held};
 use super::write::{ANY_DATA, loopback, rotated};
 use super::{Action, AnswerSource, Context, Engine, Observer, Responsible, Step, write};
 use crate::cache::{ALIASES_MAX, Age, AnswerView};
@@ -24,7 +27,7 @@ use crate::wire::{
 const QUESTIONS_MAX: usize = 12;
 
 /// What is known of a chain so far.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Chain {
     /// Every name that the chain went through. The last is the effective qname (RFC 9499), as it was written: the name to
     /// look up next.
@@ -37,6 +40,8 @@ pub struct Chain {
     rcode: Rcode,
     /// Extended errors of upstreams, as options.
     errors: Vec<u8>,
+    /// Its share of the memory for chains that wait.
+    held: Option<Held>,
 }
 
 /// How an upstream's answer takes a chain on.
@@ -69,12 +74,28 @@ impl Chain {
             authentic: true,
             rcode: Rcode::NOERROR,
             errors: Vec::new(),
+            held: None,
         }
     }
 
     /// A chain that begins with an upstream's answer to the query's own name.
     pub(super) fn from_upstream(query: &Query<'_>) -> Self {
         Self { questions: 1, ..Self::new(query) }
+    }
+
+    /// Makes it ready to wait for an upstream; `None` where too much waits already.
+    pub(super) fn wait(mut self, memory: &Arc<ChainMemory>) -> Option<Self> {
+        self.held = None;
+        self.names.shrink_to_fit();
+        self.records.shrink_to_fit();
+        let names = self.names.iter().map(|name| size_of::<Name>() + name.as_wire().len());
+        let records = self
+            .records
+            .iter()
+            .map(|record| size_of::<OwnedRecord>() + record.owner.as_wire().len() + record.data.len());
+        let bytes = size_of::<Self>() + names.chain(records).sum::<usize>() + self.errors.len();
+        self.held = Some(memory.hold(bytes)?);
+        Some(self)
     }
 
     /// The effective qname.
@@ -103,7 +124,13 @@ impl Chain {
         self.authentic &= answer.is_authentic();
         let (mut links, mut others) = (Vec::new(), Vec::new());
         for record in answer.records(age) {
-            if is_link(&record, context.query.qtype) { links.push(record) } else { others.push(record) }
+            // Signatures are for clients that ask for them.
+            let is_wanted = record.rtype != Rtype::RRSIG || context.query.dnssec_ok();
+            match is_link(&record, context.query.qtype) {
+                true if is_wanted => links.push(record),
+                true => {}
+                false => others.push(record),
+            }
         }
         let start = self.names.len();
         let stop = answer.targets().position(|target| !context.is_answered_by(target, answer));

@@ -11,6 +11,7 @@
 
 mod access;
 mod chain;
+mod chain_memory;
 mod explain;
 mod observe;
 mod outcome;
@@ -27,6 +28,8 @@ use smallvec::SmallVec;
 pub use crate::cache::{Answer, AnswerView, State as AnswerState};
 pub use access::AccessList;
 pub use chain::Chain;
+pub use chain_memory::CHAIN_MEMORY_MAX;
+use chain_memory::ChainMemory;
 pub use explain::{Asked, Explained, Reached};
 pub use observe::{Observer, Responsible, Step, matched_owner};
 pub use outcome::{AnswerSource, Reason};
@@ -96,6 +99,8 @@ pub struct Forward {
 pub struct Engine {
     cache: Arc<Cache>,
     guard: LoopGuard,
+    /// That of chains that wait for upstreams.
+    chain_memory: Arc<ChainMemory>,
 }
 
 /// What the steps of one query share.
@@ -120,7 +125,7 @@ impl<O: Observer> Context<'_, O> {
 impl Engine {
     /// An engine that keeps upstreams' answers in `cache` and knows its own questions by `guard`.
     pub fn new(cache: Arc<Cache>, guard: LoopGuard) -> Self {
-        Self { cache, guard }
+        Self { cache, guard, chain_memory: Arc::default() }
     }
 
     /// The cache.
@@ -281,8 +286,12 @@ impl Engine {
                 tokens: LoopGuard::tokens(query.options()).to_vec(),
             })
         };
-        let forward = |chain: Option<Chain>, stale: Option<StaleAnswer>| {
-            Action::Forward(Forward { question: asked(), chain: chain.map(Box::new), stale: stale.map(Box::new) })
+        let forward = |chain: Option<Chain>, stale: Option<StaleAnswer>, reply: &mut Vec<u8>| {
+            let chain = match chain.map(|chain| chain.wait(&self.chain_memory)) {
+                Some(None) => return write::failure(context, ExtendedError::OTHER, reply),
+                chain => chain.flatten().map(Box::new),
+            };
+            Action::Forward(Forward { question: asked(), chain, stale: stale.map(Box::new) })
         };
         match found {
             Some(Found::Written { prefetch: false }) => Action::Answered(AnswerSource::Cache),
@@ -293,8 +302,8 @@ impl Engine {
                     action => action,
                 }
             }
-            Some(Found::Expired { answer, at }) => forward(chain, context.stale(answer, at)),
-            None => forward(chain, None),
+            Some(Found::Expired { answer, at }) => forward(chain, context.stale(answer, at), reply),
+            None => forward(chain, None, reply),
         }
     }
 
