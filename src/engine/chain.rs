@@ -134,8 +134,8 @@ impl Chain {
         }
         let start = self.names.len();
         let stop = answer.targets().position(|target| !context.is_answered_by(target, answer));
-        for _ in answer.targets().take(stop.map_or(usize::MAX, |at| at + 1)) {
-            self.take_link(&mut links)?;
+        for target in answer.targets().take(stop.map_or(usize::MAX, |at| at + 1)) {
+            self.take_link(&mut links, target)?;
         }
         if stop.is_none() && answer.is_unfinished() {
             // A DNAME leads on without a CNAME beside it.
@@ -165,14 +165,17 @@ impl Chain {
         Ok(Taken::Complete)
     }
 
-    /// Takes the CNAME of the effective qname out of an upstream's answer, after the DNAME that it comes from, and goes on to
-    /// its target.
-    fn take_link(&mut self, links: &mut Vec<OwnedRecord>) -> Result<(), Broken> {
+    /// Takes the CNAME of the effective qname with this target out of an upstream's answer, after the DNAME that it comes from,
+    /// and goes on there.
+    fn take_link(&mut self, links: &mut Vec<OwnedRecord>, target: &[u8]) -> Result<(), Broken> {
         let name = self.name();
         if let Some(at) = links.iter().position(|link| is_dname_of(link, &name)) {
             self.take_signed(links, at);
         }
-        let cname = links.iter().position(|link| link.rtype == Rtype::CNAME && link.owner == name);
+        // Where a name has two, the one that was looked at is meant.
+        let cname = links.iter().position(|link| {
+            link.rtype == Rtype::CNAME && link.owner == name && link.data.eq_ignore_ascii_case(target)
+        });
         let target = cname.and_then(|at| Name::from_wire(&self.take_signed(links, at).data));
         self.go_to(target.ok_or(ExtendedError::OTHER)?)
     }

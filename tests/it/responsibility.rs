@@ -126,6 +126,21 @@ fn an_upstream_is_not_believed_about_another_rules_names() {
 }
 
 #[test]
+fn a_name_with_two_aliases_brings_in_no_address_of_another_rules_name() {
+    let all = Corporate::new();
+    let evil = "www.corp-b.test 60 IN A 198.51.100.66";
+    let aliases = ["y.corp-a.test 60 IN CNAME www.corp-b.test", "y.corp-a.test 60 IN CNAME z.corp-a.test"];
+    let (first, end) = ("x.corp-a.test 60 IN CNAME y.corp-a.test", "z.corp-a.test 60 IN A 192.0.2.3");
+    all.a.answer("x.corp-a.test A", &[first, aliases[0], aliases[1], end, evil]);
+    all.a.answer("v.corp-a.test A", &[&first.replacen('x', "v", 1), aliases[1], aliases[0], evil, end]);
+    let server = all.serve("");
+    for name in ["x", "v", "x", "v"] {
+        let got = Query::new(&format!("{name}.corp-a.test A")).tcp().ask_at(server.address());
+        assert!(!got.message.to_string().contains("198.51.100.66"), "{}", got.message);
+    }
+}
+
+#[test]
 fn nodata_and_nxdomain_are_final_where_the_responsible_say_so() {
     let all = Corporate::new();
     let soa = |zone: &str| format!("{zone} 60 IN SOA ns.{zone} h.{zone} 1 2 3 4 60");
