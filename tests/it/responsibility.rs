@@ -444,3 +444,42 @@ fn addresses_before_their_aliases_come_out_after_them() {
     let server = all.serve("");
     server.ask("a.corp-a.test A").answers(&[lines[2], lines[1], lines[0], WWW]);
 }
+
+#[test]
+fn a_whole_answer_of_one_upstream_is_put_in_order_too() {
+    let fake = FakeAzureDns::start();
+    let lines = ["order.example 60 IN CNAME t.example", "t.example 60 IN A 203.0.113.21"];
+    fake.answer("order.example A", &[lines[1], lines[0]]);
+    let chain = [
+        "acct2.blob.core.windows.net 60 IN CNAME acct2.privatelink.blob.core.windows.net",
+        "acct2.privatelink.blob.core.windows.net 60 IN CNAME blob.xyz02a.store.core.windows.net",
+        "blob.xyz02a.store.core.windows.net 60 IN A 203.0.113.20",
+    ];
+    fake.answer("acct2.blob.core.windows.net A", &[chain[2], chain[1], chain[0]]);
+    let server = Pldns::start(&fake.rule("."), "");
+    for tcp in [false, true] {
+        let ask = |question| {
+            let query = Query::new(question);
+            if tcp { query.tcp() } else { query }.ask_at(server.address())
+        };
+        ask("order.example A").rcode("NOERROR").answers(&lines.map(any_ttl));
+        ask("acct2.blob.core.windows.net A").rcode("NOERROR").answers(&chain.map(any_ttl));
+    }
+}
+
+#[test]
+fn a_dname_alone_leads_into_the_table_and_no_public_address_slips_through() {
+    let fake = FakeAzureDns::start();
+    let target = "acct.privatelink.blob.core.windows.net";
+    let dname = "dn0.example 60 IN DNAME privatelink.blob.core.windows.net";
+    fake.answer("acct.dn0.example A", &[dname, &format!("{target} 60 IN A 203.0.113.91")]);
+    let server = Pldns::start(&fake.rule("."), &record(target, "A", &["10.9.0.4"]));
+    for _ in 0..2 {
+        let cname = format!("acct.dn0.example * IN CNAME {target}");
+        server.ask("acct.dn0.example A").rcode("NOERROR").answers(&[
+            any_ttl(dname),
+            cname,
+            format!("{target} 10 IN A 10.9.0.4"),
+        ]);
+    }
+}
