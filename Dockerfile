@@ -16,11 +16,11 @@ COPY . .
 # --locked: what was tested is what is built. The binary must start here, with the settings of the image, or there is
 # no image; and it must not ask for a loader, which the second stage does not have.
 RUN cargo build --release --locked --bin pldns \
-    && target/release/pldns check --config deploy/container/pldns.toml \
+    && target/release/pldns check --config deploy/image/pldns.toml \
     && if ldd target/release/pldns 2>&1 | grep -q '=>'; then echo 'pldns is not static'; exit 1; fi \
     && mkdir -p /image/etc/pldns/records \
     && cp target/release/pldns /image/pldns \
-    && cp deploy/container/pldns.toml /image/etc/pldns/pldns.toml
+    && cp deploy/image/pldns.toml /image/etc/pldns/pldns.toml
 
 # Nothing but our own files: no shell, no package that could need an update.
 FROM scratch

@@ -220,6 +220,48 @@ fn the_core_has_no_clock_no_socket_and_no_file() {
     none(problems);
 }
 
+/// The words in backquotes.
+fn quoted(cell: &str) -> Vec<&str> {
+    cell.split('`').skip(1).step_by(2).collect()
+}
+
+#[test]
+fn the_map_has_the_same_table() {
+    let map = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("ARCHITECTURE.md")).unwrap();
+    let rows: Vec<Vec<&str>> = map
+        .lines()
+        .skip_while(|line| !line.starts_with("| room |"))
+        .skip(2)
+        .take_while(|line| line.starts_with('|'))
+        .map(|line| line.trim_matches('|').split(" | ").collect())
+        .collect();
+    assert!(rows.len() > 10, "the table of ARCHITECTURE.md was not found");
+    let mut free = Vec::new();
+    let mut drawn = Vec::new();
+    for row in &rows {
+        if row[2].trim() == "all" {
+            free.extend(quoted(row[0]));
+        } else {
+            let mut uses = quoted(row[2]);
+            uses.sort_unstable();
+            drawn.extend(quoted(row[0]).into_iter().map(|room| (room, uses.clone())));
+        }
+    }
+    let ruled = ROOMS.iter().map(|(room, uses)| {
+        let mut uses = uses.to_vec();
+        uses.sort_unstable();
+        (*room, uses)
+    });
+    drawn.sort_unstable();
+    let mut ruled: Vec<_> = ruled.collect();
+    ruled.sort_unstable();
+    assert_eq!(drawn, ruled);
+    free.sort_unstable();
+    let mut expected = FREE.to_vec();
+    expected.sort_unstable();
+    assert_eq!(free, expected);
+}
+
 #[test]
 fn unsafe_code_stays_in_its_room() {
     let unsafe_word = |text: &str| text.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == "unsafe");

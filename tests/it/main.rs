@@ -42,6 +42,8 @@ mod outage;
 mod packaging;
 mod patience;
 mod pool;
+/// Documents against the program.
+mod references;
 /// SIGHUP.
 mod reload;
 mod responsibility;

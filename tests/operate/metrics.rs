@@ -154,3 +154,18 @@ fn dashboard_and_alerts_use_metrics_that_there_are() {
     }
     server.stop();
 }
+
+#[test]
+fn the_operations_page_lists_every_metric() {
+    let server = Server::start("");
+    ask(server.dns, "forwarded.example");
+    let text = server.get("admin", "/metrics").body;
+    let described: std::collections::BTreeSet<_> =
+        text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/operations.md")).unwrap();
+    let section = page.split("\n## Metrics\n").nth(1).unwrap().split("\n## ").next().unwrap();
+    let cells = section.lines().filter(|line| line.starts_with("| `")).filter_map(|line| line.split('|').nth(1));
+    let listed = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
+    assert_eq!(described, listed);
+    server.stop();
+}
