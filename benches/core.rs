@@ -163,5 +163,57 @@ fn compiling(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(steps, parse, lookup, answer, shared, compiling);
+/// Files of about 10 MB in shapes where a record could be compared with all others: linear, or seconds are lost.
+fn crowded(criterion: &mut Criterion) {
+    let record = |name: &str, rtype: &str, data: &str| {
+        format!("[[record]]\nname = \"{name}\"\ntype = \"{rtype}\"\ndata = {data}\n")
+    };
+    let types = (1000..61_000).map(|number| record("a.example", &format!("TYPE{number}"), "\"\\\\# 1 00\"")).collect();
+    let list = |turn: u32| {
+        let addresses = (0..4000_u32).map(|number| Ipv4Addr::from(0x0a00_0000 + (number + turn * 7) % 4000));
+        addresses.map(|address| format!("\"{address}\",")).collect::<String>()
+    };
+    let lists = (0..200).map(|turn| record("a.example", "A", &format!("[{}]", list(turn)))).collect();
+    let headers = "[[record]]\n".repeat(1_000_000);
+    let mut group = criterion.benchmark_group("crowded");
+    group.sample_size(10);
+    let shapes: [(&str, String); 3] = [
+        ("60,000 types of a name", types),
+        ("200 times the same 4,000 addresses", lists),
+        ("a million headers", headers),
+    ];
+    for (shape, text) in shapes {
+        let source = SourceText::new("records.toml", text);
+        group.bench_function(shape, |bencher| {
+            bencher.iter(|| {
+                let mut problems = Problems::default();
+                let packs = read_records(&source, 0, &mut problems);
+                compile(&packs, &[], TableSettings { ttl: 10 }, vec![source.clone()], &mut problems).stats()
+            });
+        });
+    }
+    group.finish();
+}
+
+/// A lookup that a partial wildcard answers costs the same however many there are.
+fn partial_wildcards(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("table lookup partial wildcard");
+    for count in [10, 1000, 100_000] {
+        let record =
+            |number| format!("[[record]]\nname = \"ci-{number:06}-*.example\"\ntype = \"A\"\ndata = \"10.0.0.1\"\n");
+        let text: String = (0..count).map(record).collect();
+        let source = SourceText::new("records.toml", text);
+        let mut problems = Problems::default();
+        let packs = read_records(&source, 0, &mut problems);
+        let table = compile(&packs, &[], TableSettings { ttl: 10 }, vec![source], &mut problems);
+        assert!(problems.is_empty(), "{problems}");
+        let name = Name::parse("ci-000007-8787.example").expect("a name");
+        group.bench_function(count.to_string(), |bencher| {
+            bencher.iter(|| black_box(table.lookup(black_box(name.as_wire()), Rtype::A, CLIENT.address)));
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(steps, parse, lookup, partial_wildcards, answer, shared, compiling, crowded);
 criterion_main!(steps);

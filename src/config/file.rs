@@ -184,6 +184,7 @@ fn read_access(document: &Document<'_>, section: &TableReader<'_>, settings: &mu
 mod tests {
     use super::*;
     use crate::forward::{AZURE_DNS, Limits};
+    use crate::records::ZONES_MAX;
 
     fn read(text: &str) -> (Settings, String) {
         let source = SourceText::new("pldns.toml", text);
@@ -296,5 +297,15 @@ mod tests {
             ]
         );
         assert_eq!(settings.upstream_limits, [(AZURE_DNS, Limits { pending: 100, ..Limits::AZURE })]);
+    }
+
+    #[test]
+    fn one_zone_more_than_there_can_be_is_an_error_at_its_place() {
+        let text: String =
+            (0..=ZONES_MAX + 1).map(|number| format!("[[zone]]\nname = \"z{number}.example\"\n")).collect();
+        let (settings, problems) = read(&text);
+        assert_eq!(settings.zones.len(), ZONES_MAX);
+        assert!(problems.starts_with("pldns.toml:131072:8: error: there are more than 65535 zones"), "{problems}");
+        assert_eq!(problems.matches("error:").count(), 1, "{problems}");
     }
 }

@@ -11,7 +11,7 @@ use super::upstream::read_upstream;
 use crate::document::{Document, Placed, TableReader};
 use crate::forward::{AZURE_DNS, Limits, Ports, Target};
 use crate::records::file::read_prefix;
-use crate::records::{Missing, Zone};
+use crate::records::{Missing, ZONES_MAX, Zone};
 use crate::wire::Name;
 
 pub(super) fn read_zones(
@@ -39,6 +39,11 @@ pub(super) fn read_zones(
         for apex in read_zone(document, "name", &text) {
             if missing == Missing::NxDomain {
                 warn_of_claimed_zone(document, &apex, text.span.clone(), facts);
+            }
+            if settings.zones.len() == ZONES_MAX {
+                let message = format!("there are more than {ZONES_MAX} zones");
+                document.error(text.span, message, "take zones out from here on");
+                return;
             }
             if is_new(document, &mut seen, &apex, text.span.clone()) {
                 settings.zones.push(Zone { apex, missing });

@@ -397,7 +397,7 @@ fn report_of(loaded: &Loaded, generation: u64, changes: Changes) -> ReloadReport
         added: changes.added,
         removed: changes.removed,
         problems: first_problems(&loaded.problems),
-        problem_count: loaded.problems.iter().count(),
+        problem_count: loaded.problems.len(),
     }
 }
 
@@ -416,6 +416,9 @@ fn log_problems(problems: &Problems) {
             (Severity::Error, false) => tracing::error!(place, hint, "{message}"),
             (Severity::Warning, false) => tracing::warn!(place, hint, "{message}"),
         }
+    }
+    if let Some(rest) = problems.rest() {
+        tracing::warn!("{rest}");
     }
 }
 

@@ -111,7 +111,7 @@ impl Reloader {
         log_problems(&loaded.problems);
         let mut errors = loaded.problems.count(Severity::Error);
         let mut problems = first_problems(&loaded.problems);
-        let mut count = loaded.problems.iter().count();
+        let mut count = loaded.problems.len();
         if errors == 0 {
             match self.use_loaded(loaded, changes, cause) {
                 Ok(report) => return report,

@@ -5,8 +5,7 @@
 //! reports all of them. This room knows TOML and places, not what any key means.
 
 mod diagnostic;
-mod excerpt;
-mod headers;
+mod syntax;
 mod units;
 
 use std::cell::RefCell;
@@ -15,55 +14,42 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-pub use diagnostic::{Diagnostic, Problems, Severity, SourceText};
-pub use excerpt::Excerpt;
-pub use headers::headers_behind;
+pub use diagnostic::{Diagnostic, PROBLEMS_MAX, Problems, Severity, SourceText};
 pub use units::{parse_duration, parse_size};
 
 /// A document being read: its text and the problems found in it so far.
 pub struct Document<'d> {
     source: &'d SourceText,
     text: &'d str,
-    places: Places<'d>,
+    /// Where in the file the text begins.
+    start: usize,
     problems: RefCell<Problems>,
 }
 
-/// Where in the file an octet of the text being read stands.
-enum Places<'d> {
-    /// So many octets further on.
-    Shifted(usize),
-    Excerpt(&'d Excerpt),
+/// Why a text is no TOML document: the first error.
+#[derive(Debug, Clone)]
+pub struct SyntaxError {
+    /// Bytes of the text.
+    span: Range<usize>,
+    message: String,
 }
 
 impl<'d> Document<'d> {
     /// Starts reading `source`.
     pub fn new(source: &'d SourceText) -> Self {
-        Self { source, text: source.text(), places: Places::Shifted(0), problems: RefCell::default() }
+        Self { source, text: source.text(), start: 0, problems: RefCell::default() }
     }
 
-    /// Starts reading a part of `source` as if it were a file of its own; problems have their places in the whole. A
-    /// part that is none (not within the text) is empty.
-    pub fn part(source: &'d SourceText, part: Range<usize>) -> Self {
+    /// Starts reading a part of `source` as if it were a file of its own; problems have their places in the whole and are
+    /// added to `problems`. A part that is none (not within the text) is empty.
+    pub fn part(source: &'d SourceText, part: Range<usize>, problems: Problems) -> Self {
         let text = source.text().get(part.clone()).unwrap_or_default();
-        Self { source, text, places: Places::Shifted(part.start), problems: RefCell::default() }
+        Self { source, text, start: part.start, problems: RefCell::new(problems) }
     }
 
-    /// Starts reading an excerpt of `source`; problems have their places in the whole.
-    pub fn excerpt(source: &'d SourceText, excerpt: &'d Excerpt) -> Self {
-        Self { source, text: excerpt.text(), places: Places::Excerpt(excerpt), problems: RefCell::default() }
-    }
-
-    /// Where in the file the octet `at` of the text being read stands.
+    /// Where in the file the byte `at` of the text being read is.
     pub fn in_file(&self, at: usize) -> usize {
-        match self.places {
-            Places::Shifted(by) => at + by,
-            Places::Excerpt(excerpt) => excerpt.in_file(at),
-        }
-    }
-
-    /// Whether a problem was found.
-    pub fn has_problems(&self) -> bool {
-        self.problems.borrow().iter().next().is_some()
+        self.start + at
     }
 
     /// The problems found.
@@ -71,14 +57,16 @@ impl<'d> Document<'d> {
         self.problems.into_inner()
     }
 
-    /// Parses the text; syntax errors are noted and what could be read is returned.
+    /// Parses the text; syntax errors are noted and what could be read is returned. Of a text with more errors than are
+    /// kept, nothing is.
     pub fn parse(&self) -> DeTable<'d> {
-        let (table, errors) = DeTable::parse_recoverable(self.text);
-        for error in errors {
-            let mut message = error.message().lines().next().unwrap_or_default().to_owned();
-            message.insert_str(0, "not TOML: ");
-            self.error(error.span().unwrap_or(0..0), message, "see https://toml.io for the format");
+        if let Some((errors, more)) = syntax::many_errors(self.text) {
+            errors.into_iter().for_each(|error| self.note_syntax(error));
+            self.problems.borrow_mut().count_more(more, 0);
+            return DeTable::new();
         }
+        let (table, errors) = DeTable::parse_recoverable(self.text);
+        errors.iter().for_each(|error| self.note_syntax(SyntaxError::of(error)));
         table.into_inner()
     }
 
@@ -87,27 +75,52 @@ impl<'d> Document<'d> {
         self.source.place(self.in_file(at))
     }
 
+    /// Parses the text where it is well-formed; nothing is noted.
+    ///
+    /// # Errors
+    /// The first [`SyntaxError`].
+    pub fn parse_strictly(&self) -> Result<DeTable<'d>, SyntaxError> {
+        DeTable::parse(self.text).map(Spanned::into_inner).map_err(|error| SyntaxError::of(&error))
+    }
+
+    /// Notes that the text is not TOML.
+    pub fn note_syntax(&self, error: SyntaxError) {
+        self.error(error.span, format!("not TOML: {}", error.message), "see https://toml.io for the format");
+    }
+
     /// Notes an error at a place of the text.
     pub fn error(&self, span: Range<usize>, message: impl Into<String>, hint: impl Into<String>) {
-        self.note(Severity::Error, span, message.into(), hint.into());
+        self.note(Severity::Error, span, message, hint);
     }
 
     /// Notes a warning at a place of the text.
     pub fn warning(&self, span: Range<usize>, message: impl Into<String>, hint: impl Into<String>) {
-        self.note(Severity::Warning, span, message.into(), hint.into());
+        self.note(Severity::Warning, span, message, hint);
     }
 
-    fn note(&self, severity: Severity, span: Range<usize>, message: String, hint: String) {
-        let start = self.in_file(span.start);
-        // The end is the place behind the last octet: at a seam, the next octet stands elsewhere.
-        let end = if span.is_empty() { start } else { self.in_file(span.end - 1) + 1 };
-        let span = start..end;
-        self.problems.borrow_mut().push(Diagnostic::at(severity, self.source, span, message, hint));
+    fn note(&self, severity: Severity, span: Range<usize>, message: impl Into<String>, hint: impl Into<String>) {
+        let span = self.in_file(span.start)..self.in_file(span.end);
+        let diagnostic = || Diagnostic::at(severity, self.source, span, message, hint);
+        self.problems.borrow_mut().push_with(severity, diagnostic);
+    }
+
+    /// Notes an error whose message is only put together if it is kept.
+    fn error_with(&self, span: &Range<usize>, message: impl FnOnce() -> String, hint: &str) {
+        let span = self.in_file(span.start)..self.in_file(span.end);
+        let diagnostic = || Diagnostic::at(Severity::Error, self.source, span, message(), hint);
+        self.problems.borrow_mut().push_with(Severity::Error, diagnostic);
     }
 
     /// Reads `table`, which `path` names in messages.
     pub fn reader<'t>(&'t self, table: &'t DeTable<'t>, path: &'t str) -> TableReader<'t> {
         TableReader { document: self, table, path, asked: RefCell::default() }
+    }
+}
+
+impl SyntaxError {
+    fn of(error: &toml::de::Error) -> Self {
+        let message = error.message().lines().next().unwrap_or_default().to_owned();
+        Self { span: error.span().unwrap_or(0..0), message }
     }
 }
 
@@ -131,11 +144,19 @@ pub struct Placed<T> {
 impl<'t> TableReader<'t> {
     /// The value of `key`, whatever it is.
     pub fn value(&self, key: &'static str) -> Option<&'t Spanned<DeValue<'t>>> {
-        self.asked.borrow_mut().push(key);
+        let mut asked = self.asked.borrow_mut();
+        if !asked.contains(&key) {
+            asked.push(key);
+        }
         self.table.get(key)
     }
 
-    /// Where `key` stands, for messages about it.
+    /// Where the value of `key` is written, for messages about it.
+    pub fn value_span(&self, key: &str) -> Option<Range<usize>> {
+        self.table.get(key).map(Spanned::span)
+    }
+
+    /// Where `key` is written, for messages about it.
     pub fn key_span(&self, key: &str) -> Option<Range<usize>> {
         self.table.get_key_value(key).map(|(key, _)| key.span())
     }
@@ -286,7 +307,7 @@ impl<'t> TableReader<'t> {
     /// Notes that a required key is missing from the table that stands at `span`.
     pub fn missing(&self, span: &Range<usize>, key: &str, hint: &str) {
         if !self.table.contains_key(key) {
-            self.document.error(span.clone(), format!("{} has no `{key}`", self.path), hint);
+            self.document.error_with(span, || format!("{} has no `{key}`", self.path), hint);
         }
     }
 

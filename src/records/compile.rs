@@ -7,17 +7,22 @@ use std::collections::{HashMap, HashSet};
 use std::hint::black_box;
 
 use super::entry::{APEX, FixedPart, RECORD_HEAD_LEN, WILDCARD_BELOW};
+use super::file::name_span;
 use super::packed::{Packed, Record};
 use super::place::FileLines;
 use super::table::{EMPTY, Slot, Table, first_place, hash_name, tag_of};
 use super::view::{EVERYBODY, ViewId, Views};
-use super::zone::Zone;
+use super::zone::{Zone, numbered};
 use crate::document::{Diagnostic, Problems, Severity, SourceText};
 use crate::wire::Rtype;
 use crate::wire::name::{NAME_MAX, Presented, is_wildcard, parent, partial_wildcard};
 
-/// Octets that the records of one name and type may take: what a message can carry besides header, question and OPT.
-const RRSET_OCTETS_MAX: usize = 65_000;
+/// Bytes that the records of one name and type may take: what a message can carry besides header, question and OPT.
+const RRSET_BYTES_MAX: usize = 65_000;
+/// Sets of records that a name may have, views counted each: as many as the entry can count.
+const RRSETS_MAX: u16 = u16::MAX;
+/// From so many sets of records on, those of a name are found by type and view.
+const CROWD: usize = 16;
 /// How many records are looked up side by side.
 const GROUP: usize = 32;
 /// No node: the root's parent, the end of a list.
@@ -43,12 +48,12 @@ pub fn compile(
     let mut builder = Builder::new(packs, settings);
     let root: &[u8] = &[0];
     builder.intern(root);
-    let mut ordered: Vec<(usize, &Zone)> = zones.iter().enumerate().collect();
+    let mut ordered: Vec<(u16, &Zone)> = numbered(zones).collect();
     ordered.sort_by_key(|(_, zone)| zone.apex.as_wire().len());
     for (number, zone) in ordered {
         let node = builder.intern(zone.apex.as_wire());
         if let Some(node) = builder.nodes.get_mut(node as usize) {
-            node.zone = Some(number as u16);
+            node.zone = Some(number);
             node.flags |= APEX;
         }
     }
@@ -77,6 +82,8 @@ pub(super) struct Builder<'a> {
     /// Where each of `rrsets` is written.
     pub(super) lines: Vec<u32>,
     pub(super) files: FileLines,
+    /// Of nodes with very many RRsets: which.
+    crowds: HashMap<u32, Crowd>,
 }
 
 /// A name on its way into the table.
@@ -86,6 +93,7 @@ pub(super) struct Node<'a> {
     /// The last RRset added, the others behind it.
     pub(super) last_rrset: u32,
     pub(super) zone: Option<u16>,
+    pub(super) rrset_count: u16,
     pub(super) flags: u8,
 }
 
@@ -104,23 +112,66 @@ pub(super) struct RecordPlace {
 }
 
 /// Why a record cannot be in the table.
-struct Conflict {
-    message: String,
-    hint: &'static str,
+enum Conflict<'a> {
+    TooManyViews,
+    TooManySets,
+    TooLarge,
+    Aliases(usize),
+    /// Another record of the name and type has other data.
+    OtherData(Record<'a>),
+    /// The other record of the name; one of the two is an alias.
+    BesideAlias(Record<'a>),
 }
 
-impl Conflict {
-    fn new(message: String, hint: &'static str) -> Self {
-        Self { message, hint }
+impl Conflict<'_> {
+    fn report(&self, record: &Record<'_>, sources: &[SourceText], problems: &mut Problems) {
+        let Some(source) = sources.get(record.file as usize) else {
+            return;
+        };
+        problems.push_with(Severity::Error, || {
+            let span = name_span(source, record.at as usize);
+            Diagnostic::at(Severity::Error, source, span, self.message(record, sources), self.hint(record))
+        });
     }
 
-    fn report(self, record: &Record<'_>, sources: &[SourceText], problems: &mut Problems) {
-        if let Some(source) = sources.get(record.file as usize) {
-            let at = record.at as usize;
-            let span = at..source.text().get(at..).and_then(|text| text.find('\n')).map_or(at, |len| at + len);
-            problems.push(Diagnostic::at(Severity::Error, source, span, self.message, self.hint));
+    fn message(&self, record: &Record<'_>, sources: &[SourceText]) -> String {
+        let (name, rtype) = (Presented(record.name), record.rtype);
+        let place = |other: &Record<'_>| {
+            let source = sources.get(other.file as usize);
+            source.map(|source| source.place(name_span(source, other.at as usize).start)).unwrap_or_default()
+        };
+        match self {
+            Self::TooManyViews => "there are more than 65,535 different `clients`".to_owned(),
+            Self::TooManySets => format!("{name} has more than {RRSETS_MAX} sets of records"),
+            Self::TooLarge => format!("{name} {rtype} does not fit into a message"),
+            Self::Aliases(count) => format!("{name} has {count} CNAME records"),
+            Self::OtherData(other) => format!("{name} {rtype} has other data at {}", place(other)),
+            Self::BesideAlias(other) => {
+                format!("{name} has a CNAME and other records: {} at {}", other.rtype, place(other))
+            }
         }
     }
+
+    fn hint(&self, record: &Record<'_>) -> &'static str {
+        match self {
+            Self::TooManyViews => "use fewer, wider prefixes",
+            Self::TooManySets | Self::TooLarge => "split the data over several names",
+            Self::Aliases(_) => "an alias has one target (RFC 2181 §10.1)",
+            // Data of two sources under one wildcard would send each one's clients to the other.
+            Self::OtherData(other) if is_wildcard(record.name) && other.file != record.file => {
+                "leave it out of both files: it stands for names of both; do not put the data together"
+            }
+            Self::OtherData(_) => "keep one of the two, or put all data into one [[record]]",
+            Self::BesideAlias(_) => "an alias has no other records (RFC 1034 §3.6.2)",
+        }
+    }
+}
+
+/// The RRsets of a name that has very many of them.
+struct Crowd {
+    by_type: HashMap<(Rtype, ViewId), u32>,
+    /// One of each view.
+    by_view: HashMap<ViewId, u32>,
 }
 
 impl<'a> Builder<'a> {
@@ -138,6 +189,7 @@ impl<'a> Builder<'a> {
             limited: HashMap::new(),
             lines: Vec::new(),
             files: FileLines::default(),
+            crowds: HashMap::new(),
         }
     }
 
@@ -160,7 +212,7 @@ impl<'a> Builder<'a> {
             black_box(places.filter_map(|place| self.slots.get(place)).fold(0, |sum, slot| sum ^ slot.tag));
             for (at, record, hash) in &group {
                 let place = RecordPlace { pack: pack as u32, at: *at as u32 };
-                if let Err(conflict) = self.add(place, record, *hash, sources) {
+                if let Err(conflict) = self.add(place, record, *hash) {
                     conflict.report(record, sources, problems);
                 }
             }
@@ -189,7 +241,7 @@ impl<'a> Builder<'a> {
             above.flags |= WILDCARD_BELOW;
         }
         let node = self.nodes.len() as u32;
-        self.nodes.push(Node { name, parent: up, last_rrset: NO_NODE, zone, flags: 0 });
+        self.nodes.push(Node { name, parent: up, last_rrset: NO_NODE, zone, rrset_count: 0, flags: 0 });
         if self.nodes.len() * 2 > self.slots.len() {
             self.grow();
         } else {
@@ -233,68 +285,94 @@ impl<'a> Builder<'a> {
     }
 
     /// Adds a record to its node, unless it is there already or contradicts one that is.
-    fn add(
-        &mut self,
-        place: RecordPlace,
-        record: &Record<'a>,
-        hash: u64,
-        sources: &[SourceText],
-    ) -> Result<(), Conflict> {
-        let Some(view) = self.views.number(record.clients) else {
-            let message = "there are more than 65,535 different `clients`".to_owned();
-            return Err(Conflict::new(message, "use fewer, wider prefixes"));
-        };
+    fn add(&mut self, place: RecordPlace, record: &Record<'a>, hash: u64) -> Result<(), Conflict<'a>> {
+        let view = self.views.number(record.clients).ok_or(Conflict::TooManyViews)?;
         check_size(record)?;
         let node = self.intern_hashed(record.name, hash);
-        if self.is_known(node, record, view, sources)? {
+        if self.is_known(node, record, view)? {
             return Ok(());
         }
         let Some(entry) = self.nodes.get_mut(node as usize) else {
             return Ok(());
         };
+        entry.rrset_count = entry.rrset_count.checked_add(1).ok_or(Conflict::TooManySets)?;
         let ttl = record.ttl.unwrap_or(self.settings.ttl);
         let rrset = self.rrsets.len() as u32;
         self.rrsets.push(RrsetNode { place, ttl, previous: entry.last_rrset, view });
         entry.last_rrset = rrset;
-        let up = entry.parent;
+        let (up, count) = (entry.parent, usize::from(entry.rrset_count));
+        if count >= CROWD {
+            self.note_in_crowd(node, count, rrset);
+        }
         self.note_partial_wildcard(up, record.name);
         Ok(())
     }
 
     /// Whether the node has these records already; the smaller TTL is theirs then.
-    fn is_known(
-        &mut self,
-        node: u32,
-        record: &Record<'_>,
-        view: ViewId,
-        sources: &[SourceText],
-    ) -> Result<bool, Conflict> {
-        let (name, rtype) = (Presented(record.name), record.rtype);
+    fn is_known(&mut self, node: u32, record: &Record<'a>, view: ViewId) -> Result<bool, Conflict<'a>> {
+        let (same_type, other) = match self.crowds.get(&node) {
+            Some(crowd) => {
+                let same_type = crowd.by_type.get(&(record.rtype, view));
+                let alias = crowd.by_type.get(&(Rtype::CNAME, view));
+                let any = crowd.by_view.get(&view).filter(|_| record.rtype == Rtype::CNAME);
+                (same_type.copied(), any.or(alias).copied())
+            }
+            None => self.few_known(node, record.rtype, view),
+        };
+        let record_of = |rrset: u32| self.record(self.rrsets.get(rrset as usize)?.place);
+        if let Some((rrset, known)) = same_type.and_then(|rrset| Some((rrset, record_of(rrset)?))) {
+            if !known.has_data_of(record) {
+                return Err(Conflict::OtherData(known));
+            }
+            if let (Some(ttl), Some(known)) = (record.ttl, self.rrsets.get_mut(rrset as usize)) {
+                known.ttl = known.ttl.min(ttl);
+            }
+            return Ok(true);
+        }
+        match other.and_then(record_of) {
+            Some(other) => Err(Conflict::BesideAlias(other)),
+            None => Ok(false),
+        }
+    }
+
+    /// Of a node with few RRsets: the one of this type that the view has, and one that cannot be beside such a one.
+    fn few_known(&self, node: u32, rtype: Rtype, view: ViewId) -> (Option<u32>, Option<u32>) {
+        let mut other = None;
         let mut at = self.nodes.get(node as usize).map_or(NO_NODE, |node| node.last_rrset);
         while let Some(known) = self.rrsets.get(at as usize) {
-            let (this, previous) = (at, known.previous);
-            at = previous;
-            let Some(other) = self.record(known.place).filter(|_| known.view == view) else {
-                continue;
-            };
-            let place =
-                || sources.get(other.file as usize).map(|source| source.place(other.at as usize)).unwrap_or_default();
-            if other.rtype == rtype {
-                if !same_data(&other, record) {
-                    let message = format!("{name} {rtype} has other data at {}", place());
-                    return Err(Conflict::new(message, "keep one of the two, or put all data into one [[record]]"));
+            if known.view == view
+                && let Some(record) = self.record(known.place)
+            {
+                if record.rtype == rtype {
+                    return (Some(at), None);
                 }
-                if let (Some(ttl), Some(known)) = (record.ttl, self.rrsets.get_mut(this as usize)) {
-                    known.ttl = known.ttl.min(ttl);
+                if rtype == Rtype::CNAME || record.rtype == Rtype::CNAME {
+                    other = Some(at);
                 }
-                return Ok(true);
             }
-            if rtype == Rtype::CNAME || other.rtype == Rtype::CNAME {
-                let message = format!("{name} has a CNAME and other records: {} at {}", other.rtype, place());
-                return Err(Conflict::new(message, "an alias has no other records (RFC 1034 §3.6.2)"));
-            }
+            at = known.previous;
         }
-        Ok(false)
+        (None, other)
+    }
+
+    /// Notes the last RRset of a node that has so many that they are not looked through for each record.
+    fn note_in_crowd(&mut self, node: u32, count: usize, last: u32) {
+        let mut new = Vec::new();
+        let mut at = last;
+        // When it becomes a crowd, those before the last one are noted as well.
+        for _ in 0..if count == CROWD { count } else { 1 } {
+            let Some(rrset) = self.rrsets.get(at as usize) else {
+                break;
+            };
+            new.extend(self.record(rrset.place).map(|record| (record.rtype, rrset.view, at)));
+            at = rrset.previous;
+        }
+        let crowd =
+            self.crowds.entry(node).or_insert_with(|| Crowd { by_type: HashMap::new(), by_view: HashMap::new() });
+        for (rtype, view, rrset) in new {
+            crowd.by_type.insert((rtype, view), rrset);
+            crowd.by_view.insert(view, rrset);
+        }
     }
 
     /// Tells the parent of a partial wildcard that it is there.
@@ -367,25 +445,13 @@ impl<'a> Builder<'a> {
 }
 
 /// Whether a record can be sent and means one thing.
-fn check_size(record: &Record<'_>) -> Result<(), Conflict> {
-    let (name, rtype) = (Presented(record.name), record.rtype);
-    let octets: usize = record.data().map(|data| RECORD_HEAD_LEN + data.len()).sum();
-    if octets > RRSET_OCTETS_MAX {
-        let message = format!("{name} {rtype} does not fit into a message");
-        return Err(Conflict::new(message, "split the data over several names"));
+fn check_size<'a>(record: &Record<'a>) -> Result<(), Conflict<'a>> {
+    let bytes: usize = record.data().map(|data| RECORD_HEAD_LEN + data.len()).sum();
+    if bytes > RRSET_BYTES_MAX {
+        return Err(Conflict::TooLarge);
     }
-    let count = if rtype == Rtype::CNAME { record.data().count() } else { 1 };
-    if count > 1 {
-        let message = format!("{name} has {count} CNAME records");
-        return Err(Conflict::new(message, "an alias has one target (RFC 2181 §10.1)"));
-    }
-    Ok(())
-}
-
-/// Whether two records hold the same data, whatever the order.
-fn same_data(a: &Record<'_>, b: &Record<'_>) -> bool {
-    let holds = |all: &Record<'_>, one: &[u8]| all.data().any(|data| data == one);
-    a.data().all(|data| holds(b, data)) && b.data().all(|data| holds(a, data))
+    let count = if record.rtype == Rtype::CNAME { record.data().count() } else { 1 };
+    if count > 1 { Err(Conflict::Aliases(count)) } else { Ok(()) }
 }
 
 fn place_in(slots: &mut [Slot], hash: u64, node: u32) {

@@ -9,7 +9,7 @@ use super::place::Places;
 use super::reverse::Reverse;
 use super::table::{EMPTY, MARK_EVERY, Table, TableStats, ZoneEntry};
 use super::view::EVERYBODY;
-use super::zone::Zone;
+use super::zone::{Zone, numbered};
 use crate::document::{Diagnostic, Problems, Severity};
 use crate::wire::Rtype;
 use crate::wire::name::{is_wildcard, partial_wildcard};
@@ -48,10 +48,10 @@ impl Builder<'_> {
         }
         reverse.finish();
         stats.addresses = reverse.addresses();
-        let zones = zones.iter().enumerate().map(|(number, zone)| ZoneEntry {
+        let zones = numbered(zones).map(|(number, zone)| ZoneEntry {
             apex: zone.apex.to_lowercase(),
             missing: zone.missing,
-            soa: soas.remove(&(number as u16)),
+            soa: soas.remove(&number),
         });
         Table {
             hasher: self.hasher,
@@ -96,7 +96,7 @@ impl Builder<'_> {
                 zone: node.zone,
                 fixed_parts: self.fixed_parts.get(&(number as u32)).map_or(&[], |parts| &**parts),
                 views: self.limited.get(&(number as u32)).map_or(&[], |views| &**views),
-                rrset_count: rrsets.len() as u16,
+                rrset_count: node.rrset_count,
             },
         );
         let is_pattern = is_wildcard(node.name) || partial_wildcard(node.name).is_some();

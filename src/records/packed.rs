@@ -7,15 +7,20 @@
 //!
 //! Numbers are in the machine's own order: nothing of this leaves the process.
 
+use std::collections::HashSet;
+
 use ipnet::IpNet;
 
 use super::file::RecordSpec;
+use super::remark::{is_generated, remarks};
 use crate::rdata;
 use crate::wire::Rtype;
-use crate::wire::name::push_parsed;
+use crate::wire::name::{misplaced_star, push_parsed};
 
 /// Octets in front of the name.
 const HEAD_LEN: usize = 19;
+/// So many pieces of data are compared each with each.
+const FEW: usize = 8;
 /// In the place of a TTL: none is stated. TTLs end at 2^31 (RFC 2181 §8).
 const NO_TTL: u32 = u32::MAX;
 
@@ -26,6 +31,8 @@ pub struct Packed {
     /// Who sees what, for the records that say so; most say the same as the one before.
     clients: Vec<Vec<IpNet>>,
     len: usize,
+    /// The file says that `pldns generate` wrote it.
+    is_generated: bool,
 }
 
 /// What a record says, in the texts of the file. The lists are not empty.
@@ -58,9 +65,15 @@ pub(super) struct Record<'p> {
 }
 
 impl Packed {
-    /// None yet, with room for the records of so many octets of a file.
-    pub(super) fn new(file: u32, text_len: usize) -> Self {
-        Self { file, bytes: Vec::with_capacity(text_len / 8 * 5), clients: Vec::new(), len: 0 }
+    /// None yet, with room for the records of a file, or of a part of it.
+    pub(super) fn new(file: u32, text: &str) -> Self {
+        let bytes = Vec::with_capacity(text.len() / 8 * 5);
+        Self { file, bytes, clients: Vec::new(), len: 0, is_generated: is_generated(text) }
+    }
+
+    /// Says that the records are a part of this file.
+    pub(super) fn set_generated(&mut self, file: &str) {
+        self.is_generated = is_generated(file);
     }
 
     /// How many records there are.
@@ -92,13 +105,17 @@ impl Packed {
         })
     }
 
-    /// Adds a record; nothing where its texts are not what they should be.
+    /// Adds a record; nothing where its texts are not what they should be, or there is something to say of them.
     pub(super) fn push_texts(&mut self, texts: &Texts<'_>, rest: Rest<'_>) -> Option<()> {
+        let is_generated = self.is_generated;
         self.add(texts.rtype, rest, |bytes| {
+            let start = bytes.len();
             push_parsed(bytes, texts.name).ok()?;
             let name_end = bytes.len();
             texts.data.iter().try_for_each(|text| push_data(bytes, texts.rtype, text))?;
-            Some(name_end)
+            let (name, data) = bytes.get(start..)?.split_at_checked(name_end - start)?;
+            let remarks = remarks(name, texts.rtype, pieces(data), is_generated).next();
+            (remarks.is_none() && misplaced_star(name).is_none()).then_some(name_end)
         })
     }
 
@@ -106,7 +123,10 @@ impl Packed {
     fn add(&mut self, rtype: Rtype, rest: Rest<'_>, write: impl FnOnce(&mut Vec<u8>) -> Option<usize>) -> Option<()> {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(&[0; HEAD_LEN]);
-        let written = write(&mut self.bytes).and_then(|name_end| self.put_head(start, name_end, rtype, rest));
+        let written = write(&mut self.bytes).and_then(|name_end| {
+            drop_repeated(&mut self.bytes, name_end);
+            self.put_head(start, name_end, rtype, rest)
+        });
         match written {
             Some(()) => self.len += 1,
             None => self.bytes.truncate(start),
@@ -166,29 +186,56 @@ impl Packed {
             Some((std::mem::replace(&mut at, next), record))
         })
     }
-
-    /// Adds a record of another pack.
-    pub(super) fn push_record(&mut self, record: &Record<'_>) -> Option<()> {
-        let Record { name, rtype, ttl, clients, at, data, .. } = *record;
-        self.add(rtype, Rest { ttl, clients, at }, |bytes| {
-            bytes.extend_from_slice(name);
-            let name_end = bytes.len();
-            bytes.extend_from_slice(data);
-            Some(name_end)
-        })
-    }
 }
 
 impl<'p> Record<'p> {
     /// The data of each record, wire form, names uncompressed.
     pub(super) fn data(&self) -> impl Iterator<Item = &'p [u8]> + Clone + use<'p> {
-        let mut rest = self.data;
-        std::iter::from_fn(move || {
-            let (&len, after) = rest.split_first_chunk::<2>()?;
-            let (data, after) = after.split_at_checked(u16::from_ne_bytes(len) as usize)?;
-            rest = after;
-            Some(data)
-        })
+        pieces(self.data)
+    }
+
+    /// Whether another record has the same data, whatever the order of either.
+    pub(super) fn has_data_of(&self, other: &Record<'_>) -> bool {
+        self.data == other.data || self.data.len() == other.data.len() && sorted(self.data) == sorted(other.data)
+    }
+}
+
+fn sorted(data: &[u8]) -> Vec<&[u8]> {
+    let mut sorted: Vec<&[u8]> = pieces(data).collect();
+    sorted.sort_unstable();
+    sorted
+}
+
+/// The pieces of data that are one behind the other, each with its length in front.
+fn pieces(mut rest: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
+    std::iter::from_fn(move || {
+        let (&len, after) = rest.split_first_chunk::<2>()?;
+        let (data, after) = after.split_at_checked(u16::from_ne_bytes(len) as usize)?;
+        rest = after;
+        Some(data)
+    })
+}
+
+/// Leaves out pieces of data behind `start` that are there already: the records of a set differ (RFC 2181 §5).
+fn drop_repeated(bytes: &mut Vec<u8>, start: usize) {
+    let data = bytes.get(start..).unwrap_or_default();
+    let count = pieces(data).count();
+    let is_repeated = match count {
+        0 | 1 => false,
+        2..=FEW => {
+            pieces(data).enumerate().any(|(number, piece)| pieces(data).take(number).any(|other| other == piece))
+        }
+        _ => pieces(data).collect::<HashSet<_>>().len() < count,
+    };
+    if is_repeated {
+        let mut seen = HashSet::new();
+        let mut kept = Vec::with_capacity(data.len());
+        for piece in pieces(data).filter(|piece| seen.insert(*piece)) {
+            kept.extend_from_slice(&(piece.len() as u16).to_ne_bytes());
+            kept.extend_from_slice(piece);
+        }
+        bytes.truncate(start);
+        bytes.extend_from_slice(&kept);
     }
 }
 

@@ -10,6 +10,8 @@
 //! any way, is not plain: nothing here says why, and the TOML parser has the word. So a plain record must mean here what
 //! it means there, and that is the one rule of this file.
 
+use std::ops::Range;
+
 use super::file::{parse_prefix, ttl_seconds};
 use super::packed::{Packed, Rest, Texts};
 use crate::document::parse_duration;
@@ -41,7 +43,9 @@ impl<'t> PlainRecord<'t> {
         loop {
             cursor.skip_lines()?;
             match cursor.peek() {
-                None | Some(b'[') => return Some(cursor.at),
+                None => return Some(cursor.at),
+                // Any other table may be a part of this record.
+                Some(b'[') => return cursor.rest().starts_with(HEADER.as_bytes()).then_some(cursor.at),
                 Some(_) => self.read_key(&mut cursor)?,
             }
         }
@@ -86,11 +90,24 @@ impl<'t> PlainRecord<'t> {
 
 /// Where the first header is, when nothing but blank lines and comments stands in front of it; the end of the text when
 /// there is none.
-pub(super) fn first_header(text: &str) -> Option<usize> {
+///
+/// # Errors
+/// Where something else is in front of it.
+pub(super) fn first_header(text: &str) -> Result<usize, usize> {
     let start = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
     let mut cursor = Cursor { text, at: start };
-    cursor.skip_lines()?;
-    matches!(cursor.peek(), None | Some(b'[')).then_some(cursor.at)
+    let is_header = cursor.skip_lines().is_some() && matches!(cursor.peek(), None | Some(b'['));
+    if is_header { Ok(cursor.at) } else { Err(cursor.at) }
+}
+
+/// Where the name of the record is written whose header begins at byte `at`, its quotes included; nothing when it is not
+/// plain.
+pub(super) fn name_span(text: &str, at: usize) -> Option<Range<usize>> {
+    let mut record = PlainRecord::default();
+    record.read(text, at)?;
+    let name = record.name?;
+    let start = name.as_ptr() as usize - text.as_ptr() as usize;
+    Some(start.checked_sub(1)?..start + name.len() + 1)
 }
 
 struct Cursor<'t> {

@@ -3,6 +3,7 @@
 //! `clients = ["10.1.0.0/16"]` on a record keeps it for those clients. Where several views of one name and type fit a
 //! client, the one with the longest matching prefix answers; records without `clients` are for everybody else.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -14,7 +15,7 @@ pub(super) const EVERYBODY: ViewId = 0;
 
 /// All views of a table.
 #[derive(Debug, Default, Clone)]
-pub struct Views(Vec<Vec<IpNet>>);
+pub struct Views(Vec<Vec<IpNet>>, HashMap<Vec<IpNet>, ViewId>);
 
 impl Views {
     /// The number of the view of these clients, a new one where there is none yet; nothing when there are 65,535
@@ -26,12 +27,13 @@ impl Views {
         let mut clients: Vec<IpNet> = clients.iter().map(IpNet::trunc).collect();
         clients.sort_unstable();
         clients.dedup();
-        let found = self.0.iter().position(|known| *known == clients);
-        let index = found.unwrap_or_else(|| {
-            self.0.push(clients);
-            self.0.len() - 1
-        });
-        u16::try_from(index + 1).ok()
+        if let Some(number) = self.1.get(&clients) {
+            return Some(*number);
+        }
+        let number = ViewId::try_from(self.0.len() + 1).ok()?;
+        self.0.push(clients.clone());
+        self.1.insert(clients, number);
+        Some(number)
     }
 
     /// How closely a view fits a client: 0 for everybody's, else 1 plus the length of the longest prefix that holds the

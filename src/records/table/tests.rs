@@ -221,7 +221,91 @@ fn conflicts_name_both_places() {
     ];
     let (_, problems) = table_of(&text.concat(), &[]);
     let shown = problems.to_string();
-    assert!(shown.contains("records.toml:9:1: error: A.example A has other data at records.toml:1:1"), "{shown}");
-    assert!(shown.contains("records.toml:13:1: error: a.example has a CNAME and other records"), "{shown}");
+    assert!(shown.contains("records.toml:10:8: error: A.example A has other data at records.toml:2:8"), "{shown}");
+    assert!(shown.contains("records.toml:14:8: error: a.example has a CNAME and other records"), "{shown}");
     assert_eq!(problems.iter().count(), 2, "{shown}");
+}
+
+/// Records of a name in one file each.
+fn problems_of_files(texts: [&str; 2]) -> String {
+    let mut problems = Problems::default();
+    let sources: Vec<_> =
+        texts.iter().enumerate().map(|(number, text)| SourceText::new(format!("{number}.toml"), *text)).collect();
+    let mut packs = Vec::new();
+    for (number, source) in sources.iter().enumerate() {
+        packs.append(&mut read_records(source, number as u32, &mut problems));
+    }
+    compile(&packs, &[], TableSettings { ttl: 10 }, sources, &mut problems);
+    problems.to_string()
+}
+
+#[test]
+fn data_of_two_files_under_one_wildcard_is_not_to_be_put_together() {
+    let (first, second) = (record("*.r.example", "A", "10.1.0.7"), record("*.r.example", "A", "10.2.0.7"));
+    let shown = problems_of_files([&first, &second]);
+    assert!(shown.contains("1.toml:2:8: error: *.r.example A has other data at 0.toml:2:8"), "{shown}");
+    assert!(shown.contains("leave it out of both files") && !shown.contains("put all data into one"), "{shown}");
+    let shown = problems_of_files([&[first, second].concat(), ""]);
+    assert!(shown.contains("put all data into one [[record]]"), "{shown}");
+}
+
+#[test]
+fn a_conflict_is_marked_at_the_name_however_it_is_written() {
+    let first = record("a.example", "A", "10.0.0.1");
+    for (second, expected) in [
+        ("[[record]]\ntype = 'A'\nname = 'a.example' # x\ndata = '10.0.0.2'\n", "1.toml:3:8: error"),
+        ("\n[[record]]\n\"name\" = \"\"\"a.example\"\"\"\ntype = 'A'\ndata = '10.0.0.2'\n", "1.toml:3:10: error"),
+        ("record = [{ name = 'a.example', type = 'A', data = '10.0.0.2' }]", "1.toml:1:11: error"),
+    ] {
+        let shown = problems_of_files([&first, second]);
+        assert!(shown.contains(expected) && shown.contains("other data at 0.toml:2:8"), "{shown}");
+    }
+}
+
+#[test]
+fn a_name_may_have_very_many_sets_of_records() {
+    let typed = |number: u16, data: u8| record("a.example", &format!("TYPE{number}"), &format!("\\# 1 {data:02x}"));
+    let many: String = (1000..4000).map(|number| typed(number, 1)).collect();
+    let (table, problems) = table_of(&many, &[]);
+    assert!(problems.is_empty(), "{problems}");
+    assert_eq!(ask(&table, "a.example", Rtype(2345), ANYONE), "Record [[1]]");
+    let more = [typed(3999, 1), typed(1000, 1), typed(1001, 2), record("a.example", "CNAME", "b.example.")];
+    let (_, problems) = table_of(&[many, more.concat()].concat(), &[]);
+    let shown: Vec<_> = problems.iter().map(|problem| problem.message.clone()).collect();
+    assert_eq!(shown.len(), 2, "{problems}");
+    assert_eq!(shown[0], "a.example TYPE1001 has other data at records.toml:6:8");
+    assert!(shown[1].starts_with("a.example has a CNAME and other records: TYPE"), "{}", shown[1]);
+    let alias = [record("a.example", "CNAME", "b.example."), typed(1000, 1)].concat();
+    assert_eq!(table_of(&alias, &[]).1.len(), 1);
+}
+
+#[test]
+fn as_many_views_as_numbers_and_no_more() {
+    let viewed = |number: u32| {
+        let prefix = IpAddr::from((0x0a00_0000 + number).to_be_bytes());
+        format!("[[record]]\nname = \"a.example\"\ntype = \"A\"\ndata = \"10.0.0.1\"\nclients = \"{prefix}\"\n")
+    };
+    let most: String = (0..u32::from(u16::MAX)).map(viewed).collect();
+    let (table, problems) = table_of(&most, &[]);
+    assert!(problems.is_empty(), "{problems}");
+    assert_eq!(table.views().len(), usize::from(u16::MAX));
+    assert_eq!(ask(&table, "a.example", Rtype::A, "10.0.4.7"), "Record [[10, 0, 0, 1]]");
+    let typed = viewed(7).replace("\"A\"", "\"TXT\"");
+    let (_, problems) = table_of(&[most, typed, viewed(u32::from(u16::MAX))].concat(), &[]);
+    let shown: Vec<_> = problems.iter().map(|problem| &*problem.message).collect();
+    assert_eq!(
+        shown,
+        ["a.example has more than 65535 sets of records", "there are more than 65,535 different `clients`"]
+    );
+}
+
+#[test]
+fn as_many_zones_as_numbers() {
+    let zones: Vec<String> = (0..=crate::records::ZONES_MAX).map(|number| format!("z{number}.example")).collect();
+    let zones: Vec<_> = zones.iter().map(|zone| (&**zone, Missing::NxDomain)).collect();
+    let (table, problems) = table_of(&record("a.z7.example", "A", "10.0.0.1"), &zones);
+    assert!(problems.is_empty(), "{problems}");
+    for zone in ["z0.example", "z65534.example"] {
+        assert_eq!(ask(&table, &format!("x.{zone}"), Rtype::A, ANYONE), format!("nxdomain {zone}"));
+    }
 }
