@@ -53,6 +53,11 @@ impl Budget {
         self.has_place() && self.wait(now).is_zero()
     }
 
+    /// Whether there is a limit at all.
+    pub(super) fn is_limited(&self) -> bool {
+        self.limits.queries_per_second > 0 || self.limits.pending > 0
+    }
+
     /// Whether the pending limit leaves a place.
     pub(super) fn has_place(&self) -> bool {
         self.limits.pending == 0 || self.pending < self.limits.pending
@@ -68,11 +73,20 @@ impl Budget {
 
     /// Whether less than half of it is in use.
     pub(super) fn is_idle(&self, now: Instant) -> bool {
-        let rate_idle = match (self.interval(), self.on_time) {
+        self.is_rate_idle(now) && (self.limits.pending == 0 || self.pending < self.limits.pending / 2)
+    }
+
+    /// Whether there is something left beside what first queries may need next.
+    pub(super) fn has_spare(&self, now: Instant) -> bool {
+        let limit = self.limits.pending;
+        self.is_rate_idle(now) && (limit == 0 || self.pending + limit / 36 < limit)
+    }
+
+    fn is_rate_idle(&self, now: Instant) -> bool {
+        match (self.interval(), self.on_time) {
             (Some(interval), Some(on_time)) => on_time <= now + interval * (BURST / 2),
             _ => true,
-        };
-        rate_idle && (self.limits.pending == 0 || self.pending < self.limits.pending / 2)
+        }
     }
 
     /// Queries sent and not yet answered.

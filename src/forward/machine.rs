@@ -1,5 +1,6 @@
 //! The state machine itself: what comes in, what is due. How tries are made is in `tries.rs`.
 
+use std::cell::Cell;
 use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasher;
@@ -14,18 +15,21 @@ use slab::Slab;
 use smallvec::SmallVec;
 
 use super::budget::Limits;
+use super::capabilities::{Form, restore_case, with_case};
 use super::memory::{FailureMemory, SlowZones};
 use super::orphans::Orphan;
 use super::outstanding::{Judgement, OutstandingQuery, Stale, Waiting, judge, judge_stream};
 use super::question::{
-    Answered, Arrival, Asker, Failure, ForwardCounts, Heard, Outbox, Question, Released, Settled, TryId, Via,
+    Answered, Arrival, Asker, DETAIL_MAX, Failure, ForwardCounts, Heard, News, Outbox, Question, Released, Settled,
+    Trouble, TroubleKind, TryId, Via,
 };
 use super::rule::{ForwardRule, Target};
 use super::timers::Timers;
 use super::token::LoopGuard;
-use super::upstream::{Ticket, Upstream};
-use super::waiting::ClientPlaces;
-use crate::wire::{Reading, UpstreamMessage};
+use super::upstream::{SILENT, Ticket, Upstream};
+use super::waiting::{ClientPlaces, TRIES_KEPT};
+use crate::wire::header::{HEADER_LEN, Header};
+use crate::wire::{Rcode, Reading, UpstreamMessage};
 
 /// How long a client is let wait before it gets the stale answer at hand (RFC 8767 §5).
 const CLIENT_TIMER: Duration = Duration::from_millis(1800);
@@ -71,6 +75,13 @@ pub struct Forwarding<W> {
     generation: u32,
     pub(super) rng: StdRng,
     pub(super) counts: ForwardCounts,
+    /// What is to be said of upstreams.
+    pub(super) news: Vec<News>,
+}
+
+/// Whether a message that was accepted says that its upstream failed.
+fn says_failure(message: &[u8]) -> bool {
+    Header::read(message).is_none_or(|header| !matches!(header.rcode(), Rcode::NOERROR | Rcode::NXDOMAIN))
 }
 
 impl<W> Forwarding<W> {
@@ -96,6 +107,7 @@ impl<W> Forwarding<W> {
             generation: 0,
             rng: StdRng::from_seed(seed),
             counts: ForwardCounts::default(),
+            news: Vec::new(),
         }
     }
 
@@ -103,7 +115,14 @@ impl<W> Forwarding<W> {
     /// gives the asker the stale answer at hand.
     pub fn ask(&mut self, now: Instant, question: Box<Question>, asker: Asker<W>, out: &mut Outbox<W>) {
         let hash = self.hasher.hash_one(&*question.key);
-        let known = self.find(hash, &question.key);
+        let mut known = self.find(hash, &question.key);
+        let is_spent = |query: &OutstandingQuery<W>| query.waiters.is_empty() && query.tries.len() >= TRIES_KEPT;
+        if let Some(slot) = known
+            && self.outstanding.get(slot as usize).is_some_and(is_spent)
+        {
+            self.end(now, slot, Err(Failure::Silence), out);
+            known = None;
+        }
         if known.is_none()
             && let Some(failed) = self.failures.recall(&question.key, now)
         {
@@ -137,7 +156,7 @@ impl<W> Forwarding<W> {
         let Some(query) = self.outstanding.get_mut(slot as usize) else {
             return;
         };
-        let nobody_waited = query.waiters.is_empty();
+        let nobody_waited = query.waiters.is_empty() || query.has_left_line.get();
         // Only for what follows: waiters are in the order of their deadlines.
         query.is_repeated |= known.is_some() && nobody_waited && is_down;
         query.keep_until = query.keep_until.max(now + KEEP);
@@ -226,42 +245,77 @@ impl<W> Forwarding<W> {
         let Some(tried) = query.tries.get(id.number as usize).filter(|tried| tried.is_open) else {
             return Heard::Done;
         };
-        let with_edns = !query.without_edns;
-        let (via, upstream, sent) = (tried.via, tried.upstream, tried.sent);
+        let with_edns = tried.form != Form::WithoutEdns;
+        let (via, upstream, was_damaged) = (tried.via, tried.upstream, tried.is_damaged);
+        let asked = &query.question.section;
+        let drawn = tried.case.and_then(|case| with_case(asked, case));
+        let section = drawn.as_deref().unwrap_or(asked);
         let judgement = match via {
-            Via::Datagram => judge(&message, tried.id, &query.question.section, with_edns),
-            Via::Stream => judge_stream(&message, tried.id, &query.question.section, with_edns),
+            Via::Datagram => judge(&message, tried.id, section, with_edns),
+            Via::Stream => judge_stream(&message, tried.id, section, with_edns),
         };
         match judgement {
-            Judgement::Unrelated | Judgement::Suspicious if via == Via::Stream => return self.failed(now, id, out),
+            Judgement::Unrelated | Judgement::Suspicious if via == Via::Stream => {
+                let text = "it answered another question".into();
+                return self.failed(now, id, &Trouble { text, kind: TroubleKind::Other }, out);
+            }
             Judgement::Unrelated => {
                 self.counts.unrelated += 1;
                 return Heard::Listen;
             }
-            Judgement::Suspicious => return self.heard_wrong_id(now, id, out),
-            Judgement::Cut | Judgement::NoEdns | Judgement::Failure | Judgement::Answer => {}
+            Judgement::Suspicious => {
+                // Nothing else may be wrong than that the upstream changes the case: then the next tries match.
+                if drawn.is_some()
+                    && let Some(query) = self.outstanding.get_mut(id.slot as usize)
+                {
+                    query.keeps_case = true;
+                }
+                return self.heard_wrong_id(now, id, out);
+            }
+            Judgement::Damaged if via == Via::Datagram => {
+                // Whoever damaged it does not end the wait for what was sent (RFC 5452 §9.1); TCP is asked beside it, once.
+                if !was_damaged {
+                    self.counts.cut += 1;
+                    self.note_damaged(now, id);
+                    self.ask_by_stream(now, id.slot, upstream, false, out);
+                    self.arm(id.slot);
+                }
+                return Heard::Listen;
+            }
+            Judgement::Cut | Judgement::Damaged | Judgement::NoEdns | Judgement::Failure | Judgement::Answer => {}
         }
-        let UpstreamMessage { bytes, .. } = message;
-        self.note_answer_time(now, id, sent);
+        let UpstreamMessage { mut bytes, .. } = message;
+        let echoed = bytes.get(HEADER_LEN..HEADER_LEN + section.len());
+        let repeats_case = echoed.is_none_or(|echoed| echoed == section);
+        if let Some(drawn) = &drawn {
+            restore_case(&mut bytes, drawn, asked);
+        }
+        self.note_answer_time(now, id);
+        if judgement == Judgement::Answer {
+            self.learn(now, id, repeats_case);
+        }
         self.close_try(id.slot, id.number as usize);
         match judgement {
             Judgement::Cut if via == Via::Datagram => {
                 self.counts.cut += 1;
-                self.ask_by_stream(now, id.slot, upstream, out);
+                self.ask_by_stream(now, id.slot, upstream, true, out);
             }
-            Judgement::NoEdns => {
-                if let Some(query) = self.outstanding.get_mut(id.slot as usize) {
-                    query.without_edns = true;
-                }
-                self.send(now, id.slot, upstream, via, out);
-            }
+            Judgement::NoEdns => self.ask_without_edns(now, id, out),
             Judgement::Failure => {
                 if let Some(query) = self.outstanding.get_mut(id.slot as usize) {
                     query.failure = Some(bytes);
                 }
+                self.note_failed(id.slot, upstream);
                 self.give_up_try(now, id.slot, out);
             }
-            Judgement::Cut => self.give_up_try(now, id.slot, out),
+            Judgement::Cut | Judgement::Damaged => {
+                // Over TCP nobody else can have damaged it.
+                if let Some(query) = self.outstanding.get_mut(id.slot as usize) {
+                    query.trouble = Some((upstream, "malformed answer".into()));
+                }
+                self.note_failed(id.slot, upstream);
+                self.give_up_try(now, id.slot, out);
+            }
             Judgement::Answer | Judgement::Unrelated | Judgement::Suspicious => {
                 self.take_answer(now, id.slot, via, bytes, out)
             }
@@ -284,22 +338,24 @@ impl<W> Forwarding<W> {
         Heard::Listen
     }
 
-    /// Takes that a try could not be carried out: refused, no route, or the connection broke.
-    pub fn failed(&mut self, now: Instant, id: TryId, out: &mut Outbox<W>) -> Heard {
-        let Some(query) = self.outstanding.get_mut(id.slot as usize).filter(|query| query.generation == id.generation)
-        else {
-            return Heard::Done;
-        };
-        let Some(tried) = query.tries.get(id.number as usize).filter(|tried| tried.is_open) else {
-            return Heard::Done;
-        };
-        query.was_unreachable = true;
-        let (via, upstream, sent) = (tried.via, tried.upstream, tried.sent);
-        self.close_try(id.slot, id.number as usize);
-        if let Some(upstream) = self.upstreams.get_mut(upstream) {
-            upstream.try_failed(via, sent);
+    /// A datagram came that was meant as the answer: the upstream is there.
+    fn note_damaged(&mut self, now: Instant, id: TryId) {
+        let query = self.outstanding.get_mut(id.slot as usize);
+        let Some(tried) = query.and_then(|query| query.tries.get_mut(id.number as usize)) else { return };
+        tried.is_damaged = true;
+        if let Some(upstream) = self.upstreams.get_mut(tried.upstream) {
+            self.news.extend(upstream.heard(None, now));
         }
-        self.give_up_try(now, id.slot, out);
+    }
+
+    /// Takes that a try could not be carried out: refused, no route, or the connection broke.
+    pub fn failed(&mut self, now: Instant, id: TryId, trouble: &Trouble, out: &mut Outbox<W>) -> Heard {
+        let query = self.outstanding.get(id.slot as usize).filter(|query| query.generation == id.generation);
+        let tried = query.and_then(|query| query.tries.get(id.number as usize));
+        if !tried.is_some_and(|tried| tried.is_open) {
+            return Heard::Done;
+        }
+        self.take_trouble(now, id, trouble, out);
         self.arm(id.slot);
         self.serve_lines(now, out);
         Heard::Done
@@ -401,10 +457,13 @@ impl<W> Forwarding<W> {
             is_abandoned: false,
             keep_until: now + KEEP,
             without_edns: false,
+            keeps_case: false,
+            waited_for_down: false,
+            has_left_line: Cell::new(false),
             is_suspicious: false,
             held: None,
             failure: None,
-            was_unreachable: false,
+            trouble: None,
         }) as u32;
         let outstanding = &self.outstanding;
         let hash_of = |slot: &u32| outstanding.get(*slot as usize).map_or(0, |query| query.hash);
@@ -423,7 +482,7 @@ impl<W> Forwarding<W> {
             return self.end(now, slot, Err(Failure::Silence), out);
         }
         if query.next_try.is_some_and(|next| next <= now) {
-            self.mark_late(slot);
+            self.mark_late(now, slot);
             let client = self
                 .outstanding
                 .get(slot as usize)
@@ -452,19 +511,40 @@ impl<W> Forwarding<W> {
             place.remove();
         }
         let is_down = self.are_down(&query.upstreams);
+        let detail = if outcome.is_err() { self.detail(&query) } else { None };
         for waiting in &query.waiters {
             self.count_out(waiting.client);
         }
+        // An upstream's word that it failed is no answer: the stale one is better (RFC 8767 §5).
+        let is_failure = outcome.as_ref().map_or(true, |message| says_failure(message));
         let waiters = query.waiters.into_iter().map(|waiting| Released {
-            use_stale: outcome.is_err() && waiting.stale.is_some_and(|stale| stale.may_serve(now, is_down)),
+            use_stale: is_failure && waiting.stale.is_some_and(|stale| stale.may_serve(now, is_down)),
             waiter: waiting.waiter,
         });
         let waiters: SmallVec<_> = waiters.collect();
         // An answer is news for the cache even when nobody waits.
         if outcome.is_ok() || !waiters.is_empty() {
             let outcome = outcome.map(|message| Answered { question: query.question, message });
-            out.settled.push(Settled { outcome, waiters });
+            out.settled.push(Settled { detail, outcome, waiters });
         }
+    }
+
+    /// What a client may be told of a failure: which upstream, and what happened.
+    pub(super) fn detail(&self, query: &OutstandingQuery<W>) -> Option<Arc<str>> {
+        let (number, text) = match (&query.trouble, query.tries.last()) {
+            (Some((number, text)), _) => (*number, &**text),
+            (None, Some(tried)) => (tried.upstream, SILENT),
+            (None, None) => {
+                // It waited for one that was down.
+                let number = *query.upstreams.first()?;
+                let (text, _) = self.upstreams.get(number)?.last_error.as_ref()?;
+                (number, &**text)
+            }
+        };
+        let mut detail = format!("{}: {text}", self.upstreams.get(number)?.target.short());
+        let end = (0..=DETAIL_MAX).rev().find(|&at| detail.is_char_boundary(at)).unwrap_or_default();
+        detail.truncate(end);
+        Some(detail.into())
     }
 
     /// Sees to it that a question is looked at when something is due.

@@ -62,16 +62,36 @@ impl FailureMemory {
 
 /// Zones whose names an upstream is slow to answer. A name's zone is taken to be its parent.
 #[derive(Debug, Default)]
-pub(super) struct SlowZones(HashMap<Box<[u8]>, Instant, foldhash::fast::RandomState>, Purges);
+pub(super) struct SlowZones(HashMap<Box<[u8]>, Slow, foldhash::fast::RandomState>, Purges);
+
+/// A zone that is slow.
+#[derive(Debug, Clone, Copy)]
+struct Slow {
+    until: Instant,
+    /// How long its answers take, as far as is known.
+    took: Duration,
+}
 
 impl SlowZones {
-    pub(super) fn note(&mut self, question: &[u8], now: Instant) {
+    /// Notes a zone whose answer took so long, or has not come yet after so long.
+    pub(super) fn note(&mut self, question: &[u8], took: Duration, now: Instant) {
         if self.0.len() >= REMEMBERED_MAX && self.1.is_due(now) {
-            self.0.retain(|_, until| *until > now);
+            self.0.retain(|_, slow| slow.until > now);
         }
         if self.0.len() < REMEMBERED_MAX {
-            self.0.insert(zone_of(question).into(), now + SLOW_FOR);
+            let slow = self.0.entry(zone_of(question).into()).or_insert(Slow { until: now, took });
+            // Names of a zone differ: what is expected of the next is near the shortest.
+            slow.took = if took < slow.took { took } else { (slow.took * 3 + took) / 4 };
+            slow.until = now + SLOW_FOR;
         }
+    }
+
+    /// How long an answer takes, where its zone is known to be slow.
+    pub(super) fn expected(&self, question: &[u8], now: Instant) -> Option<Duration> {
+        if self.0.is_empty() {
+            return None;
+        }
+        self.0.get(&*zone_of(question)).filter(|slow| slow.until > now).map(|slow| slow.took)
     }
 
     pub(super) fn forget(&mut self, question: &[u8]) {
@@ -81,7 +101,7 @@ impl SlowZones {
     }
 
     pub(super) fn holds(&self, question: &[u8], now: Instant) -> bool {
-        !self.0.is_empty() && self.0.get(&*zone_of(question)).is_some_and(|until| *until > now)
+        self.expected(question, now).is_some()
     }
 }
 
@@ -133,7 +153,8 @@ mod tests {
         let mut zones = SlowZones::default();
         for n in 0..(REMEMBERED_MAX as u32 * 2) {
             memory.remember(&n.to_be_bytes(), None, now);
-            zones.note(&[&[1, b'a', 4][..], &n.to_be_bytes(), &[0, 0, 1, 0, 1]].concat(), now);
+            let question = [&[1, b'a', 4][..], &n.to_be_bytes(), &[0, 0, 1, 0, 1]].concat();
+            zones.note(&question, Duration::from_secs(1), now);
         }
         assert_eq!((memory.0.len(), zones.0.len()), (REMEMBERED_MAX, REMEMBERED_MAX));
     }

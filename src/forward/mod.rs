@@ -21,6 +21,7 @@
 #![deny(clippy::indexing_slicing)]
 
 mod budget;
+mod capabilities;
 mod health;
 mod machine;
 mod memory;
@@ -45,8 +46,8 @@ pub use outstanding::Stale;
 #[cfg(test)]
 pub(crate) use question::test_try;
 pub use question::{
-    Answered, Arrival, Asker, Failure, ForwardCounts, Heard, Outbox, Question, Released, Settled, Transmit, TryId,
-    UpstreamState, Via,
+    Answered, Arrival, Asker, DETAIL_MAX, Failure, ForwardCounts, Heard, News, Outbox, Question, Released, Settled,
+    Transmit, Trouble, TroubleKind, TryId, UpstreamState, Via,
 };
 pub use rule::{AZURE_DNS, Disposition, ForwardRule, Here, Protocol, Rules, Target, UpstreamSets};
 pub use token::LoopGuard;

@@ -30,7 +30,7 @@ impl<W> Forwarding<W> {
             return;
         }
         if let Some(upstream) = self.upstreams.get_mut(orphan.upstream) {
-            upstream.health.heard(now.saturating_duration_since(orphan.sent), now);
+            self.news.extend(upstream.heard(Some(now.saturating_duration_since(orphan.sent)), now));
         }
         self.orphans.remove(at);
     }

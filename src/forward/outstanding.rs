@@ -1,10 +1,13 @@
 //! A question that was sent and not yet answered, and what counts as its answer (RFC 5452).
 
+use std::cell::Cell;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
+use super::capabilities::Form;
 use super::machine::Numbers;
 use super::question::{Question, Via};
 use crate::wire::edns::{UDP_PAYLOAD_MAX, UDP_PAYLOAD_PLAIN, opt_head};
@@ -47,14 +50,20 @@ pub(super) struct OutstandingQuery<W> {
     pub(super) keep_until: Instant,
     /// Asked without EDNS, because an upstream does not understand it.
     pub(super) without_edns: bool,
+    /// Asked in the case that the client used: an upstream changed it.
+    pub(super) keeps_case: bool,
+    /// It waited for an upstream that was down.
+    pub(super) waited_for_down: bool,
+    /// It has no place in its line any more: it had no chance of an answer in time.
+    pub(super) has_left_line: Cell<bool>,
     /// Somebody may be guessing: only TCP decides now.
     pub(super) is_suspicious: bool,
     /// A UDP answer that matched after a suspicion: for where TCP is not to be had.
     pub(super) held: Option<Vec<u8>>,
     /// An answer that says failure: passed on where nobody says better.
     pub(super) failure: Option<Vec<u8>>,
-    /// An upstream could not even be reached.
-    pub(super) was_unreachable: bool,
+    /// An upstream could not even be reached: which one, and why.
+    pub(super) trouble: Option<(usize, Arc<str>)>,
 }
 
 /// Somebody who waits.
@@ -87,25 +96,44 @@ impl Stale {
 }
 
 impl<W> OutstandingQuery<W> {
-    /// Tries of this round that count: TCP after a datagram of the same upstream is the rest of that try.
+    /// The tries of this round.
+    pub(super) fn round(&self) -> &[Try] {
+        self.tries.get(self.round_start..).unwrap_or_default()
+    }
+
+    /// Tries of this round that count: TCP for the rest of a datagram's answer belongs to that try.
     pub(super) fn count_tries(&self) -> usize {
-        let round = self.tries.get(self.round_start..).unwrap_or_default();
-        let datagrams = round.iter().filter(|tried| tried.via == Via::Datagram).count();
-        if datagrams > 0 { datagrams } else { round.len() }
+        self.round().iter().filter(|tried| !tried.is_rest).count()
+    }
+
+    /// The same of one upstream alone.
+    pub(super) fn count_tries_of(&self, upstream: usize) -> usize {
+        self.round().iter().filter(|tried| tried.upstream == upstream && !tried.is_rest).count()
     }
 
     /// When an upstream was asked last in this round.
     pub(super) fn last_asked(&self, upstream: usize) -> Option<Instant> {
-        let round = self.tries.get(self.round_start..).unwrap_or_default();
-        round.iter().filter(|tried| tried.upstream == upstream).map(|tried| tried.sent).max()
+        self.round().iter().filter(|tried| tried.upstream == upstream).map(|tried| tried.sent).max()
+    }
+
+    /// Whether an upstream said in this round that it has no answer, or can give none.
+    pub(super) fn has_failed(&self, upstream: usize) -> bool {
+        self.round().iter().any(|tried| tried.upstream == upstream && tried.has_failed)
     }
 
     /// Whether a turn would be wasted on it: nobody waits any more, or the last who does will have gone before an answer
-    /// can be there. A client asks twice, so only the second time counts. Without this a long line would be served just
-    /// too late, one after the other.
-    pub(super) fn is_hopeless(&self, now: Instant) -> bool {
-        let nearly_gone = self.waiters.last().is_some_and(|waiting| waiting.deadline < now + ANSWER_TIME);
-        self.is_abandoned || (self.askers >= 2 && nearly_gone)
+    /// can be there. A client asks twice, so only the second time counts, unless the answer is `expected` to take longer
+    /// than all have left: a slot for seconds, for nobody. Without this a long line would be served just too late, one
+    /// after the other.
+    pub(super) fn is_hopeless(&self, now: Instant, expected: Option<Duration>) -> bool {
+        let leaves_before = |time: Duration| self.waiters.last().is_some_and(|waiting| waiting.deadline < now + time);
+        let is_hopeless = self.is_abandoned
+            || (self.askers >= 2 && leaves_before(ANSWER_TIME))
+            || expected.is_some_and(leaves_before);
+        if is_hopeless {
+            self.has_left_line.set(true);
+        }
+        is_hopeless
     }
 
     /// Whether any try may still be answered.
@@ -140,6 +168,18 @@ pub(super) struct Try {
     pub(super) upstream: usize,
     pub(super) via: Via,
     pub(super) id: u16,
+    /// What the query carried beside its question.
+    pub(super) form: Form,
+    /// The draw of its letters' case.
+    pub(super) case: Option<u64>,
+    /// TCP for what a datagram could not say: no try of its own.
+    pub(super) is_rest: bool,
+    /// The datagram whose rest it is said that there is more over TCP, not that something is wrong with it.
+    pub(super) is_after_tc: bool,
+    /// A damaged datagram came for it.
+    pub(super) is_damaged: bool,
+    /// Its upstream said that it has no answer, or can give none.
+    pub(super) has_failed: bool,
     pub(super) sent: Instant,
     /// When nobody listens for its answer any more.
     pub(super) closes: Instant,
@@ -160,9 +200,11 @@ pub(super) enum Judgement {
     Unrelated,
     /// From the right place with the wrong ID, the wrong case, or without the question: somebody may be guessing.
     Suspicious,
-    /// The answer, truncated (TC), longer than was advertised, or damaged: it cannot be read to its end, is not sound, has
-    /// records of another question, or was put together from fragments.
+    /// The answer, and more of it than fits: TC.
     Cut,
+    /// Meant as the answer, but it cannot be read to its end, is not sound, has records of another question, is longer than
+    /// was advertised, or was put together from fragments.
+    Damaged,
     /// The upstream does not understand EDNS.
     NoEdns,
     /// The answer says failure.
@@ -172,7 +214,7 @@ pub(super) enum Judgement {
 }
 
 /// Judges what came back for a query with this ID and question. A datagram that is damaged, or is longer than was
-/// advertised, is at most [`Judgement::Cut`]: TCP decides.
+/// advertised, is at most [`Judgement::Damaged`]: TCP decides.
 pub(super) fn judge(message: &UpstreamMessage, id: u16, question: &[u8], with_edns: bool) -> Judgement {
     let bytes = &*message.bytes;
     let Some(header) = Header::read(bytes) else {
@@ -194,7 +236,7 @@ pub(super) fn judge(message: &UpstreamMessage, id: u16, question: &[u8], with_ed
     }
     let advertised = if with_edns { UDP_PAYLOAD_MAX } else { UDP_PAYLOAD_PLAIN };
     if bytes.len() > usize::from(advertised) {
-        return Judgement::Cut;
+        return Judgement::Damaged;
     }
     judge_matching(message.reading, &header, with_edns, Via::Datagram)
 }
@@ -223,9 +265,9 @@ fn judge_matching(reading: Reading, header: &Header, with_edns: bool, via: Via) 
         return Judgement::Cut;
     }
     let rcode = match reading {
-        Reading::Damaged => return Judgement::Cut,
+        Reading::Damaged => return Judgement::Damaged,
         // TCP decides. What it brings is taken without the records that do not belong.
-        Reading::Sound { has_foreign: true, .. } if via == Via::Datagram => return Judgement::Cut,
+        Reading::Sound { has_foreign: true, .. } if via == Via::Datagram => return Judgement::Damaged,
         Reading::Sound { rcode, .. } => rcode,
     };
     match rcode {
@@ -235,24 +277,29 @@ fn judge_matching(reading: Reading, header: &Header, with_edns: bool, via: Via) 
     }
 }
 
-/// Writes the query: RD, the client's CD, our own OPT record with its DO and with loop tokens; nothing else that the
-/// client said.
-pub(super) fn write_query<W>(query: &OutstandingQuery<W>, id: u16, tokens: &[u8]) -> SmallVec<[u8; 128]> {
+/// Writes the query for a try: RD, the client's CD, our own OPT record with its DO and with loop tokens; nothing else that
+/// the client said. `section` is the question in the case that was drawn.
+pub(super) fn write_query(
+    question: &Question,
+    section: &[u8],
+    id: u16,
+    form: Form,
+    tokens: &[u8],
+) -> SmallVec<[u8; 128]> {
     let mut flags = header::RD | header::AD;
-    if query.question.checking_disabled {
+    if question.checking_disabled {
         flags |= header::CD;
     }
-    let arcount = u16::from(!query.without_edns);
-    let head = Header { id, flags, qdcount: 1, ancount: 0, nscount: 0, arcount };
+    let has_opt = form != Form::WithoutEdns;
+    let head = Header { id, flags, qdcount: 1, ancount: 0, nscount: 0, arcount: u16::from(has_opt) };
     let mut bytes = SmallVec::from_slice(&head.to_bytes());
-    bytes.extend_from_slice(&query.question.section);
-    if !query.without_edns {
+    bytes.extend_from_slice(section);
+    if has_opt {
+        let options = if form == Form::Full { tokens } else { &[] };
         // More tokens than fit are not carried this far: such a query is a loop.
-        let (tokens, len) = u16::try_from(tokens.len()).map_or((&[][..], 0), |len| (tokens, len));
-        bytes.extend_from_slice(&opt_head(Rcode::NOERROR, query.question.dnssec_ok, len));
-        if !tokens.is_empty() {
-            bytes.extend_from_slice(tokens);
-        }
+        let (options, len) = u16::try_from(options.len()).map_or((&[][..], 0), |len| (options, len));
+        bytes.extend_from_slice(&opt_head(Rcode::NOERROR, question.dnssec_ok, len));
+        bytes.extend_from_slice(options);
     }
     bytes
 }

@@ -11,6 +11,9 @@ use super::outstanding::Stale;
 use super::rule::{ForwardRule, Protocol, Target};
 use crate::wire::UpstreamMessage;
 
+/// Bytes of a failure's detail: it goes to clients (RFC 8914 §2).
+pub const DETAIL_MAX: usize = 64;
+
 /// How a try is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Via {
@@ -104,9 +107,40 @@ pub enum Failure {
     NoTurn,
 }
 
+/// Why a try could not be carried out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trouble {
+    /// The end of a sentence, without the upstream's name.
+    pub text: Arc<str>,
+    /// What it says of further tries.
+    pub kind: TroubleKind,
+}
+
+/// What a failed try says of further ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TroubleKind {
+    /// Nobody listens: an upstream that restarts refuses for a moment.
+    Refused,
+    /// The upstream's certificate is not accepted: that stays as it is.
+    Certificate,
+    /// All else.
+    Other,
+}
+
+/// An upstream stopped answering, or answers again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct News {
+    /// The upstream.
+    pub target: Target,
+    /// Why it is taken for down; nothing where it is back.
+    pub down: Option<Arc<str>>,
+}
+
 /// What became of those who waited.
 #[derive(Debug)]
 pub struct Settled<W> {
+    /// For a failure: the upstream concerned and what happened, at most [`DETAIL_MAX`] bytes.
+    pub detail: Option<Arc<str>>,
     /// What the upstream answered, or why there is nothing.
     pub outcome: Result<Answered, Failure>,
     /// All whom it concerns.
@@ -206,4 +240,6 @@ pub struct UpstreamState {
     pub pending: u32,
     /// Questions that wait for a turn.
     pub waiting: usize,
+    /// What went wrong last, and when.
+    pub last_error: Option<(Arc<str>, Instant)>,
 }

@@ -49,6 +49,29 @@ impl Target {
     }
 }
 
+impl Target {
+    /// The upstream in as few characters as name it: without the port where it is the usual one.
+    pub fn short(&self) -> String {
+        let usual = match self.protocol {
+            Protocol::Datagram | Protocol::Tcp => 53,
+            Protocol::Tls { .. } => 853,
+            Protocol::Https { .. } => 443,
+        };
+        let long = self.to_string();
+        match self.address {
+            address if address.port() != usual => long,
+            SocketAddr::V4(address) => long.replacen(&address.to_string(), &address.ip().to_string(), 1),
+            SocketAddr::V6(address) => {
+                let ip = match self.protocol {
+                    Protocol::Datagram => address.ip().to_string(),
+                    _ => format!("[{}]", address.ip()),
+                };
+                long.replacen(&address.to_string(), &ip, 1)
+            }
+        }
+    }
+}
+
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let address = self.address;

@@ -1,4 +1,13 @@
-//! How tries are made: of whom, in which order, and what one that came to nothing leads to.
+//! How tries are made: of which upstream, when, in which form, and what one that failed leads to.
+//!
+//! ```text
+//! of one upstream   1           2                  3      4                5              6 ... 8
+//!                   datagram    the same, or less  TCP    without option   without EDNS   datagram
+//! after             0           its timeout        twice that, each time twice as long, at most a second
+//! ```
+//!
+//! The timeout is that of the upstream's measured times ([`Health::timeout`](super::health::Health::timeout)). Where a rule
+//! has several upstreams, the next one is asked after the same time.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -7,24 +16,46 @@ use std::time::{Duration, Instant};
 use rand::Rng;
 use smallvec::SmallVec;
 
+use super::capabilities::{Form, with_case};
 use super::health::PROBE_INTERVAL;
 use super::machine::Forwarding;
 use super::outstanding::{Try, write_query};
-use super::question::{Failure, Outbox, Transmit, TryId, Via};
-use super::upstream::{Ticket, Upstream};
+use super::question::{Failure, Outbox, Transmit, Trouble, TroubleKind, TryId, Via};
+use super::upstream::{Failing, Ticket};
 
 /// Tries per round.
-const TRIES_MAX: usize = 4;
-/// After how long a single upstream is asked again.
+const TRIES_MAX: usize = 8;
+/// How long a try of an earlier round counts as the first of the next.
 pub(super) const AGAIN_AFTER: Duration = Duration::from_millis(1000);
-/// After how long the next of several is asked.
-const NEXT_AFTER: Duration = Duration::from_millis(300);
+/// The longest time between two tries.
+const PAUSE_MAX: Duration = Duration::from_millis(1000);
+/// After how long the only repeat for a name of a slow zone is made, where there is no budget to be saved.
+const SLOW_AGAIN_AFTER: Duration = Duration::from_millis(2000);
+/// How long TCP is waited for, where a datagram referred to it, before another datagram is sent.
+const REST_AFTER: Duration = Duration::from_millis(300);
 /// After how long a repeat that had no turn is tried again.
 const TURN_AFTER: Duration = Duration::from_millis(100);
 /// How long an answer to a try is listened for: above the 4 s that Azure may take.
 const LISTEN: Duration = Duration::from_millis(4500);
 /// From when on a try is slow.
 const SLOW_AFTER: Duration = Duration::from_millis(150);
+
+/// How a try is made.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Way {
+    pub(super) via: Via,
+    pub(super) form: Form,
+    /// TCP for what a datagram could not say, which is no try of its own.
+    pub(super) is_rest: bool,
+    /// The datagram said so itself (TC).
+    pub(super) is_after_tc: bool,
+}
+
+impl Way {
+    fn of(via: Via, form: Form) -> Self {
+        Self { via, form, is_rest: false, is_after_tc: false }
+    }
+}
 
 impl<W> Forwarding<W> {
     /// Asks the next upstream that should be asked, if a try is left; or puts the question into its line.
@@ -43,21 +74,29 @@ impl<W> Forwarding<W> {
         let Some(number) = self.choose(now, slot) else {
             return self.plan(now, slot);
         };
+        let is_new_to_it = query.last_asked(number).is_none();
         let Some(upstream) = self.upstreams.get_mut(number) else {
             return;
         };
+        let is_down = upstream.health.is_down();
         // A repeat for a slow name would take a second place for the same answer.
-        let is_limited = upstream.budget.limits.pending > 0;
-        if !is_first && is_slow && is_limited && !upstream.health.is_down() {
+        if !is_first && is_slow && !is_down && upstream.budget.limits.pending > 0 {
             return self.plan_no_more(slot);
         }
-        if upstream.is_free(now, is_slow) || (upstream.health.is_down() && upstream.health.take_probe(now)) {
+        // Repeats take nothing from the budget of first tries; lost queries may be the work of somebody else's limit.
+        let may_send = if is_first || is_new_to_it {
+            upstream.is_free(now, is_slow)
+        } else {
+            upstream.has_spare(now) && (!is_slow || upstream.has_slow_place())
+        };
+        if may_send || (is_down && upstream.health.take_probe(now)) {
             self.send_usual(now, slot, number, out);
             self.probe_fallen(now, slot, number, out);
             return self.plan(now, slot);
         }
+        let Some(upstream) = self.upstreams.get(number) else { return };
         if is_first || upstream.health.is_down() {
-            let is_slow = is_slow && is_limited;
+            let is_slow = is_slow && upstream.budget.limits.pending > 0;
             self.stand_in_line(slot, number, client, is_slow);
         } else {
             self.plan_at(slot, now + TURN_AFTER);
@@ -80,8 +119,9 @@ impl<W> Forwarding<W> {
             .last()
             .is_some_and(|tried| tried.is_open && now.saturating_duration_since(tried.sent) < patience);
         let is_slow_try = query.tries.iter().any(|tried| tried.is_open && tried.is_slow);
-        if query.is_abandoned {
+        if query.is_abandoned || query.has_left_line.get() {
             query.line = None;
+            query.is_abandoned = true;
         } else if query.line.is_some() {
             return;
         }
@@ -97,17 +137,15 @@ impl<W> Forwarding<W> {
         self.try_next(now, slot, client, out);
     }
 
-    /// The upstream to ask: one that this question has not asked yet, in order of health and speed, then of the rule;
-    /// else the one asked longest ago, once it has had its time.
+    /// The upstream to ask: of those that answer at all and have not failed for this question, the one asked least often;
+    /// of these in order of health and speed, then of the rule.
     pub(super) fn choose(&self, now: Instant, slot: u32) -> Option<usize> {
         let query = self.outstanding.get(slot as usize)?;
-        let rank = |number: usize| self.upstreams.get(number).map(|upstream| upstream.health.rank(now));
-        let numbers = || query.upstreams.iter().copied();
-        let fresh = numbers().filter(|&number| query.last_asked(number).is_none());
-        fresh.min_by_key(|&number| rank(number)).or_else(|| {
-            let oldest = numbers().min_by_key(|&number| query.last_asked(number))?;
-            let waited = now.saturating_duration_since(query.last_asked(oldest)?);
-            (waited >= AGAIN_AFTER).then_some(oldest)
+        let health = |number: usize| self.upstreams.get(number).map(|upstream| &upstream.health);
+        let is_down = |number: usize| health(number).is_none_or(|health| health.is_down());
+        query.upstreams.iter().copied().min_by_key(|&number| {
+            let rank = health(number).map(|health| health.rank(now));
+            (is_down(number), query.has_failed(number), query.count_tries_of(number), rank)
         })
     }
 
@@ -118,6 +156,8 @@ impl<W> Forwarding<W> {
         };
         query.line = Some(number);
         query.next_try = None;
+        query.has_left_line.set(false);
+        query.waited_for_down |= upstream.health.is_down();
         let line = if is_slow { &mut upstream.slow_line } else { &mut upstream.line };
         let ticket = (slot, query.generation);
         if std::mem::take(&mut query.is_abandoned) {
@@ -150,7 +190,7 @@ impl<W> Forwarding<W> {
         }
     }
 
-    /// When to try again: the next of several soon, the same one after a while.
+    /// When to try again: when the last try has had its time.
     pub(super) fn plan(&mut self, now: Instant, slot: u32) {
         let Some(query) = self.outstanding.get(slot as usize) else {
             return;
@@ -158,13 +198,28 @@ impl<W> Forwarding<W> {
         if query.count_tries() >= TRIES_MAX || query.waiters.is_empty() || query.line.is_some() {
             return self.plan_no_more(slot);
         }
-        // None before any time: one that was not asked yet is the least.
-        let oldest = query.upstreams.iter().map(|&number| query.last_asked(number)).min();
-        let at = match oldest {
-            Some(None) => now + NEXT_AFTER,
-            Some(Some(oldest)) => (oldest + AGAIN_AFTER).max(now + Duration::from_millis(1)),
-            None => now + Duration::from_millis(1),
+        let counted = || query.round().iter().filter(|tried| !tried.is_rest);
+        // An upstream that is down and was tried beside another one is not waited for.
+        let is_up = |number: usize| self.upstreams.get(number).is_some_and(|upstream| !upstream.health.is_down());
+        let last = counted().filter(|tried| is_up(tried.upstream)).max_by_key(|tried| tried.sent);
+        let last = last.or_else(|| counted().max_by_key(|tried| tried.sent));
+        let soon = now + Duration::from_millis(1);
+        let at = match last.and_then(|last| Some((last, self.upstreams.get(last.upstream)?))) {
+            Some((last, upstream)) => {
+                let is_slow = !upstream.health.is_down() && self.slow_zones.holds(&query.question.section, now);
+                if is_slow && query.count_tries() >= 2 {
+                    return self.plan_no_more(slot);
+                }
+                let before = u32::try_from(query.count_tries_of(last.upstream)).unwrap_or(u32::MAX).clamp(1, 8) - 1;
+                let timeout = upstream.timeout(query.upstreams.len() == 1);
+                let pause = (timeout * (1 << before)).min(PAUSE_MAX);
+                (last.sent + if is_slow { pause.max(SLOW_AGAIN_AFTER) } else { pause }).max(soon)
+            }
+            None => soon,
         };
+        // Another datagram would be answered by the same reference to TCP.
+        let rest = query.round().iter().filter(|tried| tried.is_open && tried.is_rest && tried.via == Via::Stream);
+        let at = rest.map(|tried| tried.sent + REST_AFTER).max().map_or(at, |rest| rest.max(at));
         self.plan_at(slot, at);
     }
 
@@ -180,14 +235,45 @@ impl<W> Forwarding<W> {
         }
     }
 
-    /// Sends one try by the upstream's usual way.
+    /// Sends one try by the way that is due.
     pub(super) fn send_usual(&mut self, now: Instant, slot: u32, number: usize, out: &mut Outbox<W>) {
-        let via = self.upstreams.get(number).map_or(Via::Datagram, Upstream::usual_way);
-        self.send(now, slot, number, via, out);
+        if let Some(way) = self.way(now, slot, number) {
+            self.send(now, slot, number, way, out);
+        }
+    }
+
+    /// How the next try of a question is made: what stays unanswered may be lost, or swallowed because of what it carries.
+    fn way(&mut self, now: Instant, slot: u32, number: usize) -> Option<Way> {
+        let query = self.outstanding.get(slot as usize)?;
+        let upstream = self.upstreams.get_mut(number)?;
+        let (usual, before) = (upstream.usual_way(), query.count_tries_of(number));
+        // While it is down each question has few tries, so the ways take turns among the probes.
+        let before = if upstream.health.is_down() {
+            before.max((upstream.health.probes() as usize).saturating_sub(1) % 5)
+        } else {
+            before
+        };
+        let form = match before {
+            0 => upstream.capabilities.first_form(now),
+            1 => upstream.capabilities.second_form(),
+            _ => upstream.capabilities.form(),
+        };
+        let form = if query.without_edns { Form::WithoutEdns } else { form };
+        if usual == Via::Stream {
+            return Some(Way::of(Via::Stream, form));
+        }
+        let is_azure_dns = upstream.target.is_azure_dns();
+        Some(match before {
+            2 if !query.has_open_stream() => Way::of(Via::Stream, form),
+            3 if !is_azure_dns => Way::of(Via::Datagram, form.max(Form::WithoutOption)),
+            // Who asks for DNSSEC has no use for an answer without.
+            4 if !query.question.dnssec_ok => Way::of(Via::Datagram, Form::WithoutEdns),
+            _ => Way::of(Via::Datagram, form),
+        })
     }
 
     /// Sends one try, whatever the budget says: whoever calls has asked it, or it is the rest of an answer.
-    pub(super) fn send(&mut self, now: Instant, slot: u32, number: usize, via: Via, out: &mut Outbox<W>) {
+    pub(super) fn send(&mut self, now: Instant, slot: u32, number: usize, way: Way, out: &mut Outbox<W>) {
         let (Some(query), Some(upstream)) = (self.outstanding.get_mut(slot as usize), self.upstreams.get_mut(number))
         else {
             return;
@@ -195,34 +281,56 @@ impl<W> Forwarding<W> {
         let Ok(try_number) = u8::try_from(query.tries.len()) else {
             return;
         };
+        let Way { via, form, is_rest, is_after_tc } = way;
+        if query.tries.len() == query.round_start {
+            upstream.note_sent(now);
+        }
         upstream.budget.take(now);
         self.counts.sent += 1;
         let is_limited = upstream.budget.limits.pending > 0;
         let is_slow = is_limited && self.slow_zones.holds(&query.question.section, now);
         upstream.slow_open += u32::from(is_slow);
         let id = self.rng.next_u32() as u16;
-        let tokens = if upstream.target.is_azure_dns() {
+        let is_azure_dns = upstream.target.is_azure_dns();
+        let tokens = if is_azure_dns || form != Form::Full {
             SmallVec::new()
         } else {
             self.guard.option(&query.question.section, &query.question.tokens)
         };
+        // By TCP too: there its answer confirms whether the upstream repeats the case.
+        let draws = upstream.usual_way() == Via::Datagram
+            && match via {
+                Via::Datagram => !query.keeps_case && upstream.capabilities.draws_case(now, !is_azure_dns),
+                Via::Stream => query.tries.last().is_some_and(|tried| tried.case.is_some()),
+            };
+        let case = draws.then(|| self.rng.next_u64());
+        let drawn = case.and_then(|case| with_case(&query.question.section, case));
+        let case = case.filter(|_| drawn.is_some());
         let closes = now + LISTEN;
         query.keep_until = query.keep_until.max(closes);
         query.line = None;
         query.is_abandoned = false;
+        query.has_left_line.set(false);
+        let section = drawn.as_deref().unwrap_or(&query.question.section);
         out.transmits.push(Transmit {
             id: TryId { slot, generation: query.generation, number: try_number },
             to: upstream.target.address,
             protocol: upstream.target.protocol.clone(),
             via,
             ports: upstream.budget.limits.ports,
-            message: write_query(query, id, &tokens),
+            message: write_query(&query.question, section, id, form, &tokens),
             deadline: closes,
         });
         query.tries.push(Try {
             upstream: number,
             via,
             id,
+            form,
+            case,
+            is_rest,
+            is_after_tc,
+            is_damaged: false,
+            has_failed: false,
             sent: now,
             closes,
             slow_at: (is_limited && !is_slow).then(|| now + SLOW_AFTER),
@@ -239,17 +347,82 @@ impl<W> Forwarding<W> {
         };
         if !query.is_suspicious {
             query.is_suspicious = true;
-            self.ask_by_stream(now, slot, number, out);
+            self.ask_by_stream(now, slot, number, false, out);
         }
     }
 
-    pub(super) fn ask_by_stream(&mut self, now: Instant, slot: u32, number: usize, out: &mut Outbox<W>) {
+    /// Asks for what a datagram could not say; `is_after_tc` where it said so itself.
+    pub(super) fn ask_by_stream(
+        &mut self,
+        now: Instant,
+        slot: u32,
+        number: usize,
+        is_after_tc: bool,
+        out: &mut Outbox<W>,
+    ) {
         let Some(query) = self.outstanding.get(slot as usize) else {
             return;
         };
         let mut tries = query.tries.iter();
-        if !tries.any(|tried| tried.is_open && tried.via == Via::Stream && tried.upstream == number) {
-            self.send(now, slot, number, Via::Stream, out);
+        if tries.any(|tried| tried.is_open && tried.via == Via::Stream && tried.upstream == number) {
+            return;
+        }
+        let Some(upstream) = self.upstreams.get(number) else { return };
+        let form = if query.without_edns { Form::WithoutEdns } else { upstream.capabilities.form() };
+        self.send(now, slot, number, Way { via: Via::Stream, form, is_rest: true, is_after_tc }, out);
+        self.plan(now, slot);
+    }
+
+    /// The upstream does not understand EDNS, as an answer says. Over TCP that is certain, and remembered. A datagram may be
+    /// forged: TCP is asked for confirmation, unless it could not be had a moment ago.
+    pub(super) fn ask_without_edns(&mut self, now: Instant, id: TryId, out: &mut Outbox<W>) {
+        let Some(query) = self.outstanding.get_mut(id.slot as usize) else { return };
+        let Some(tried) = query.tries.get(id.number as usize) else { return };
+        let (number, via) = (tried.upstream, tried.via);
+        let Some(upstream) = self.upstreams.get_mut(number) else { return };
+        query.without_edns = true;
+        let usual = upstream.usual_way();
+        let mut way = Way { via: usual, form: Form::WithoutEdns, is_rest: true, is_after_tc: false };
+        if via == Via::Stream {
+            upstream.capabilities.refused_edns(now);
+        } else if upstream.capabilities.may_check(now) && !query.has_open_stream() {
+            way = Way { via: Via::Stream, form: upstream.capabilities.form(), ..way };
+        }
+        self.send(now, id.slot, number, way, out);
+        self.plan(now, id.slot);
+    }
+
+    /// An answer was accepted: what that says of what its upstream understands.
+    pub(super) fn learn(&mut self, now: Instant, id: TryId, repeats_case: bool) {
+        let Some(query) = self.outstanding.get(id.slot as usize) else { return };
+        let Some(tried) = query.tries.get(id.number as usize) else { return };
+        let Some(upstream) = self.upstreams.get_mut(tried.upstream) else { return };
+        if upstream.usual_way() == Via::Stream {
+            return;
+        }
+        let timeout = upstream.timeout(false);
+        let datagrams = query.round().iter().filter(|other| {
+            other.upstream == tried.upstream && other.via == Via::Datagram && other.is_open && other.id != tried.id
+        });
+        let unanswered = datagrams.filter(|other| now.saturating_duration_since(other.sent) >= timeout);
+        match tried.via {
+            Via::Datagram => {
+                upstream.capabilities.answered(tried.form, unanswered.map(|other| other.form).min(), now);
+                let has_upper = || query.question.section.iter().any(u8::is_ascii_uppercase);
+                if tried.case.is_some() || (upstream.target.is_azure_dns() && has_upper()) {
+                    upstream.capabilities.repeated_case();
+                }
+            }
+            Via::Stream => {
+                if let Some(last) = unanswered.map(|other| other.form).max()
+                    && !tried.is_rest
+                {
+                    upstream.capabilities.answered_by_stream_only(last);
+                }
+                if tried.case.is_some() && !repeats_case {
+                    upstream.capabilities.changed_case(now);
+                }
+            }
         }
     }
 
@@ -265,7 +438,53 @@ impl<W> Forwarding<W> {
         self.end(now, slot, Ok(bytes), out);
     }
 
-    /// A try came to nothing: the next one at once where there is an upstream not asked yet, else what is left.
+    /// An upstream has no answer to a question, or cannot give it: what it was asked beside that is not waited for.
+    pub(super) fn note_failed(&mut self, slot: u32, number: usize) {
+        let Some(query) = self.outstanding.get_mut(slot as usize) else { return };
+        let from = query.round_start;
+        let of_it = |tried: &&mut Try| tried.upstream == number;
+        query.tries.iter_mut().skip(from).filter(of_it).for_each(|tried| tried.has_failed = true);
+        let open = query.tries.iter().enumerate().filter(|(_, tried)| tried.is_open && tried.upstream == number);
+        let open: SmallVec<[usize; 8]> = open.map(|(at, _)| at).collect();
+        for at in open {
+            self.close_try(slot, at);
+        }
+    }
+
+    /// A try could not be carried out.
+    pub(super) fn take_trouble(&mut self, now: Instant, id: TryId, trouble: &Trouble, out: &mut Outbox<W>) {
+        let Some(query) = self.outstanding.get_mut(id.slot as usize) else { return };
+        let Some(tried) = query.tries.get(id.number as usize) else { return };
+        let (number, via, sent) = (tried.upstream, tried.via, tried.sent);
+        let (is_rest, is_after_tc) = (tried.is_rest, tried.is_after_tc);
+        let Some(upstream) = self.upstreams.get_mut(number) else { return };
+        let usual = upstream.usual_way();
+        self.news.extend(upstream.try_failed(via, sent, now, Failing::Trouble(trouble)));
+        if via == usual || is_after_tc {
+            query.trouble = Some((number, trouble.text.clone()));
+        }
+        let is_final = match trouble.kind {
+            TroubleKind::Certificate => via == usual,
+            // There is more than fits a datagram, and no other way to it.
+            TroubleKind::Refused => is_after_tc,
+            TroubleKind::Other => false,
+        };
+        let without_edns = query.without_edns;
+        self.close_try(id.slot, id.number as usize);
+        if is_final {
+            self.note_failed(id.slot, number);
+        } else if is_rest && via != usual && without_edns {
+            // TCP was to confirm that the upstream does not understand EDNS.
+            if let Some(upstream) = self.upstreams.get_mut(number) {
+                upstream.capabilities.check_failed(now);
+            }
+            let way = Way { via: usual, form: Form::WithoutEdns, is_rest: true, is_after_tc: false };
+            self.send(now, id.slot, number, way, out);
+        }
+        self.give_up_try(now, id.slot, out);
+    }
+
+    /// A try failed: the next one at once where there is an upstream not asked yet, else what is left.
     pub(super) fn give_up_try(&mut self, now: Instant, slot: u32, out: &mut Outbox<W>) {
         let Some(query) = self.outstanding.get_mut(slot as usize) else {
             return;
@@ -283,30 +502,37 @@ impl<W> Forwarding<W> {
         if query.has_open_try() || query.line.is_some() {
             return;
         }
+        let all_failed = query.upstreams.iter().all(|&number| query.has_failed(number));
         match query.failure.take() {
             Some(failure) => {
                 self.failures.remember(&query.question.key, Some(Arc::from(&*failure)), now);
                 self.end(now, slot, Ok(failure), out);
             }
             // An upstream that restarts refuses for a moment: the tries left are made at their time.
-            None if query.next_try.is_some() => {}
+            None if query.next_try.is_some() && !all_failed => {}
             None => {
-                let failure = if query.was_unreachable { Failure::Unreachable } else { Failure::Silence };
+                if all_failed {
+                    self.failures.remember(&query.question.key, None, now);
+                }
+                let failure = if query.trouble.is_some() { Failure::Unreachable } else { Failure::Silence };
                 self.end(now, slot, Err(failure), out);
             }
         }
     }
 
     /// Tells upstreams of tries that were not answered in their time.
-    pub(super) fn mark_late(&mut self, slot: u32) {
+    pub(super) fn mark_late(&mut self, now: Instant, slot: u32) {
         let Some(query) = self.outstanding.get_mut(slot as usize) else {
             return;
         };
         for tried in query.tries.iter_mut().filter(|tried| tried.is_open && !tried.is_late) {
-            tried.is_late = true;
-            if let Some(upstream) = self.upstreams.get_mut(tried.upstream) {
-                upstream.try_failed(tried.via, tried.sent);
+            let Some(upstream) = self.upstreams.get_mut(tried.upstream) else { continue };
+            // The next try may have been made because of another upstream.
+            if now.saturating_duration_since(tried.sent) < upstream.timeout(false) {
+                continue;
             }
+            tried.is_late = true;
+            self.news.extend(upstream.try_failed(tried.via, tried.sent, now, Failing::Silent));
         }
     }
 
@@ -323,29 +549,30 @@ impl<W> Forwarding<W> {
             if upstream.health.answers_others(now) {
                 tried.is_slow = true;
                 upstream.slow_open += 1;
-                self.slow_zones.note(&query.question.section, now);
+                let so_far = now.saturating_duration_since(tried.sent);
+                self.slow_zones.note(&query.question.section, so_far, now);
             }
         }
     }
 
     /// An answer came: what that says of its upstream and of its zone.
-    pub(super) fn note_answer_time(&mut self, now: Instant, id: TryId, sent: Instant) {
+    pub(super) fn note_answer_time(&mut self, now: Instant, id: TryId) {
         let Some(query) = self.outstanding.get(id.slot as usize) else {
             return;
         };
         let Some(tried) = query.tries.get(id.number as usize) else {
             return;
         };
-        let took = now.saturating_duration_since(sent);
-        if let Some(upstream) = self.upstreams.get_mut(tried.upstream) {
-            // A slow name says nothing of the upstream's speed.
-            let rtt = if tried.is_slow { upstream.health.rtt().unwrap_or(took) } else { took };
-            upstream.health.heard(rtt, now);
-        }
+        let took = now.saturating_duration_since(tried.sent);
+        let Some(upstream) = self.upstreams.get_mut(tried.upstream) else { return };
+        let is_late = took > upstream.health.timeout() && upstream.health.answers_others(now);
+        // How long a connection takes to be opened says nothing of datagrams.
+        let sample = (tried.via == upstream.usual_way()).then_some(took);
+        self.news.extend(upstream.heard(sample, now));
         if took < SLOW_AFTER {
             self.slow_zones.forget(&query.question.section);
-        } else if tried.is_slow {
-            self.slow_zones.note(&query.question.section, now);
+        } else if tried.is_slow || is_late {
+            self.slow_zones.note(&query.question.section, took, now);
         }
     }
 
@@ -362,7 +589,7 @@ impl<W> Forwarding<W> {
             .map(|(number, _)| number)
             .collect();
         if !old.is_empty() {
-            self.mark_late(slot);
+            self.mark_late(now, slot);
         }
         for number in old {
             self.close_try(slot, number);
@@ -384,19 +611,18 @@ impl<W> Forwarding<W> {
     /// Sends what waits as far as budgets allow.
     pub(super) fn serve_lines(&mut self, now: Instant, out: &mut Outbox<W>) {
         for number in 0..self.upstreams.len() {
-            let most = self.upstreams.get(number).map_or(0, |upstream| upstream.turns_at_once());
-            let mut served = 0;
-            while served < most {
-                let outstanding = &self.outstanding;
+            loop {
+                let (outstanding, slow_zones) = (&self.outstanding, &self.slow_zones);
                 let is_live = |&(slot, generation): &Ticket| {
                     let query = outstanding.get(slot as usize);
                     query.is_some_and(|query| {
-                        query.generation == generation && query.line == Some(number) && !query.is_hopeless(now)
+                        query.generation == generation
+                            && query.line == Some(number)
+                            && !query.is_hopeless(now, slow_zones.expected(&query.question.section, now))
                     })
                 };
                 let next = self.upstreams.get_mut(number).and_then(|upstream| upstream.next_in_line(now, is_live));
                 let Some((slot, _)) = next else { break };
-                served += 1;
                 self.send_usual(now, slot, number, out);
                 self.plan(now, slot);
                 self.arm(slot);

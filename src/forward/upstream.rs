@@ -2,11 +2,13 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::budget::Budget;
+use super::capabilities::Capabilities;
 use super::health::Health;
-use super::question::Via;
+use super::question::{News, Trouble, Via};
 use super::queue::FairQueue;
 use super::rule::{Protocol, Target};
 
@@ -14,10 +16,52 @@ use super::rule::{Protocol, Target};
 const REFRESH_SHARE: u32 = 4;
 /// How near its end a stale answer is then.
 const NEARLY_TOO_OLD: Duration = Duration::from_secs(15);
-/// Questions sent at once where an upstream has no budget: after an outage, what waited does not come as a storm.
-const UNLIMITED_AT_ONCE: usize = 64;
-/// When the next such handful follows.
-const UNLIMITED_PAUSE: Duration = Duration::from_millis(5);
+/// Questions a second that leave where an upstream has no budget, of those that waited for the end of an outage: at least
+/// so many, else as many as it had before. All at once they would be the next outage.
+const RELEASED_MIN: u32 = 500;
+/// How long an answer over a connection is waited for, at least, before the next of several upstreams is asked, and before
+/// the only one is asked again.
+const STREAM_NEXT: Duration = Duration::from_millis(300);
+const STREAM_ALONE: Duration = Duration::from_millis(1000);
+/// What is said of an upstream that does not answer.
+pub(super) const SILENT: &str = "timed out";
+
+/// How a try failed.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Failing<'t> {
+    /// No answer came in its time.
+    Silent,
+    /// It could not be made, or its connection broke.
+    Trouble(&'t Trouble),
+}
+
+/// How many queries a second an upstream has while it answers.
+#[derive(Debug, Default)]
+struct UsualRate {
+    /// The second that is counted.
+    since: Option<Instant>,
+    count: u32,
+    /// The average of those before.
+    average: u32,
+}
+
+impl UsualRate {
+    fn note(&mut self, now: Instant) {
+        let since = *self.since.get_or_insert(now);
+        let seconds = now.saturating_duration_since(since).as_secs();
+        if seconds > 0 {
+            // Seconds without a query count as well; a fall is followed more slowly than a rise.
+            let counted = self.count / u32::try_from(seconds).unwrap_or(u32::MAX).max(1);
+            self.average = counted.max((self.average * 3 + counted) / 4);
+            (self.since, self.count) = (Some(now), 0);
+        }
+        self.count = self.count.saturating_add(1);
+    }
+
+    fn per_second(&self) -> u32 {
+        self.average
+    }
+}
 
 /// Which outstanding query: its slot and generation.
 pub(super) type Ticket = (u32, u32);
@@ -28,6 +72,12 @@ pub(super) struct Upstream {
     pub(super) target: Target,
     pub(super) health: Health,
     pub(super) budget: Budget,
+    pub(super) capabilities: Capabilities,
+    /// What went wrong last, and when.
+    pub(super) last_error: Option<(Arc<str>, Instant)>,
+    usual: UsualRate,
+    /// Where it has no budget: when the next of those that wait may leave.
+    release_at: Option<Instant>,
     /// Tries open that are slow, or belong to a slow zone.
     pub(super) slow_open: u32,
     /// Questions that somebody waits for, client by client.
@@ -45,6 +95,10 @@ impl Upstream {
             target,
             health: Health::default(),
             budget,
+            capabilities: Capabilities::default(),
+            last_error: None,
+            usual: UsualRate::default(),
+            release_at: None,
             slow_open: 0,
             line: FairQueue::new(),
             slow_line: FairQueue::new(),
@@ -63,15 +117,54 @@ impl Upstream {
 
     /// A try was not answered in its time, or could not be made. TCP may be closed to us where UDP is not (an old guest
     /// agent's firewall rule): where UDP is the usual way, that is no fault of the upstream.
-    pub(super) fn try_failed(&mut self, via: Via, sent: Instant) {
-        if via == self.usual_way() {
-            self.health.failed(sent);
+    pub(super) fn try_failed(&mut self, via: Via, sent: Instant, now: Instant, error: Failing<'_>) -> Option<News> {
+        if via != self.usual_way() {
+            return None;
         }
+        let text = match error {
+            Failing::Silent => SILENT.into(),
+            Failing::Trouble(trouble) => trouble.text.clone(),
+        };
+        let is_certain = matches!(error, Failing::Trouble(_));
+        let is_new = self.health.failed(sent, now, is_certain);
+        if is_certain || is_new || self.health.is_down() {
+            self.last_error = Some((text.clone(), now));
+        }
+        is_new.then(|| News { target: self.target.clone(), down: Some(text) })
+    }
+
+    /// Something came from it; `took` is how long after its query, where that says how fast the upstream is.
+    pub(super) fn heard(&mut self, took: Option<Duration>, now: Instant) -> Option<News> {
+        let was_down = self.health.heard(took, now);
+        was_down.then(|| News { target: self.target.clone(), down: None })
+    }
+
+    /// How long the first answer is waited for; where a connection carries the query, TCP repeats what is lost by itself.
+    pub(super) fn timeout(&self, is_alone: bool) -> Duration {
+        match self.usual_way() {
+            Via::Datagram => self.health.timeout(),
+            Via::Stream => self.health.timeout().max(if is_alone { STREAM_ALONE } else { STREAM_NEXT }),
+        }
+    }
+
+    /// Counts a query that is sent now.
+    pub(super) fn note_sent(&mut self, now: Instant) {
+        // What waited for the end of an outage is not the usual rate.
+        if !self.health.is_down() && self.line.is_empty() {
+            self.usual.note(now);
+        }
+    }
+
+    /// Whether queries may be sent that nobody needs as much as the first query of a question: repeats.
+    pub(super) fn has_spare(&self, now: Instant) -> bool {
+        self.line.is_empty() && !self.health.is_down() && self.budget.has_spare(now)
     }
 
     /// Whether a question may be sent now that nobody stands in line before.
     pub(super) fn is_free(&self, now: Instant, is_slow: bool) -> bool {
-        let nobody_waits = self.line.is_empty() && (!is_slow || self.slow_line.is_empty());
+        // Without a budget only an outage makes questions wait; when it is over, those that come go as they come.
+        let nobody_waits =
+            !self.budget.is_limited() || (self.line.is_empty() && (!is_slow || self.slow_line.is_empty()));
         nobody_waits && !self.health.is_down() && self.budget.allows(now) && (!is_slow || self.has_slow_place())
     }
 
@@ -92,9 +185,17 @@ impl Upstream {
         if !self.budget.allows(now) || (self.health.is_down() && !self.health.probe_wait(now).is_zero()) {
             return None;
         }
+        if !self.budget.is_limited() && !self.health.is_down() && self.release_at.is_some_and(|at| now < at) {
+            return None;
+        }
         self.turns = self.turns.wrapping_add(1);
         let ticket = std::iter::from_fn(|| self.take_ticket(now)).find(is_live)?;
         self.health.take_probe(now);
+        if !self.budget.is_limited() {
+            // Beside those that come at the usual rate: twice that in all.
+            let pause = Duration::from_secs(1) / self.usual.per_second().max(RELEASED_MIN);
+            self.release_at = Some(self.release_at.map_or(now, |at| at.max(now)) + pause);
+        }
         Some(ticket)
     }
 
@@ -112,11 +213,6 @@ impl Upstream {
         first.or_else(|| self.line.pop()).or_else(|| slow(self)).or_else(|| refresh(self))
     }
 
-    /// How many turns may follow each other at once.
-    pub(super) fn turns_at_once(&self) -> usize {
-        if self.budget.limits.queries_per_second == 0 { UNLIMITED_AT_ONCE } else { usize::MAX }
-    }
-
     /// When the next turn may be.
     pub(super) fn next_turn(&self, now: Instant) -> Option<Instant> {
         let slow_can_go = !self.slow_line.is_empty() && self.has_slow_place();
@@ -129,7 +225,11 @@ impl Upstream {
         if !self.budget.has_place() {
             return None; // a place that becomes free is a turn
         }
-        let pause = if self.budget.limits.queries_per_second == 0 { UNLIMITED_PAUSE } else { Duration::ZERO };
+        let pause = if self.budget.is_limited() {
+            Duration::ZERO
+        } else {
+            self.release_at.map_or(Duration::ZERO, |at| at.saturating_duration_since(now))
+        };
         Some(now + self.budget.wait(now).max(pause).max(Duration::from_micros(500)))
     }
 

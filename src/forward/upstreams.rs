@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::budget::{Budget, Limits};
 use super::machine::{Forwarding, Numbers, OUTSTANDING_MAX};
-use super::question::{Question, UpstreamState};
+use super::question::{News, Question, UpstreamState};
 use super::rule::{ForwardRule, Target};
 use super::upstream::Upstream;
 
@@ -28,7 +28,24 @@ impl<W> Forwarding<W> {
             rtt: upstream.health.rtt(),
             pending: upstream.budget.pending(),
             waiting: upstream.waiting(),
+            last_error: upstream.last_error.clone(),
         })
+    }
+
+    /// Whether anything was ever heard from an upstream.
+    pub fn was_heard(&self, target: &Target) -> bool {
+        let number = self.upstream_by_target.get(target);
+        number.and_then(|&number| self.upstreams.get(number)).is_some_and(|upstream| upstream.health.was_heard())
+    }
+
+    /// Which upstreams stopped answering or answer again, since the last call.
+    pub fn take_news(&mut self) -> Vec<News> {
+        std::mem::take(&mut self.news)
+    }
+
+    /// Whether one of a rule's upstreams has a budget.
+    pub(super) fn are_limited(&self, upstreams: &Numbers) -> bool {
+        upstreams.iter().any(|&number| self.upstreams.get(number).is_some_and(|upstream| upstream.budget.is_limited()))
     }
 
     /// Whether none of a rule's upstreams answers.

@@ -22,7 +22,7 @@ const SCARCE: usize = WAITING_MAX / 2;
 /// Tickets of one client that are not looked through for those that are done.
 const TICKETS_MIN: usize = 64;
 /// Tries after which a question is forgotten and begun anew.
-const TRIES_KEPT: usize = 64;
+pub(super) const TRIES_KEPT: usize = 64;
 
 /// The places that one client's queries take among those that wait.
 #[derive(Debug, Default)]
@@ -75,7 +75,7 @@ impl<W> Forwarding<W> {
     }
 
     fn release(outcome: Result<Answered, Failure>, waiter: W, use_stale: bool, out: &mut Outbox<W>) {
-        out.settled.push(Settled { outcome, waiters: smallvec![Released { waiter, use_stale }] });
+        out.settled.push(Settled { detail: None, outcome, waiters: smallvec![Released { waiter, use_stale }] });
     }
 
     /// Lets go of those whose patience is over, and of those who take the stale answer at hand.
@@ -84,6 +84,7 @@ impl<W> Forwarding<W> {
             return;
         };
         let is_down = self.are_down(&query.upstreams);
+        let is_limited = self.are_limited(&query.upstreams);
         let Some(query) = self.outstanding.get_mut(slot as usize) else {
             return;
         };
@@ -107,7 +108,8 @@ impl<W> Forwarding<W> {
         }
         query.waiters = left;
         let idle = query.waiters.is_empty().then_some((slot, query.generation));
-        query.is_abandoned = idle.is_some() && query.line.is_some() && query.askers >= 2;
+        let had_its_turns = query.askers >= 2 || query.has_left_line.get();
+        query.is_abandoned = idle.is_some() && query.line.is_some() && had_its_turns;
         self.idle.extend(idle);
         let Some(query) = self.outstanding.get_mut(slot as usize) else { return };
         if released.is_empty() {
@@ -116,25 +118,29 @@ impl<W> Forwarding<W> {
         // Asked too late to be answered in time is no silence of the upstream.
         let had_time = query.tries.iter().any(|tried| now.saturating_duration_since(tried.sent) >= AGAIN_AFTER);
         let failure = match () {
-            () if !had_time && !is_down => Failure::NoTurn,
-            () if query.was_unreachable => Failure::Unreachable,
+            // Only a budget makes a question wait for its turn while its upstream answers: a client that asks again keeps
+            // its place. After an outage there is an answer or a failure, never silence.
+            () if !had_time && !is_down && is_limited && !query.waited_for_down => Failure::NoTurn,
+            () if query.trouble.is_some() => Failure::Unreachable,
             () => Failure::Silence,
         };
+        let detail = self.outstanding.get(slot as usize).and_then(|query| self.detail(query));
+        let Some(query) = self.outstanding.get_mut(slot as usize) else { return };
         let outcome = if query.waiters.is_empty() { query.held.take().or_else(|| query.failure.take()) } else { None };
         let answered = |message| Answered { question: query.question.clone(), message };
         let outcome = outcome.map(answered).ok_or(failure);
-        if failure == Failure::Silence && out_of_patience > 0 && !is_down {
+        if failure == Failure::Silence && out_of_patience > 0 && !is_down && had_time {
             self.failures.remember(&query.question.key, None, now);
         }
         if out_of_patience > 0 {
-            self.mark_late(slot);
+            self.mark_late(now, slot);
         }
         for (waiting, _) in &released {
             self.count_out(waiting.client);
         }
         let waiters =
             released.into_iter().map(|(waiting, use_stale)| Released { waiter: waiting.waiter, use_stale }).collect();
-        out.settled.push(Settled { outcome, waiters });
+        out.settled.push(Settled { detail, outcome, waiters });
     }
 
     pub(super) fn take_place(&mut self, client: IpAddr, ticket: Ticket) {

@@ -13,10 +13,12 @@ use super::waiter::{ReplyPath, Uncounted, Waiter};
 use super::worker::{Worker, dropped};
 use crate::engine::{Action, Answer, Client, Forward, Settlement, Snapshot};
 use crate::forward::{
-    Answered, Arrival, Asker, Failure, Forwarding, Outbox, Ports, Question, Released, Settled, Target, Transmit, Via,
+    Answered, Arrival, Asker, Failure, Forwarding, News, Outbox, Ports, Question, Released, Settled, Target, Transmit,
+    Via,
 };
 use crate::log::Recurring;
 use crate::sys::fetch;
+use crate::upstream::trouble_of;
 use crate::wire::UpstreamMessage;
 use crate::wire::query::kept;
 
@@ -119,11 +121,12 @@ impl Worker {
     ) -> R {
         self.gather(|| {
             let mut out = self.spare.borrow_mut().pop().unwrap_or_default();
-            let (result, next) = {
+            let (result, next, news) = {
                 let mut forwarding = self.shared.forwarding();
                 let result = call(&mut forwarding, &mut out);
-                (result, forwarding.next_timeout(now))
+                (result, forwarding.next_timeout(now), forwarding.take_news())
             };
+            news.iter().for_each(say_news);
             self.shared.watch_timer(next);
             if self.carry_out(&mut out, now) {
                 let next = self.shared.forwarding().next_timeout(now);
@@ -141,15 +144,15 @@ impl Worker {
             let (mut failed, now) = (Vec::new(), Instant::now());
             self.sockets.borrow_mut().send_pooled(&leaving, now, |transmit, error| {
                 say_unsent(transmit, error);
-                failed.push(transmit.id);
+                failed.push((transmit.id, trouble_of(error)));
             });
             leaving.clear();
             self.departures.replace(leaving);
             if !failed.is_empty() {
                 self.with_forwarding(now, |forwarding, out| {
-                    for id in failed {
+                    for (id, trouble) in failed {
                         self.with_machine(Part::Forwarding, forwarding, now, out, |forwarding, out| {
-                            forwarding.failed(now, id, out)
+                            forwarding.failed(now, id, &trouble, out)
                         });
                     }
                 });
@@ -197,9 +200,10 @@ impl Worker {
                 let sent = self.sockets.borrow_mut().send_fresh(&transmit);
                 let Err(error) = sent else { return false };
                 say_unsent(&transmit, &error);
+                let trouble = trouble_of(&error);
                 let mut forwarding = self.shared.forwarding();
                 self.with_machine(Part::Forwarding, &mut forwarding, now, out, |forwarding, out| {
-                    forwarding.failed(now, transmit.id, out)
+                    forwarding.failed(now, transmit.id, &trouble, out)
                 });
                 true
             }
@@ -296,6 +300,13 @@ impl Worker {
             self.replies.borrow_mut().push(waiter.path, &reply, outcome, &self.counters);
         }
         false
+    }
+}
+
+fn say_news(News { target, down }: &News) {
+    match down {
+        Some(error) => tracing::warn!(upstream = %target, %error, "the upstream does not answer"),
+        None => tracing::info!(upstream = %target, "the upstream answers again"),
     }
 }
 

@@ -11,7 +11,7 @@ use super::faults::Part;
 use super::waiter::Waiter;
 use super::worker::Worker;
 use crate::forward::{Arrival, Forwarding, Heard, Outbox, TryId};
-use crate::upstream::Received;
+use crate::upstream::{Received, trouble_of};
 
 /// How often sockets are looked for whose queries were settled elsewhere, or by nobody in time.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
@@ -88,6 +88,6 @@ pub(super) fn take(
 ) -> Heard {
     match outcome {
         Ok(arrival) => forwarding.heard(now, id, arrival, out),
-        Err(_) => forwarding.failed(now, id, out),
+        Err(error) => forwarding.failed(now, id, &trouble_of(&error), out),
     }
 }

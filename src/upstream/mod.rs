@@ -20,6 +20,7 @@ mod stream;
 mod trust;
 
 pub use datagram::{Datagrams, Received, Source};
+pub use fault::trouble_of;
 pub use pool::Pools;
 pub use probe::{Finding, probe};
 pub use stream::Streams;

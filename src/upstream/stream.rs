@@ -33,6 +33,9 @@ const CONNECTIONS_MAX: usize = 2;
 const CROWD: usize = 32;
 /// Connections per upstream that carry one query alone, because another connection lost it.
 const ALONE_MAX: usize = 16;
+/// Connections that may be lost under a query, where a datagram referred to TCP: there is no other way to its answer, and
+/// the query is repeated at once.
+const LOSSES_MAX: usize = 3;
 /// How long opening may take.
 const OPEN_MAX: Duration = Duration::from_secs(3);
 /// How long an upstream is left alone after it could not be opened.
@@ -83,7 +86,8 @@ impl Streams {
         // Where UDP is the usual way, the look at start-up says once whether TCP is to be had.
         let is_usual_way = target.protocol != Protocol::Datagram;
         let target = by_stream(target);
-        let answer = timeout_at(deadline.into(), self.ask_twice(&target, message)).await?;
+        let losses = if is_usual_way { 1 } else { LOSSES_MAX };
+        let answer = timeout_at(deadline.into(), self.ask_again(&target, message, losses)).await?;
         answer.map_err(|fault| {
             if is_usual_way {
                 self.0.trust.tell(&target, &fault, Instant::now());
@@ -92,11 +96,17 @@ impl Streams {
         })
     }
 
-    async fn ask_twice(&self, target: &Target, message: &[u8]) -> Result<Vec<u8>, Fault> {
-        match self.ask_once(target, message, None).await {
-            Err(Fault { lost: Some(lost), .. }) => self.ask_once(target, message, Some(lost)).await,
-            outcome => outcome,
+    /// Asks, and again on a fresh connection where one is lost, as often as `losses`.
+    async fn ask_again(&self, target: &Target, message: &[u8], losses: usize) -> Result<Vec<u8>, Fault> {
+        let mut since = None;
+        for _ in 0..losses {
+            match self.ask_once(target, message, since).await {
+                Err(Fault { lost: Some(lost), .. }) => since = Some(lost),
+                Err(fault) if losses > 1 && fault.is_break() => since = Some(Instant::now()),
+                outcome => return outcome,
+            }
         }
+        self.ask_once(target, message, since).await
     }
 
     async fn ask_once(&self, target: &Target, message: &[u8], since: Option<Instant>) -> Result<Vec<u8>, Fault> {

@@ -12,7 +12,7 @@ fn two(first: &FakeAzureDns, second: &FakeAzureDns) -> String {
 }
 
 #[test]
-fn a_silent_upstream_is_asked_four_times_at_most_each_time_anew() {
+fn a_silent_upstream_is_asked_eight_times_at_most_each_time_anew() {
     let fake = FakeAzureDns::start();
     fake.on("dead.example A", Script::udp([Play::silence()]));
     let server = Pldns::start(&fake.rule("."), RECORDS);
@@ -20,18 +20,18 @@ fn a_silent_upstream_is_asked_four_times_at_most_each_time_anew() {
     got.rcode("SERVFAIL").ede(22).no_answers().not_before(Duration::from_secs(4));
     let seen = fake.seen("dead.example A");
     let udp: Vec<_> = seen.iter().filter(|one| one.transport == Transport::Udp).collect();
-    assert!((2..=4).contains(&seen.len()), "{} tries", seen.len());
+    assert!((4..=8).contains(&seen.len()), "{} tries", seen.len());
     let ids: HashSet<u16> = udp.iter().map(|one| one.id()).collect();
     let ports: HashSet<u16> = udp.iter().map(|one| one.source.port()).collect();
     assert_eq!((ids.len(), ports.len()), (udp.len(), udp.len()), "each try has its own ID and port");
     let pause = udp[1].at - udp[0].at;
-    assert!(pause.as_millis() >= 900, "asked again after {pause:?}");
+    assert!(pause.as_millis() >= 350, "asked again after {pause:?}");
     // The table does not wait for anybody.
     server.ask(&format!("{API} A")).rcode("NOERROR").before_deadline();
 }
 
 #[test]
-fn one_lost_query_costs_a_second() {
+fn one_lost_query_costs_a_moment() {
     let fake = FakeAzureDns::start();
     let script = Script::udp([Play::silence(), Play::answers(&["a.example 60 IN A 192.0.2.1"])]);
     fake.on("a.example A", script);
@@ -39,7 +39,7 @@ fn one_lost_query_costs_a_second() {
     server
         .ask("a.example A")
         .answers(&["a.example 60 IN A 192.0.2.1"])
-        .not_before(Duration::from_millis(900))
+        .not_before(Duration::from_millis(350))
         .before_deadline();
 }
 

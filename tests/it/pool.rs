@@ -76,7 +76,7 @@ fn a_lost_query_is_asked_again_and_a_dead_upstream_said() {
     let fake = FakeAzureDns::start();
     fake.on(QUESTION, Script::udp([Play::silence(), Play::of(Answer::of(&[TRUTH]))]));
     let server = Pldns::start(&pooled(&fake), "");
-    server.ask(QUESTION).answers(&[TRUTH]).not_before(Duration::from_millis(900)).before_deadline();
+    server.ask(QUESTION).answers(&[TRUTH]).not_before(Duration::from_millis(350)).before_deadline();
     let rules = pooled(&fake);
     drop(fake);
     // Its port is closed now: the kernel says so at once.

@@ -67,12 +67,16 @@ fn a_stale_answer_is_taken_when_the_upstream_does_not_answer_in_time() {
 fn a_private_stale_answer_is_good_for_a_minute_while_others_are_answered() {
     let mut world = World::new(1);
     world.ask_stale("old.example", 1, 61);
-    world.ask("fine.example", 2);
-    world.pass(4499);
-    let sent = world.sent();
-    world.hear(&sent[1], answer(&sent[1], 0));
-    world.settled();
-    world.pass(1);
+    for n in 0..45 {
+        world.ask(&format!("fine{n}.example"), 2);
+        let is_fine =
+            |transmit: &&Transmit| transmit.message.to_ascii_lowercase().windows(4).any(|part| part == b"fine");
+        let sent = world.sent();
+        let fine = sent.iter().find(is_fine).unwrap();
+        world.hear(fine, answer(fine, 0));
+        world.settled();
+        world.pass(100);
+    }
     assert_eq!(outcomes(&world.settled()), [(Err(Some(Failure::Silence)), vec![1])]);
 }
 
@@ -86,10 +90,16 @@ fn stale_answers_do_not_wait_in_line() {
     let sent = world.sent();
     world.hear(&sent[0], answer(&sent[0], 0));
     let next = world.sent();
-    assert!(next[0].message.windows(4).any(|octets| octets == b"miss"), "who waits goes before a refresh");
+    assert!(
+        next[0].message.to_ascii_lowercase().windows(4).any(|octets| octets == b"miss"),
+        "who waits goes before a refresh"
+    );
     world.hear(&next[0], answer(&next[0], 0));
     let last = world.sent();
-    assert!(last[0].message.windows(5).any(|octets| octets == b"stale"), "the refresh has the next turn");
+    assert!(
+        last[0].message.to_ascii_lowercase().windows(5).any(|octets| octets == b"stale"),
+        "the refresh has the next turn"
+    );
     world.settled();
     world.hear(&last[0], answer(&last[0], 0));
     assert_eq!(world.settled().len(), 1, "its answer is for the cache");
@@ -149,7 +159,7 @@ fn slow_names_do_not_take_every_place() {
         world.pass(1);
         let now = world.now;
         for transmit in world.sent() {
-            let slow = transmit.message.windows(5).any(|octets| octets == b"\x04slow");
+            let slow = transmit.message.to_ascii_lowercase().windows(5).any(|octets| octets == b"\x04slow");
             open.push((now + Duration::from_millis(if slow { 4000 } else { 5 }), transmit));
         }
         assert!(open.len() <= 36);
@@ -202,7 +212,10 @@ fn who_got_no_turn_is_not_told_a_failure_and_keeps_the_place() {
     world.pass(500);
     world.ask("third.example", 4);
     let sent: Vec<_> = world.sent();
-    assert!(sent.iter().any(|t| t.message.windows(5).any(|octets| octets == b"third")), "its place was kept");
+    assert!(
+        sent.iter().any(|t| t.message.to_ascii_lowercase().windows(5).any(|octets| octets == b"third")),
+        "its place was kept"
+    );
 }
 
 #[test]
@@ -274,12 +287,12 @@ fn who_joins_a_question_that_nobody_waited_for_has_it_asked_again() {
     world.ask_stale("a.example", 1, 5);
     world.pass(1800);
     assert_eq!(outcomes(&world.settled()), [(Err(None), vec![1])]);
-    assert_eq!(world.sent().len(), 2);
+    assert_eq!(world.sent().len(), 3);
     world.pass(100);
     world.ask_stale("a.example", 2, 7);
-    world.pass(1000);
+    world.pass(700);
     let sent = world.sent();
-    assert_eq!(sent.len(), 1, "the second try is repeated a second after it was made");
+    assert_eq!(sent.len(), 1, "the last try was the first of a new round, and has had its time");
     world.hear(&sent[0], answer(&sent[0], 0));
     assert_eq!(outcomes(&world.settled()), [(Ok(Rcode::NOERROR), vec![2])]);
 }
