@@ -17,13 +17,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use privatelink_dns::cache::{Answer, Cache, TtlLimits};
+use privatelink_dns::cache::{Age, Answer, Cache, TtlLimits};
 use privatelink_dns::document::{Problems, SourceText};
 use privatelink_dns::engine::{Action, Client, Engine, Snapshot};
 use privatelink_dns::forward::{LoopGuard, UpstreamSets};
 use privatelink_dns::records::{TableSettings, compile, read_records};
 use privatelink_dns::reload::load;
-use privatelink_dns::wire::{Name, NameRoom, Query, Rtype, Transport};
+use privatelink_dns::wire::{Name, NameRoom, Query, Rtype, Transport, UpstreamMessage};
 
 use scratch::Scratch;
 
@@ -215,5 +215,95 @@ fn partial_wildcards(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(steps, parse, lookup, partial_wildcards, answer, shared, compiling, crowded);
+/// A message with one question, and as many of the given records as 64 KiB hold.
+fn filled(start: &[u8], count: u16, record: impl Fn(u16, usize) -> Vec<u8>) -> Vec<u8> {
+    let mut bytes = [&[0, 7, 0x81, 0x80, 0, 1, 0, 0, 0, 0, 0, 0][..], b"\x01a\x04test\0\0\x01\0\x01", start].concat();
+    let mut ancount = u16::from(!start.is_empty());
+    for number in 0..count {
+        let record = record(number, bytes.len());
+        if bytes.len() + record.len() > 65_535 {
+            break;
+        }
+        bytes.extend_from_slice(&record);
+        ancount += 1;
+    }
+    bytes[6..8].copy_from_slice(&ancount.to_be_bytes());
+    bytes
+}
+
+/// A record with an owner that is a pointer.
+fn record_at(owner: usize, rtype: u8, data: &[u8]) -> Vec<u8> {
+    let len = u16::try_from(data.len()).expect("data of a record").to_be_bytes();
+    [&pointer(owner)[..], &[0, rtype, 0, 1, 0, 0, 0, 60], &len, data].concat()
+}
+
+fn pointer(to: usize) -> [u8; 2] {
+    (0xc000 | u16::try_from(to.min(0x3fff)).expect("14 bits")).to_be_bytes()
+}
+
+/// Answers of 64 KiB that are built to be expensive: reading one, keeping it and writing a reply from it.
+fn hostile(criterion: &mut Criterion) {
+    let question_end = 12 + 8 + 4;
+    // A name of 127 labels, each after a pointer to the rest, and records that refer to it.
+    let hops: Vec<u8> = (0..63_usize).fold(Vec::new(), |mut all, hop| {
+        let before = if hop == 0 { 12 } else { question_end + (hop - 1) * 15 };
+        all.extend_from_slice(&record_at(before, 16, &[0]));
+        all.extend_from_slice(&[0; 2]);
+        all
+    });
+    let null = record_at(12, 10, &(0..8000).flat_map(|hop| pointer(question_end + 12 + 2 * hop)).collect::<Vec<_>>());
+    let chained = |rtype: u8| {
+        filled(&[], u16::MAX, move |number, at| {
+            let before = if number == 0 { 12 } else { at - 14 };
+            let owner = if number % 120 == 0 { 12 } else { before };
+            match rtype {
+                1 => record_at(if number % 120 == 0 { 12 } else { at - 16 }, 1, &[10, 0, 0, 1]),
+                _ => record_at(owner, rtype, &pointer(owner)),
+            }
+        })
+    };
+    let alias = |number: u16| [&[4][..], format!("{number:04x}").as_bytes(), &[0xc0, 14]].concat();
+    let messages = [
+        ("pointers after a NULL record, A", filled(&null, u16::MAX, |_, _| record_at(16_300, 1, &[1, 2, 3, 4]))),
+        ("pointers after a NULL record, CNAME", filled(&null, u16::MAX, |_, _| record_at(16_300, 5, &pointer(16_300)))),
+        ("pointers to pointers, A", chained(1)),
+        ("pointers to pointers, NS", chained(2)),
+        ("pointers to pointers, CNAME", chained(5)),
+        ("4,000 A", filled(&[], u16::MAX, |_, _| record_at(12, 1, &[1, 2, 3, 4]))),
+        (
+            "2,300 CNAME",
+            filled(&[], u16::MAX, |number, _| {
+                let owner = if number == 0 { vec![0xc0, 12] } else { alias(number) };
+                [&owner[..], &[0, 5, 0, 1, 0, 0, 0, 60, 0, 7], &alias(number + 1)].concat()
+            }),
+        ),
+        ("4,000 names of one chain of TXT", filled(&hops, u16::MAX, |_, _| record_at(question_end, 16, &[0]))),
+    ];
+    let limits = TtlLimits { max: 3600, max_negative: 60, max_negative_private: 10 };
+    let (now, mut reply) = (Instant::now(), Vec::with_capacity(65_535));
+    let mut room = NameRoom::new();
+    let query = [
+        &[0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 1][..],
+        b"\x01a\x04test\0\0\x01\0\x01",
+        &[0, 0, 41, 4, 208, 0, 0, 0, 0, 0, 0],
+    ]
+    .concat();
+    let query = Query::parse(&query, &mut room).expect("a query");
+    for (name, bytes) in messages {
+        criterion.bench_function(&format!("hostile: {name}: read"), |bencher| {
+            bencher.iter(|| UpstreamMessage::read(black_box(bytes.clone())).reading);
+        });
+        criterion.bench_function(&format!("hostile: {name}: keep"), |bencher| {
+            bencher.iter(|| Answer::from_message(b"key", black_box(&bytes), &limits, now).is_some());
+        });
+        let Some(answer) = Answer::from_message(b"key", &bytes, &limits, now) else { continue };
+        for limit in [1232, 65_535] {
+            criterion.bench_function(&format!("hostile: {name}: reply of {limit}"), |bencher| {
+                bencher.iter(|| answer.view().write(black_box(&query), Age::Seconds(1), limit, &mut reply));
+            });
+        }
+    }
+}
+
+criterion_group!(steps, parse, lookup, partial_wildcards, answer, shared, compiling, crowded, hostile);
 criterion_main!(steps);

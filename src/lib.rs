@@ -30,6 +30,8 @@ pub mod document;
 pub mod engine;
 pub mod explain;
 pub mod forward;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod generate;
 pub mod log;
 pub mod rdata;

@@ -15,6 +15,7 @@ mod chain_memory;
 mod explain;
 mod observe;
 mod outcome;
+mod refusals;
 mod snapshot;
 mod steps;
 mod write;
@@ -33,6 +34,7 @@ use chain_memory::ChainMemory;
 pub use explain::{Asked, Explained, Reached};
 pub use observe::{Observer, Responsible, Step, matched_owner};
 pub use outcome::{AnswerSource, Reason};
+pub use refusals::RefusalRate;
 pub use snapshot::{Snapshot, StaleLimits};
 pub use steps::{Approach, Begun, Pending, Read};
 

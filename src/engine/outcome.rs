@@ -95,6 +95,8 @@ pub enum Reason {
     Loop,
     /// Dropped: its upstream's budget had no turn for it in time; silence lets the client ask again.
     NoTurn,
+    /// Dropped: a refusal or format error that would be one too many for the network of its sender.
+    RefusalRate,
     /// Dropped: the reply could not be sent, or the client was gone.
     Unsent,
     /// Dropped: the server ended while the query waited.
@@ -105,7 +107,7 @@ pub enum Reason {
 
 impl Reason {
     /// All of them, in the order of their counters.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Short,
         Self::Response,
         Self::Malformed,
@@ -117,6 +119,7 @@ impl Reason {
         Self::NoRecursion,
         Self::Loop,
         Self::NoTurn,
+        Self::RefusalRate,
         Self::Unsent,
         Self::Shutdown,
         Self::Fault,
@@ -136,6 +139,7 @@ impl Reason {
             Self::NoRecursion => "no_recursion",
             Self::Loop => "loop",
             Self::NoTurn => "no_turn",
+            Self::RefusalRate => "refusal_rate",
             Self::Unsent => "unsent",
             Self::Shutdown => "shutdown",
             Self::Fault => "fault",
@@ -144,7 +148,16 @@ impl Reason {
 
     /// Whether the client gets no reply at all.
     pub fn is_drop(self) -> bool {
-        matches!(self, Self::Short | Self::Response | Self::NoTurn | Self::Unsent | Self::Shutdown | Self::Fault)
+        matches!(
+            self,
+            Self::Short
+                | Self::Response
+                | Self::NoTurn
+                | Self::RefusalRate
+                | Self::Unsent
+                | Self::Shutdown
+                | Self::Fault
+        )
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::sync::{Notify, watch};
 use super::connections::{ConnectionLimits, Connections};
 use super::faults::Faults;
 use super::waiter::Waiter;
-use crate::engine::{Engine, Snapshot};
+use crate::engine::{Engine, RefusalRate, Snapshot};
 use crate::forward::Forwarding;
 use crate::upstream::{Authorities, Pools, Trust};
 
@@ -38,6 +38,8 @@ pub struct Shared {
     pub trust: Arc<Trust>,
     /// Ports that are used again.
     pub pools: Arc<Pools>,
+    /// Refusals over UDP, by the network of the sender.
+    pub(super) refusals: RefusalRate,
     /// Connections of clients, whatever their transport.
     pub connections: Arc<Connections>,
     /// Those of clients that are not allowed.
@@ -75,6 +77,7 @@ impl Shared {
             forwarding: Mutex::new(forwarding),
             trust: Arc::new(Trust::new(&Authorities::default())),
             pools: Arc::default(),
+            refusals: RefusalRate::default(),
             connections: Arc::new(Connections::new(connections)),
             strangers: Arc::new(Connections::new(STRANGERS)),
             not_allowed: AtomicU64::new(0),

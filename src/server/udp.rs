@@ -144,7 +144,7 @@ impl Group<'_> {
             worker.counters.kind(datagram.bytes);
             let client = client(&datagram);
             match worker.read(self.snapshot, datagram.bytes, client, self.now, room, reply) {
-                Err(done) => *action = Some(done),
+                Err(done) => *action = Some(worker.limit_refusals(done, datagram.peer, self.now, reply)),
                 Ok(query) => {
                     engine.approach_record(self.snapshot, &query, Approach::Place, fetch);
                     read.push((place, client, query));

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -283,6 +284,17 @@ impl Worker {
         let finish = || engine.finish(snapshot, pending, client, now, turn, reply);
         let action = self.shared.faults.guarded(Part::Query, finish, dropped);
         self.look_at(action, client, now, reply)
+    }
+
+    /// Drops a refusal over UDP that would be one too many for the network of its sender.
+    pub(super) fn limit_refusals(&self, action: Action, peer: SocketAddr, now: Instant, reply: &mut Vec<u8>) -> Action {
+        match action {
+            Action::Refused(reason) if !self.shared.refusals.allows(reason, peer, now) => {
+                reply.clear();
+                Action::Dropped(Reason::RefusalRate)
+            }
+            action => action,
+        }
     }
 
     fn look_at(&self, action: Action, client: Client, now: Instant, reply: &mut Vec<u8>) -> Action {

@@ -110,3 +110,19 @@ fn replies_leave_from_the_address_that_was_asked_on_a_wildcard_bind() {
         Query::new(&format!("{API} A")).tcp().ask_at(at).rcode("NOERROR");
     }
 }
+
+#[test]
+fn strangers_of_one_network_get_few_refusals_and_nobody_else_notices() {
+    let fake = FakeAzureDns::start();
+    let server = Pldns::start(&format!("[access]\nallow = [\"127.0.0.1/32\"]\n{}", fake.rule(".")), RECORDS);
+    let stranger = crate::common::ask::client(Some("127.0.0.2".parse().unwrap()), server.address());
+    let query = Query::new(&format!("{API} A"));
+    for _ in 0..500 {
+        stranger.send(&query.bytes()).unwrap();
+        server.ask(&format!("{API} A")).rcode("NOERROR");
+    }
+    let stopped = server.stop();
+    assert_eq!((stopped.received, stopped.answered), (1000, 500));
+    // A slow machine takes several seconds for them.
+    assert!(stopped.dropped > 0 && stopped.refused >= 20, "{} refused, {} dropped", stopped.refused, stopped.dropped);
+}

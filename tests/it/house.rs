@@ -25,7 +25,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 ];
 
 /// Rooms that put the pieces together and may use all.
-const FREE: &[&str] = &["reload", "control", "cli"];
+const FREE: &[&str] = &["reload", "control", "cli", "fuzz"];
 
 const CORE: &[&str] = &["wire", "rdata", "records", "cache", "forward", "engine", "explain"];
 
