@@ -29,6 +29,7 @@ pub mod control;
 pub mod document;
 pub mod engine;
 pub mod explain;
+pub mod files;
 pub mod forward;
 #[doc(hidden)]
 pub mod fuzz;

@@ -6,7 +6,6 @@
 
 use std::fmt;
 
-use crate::wire::name::is_privatelink_label;
 use crate::wire::{Name, NameError};
 
 /// A host name: lower case, at least one label, compared label by label.
@@ -38,7 +37,7 @@ impl HostName {
 
     /// Puts labels together; nothing when the result is no host name or is too long (63 octets a label, 255 in all).
     ///
-    /// Besides what [`parse`](Self::parse) takes, the first label may be a label end: `*` and more behind it.
+    /// Besides what [`parse`](Self::parse) takes, the first label may be a partial wildcard: `*` before or after more.
     pub fn from_labels<'a>(labels: impl IntoIterator<Item = &'a str>) -> Option<Self> {
         let labels: Vec<String> = labels.into_iter().map(str::to_ascii_lowercase).collect();
         let plain = |label: &str| {
@@ -46,8 +45,8 @@ impl HostName {
                 && label.bytes().all(|octet| octet.is_ascii_alphanumeric() || octet == b'-' || octet == b'_')
         };
         let (first, rest) = labels.split_first()?;
-        if !(first == "*" || plain(first.strip_prefix('*').unwrap_or(first))) || !rest.iter().all(|label| plain(label))
-        {
+        let fixed = first.strip_prefix('*').or_else(|| first.strip_suffix('*')).unwrap_or(first);
+        if !(first == "*" || plain(fixed)) || !rest.iter().all(|label| plain(label)) {
             return None;
         }
         Name::parse(&labels.join(".")).is_ok().then_some(Self(labels))
@@ -77,7 +76,23 @@ impl HostName {
 
     /// Whether a label says that this name belongs in a private DNS zone and is not what clients ask for.
     pub fn is_privatelink(&self) -> bool {
-        self.labels().any(|label| is_privatelink_label(label.as_bytes()))
+        self.labels().any(is_privatelink_label)
+    }
+
+    /// Whether the first label is a wildcard (RFC 4592).
+    pub fn is_wildcard(&self) -> bool {
+        self.labels().next() == Some("*")
+    }
+
+    /// Whether the first label matches by its beginning or its end: pldns's own, no other server has it.
+    pub fn is_partial_wildcard(&self) -> bool {
+        self.labels().next().is_some_and(|label| label.contains('*') && label != "*")
+    }
+
+    /// The name without its first label; `None` when nothing is left.
+    pub fn parent(&self) -> Option<Self> {
+        let rest = self.0.get(1..).filter(|rest| !rest.is_empty())?;
+        Some(Self(rest.to_vec()))
     }
 
     /// The name in wire form.
@@ -97,6 +112,11 @@ impl fmt::Debug for HostName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
+}
+
+/// Whether a label is what private DNS zones of Azure begin with.
+pub fn is_privatelink_label(label: &str) -> bool {
+    crate::wire::name::is_privatelink_label(label.as_bytes())
 }
 
 fn plain_label(label: &[u8]) -> Option<String> {

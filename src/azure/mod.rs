@@ -18,6 +18,9 @@ mod zone_table;
 mod zones;
 
 pub use cloud::Cloud;
-pub use host_name::{HostName, HostNameError};
+pub use host_name::{HostName, HostNameError, is_privatelink_label};
 pub use resource::ResourceId;
-pub use zones::{PrivateDnsZone, Service, belongs_to, cloud_of, private_names, public_names, with_vault_names, zones};
+pub use zone_table::{DATE as ZONES_DATE, DOCUMENT as ZONES_DOCUMENT};
+pub use zones::{
+    PrivateDnsZone, Service, belongs_to, cloud_of, private_names, public_names, public_zone, with_vault_names, zones,
+};

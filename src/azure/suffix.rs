@@ -1,6 +1,7 @@
 //! Matching names against the suffixes of the zone table, placeholders included.
 
-use super::HostName;
+use super::zones::PORTALS;
+use super::{HostName, is_privatelink_label};
 
 /// A suffix of the table, perhaps with placeholders.
 #[derive(Clone, Copy)]
@@ -20,10 +21,12 @@ impl<'s> Suffix<'s> {
         for want in self.0.rsplit('.') {
             let label = front.pop()?;
             let literal = !want.starts_with('{');
-            let fits = match want {
-                "{partitionId}" => label.bytes().all(|octet| octet.is_ascii_digit()),
+            let fits = match want.split_once('}') {
                 _ if literal => label == want,
-                _ => label != "*" && !label.starts_with("privatelink"),
+                Some(("{partitionId", "")) => label.bytes().all(|byte| byte.is_ascii_digit()),
+                // A placeholder for a part of the label, or for all of it.
+                Some((_, end)) => !label.contains('*') && !is_privatelink_label(label) && label.ends_with(end),
+                None => false,
             };
             if !fits {
                 return None;
@@ -42,9 +45,9 @@ impl<'s> Suffix<'s> {
     /// Whether the labels in front of the suffix make a name that one owner has: a wildcard right under it would take
     /// the names of everybody's resources.
     fn is_owned(self, front: &[&str]) -> bool {
-        let mut own = front.iter().filter(|label| !label.starts_with("privatelink"));
+        let mut own = front.iter().filter(|label| !is_privatelink_label(label));
         match own.next() {
-            None => front.is_empty() && self.0 == RESOURCE_MANAGER,
+            None => front.is_empty() && (self.0 == RESOURCE_MANAGER || PORTALS.contains(&self.0)),
             Some(&"*") => own.next().is_some(),
             Some(_) => true,
         }
@@ -56,7 +59,7 @@ pub(super) struct Found<'n> {
     /// The labels in front.
     pub(super) front: Vec<&'n str>,
     /// The name's labels in the places of the suffix's.
-    matched: Vec<&'n str>,
+    pub(super) matched: Vec<&'n str>,
     pub(super) score: Score,
 }
 
@@ -80,5 +83,5 @@ pub(super) struct Score {
     literal: usize,
 }
 
-/// The one public suffix that is a host itself.
+/// A public suffix that is a host itself, as those of the portals are.
 const RESOURCE_MANAGER: &str = "management.azure.com";

@@ -6,7 +6,7 @@
 //! ml-{name, cut}-{region}-{id}.{region}.notebooks.azure.net       notebook address
 //! *.{region}.inference.ml.azure.com                               inference address, of every workspace of the region
 //! *.{id}.inference.{region}.privatelink.api.azureml.ms            inference address, of this workspace alone
-//! {instance}.{region}.instances.azureml.ms, {instance}-22....     API address
+//! {instance}.{region}.instances.azureml.ms, {instance}-{port}....     API address
 //! ```
 //!
 //! The first three have privatelink names by the common rule ([`private_names`](super::private_names)); compute
@@ -169,15 +169,30 @@ impl WorkspaceId {
         HostName::under(["*", &self.guid, "inference", &self.region, "privatelink"], self.cloud.workspace_api())
     }
 
-    /// All names that a compute instance may have: plain and `-22`, under every suffix of the cloud.
+    /// All names that a compute instance may have, under every suffix of the cloud: its own, `-22` for SSH, and one for
+    /// each port of an application (`-8787`). The ports are the user's choice, so a partial wildcard stands for them.
     pub fn compute_instance(&self, instance: &str) -> Vec<HostName> {
-        let ssh = format!("{instance}-22");
+        let labels = [instance.to_owned(), format!("{instance}-22"), format!("{instance}-*")];
         let suffixes = self.cloud.compute_instances().iter();
         suffixes
             .flat_map(|suffix| {
-                [instance, &ssh].into_iter().filter_map(move |label| HostName::under([label, &self.region], suffix))
+                labels.iter().filter_map(move |label| HostName::under([label.as_str(), &self.region], suffix))
             })
             .collect()
+    }
+
+    /// Whether a host may be one of a compute instance of this workspace's region: `{instance}[-{port}].{region}` below a
+    /// suffix of the cloud, or below the one of old that recorded answers still have.
+    pub fn is_compute_host(&self, instance: &str, host: &HostName) -> bool {
+        let suffixes = self.cloud.compute_instances().iter().copied().chain(["azureml.net"]);
+        let fits = |suffix: &str| match host.in_front_of(suffix).as_deref() {
+            Some([label, region]) => {
+                let rest = label.strip_prefix(&instance.to_ascii_lowercase());
+                *region == self.region && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+            }
+            _ => false,
+        };
+        suffixes.into_iter().any(fits)
     }
 }
 

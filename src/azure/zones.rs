@@ -8,8 +8,7 @@
 //! What an endpoint lists beats what is derived here, always.
 
 use super::suffix::{Found, Score, Suffix};
-use super::{Cloud, HostName, zone_table};
-use crate::wire::name::is_privatelink_label;
+use super::{Cloud, HostName, is_privatelink_label, zone_table};
 
 /// One row of the table of private DNS zones.
 #[derive(Debug)]
@@ -35,7 +34,7 @@ pub struct Service<'a> {
     pub groups: &'a [String],
 }
 
-/// The whole table.
+/// The rows of the documentation's table, in its order.
 pub fn zones() -> impl Iterator<Item = &'static PrivateDnsZone> {
     zone_table::rows()
 }
@@ -55,9 +54,20 @@ pub fn belongs_to(name: &HostName, cloud: Cloud) -> bool {
 }
 
 fn closest(name: &HostName, cloud: Cloud) -> Option<Score> {
-    let rows = zones().filter(|row| row.cloud == cloud).flat_map(|row| row.public.iter().copied().chain([row.zone]));
-    let listed = LISTED_ONLY.iter().filter(|(owner, _)| *owner == cloud).map(|(_, suffix)| *suffix);
-    rows.chain(listed).filter_map(|suffix| Some(Suffix::new(suffix).find(name)?.score)).max()
+    let rows = zone_table::matched_rows().filter(|row| row.cloud == cloud);
+    let suffixes = rows.flat_map(|row| row.matched().chain([row.zone]));
+    let listed = zone_table::listed_only().filter(|(owner, _)| *owner == cloud).map(|(_, suffix)| suffix);
+    suffixes.chain(listed).filter_map(|suffix| Some(Suffix::new(suffix).find(name)?.score)).max()
+}
+
+/// The closest public zone that a name lies in, its placeholders filled in: what a server on premises has to forward so
+/// that clients get this name. `None` for a name that no service of Azure has.
+pub fn public_zone(name: &HostName) -> Option<String> {
+    let suffixes = zone_table::matched_rows().flat_map(PrivateDnsZone::matched);
+    let suffixes = suffixes.chain(zone_table::listed_only().map(|(_, suffix)| suffix));
+    let found = suffixes.filter_map(|suffix| Suffix::new(suffix).find(name));
+    let best = found.max_by_key(|found| found.score)?;
+    Some(best.matched.join("."))
 }
 
 /// The names that a public name has in private DNS zones: mostly one, none where no rule is known.
@@ -65,9 +75,14 @@ pub fn private_names(name: &HostName, service: Option<Service<'_>>) -> Vec<HostN
     if name.is_privatelink() || is_cluster_public_name(name) {
         return Vec::new();
     }
+    if let Some(private) =
+        of_partition(name).filter(|_| service.is_none_or(|it| it.resource_type.eq_ignore_ascii_case(STORAGE)))
+    {
+        return vec![private];
+    }
     let mut found: Vec<(Score, &PrivateDnsZone, &str, Found<'_>)> = Vec::new();
-    for row in zones() {
-        for suffix in row.public {
+    for row in zone_table::matched_rows() {
+        for suffix in row.matched() {
             if let Some(hit) = Suffix::new(suffix).find(name) {
                 found.push((hit.score, row, suffix, hit));
             }
@@ -94,7 +109,12 @@ pub fn public_names(name: &HostName) -> Vec<HostName> {
     if !name.is_privatelink() || name.in_front_of("azmk8s.io").is_some() {
         return Vec::new();
     }
-    let plain = HostName::from_labels(name.labels().filter(|label| !is_privatelink_label(label.as_bytes())));
+    for apex in PORTALS {
+        if name.in_front_of(apex).as_deref() == Some(&[PORTAL_LABEL, "privatelink"]) {
+            return HostName::parse(apex).into_iter().collect();
+        }
+    }
+    let plain = HostName::from_labels(name.labels().filter(|label| !is_privatelink_label(label)));
     plain.map(|plain| with_vault_names(&plain)).unwrap_or_default()
 }
 
@@ -112,6 +132,11 @@ pub fn with_vault_names(name: &HostName) -> Vec<HostName> {
 }
 
 impl PrivateDnsZone {
+    /// The public suffixes that names are matched by.
+    fn matched(&self) -> impl Iterator<Item = &'static str> + use<> {
+        self.public.iter().copied().filter(|suffix| *suffix != zone_table::TOO_WIDE)
+    }
+
     fn serves(&self, service: Option<Service<'_>>) -> bool {
         service.is_some_and(|service| {
             self.resource_type.eq_ignore_ascii_case(service.resource_type)
@@ -123,7 +148,7 @@ impl PrivateDnsZone {
     /// The private name of the public one that was found under `suffix`.
     fn private_name(&self, suffix: &str, hit: &Found<'_>) -> Option<HostName> {
         let zone: Vec<&str> = self.zone.split('.').collect();
-        let base: Vec<&str> = zone.iter().copied().filter(|label| !is_privatelink_label(label.as_bytes())).collect();
+        let base: Vec<&str> = zone.iter().copied().filter(|label| !is_privatelink_label(label)).collect();
         let suffix: Vec<&str> = suffix.split('.').collect();
         let kept = match suffix.len().checked_sub(base.len()) {
             Some(kept) if suffix[kept..] == base[..] => kept,
@@ -132,7 +157,9 @@ impl PrivateDnsZone {
         };
         let kept = suffix[..kept].iter().map(|label| hit.bound(&suffix, label)).collect::<Option<Vec<_>>>()?;
         let zone = zone.iter().map(|label| hit.bound(&suffix, label)).collect::<Option<Vec<_>>>()?;
-        HostName::from_labels(hit.front.iter().copied().chain(kept).chain(zone))
+        // A portal's name is the public zone itself; its alias leads to a name below the private one.
+        let portal = (hit.front.is_empty() && PORTALS.contains(&suffix.join(".").as_str())).then_some(PORTAL_LABEL);
+        HostName::from_labels(hit.front.iter().copied().chain(portal).chain(kept).chain(zone))
     }
 }
 
@@ -145,18 +172,27 @@ const KEY_VAULT: &str = "Microsoft.KeyVault/vaults";
 /// Its group ids are names that users choose.
 const ELASTIC_SAN: &str = "Microsoft.ElasticSan/elasticSans";
 
-/// Names that endpoints were seen to list and that no row covers, or that no private DNS zone stands behind.
-const LISTED_ONLY: &[(Cloud, &str)] = &[
-    (Cloud::Public, "botplinks.botframework.com"),
-    (Cloud::Public, "blob.storage.azure.net"),
-    (Cloud::Public, "file.storage.azure.net"),
-    (Cloud::Public, "queue.storage.azure.net"),
-    (Cloud::Public, "table.storage.azure.net"),
-    (Cloud::Public, "dfs.storage.azure.net"),
-    (Cloud::Public, "web.storage.azure.net"),
-    (Cloud::Public, "models.ai.azure.com"),
-    (Cloud::China, "azurecr.cn"),
-];
+const STORAGE: &str = "Microsoft.Storage/storageAccounts";
+/// Public names of Data Factory's portal, one in each cloud: the apex of their zone.
+pub(super) const PORTALS: [&str; 3] = ["adf.azure.com", "adf.azure.us", "adf.azure.cn"];
+/// What the alias of such a name leads to, below its private zone.
+const PORTAL_LABEL: &str = "portal";
+
+/// The private name of a storage account in a partition, as in `acct.z20.blob.storage.azure.net`. Imports and exports of
+/// disks have such names as well, and nothing is known of a private one.
+fn of_partition(name: &HostName) -> Option<HostName> {
+    let front = name.in_front_of("storage.azure.net")?;
+    let [account, partition, service] = front.as_slice() else {
+        return None;
+    };
+    let number = partition.strip_prefix('z')?;
+    let is_partition = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    let is_service = ["blob", "file", "queue", "table", "dfs", "web"].contains(service);
+    if !is_partition || !is_service || account.starts_with("md-") {
+        return None;
+    }
+    HostName::under([*account, *partition, "privatelink", *service], "storage.azure.net")
+}
 
 #[cfg(test)]
 mod tests {
@@ -198,6 +234,14 @@ mod tests {
             ("x-pbi.tip2.powerquery.microsoft.com", "x-pbi.privatelink.tip2.powerquery.microsoft.com"),
             ("hub.servicebus.usgovcloudapi.net", "hub.privatelink.servicebus.usgovcloudapi.net"),
             ("management.azure.com", "management.privatelink.azure.com"),
+            ("adf.azure.com", "portal.privatelink.adf.azure.com"),
+            ("adf.azure.us", "portal.privatelink.adf.azure.us"),
+            ("adf.azure.cn", "portal.privatelink.adf.azure.cn"),
+            ("acct.z20.blob.storage.azure.net", "acct.z20.privatelink.blob.storage.azure.net"),
+            (
+                "syn-ondemand.sql.azuresynapse.usgovcloudapi.net",
+                "syn-ondemand.privatelink.sql.azuresynapse.usgovcloudapi.net",
+            ),
             ("edge.management.azure.com", "edge.management.privatelink.azure.com"),
             ("id.workspace.eastus.cert.api.azureml.ms", "id.workspace.eastus.cert.privatelink.api.azureml.ms"),
             ("ml-w-eastus-id.eastus.notebooks.azure.net", "ml-w-eastus-id.eastus.privatelink.notebooks.azure.net"),
@@ -245,6 +289,8 @@ mod tests {
             ("kv.privatelink.vaultcore.azure.net", vec!["kv.vault.azure.net", "kv.vaultcore.azure.net"]),
             ("acr.eastus.data.privatelink.azurecr.io", vec!["acr.eastus.data.azurecr.io"]),
             ("acct.blob.core.windows.net", vec![]),
+            ("portal.privatelink.adf.azure.com", vec!["adf.azure.com"]),
+            ("acct.z20.privatelink.blob.storage.azure.net", vec!["acct.z20.blob.storage.azure.net"]),
             ("x.guid.privatelink.eastus.azmk8s.io", vec![]),
         ] {
             let names: Vec<_> = public_names(&name(private)).iter().map(HostName::to_string).collect();
@@ -256,12 +302,36 @@ mod tests {
     fn every_row_derives_or_is_known_not_to() {
         // Every zone can be recognised, and a name under it belongs to the row's cloud.
         for row in zones() {
+            if row.zone == "privatelink.azure.com" {
+                continue;
+            }
             let filled: String = row.zone.replace("{partitionId}", "2");
             let filled = filled.split('.').map(|label| if label.starts_with('{') { "abc" } else { label });
             let owner = HostName::from_labels(["host"].into_iter().chain(filled)).unwrap();
             assert_eq!(cloud_of(&owner), Some(row.cloud), "{owner}");
         }
-        assert_eq!(zones().count(), 255);
+        assert_eq!(zones().count(), 253);
+    }
+
+    #[test]
+    fn the_public_zone_of_a_name_is_the_closest_one() {
+        let zone =
+            |text: &str| HostName::from_labels(text.split('.')).and_then(|name| public_zone(&name)).unwrap_or_default();
+        for (name, expected) in [
+            ("acct.blob.core.windows.net", "blob.core.windows.net"),
+            ("acct.privatelink.blob.core.windows.net", "blob.core.windows.net"),
+            ("acr.eastus.data.azurecr.io", "eastus.data.azurecr.io"),
+            ("*-eastus-x.eastus.notebooks.azure.net", "notebooks.azure.net"),
+            ("*.eastus.inference.ml.azure.com", "inference.ml.azure.com"),
+            ("ci-anna-*.eastus.instances.azureml.ms", "instances.azureml.ms"),
+            ("x.guid.privatelink.eastus.azmk8s.io", "eastus.azmk8s.io"),
+            ("adf.azure.com", "adf.azure.com"),
+            ("management.azure.com", "management.azure.com"),
+            ("www.example.com", ""),
+            ("portal.azure.com", ""),
+        ] {
+            assert_eq!(zone(name), expected, "{name}");
+        }
     }
 
     #[test]

@@ -1,24 +1,32 @@
 //! `pldns generate`: files and standard input to the generator, its records to a file or standard output.
 //!
-//! Results go to standard output, messages to standard error. A file is written beside its place and moved there, so
-//! that a server that watches it never reads half of one.
+//! Results go to standard output, messages to standard error. A file is replaced as a whole, so that a server that
+//! watches it never reads a part of one.
 
+use std::fmt;
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
+use ipnet::IpNet;
 
 use crate::azure::{Cloud, HostName};
-use crate::generate::{Format, Input, Options, generate, print, printable};
+use crate::document::{Diagnostic, Severity};
+use crate::files;
+use crate::generate::{Format, Input, LeftOut, Options, Prefer, generate, print, printable};
 
-/// Turn metadata of private endpoints and workspaces into a records file.
+/// Turn metadata of private endpoints and workspaces into records.
 ///
-/// Reads what `az network nic show` (whole, or with the documentation's query of FQDNs and IPAddress),
-/// `az network private-endpoint show`, `az ml workspace show` and their kin print, ARM's own answers, and zone files of
-/// private DNS zones, alone or together.
+/// Reads, alone or together, what az, ARM, Resource Graph, deployments, Terraform, Pulumi, Ansible and PowerShell print
+/// as JSON about private endpoints, their network interfaces and zone groups, private DNS zones, workspaces and compute
+/// instances; zone files; lines of address and name; and CSV with a header.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Exit status: 0 records were written; 1 the input or the writing failed, and nothing was written; 2 usage error.\n\n\
+    Example: az network nic list | pldns generate --output records/subscription.toml"
+)]
 pub(super) struct GenerateArgs {
     /// Files to read; `-`, or none at all, is standard input.
     #[arg(value_name = "INPUT")]
@@ -27,71 +35,161 @@ pub(super) struct GenerateArgs {
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// The format of the records.
-    #[arg(long, value_enum, default_value_t = FormatWord::Toml)]
-    format: FormatWord,
+    #[arg(long, value_enum, default_value_t = Format::Toml)]
+    format: Format,
     /// The cloud that every name must belong to; found by the names themselves when left out.
     #[arg(long, value_enum)]
-    cloud: Option<CloudWord>,
+    cloud: Option<Cloud>,
+    /// A network whose clients alone see the records, once for each: 10.1.0.0/16.
+    #[arg(long, value_name = "CIDR", value_parser = network)]
+    clients: Vec<IpNet>,
     /// A compute instance that gets records, once for each: NAME, or WORKSPACE/NAME when the input has several
     /// workspaces.
     #[arg(long = "compute-instance", value_name = "NAME", value_parser = compute_instance)]
     compute_instances: Vec<String>,
-    /// Let names under this suffix in although no service of Azure has them, once for each.
+    /// Allow names under this suffix although no service of Azure has them, once for each.
     #[arg(long, value_name = "SUFFIX", value_parser = suffix)]
     allow: Vec<String>,
+    /// Warn of what cannot be used instead of failing, and write the rest.
+    #[arg(long)]
+    lenient: bool,
+    /// What to do when two sources have different data for one name.
+    #[arg(long, value_enum, default_value_t = Prefer::Fail)]
+    prefer: Prefer,
+    /// Leave out `*.REGION.inference.ml.azure.com`, which holds the online endpoints of other workspaces too.
+    #[arg(long)]
+    no_regional_wildcard: bool,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum FormatWord {
-    /// The records file that `pldns serve` loads.
-    Toml,
+impl ValueEnum for Format {
+    fn value_variants<'a>() -> &'a [Self] {
+        &Self::ALL
+    }
+
+    fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
+        let help = match self {
+            Self::Toml => "the records file that `pldns serve` loads",
+            Self::Hosts => "a hosts file",
+            Self::Zone => "master files (RFC 1035), one zone after the other",
+            Self::Unbound => "local data of Unbound",
+            Self::Bind => "a response policy zone of BIND",
+            Self::Dnsmasq => "settings of dnsmasq",
+            Self::Coredns => "a snippet of a Corefile",
+            Self::Powershell => "commands for DNS on Windows Server",
+            Self::AzureCli => "commands for private DNS zones, in $RESOURCE_GROUP",
+            Self::Terraform => "resources for private DNS zones",
+        };
+        Some(clap::builder::PossibleValue::new(self.word()).help(help))
+    }
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-#[value(rename_all = "lower")]
-enum CloudWord {
-    /// The public cloud.
-    Public,
-    /// Azure operated by 21Vianet in China.
-    China,
-    /// Azure US Government.
-    UsGov,
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+impl ValueEnum for Cloud {
+    fn value_variants<'a>() -> &'a [Self] {
+        &Self::ALL
+    }
+
+    fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
+        let help = match self {
+            Self::Public => "the public cloud",
+            Self::China => "Azure operated by 21Vianet in China",
+            Self::UsGov => "Azure US Government",
+        };
+        Some(clap::builder::PossibleValue::new(self.word()).help(help))
+    }
+}
+
+impl ValueEnum for Prefer {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Newest, Self::First, Self::All, Self::Fail]
+    }
+
+    fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
+        let help = match self {
+            Self::Fail => "report both sources and write nothing",
+            Self::Newest => "the newer one, by what the objects say or by the time of their files",
+            Self::First => "the one that comes first in the order of the inputs",
+            Self::All => "the data of all",
+        };
+        Some(clap::builder::PossibleValue::new(self.word()).help(help))
+    }
 }
 
 /// Runs the command: 0 when records came out, 1 when the input or the writing failed.
 pub(super) fn run(args: &GenerateArgs) -> ExitCode {
     let inputs = match read_inputs(&args.inputs) {
         Ok(inputs) => inputs,
-        Err(text) => return fail(&text),
+        Err(failed) => {
+            failed.iter().for_each(complain);
+            return ExitCode::FAILURE;
+        }
     };
     let (records, messages) = generate(&inputs, &args.options());
-    for message in messages.iter() {
-        complain(&message.to_string());
-    }
+    messages.shown().iter().for_each(complain);
     let Some(records) = records else {
         return ExitCode::FAILURE;
     };
-    let FormatWord::Toml = args.format;
-    let text = print(&records, Format::Toml);
-    match write_output(args.output.as_deref(), &text) {
+    let printed = print(&records, args.format);
+    complain_of_left_out(&printed.left_out, args.format);
+    if printed.records == 0 {
+        let text = format!("no record can be written in the format {}", args.format);
+        let hint = "the format toml can express them all";
+        complain(&Diagnostic::of_file(Severity::Error, "generate", text, hint));
+        return ExitCode::FAILURE;
+    }
+    match write_output(args.output.as_deref(), &printed.text) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(text) => fail(&text),
+        Err(problem) => {
+            complain(&problem);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Reports what a format cannot express: the first few of each reason by name.
+fn complain_of_left_out(left_out: &[LeftOut], format: Format) {
+    let mut reasons: Vec<&str> = left_out.iter().map(|it| it.reason).collect();
+    reasons.sort_unstable();
+    reasons.dedup();
+    for reason in reasons {
+        let of_reason: Vec<&str> =
+            left_out.iter().filter(|it| it.reason == reason).map(|it| it.record.as_str()).collect();
+        let shown = of_reason.iter().take(LEFT_OUT_SHOWN).copied().collect::<Vec<_>>().join(", ");
+        let more = match of_reason.len().saturating_sub(LEFT_OUT_SHOWN) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let text = format!("the format {format} cannot express {shown}{more}: {reason}");
+        complain(&Diagnostic::of_file(
+            Severity::Warning,
+            "generate",
+            text,
+            "left out; pldns itself serves them (format toml)",
+        ));
     }
 }
 
 impl GenerateArgs {
     fn options(&self) -> Options {
-        let cloud = self.cloud.map(|word| match word {
-            CloudWord::Public => Cloud::Public,
-            CloudWord::China => Cloud::China,
-            CloudWord::UsGov => Cloud::UsGov,
-        });
-        Options { cloud, compute_instances: self.compute_instances.clone(), allow: self.allow.clone() }
+        Options {
+            cloud: self.cloud,
+            compute_instances: self.compute_instances.clone(),
+            allow: self.allow.clone(),
+            lenient: self.lenient,
+            prefer: self.prefer,
+            no_regional_wildcard: self.no_regional_wildcard,
+            clients: self.clients.clone(),
+        }
     }
 }
 
 /// All inputs, or a message for each that cannot be read.
-fn read_inputs(paths: &[PathBuf]) -> Result<Vec<Input>, String> {
+fn read_inputs(paths: &[PathBuf]) -> Result<Vec<Input>, Vec<Diagnostic>> {
     let stdin = [PathBuf::from("-")];
     let paths = if paths.is_empty() { &stdin[..] } else { paths };
     let mut inputs = Vec::new();
@@ -99,68 +197,64 @@ fn read_inputs(paths: &[PathBuf]) -> Result<Vec<Input>, String> {
     for path in paths {
         match read_input(path) {
             Ok(input) => inputs.push(input),
-            Err(error) => failed.push(format!("error: {} cannot be read: {error}", printable(&path.to_string_lossy()))),
+            Err(error) => {
+                let hint = if error.kind() == io::ErrorKind::IsADirectory {
+                    "give the files in it"
+                } else {
+                    "does it exist, and may this user read it?"
+                };
+                failed.push(Diagnostic::of_file(
+                    Severity::Error,
+                    printable(&path.to_string_lossy()),
+                    format!("cannot read this file: {error}"),
+                    hint,
+                ));
+            }
         }
     }
-    if failed.is_empty() { Ok(inputs) } else { Err(failed.join("\n")) }
+    if failed.is_empty() { Ok(inputs) } else { Err(failed) }
 }
 
 fn read_input(path: &Path) -> io::Result<Input> {
     if path == Path::new("-") {
+        if io::stdin().is_terminal() {
+            let _ = writeln!(io::stderr().lock(), "reading standard input; end it with Ctrl-D");
+        }
         let mut bytes = Vec::new();
         io::stdin().lock().read_to_end(&mut bytes)?;
-        return Ok(Input { name: "standard input".to_owned(), bytes });
+        return Ok(Input { name: "standard input".to_owned(), bytes, written: None });
     }
     // The name alone, so that the same file gives the same bytes from wherever it is named.
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+    let written = fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
     #[expect(clippy::disallowed_methods, reason = "this is the command that reads them")]
     let bytes = fs::read(path)?;
-    Ok(Input { name, bytes })
+    Ok(Input { name, bytes, written })
 }
 
-fn write_output(path: Option<&Path>, text: &str) -> Result<(), String> {
+/// Writes to a file as a whole, or to standard output.
+pub(super) fn write_output(path: Option<&Path>, text: &str) -> Result<(), Diagnostic> {
+    let problem = |place: String, error: io::Error| {
+        Diagnostic::of_file(Severity::Error, place, format!("cannot write: {error}"), "")
+    };
     let Some(path) = path.filter(|path| *path != Path::new("-")) else {
         let mut out = io::stdout().lock();
-        return out
-            .write_all(text.as_bytes())
-            .and_then(|()| out.flush())
-            .map_err(|error| format!("error: standard output cannot be written: {error}"));
+        let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+        return match written {
+            // A reader that closes the pipe early has seen enough.
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                Err(problem("standard output".to_owned(), error))
+            }
+            _ => Ok(()),
+        };
     };
-    replace(path, text)
-        .map_err(|error| format!("error: {} cannot be written: {error}", printable(&path.to_string_lossy())))
-}
-
-/// Writes a file as a whole: beside its place first, on the disk, then moved. A link stays one, and so does a device.
-fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let old = fs::metadata(&target).ok();
-    if old.as_ref().is_some_and(|old| !old.is_file()) {
-        return fs::OpenOptions::new().write(true).open(&target)?.write_all(text.as_bytes());
-    }
-    let name = target.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "this is no file name"))?;
-    let beside = target.with_file_name(format!(".{}.{}.new", name.to_string_lossy(), std::process::id()));
-    let written =
-        write_new(&beside, text, old.map(|old| old.permissions())).and_then(|()| fs::rename(&beside, &target));
-    if written.is_err() {
-        // What is wrong is told already; a leftover would only add to it.
-        let _ = fs::remove_file(&beside);
-    }
-    written
-}
-
-fn write_new(path: &Path, text: &str, permissions: Option<fs::Permissions>) -> io::Result<()> {
-    let mut file = fs::File::create_new(path)?;
-    if let Some(permissions) = permissions {
-        file.set_permissions(permissions)?;
-    }
-    file.write_all(text.as_bytes())?;
-    file.sync_all()
+    files::replace(path, text.as_bytes(), None).map_err(|error| problem(printable(&path.to_string_lossy()), error))
 }
 
 fn compute_instance(text: &str) -> Result<String, String> {
     let (workspace, name) = text.rsplit_once('/').unwrap_or(("x", text));
-    let plain = name.bytes().all(|octet| octet.is_ascii_alphanumeric() || octet == b'-');
-    // 63 octets of a label, less the `-22` of the second name.
+    let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    // 63 bytes of a label, less the `-22` of the second name.
     if name.is_empty() || workspace.is_empty() || !plain || name.len() > 60 {
         return Err("a compute instance's name has letters, digits and hyphens, 60 at most".to_owned());
     }
@@ -173,12 +267,21 @@ fn suffix(text: &str) -> Result<String, String> {
     Ok(suffix.to_string())
 }
 
-fn fail(text: &str) -> ExitCode {
-    complain(text);
-    ExitCode::FAILURE
+/// A network prefix or a single address.
+pub(super) fn network(text: &str) -> Result<IpNet, String> {
+    let network =
+        text.parse::<IpNet>().ok().or_else(|| text.parse().map(|address: std::net::IpAddr| address.into()).ok());
+    match network {
+        Some(network) if network.trunc() == network => Ok(network),
+        Some(network) => Err(format!("it has bits set beyond its prefix: did you mean {}?", network.trunc())),
+        None => Err("not a network prefix such as 10.1.0.0/16".to_owned()),
+    }
 }
 
-/// To standard error; when even that is closed there is nobody left to tell.
-fn complain(text: &str) {
-    let _ = writeln!(io::stderr().lock(), "{text}");
+/// To standard error; when even that is closed, no one can read it.
+pub(super) fn complain(problem: &Diagnostic) {
+    let _ = writeln!(io::stderr().lock(), "{problem}");
 }
+
+/// Records that a warning names, of each reason.
+const LEFT_OUT_SHOWN: usize = 10;

@@ -1,4 +1,4 @@
-//! From the texts of metadata to names and addresses, or messages: nothing passes that the user did not let in.
+//! From the strings of metadata to names and addresses, or messages: nothing passes that the user did not allow.
 
 use std::net::IpAddr;
 
@@ -21,13 +21,12 @@ pub(super) fn known(listed: &[Listed], place: &Place, options: &Options, message
         let name = host_name(&listed.name, place, None, options, messages)?;
         if listed.addresses.is_empty() {
             let text = format!("{name} is listed without an address: it was left out");
-            let hint = "print the object again: its endpoint may just be made";
+            let hint = "print the object again: its endpoint may just have been created";
             messages.warning(Some(&place.at(&listed.name.path)), text, hint);
             return None;
         }
-        let addresses = listed.addresses.iter();
-        let addresses = addresses.filter_map(|it| address(it, place, messages)).collect();
-        Some(Known { name, addresses, ttl: listed.ttl })
+        let addresses: Vec<IpAddr> = listed.addresses.iter().filter_map(|it| address(it, place, messages)).collect();
+        (!addresses.is_empty()).then_some(Known { name, addresses, ttl: listed.ttl })
     };
     listed.iter().filter_map(|listed| one(listed, messages)).collect()
 }
@@ -44,11 +43,18 @@ pub(super) fn host_name(
     let name = match HostName::parse(&text.value) {
         Ok(name) => name,
         Err(error) => {
-            messages.error(
-                Some(&place),
-                format!("\"{}\" is no host name: {}", printable(&text.value), printable(&error.to_string())),
-                "take it out of the input",
-            );
+            let (reason, hint) = if text.value.contains("://") {
+                ("this is a URL".to_owned(), "give the host name alone")
+            } else if text.value.starts_with('[') {
+                (
+                    "this is an expression of a template".to_owned(),
+                    "give the deployed resource: `az network private-endpoint show`",
+                )
+            } else {
+                (error.to_string(), "take it out of the input")
+            };
+            let text = format!("\"{}\" is not a valid host name: {}", printable(&text.value), printable(&reason));
+            messages.error(Some(&place), text, hint);
             return None;
         }
     };
@@ -74,28 +80,53 @@ fn refuse_foreign(name: &HostName, zone: Option<&str>, place: &Place, messages: 
     let zone = zone
         .and_then(|zone| HostName::parse(zone).ok())
         .map(|zone| zone.to_string())
-        .filter(|zone| name.in_front_of(zone).is_some());
+        .filter(|zone| name.in_front_of(zone).is_some_and(|front| !front.is_empty() && front != ["*"]));
     let (text, suffix) = match zone {
-        Some(zone) => (format!("{zone} is no private DNS zone of an Azure service"), zone),
-        None => (format!("{name} is no name of an Azure service that has private endpoints"), name.to_string()),
+        // A record right below a zone of Azure that would take the names of everybody's resources.
+        Some(zone) if HostName::under(["x"], &zone).is_some_and(|name| cloud_of(&name).is_some()) => {
+            (format!("{name} is not a name that one resource of an Azure service has"), name.to_string())
+        }
+        Some(zone) => (format!("{zone} is not a private DNS zone of an Azure service"), zone),
+        None => (format!("{name} is not a name of an Azure service that has private endpoints"), name.to_string()),
     };
     let suffix = suffix.trim_start_matches("*.");
     let hint = format!("if these names are yours to answer, say so: --allow '{suffix}'");
     messages.error_once(place, text, hint);
 }
 
-/// Checks an address: that it is one that a host can have.
+/// Checks an address: that it is one that a host can have. A public one is reported.
 pub(super) fn address(text: &Located<String>, place: &Place, messages: &mut Messages) -> Option<IpAddr> {
     let usable =
         |address: &IpAddr| !address.is_unspecified() && !address.is_multicast() && *address != IpAddr::from([255; 4]);
-    let address = text.value.parse().ok().filter(usable);
-    if address.is_none() {
-        let text_of = printable(&text.value);
-        messages.error(
-            Some(&place.at(&text.path)),
-            format!("\"{text_of}\" is no address of a host"),
-            "print the object again; addresses stand alone, without a prefix length",
-        );
+    let address: Option<IpAddr> = text.value.parse().ok().filter(usable);
+    match address {
+        None => {
+            let text_of = printable(&text.value);
+            messages.error(
+                Some(&place.at(&text.path)),
+                format!("\"{text_of}\" is not a valid host address"),
+                "print the object again; addresses stand alone, without a prefix length",
+            );
+        }
+        Some(address) if is_public(address) => {
+            let text_of = format!("{address} is a public address");
+            let hint = "private endpoints have addresses of their network: is this record meant to be here?";
+            messages.warning(Some(&place.at(&text.path)), text_of, hint);
+        }
+        Some(_) => {}
     }
     address
+}
+
+fn is_public(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => {
+            let shared = matches!(v4.octets(), [100, second, ..] if second & 0xC0 == 64);
+            !(v4.is_private() || v4.is_loopback() || v4.is_link_local() || v4.is_documentation() || shared)
+        }
+        IpAddr::V6(v6) => {
+            let documentation = matches!(v6.segments(), [0x2001, 0xdb8, ..]);
+            !(v6.is_unique_local() || v6.is_loopback() || v6.is_unicast_link_local() || documentation)
+        }
+    }
 }

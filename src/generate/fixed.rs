@@ -1,14 +1,14 @@
-//! Names from addresses that a user fixed, when no source lists any: `ipConfigurations` of the endpoint tells group and
-//! member of each address, and its target the resource. A guess by rule, so it is said.
+//! Names from addresses that a user fixed or that Terraform states, when no source lists any: `ipConfigurations` of the
+//! endpoint has group and member of each address, its connection the resource. A guess by rule, so it is reported.
 
 use super::group::STORAGE_SERVICES;
 use super::message::{Messages, printable};
 use super::records::{Claims, Origin};
 use super::units::{Endpoint, Fixed, claim_addresses};
 use super::{Options, group::Group};
-use crate::azure::{Cloud, HostName, private_names};
+use crate::azure::{Cloud, HostName, private_names, zones};
 
-/// Claims what follows; tells whether it was anything.
+/// Claims what follows; whether it was anything.
 pub(super) fn claim(endpoint: &Endpoint, options: &Options, claims: &mut Claims, messages: &mut Messages) -> bool {
     let Some(target) = &endpoint.target else {
         return false;
@@ -37,7 +37,7 @@ pub(super) fn claim(endpoint: &Endpoint, options: &Options, claims: &mut Claims,
         return false;
     };
     let text = format!(
-        "{} lists no name; names such as {first} were put together from its fixed addresses and {}",
+        "{} lists no name; names such as {first} were derived from its fixed addresses and {}",
         endpoint.what,
         printable(target.name())
     );
@@ -66,6 +66,38 @@ fn public_name(cloud: Cloud, resource_type: &str, resource: &str, fixed: &Fixed)
             None if fixed.member == "registry" => HostName::under([resource], cloud.registry()),
             None => None,
         },
+        _ => of_single_address(cloud, resource_type, resource, fixed),
+    }
+}
+
+/// The name of a resource of a type whose endpoints have one address and whose name is the resource's own: below the one
+/// public zone that the table of zones has for it.
+fn of_single_address(cloud: Cloud, resource_type: &str, resource: &str, fixed: &Fixed) -> Option<HostName> {
+    if !SINGLE_ADDRESS.contains(&resource_type) {
+        return None;
+    }
+    let mut rows = zones().filter(|row| {
+        row.cloud == cloud
+            && row.resource_type.eq_ignore_ascii_case(resource_type)
+            && row.group.eq_ignore_ascii_case(&fixed.group)
+            && !row.zone.starts_with("scm.")
+    });
+    let row = rows.next()?;
+    match (row.public, rows.next()) {
+        ([public], None) if !public.contains('{') => HostName::under([resource], public),
         _ => None,
     }
 }
+
+/// Types whose endpoints have one address, with the resource's own name as the first label.
+const SINGLE_ADDRESS: [&str; 9] = [
+    "microsoft.sql/servers",
+    "microsoft.dbforpostgresql/servers",
+    "microsoft.dbformysql/servers",
+    "microsoft.search/searchservices",
+    "microsoft.servicebus/namespaces",
+    "microsoft.eventhub/namespaces",
+    "microsoft.relay/namespaces",
+    "microsoft.cache/redis",
+    "microsoft.appconfiguration/configurationstores",
+];

@@ -6,7 +6,7 @@ use super::input::{Content, Document};
 use super::message::{Messages, Place, printable};
 use super::silent::is_approved;
 use crate::azure::metadata::{
-    self, Account, Interface, Listed, Located, Metadata, OnlineEndpoint, PrivateEndpoint, Problem, RecordSet,
+    self, Account, Compute, Interface, Located, Metadata, OnlineEndpoint, PrivateEndpoint, Problem, RecordSet, Row,
     Workspace, ZoneGroup,
 };
 use crate::azure::workspace::WorkspaceName;
@@ -19,6 +19,7 @@ pub(super) struct Gathered {
     pub(super) record_sets: Vec<(Place, RecordSet)>,
     pub(super) workspaces: Vec<(Place, Workspace)>,
     pub(super) online_endpoints: Vec<(Place, OnlineEndpoint)>,
+    pub(super) computes: Vec<(Place, Compute)>,
     pub(super) accounts: Vec<(Place, Account)>,
     /// Types that nothing follows from, "" for objects that state none.
     pub(super) others: BTreeSet<String>,
@@ -32,17 +33,17 @@ pub(super) struct Unit {
     pub(super) endpoints: Vec<(Place, PrivateEndpoint)>,
     pub(super) interfaces: Vec<(Place, Interface)>,
     pub(super) zone_groups: Vec<(Place, ZoneGroup)>,
-    pub(super) rows: Vec<(Place, Vec<Listed>)>,
+    /// Rows that were printed as one list, in its order, each with its place.
+    pub(super) rows: Vec<Vec<(Place, Row)>>,
 }
 
 impl Unit {
     /// Every name that its sources list, as found.
     fn names(&self) -> impl Iterator<Item = &str> {
         let nics = self.interfaces.iter().flat_map(|(_, nic)| &nic.addresses);
-        let rows = self.rows.iter().flat_map(|(_, rows)| rows);
-        let groups = self.zone_groups.iter().flat_map(|(_, group)| &group.records);
-        let listed = rows.chain(groups).map(|listed| &listed.name);
-        let names = nics.flat_map(|address| &address.names).chain(listed);
+        let rows = self.rows.iter().flatten().flat_map(|(_, row)| &row.names);
+        let groups = self.zone_groups.iter().flat_map(|(_, group)| &group.records).map(|listed| &listed.name);
+        let names = nics.flat_map(|address| &address.names).chain(rows).chain(groups);
         names.map(|name| name.value.as_str())
     }
 }
@@ -63,37 +64,67 @@ fn fits(endpoint: &PrivateEndpoint, name: &str) -> bool {
 }
 
 /// Reads the documents and joins what they hold.
-pub(super) fn gather(documents: &[Document], messages: &mut Messages) -> Gathered {
+pub(super) fn gather(documents: Vec<Document>, messages: &mut Messages) -> Gathered {
     let mut gathered = Gathered::default();
     let mut found = Vec::new();
     for document in documents {
-        let (objects, problems) = match &document.content {
-            Content::Json(value) => {
-                let reading = metadata::read(value);
-                (reading.found, reading.problems)
-            }
-            Content::ZoneFile(text) => {
-                let file = metadata::read_zone_file(text);
-                let one = |set| Located { value: Metadata::RecordSet(set), path: String::new() };
-                (file.sets.into_iter().map(one).collect(), file.problems)
-            }
-        };
-        report(document, problems, messages);
-        found.extend(objects.into_iter().map(|found| (document.place.at(&found.path), found.value)));
+        let Document { place, content } = document;
+        let (objects, problems) = objects(content);
+        report(&place, problems, messages);
+        for object in objects {
+            found.push((Place { order: found.len() << 20, ..place.at(&object.path) }, object.value));
+        }
     }
     // Endpoints first: they name their interfaces, while not every interface names its endpoint.
     found.sort_by_key(|(_, metadata)| !matches!(metadata, Metadata::Endpoint(_)));
     let mut endpoint_of_nic = BTreeMap::new();
     for (place, metadata) in found {
-        gathered.add(place, metadata, &mut endpoint_of_nic);
+        gathered.add(place, metadata, &mut endpoint_of_nic, messages);
     }
     gathered.join_lone();
     gathered
 }
 
-fn report(document: &Document, problems: Vec<Problem>, messages: &mut Messages) {
+/// The objects of a document with their paths, and what is wrong with it.
+fn objects(content: Content) -> (Vec<Located<Metadata>>, Vec<Problem>) {
+    match content {
+        Content::Json(value) => {
+            let reading = metadata::read(value);
+            (reading.found, reading.problems)
+        }
+        Content::ZoneFile(text) => {
+            let file = metadata::read_zone_file(&text);
+            let one = |set| Located { value: Metadata::RecordSet(set), path: String::new() };
+            (file.sets.into_iter().map(one).collect(), file.problems)
+        }
+        Content::Lines(rows) => (vec![Located { value: Metadata::Rows(rows), path: String::new() }], Vec::new()),
+        Content::Csv(lines) => {
+            let (mut rows, mut problems, mut found) = (Vec::new(), Vec::new(), Vec::new());
+            for (at, line) in lines {
+                let mut reading = metadata::read(line);
+                reading.problems.iter_mut().for_each(|problem| problem.path = at.clone());
+                problems.append(&mut reading.problems);
+                for object in reading.found {
+                    match object.value {
+                        Metadata::Rows(read) => rows.extend(read.into_iter().map(|mut row| {
+                            row.path = at.clone();
+                            row
+                        })),
+                        value => found.push(Located { value, path: at.clone() }),
+                    }
+                }
+            }
+            if !rows.is_empty() {
+                found.insert(0, Located { value: Metadata::Rows(rows), path: String::new() });
+            }
+            (found, problems)
+        }
+    }
+}
+
+fn report(place: &Place, problems: Vec<Problem>, messages: &mut Messages) {
     for problem in problems {
-        let place = document.place.at(&problem.path);
+        let place = place.at(&problem.path);
         if problem.fatal {
             messages.error(Some(&place), problem.text, problem.hint);
         } else {
@@ -103,9 +134,16 @@ fn report(document: &Document, problems: Vec<Problem>, messages: &mut Messages) 
 }
 
 impl Gathered {
-    fn add(&mut self, place: Place, metadata: Metadata, endpoint_of_nic: &mut BTreeMap<String, String>) {
+    fn add(
+        &mut self,
+        place: Place,
+        metadata: Metadata,
+        endpoint_of_nic: &mut BTreeMap<String, String>,
+        messages: &mut Messages,
+    ) {
         match metadata {
             Metadata::Endpoint(mut endpoint) => {
+                let place = Place { changed: endpoint.changed, ..place };
                 let key = endpoint.id.as_ref().map_or_else(|| own_key(&place), |id| id.key());
                 endpoint_of_nic.extend(endpoint.interface_ids.iter().map(|nic| (nic.key(), key.clone())));
                 self.note(&place, &endpoint_label(&endpoint));
@@ -132,7 +170,11 @@ impl Gathered {
             }
             Metadata::Rows(rows) => {
                 self.note(&place, "names and addresses of a network interface");
-                self.units.entry(own_key(&place)).or_default().rows.push((place, rows));
+                let key = own_key(&place);
+                let numbered =
+                    |(at, row): (usize, Row)| (Place { order: place.order + at, ..place.at(&row.path) }, row);
+                let rows = rows.into_iter().enumerate().map(numbered).collect();
+                self.units.entry(key).or_default().rows.push(rows);
             }
             Metadata::RecordSet(set) => {
                 let zone = set.zone.as_deref().map_or_else(
@@ -146,6 +188,10 @@ impl Gathered {
                 self.note(&place, &format!("workspace {}", printable(&workspace.name)));
                 self.workspaces.push((place, workspace));
             }
+            Metadata::Compute(compute) => {
+                self.note(&place, &format!("compute instance {}", printable(&compute.name.value)));
+                self.computes.push((place, compute));
+            }
             Metadata::OnlineEndpoint(endpoint) => {
                 self.note(&place, "online endpoints");
                 self.online_endpoints.push((place, endpoint));
@@ -157,6 +203,25 @@ impl Gathered {
             }
             Metadata::Other(kind) => {
                 self.others.insert(kind);
+            }
+            Metadata::Empty => {
+                let hint =
+                    "is it the right subscription? `az account show` says which one; `az account list` lists all";
+                messages.warning(Some(&place), "the list is empty: the command found nothing", hint);
+            }
+            Metadata::Failure { code, message } => {
+                let (code, message) = (printable(&code), printable(message.lines().next().unwrap_or_default()));
+                let text = format!("this is an error message of Azure, not metadata: {code}: {message}");
+                messages.error(Some(&place), text, failure_hint(&code));
+            }
+            Metadata::Unknown { members, holds_names } => {
+                let members = members.iter().map(|member| printable(member)).collect::<Vec<_>>().join(", ");
+                let text = format!("this object was not understood; its members are {members}");
+                if holds_names {
+                    messages.error(Some(&place), text, UNDERSTOOD);
+                } else {
+                    messages.warning(Some(&place), text, UNDERSTOOD);
+                }
             }
         }
     }
@@ -234,6 +299,29 @@ pub(super) fn zone_group_label(group: &ZoneGroup) -> String {
 fn label(what: &str, name: &str) -> String {
     if name.is_empty() { format!("a {what}") } else { format!("{what} {}", printable(name)) }
 }
+
+/// What to do when Azure answered with an error of this code.
+fn failure_hint(code: &str) -> &'static str {
+    match code.to_ascii_lowercase().as_str() {
+        "authorizationfailed" | "forbidden" | "linkedauthorizationfailed" => {
+            "the role Reader on the resource group is enough; see the subscription: `az account show`"
+        }
+        "expiredauthenticationtoken"
+        | "invalidauthenticationtoken"
+        | "authenticationfailed"
+        | "invalid_grant"
+        | "unauthorized" => "sign in again: `az login`",
+        "resourcenotfound" | "resourcegroupnotfound" | "notfound" | "subscriptionnotfound" => {
+            "see the name, the resource group and the subscription: `az account show`"
+        }
+        "toomanyrequests" | "subscriptionrequeststhrottled" => "wait a minute and run the command again",
+        _ => "run the command again once it succeeds, and give its output",
+    }
+}
+
+/// What would have been understood in place of an unknown object.
+const UNDERSTOOD: &str = "understood are private endpoints, network interfaces, zone groups, record sets, workspaces, and rows with \
+    columns such as FQDNs and IPAddress, or fqdn and privateIp";
 
 /// The key of a unit that names no endpoint. No resource id begins like it.
 fn own_key(place: &Place) -> String {

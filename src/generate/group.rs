@@ -1,8 +1,7 @@
 //! Groups of the output: which records stand together, in which order, under which comment.
 
 use crate::azure::workspace::{WorkspaceId, WorkspaceName};
-use crate::azure::{Cloud, HostName};
-use crate::wire::name::is_privatelink_label;
+use crate::azure::{Cloud, HostName, is_privatelink_label, public_zone};
 
 /// A group of records, in the order in which groups are printed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,7 +53,7 @@ impl Group {
     }
 
     fn of_service(name: &HostName) -> Self {
-        let plain: Vec<&str> = name.labels().filter(|label| !is_privatelink_label(label.as_bytes())).collect();
+        let plain: Vec<&str> = name.labels().filter(|label| !is_privatelink_label(label)).collect();
         let Some(plain) = HostName::from_labels(plain) else {
             return Self::Other(name.to_string());
         };
@@ -71,7 +70,7 @@ impl Group {
                 return Self::Storage(at);
             }
         }
-        Self::Other(plain.labels().skip(1).collect::<Vec<_>>().join("."))
+        Self::Other(public_zone(name).unwrap_or_else(|| plain.labels().skip(1).collect::<Vec<_>>().join(".")))
     }
 
     /// The comment over the group.

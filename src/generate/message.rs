@@ -1,11 +1,17 @@
-//! What `generate` says to its user: where, what, and what to do about it.
+//! Messages of `generate`: where, what, and the next step, as [`Diagnostic`]s like those of settings and records.
 //!
-//! Metadata is written by others: every text out of it goes through [`printable`] before it reaches a terminal or a
-//! comment.
+//! Metadata is written by others: every string taken from it goes through [`printable`] before it reaches a terminal
+//! or a comment.
 
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
+use std::ops::Range;
+use std::panic::Location;
+use std::time::SystemTime;
 
-/// A place in an input.
+use crate::document::{Diagnostic, Severity, SourceText};
+
+/// A place in an input, and what tells it from other places when sources disagree.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     /// The input's name: a file's, or `standard input`.
@@ -14,69 +20,144 @@ pub struct Place {
     pub document: usize,
     /// A JSON path, or `line:column`, or "".
     pub at: String,
-}
-
-/// How bad it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
-    /// No records come out.
-    Error,
-    /// Records come out, but something was left out or guessed.
-    Warning,
-}
-
-/// One message.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Message {
-    /// How bad it is.
-    pub severity: Severity,
-    /// Where in the input, unless it concerns all of it.
-    pub place: Option<Place>,
-    /// What is wrong.
-    pub text: String,
-    /// What to do about it, or "".
-    pub hint: String,
+    /// The number of the object among all objects of the run, in the order of the inputs.
+    pub order: usize,
+    /// When the object was last changed by its own word, milliseconds since 1970.
+    pub changed: Option<i64>,
+    /// When its input was last written.
+    pub written: Option<SystemTime>,
 }
 
 /// The messages of a run, in the order in which they arose.
 #[derive(Debug, Default)]
-pub struct Messages(Vec<Message>);
+pub struct Messages {
+    list: Vec<Message>,
+    seen: HashSet<(String, String)>,
+    lenient: bool,
+}
+
+/// A message and what kind it is: all messages that one line of this program writes are of one kind.
+#[derive(Debug)]
+struct Message {
+    kind: &'static Location<'static>,
+    diagnostic: Diagnostic,
+    /// Whether `--lenient` would make a warning of it.
+    may_be_lenient: bool,
+}
 
 impl Messages {
+    /// No messages yet. With `lenient`, what concerns one name or object is a warning instead of an error.
+    pub(super) fn new(lenient: bool) -> Self {
+        Self { lenient, ..Self::default() }
+    }
+
+    /// One name or object cannot be used; with `--lenient` the rest can.
+    #[track_caller]
     pub(super) fn error(&mut self, place: Option<&Place>, text: impl Into<String>, hint: impl Into<String>) {
-        self.push(Severity::Error, place, text.into(), hint.into());
+        let severity = if self.lenient { Severity::Warning } else { Severity::Error };
+        self.push(Location::caller(), of_place(severity, place, text.into(), hint.into()), true);
     }
 
+    /// The whole run failed, whatever the options say.
+    #[track_caller]
+    pub(super) fn fatal(&mut self, place: Option<&Place>, text: impl Into<String>, hint: impl Into<String>) {
+        self.push(Location::caller(), of_place(Severity::Error, place, text.into(), hint.into()), false);
+    }
+
+    #[track_caller]
     pub(super) fn warning(&mut self, place: Option<&Place>, text: impl Into<String>, hint: impl Into<String>) {
-        self.push(Severity::Warning, place, text.into(), hint.into());
+        self.push(Location::caller(), of_place(Severity::Warning, place, text.into(), hint.into()), false);
     }
 
-    /// Says it the first time only, wherever it comes up again.
+    /// Something is wrong at `span` (bytes) of a text input: an error, or a warning with `--lenient`.
+    #[track_caller]
+    pub(super) fn error_at(&mut self, source: &SourceText, span: Range<usize>, text: String, hint: String) {
+        let severity = if self.lenient { Severity::Warning } else { Severity::Error };
+        self.push(Location::caller(), Diagnostic::at(severity, source, span, text, hint), true);
+    }
+
+    /// Something at `span` (bytes) of a text input was passed over.
+    #[track_caller]
+    pub(super) fn warning_at(&mut self, source: &SourceText, span: Range<usize>, text: String, hint: String) {
+        self.push(Location::caller(), Diagnostic::at(Severity::Warning, source, span, text, hint), false);
+    }
+
+    /// As [`error`](Self::error), the first time only, wherever the same text comes up again.
+    #[track_caller]
     pub(super) fn error_once(&mut self, place: &Place, text: String, hint: String) {
-        if !self.0.iter().any(|message| message.text == text && message.hint == hint) {
-            self.push(Severity::Error, Some(place), text, hint);
+        if self.seen.insert((String::new(), text.clone())) {
+            self.error(Some(place), text, hint);
         }
     }
 
-    fn push(&mut self, severity: Severity, place: Option<&Place>, text: String, hint: String) {
-        let message = Message { severity, place: place.cloned(), text, hint };
-        if !self.0.contains(&message) {
-            self.0.push(message);
+    fn push(&mut self, kind: &'static Location<'static>, diagnostic: Diagnostic, may_be_lenient: bool) {
+        if self.seen.insert((diagnostic.place.clone(), diagnostic.message.clone())) {
+            self.list.push(Message { kind, diagnostic, may_be_lenient });
         }
     }
 
     /// Whether no records may come out.
     pub fn has_error(&self) -> bool {
-        self.0.iter().any(|message| message.severity == Severity::Error)
+        self.list.iter().any(|message| message.diagnostic.severity == Severity::Error)
     }
 
-    /// All of them.
-    pub fn iter(&self) -> impl Iterator<Item = &Message> {
-        self.0.iter()
+    /// Whether `--lenient` would let the rest of the records come out.
+    pub(super) fn lenient_would_help(&self) -> bool {
+        let mut errors = self.list.iter().filter(|message| message.diagnostic.severity == Severity::Error).peekable();
+        errors.peek().is_some() && errors.all(|message| message.may_be_lenient)
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// How many there are, those beyond the first ten of a kind included.
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// What to show: of each kind the first ten, and one line with the number of the rest.
+    pub fn shown(&self) -> Vec<Diagnostic> {
+        let mut shown = Vec::new();
+        let mut counts: BTreeMap<(&Location<'_>, &'static str), usize> = BTreeMap::new();
+        let word = |severity| if severity == Severity::Error { "error" } else { "warning" };
+        for message in &self.list {
+            let count = counts.entry((message.kind, word(message.diagnostic.severity))).or_default();
+            *count += 1;
+            if *count <= SHOWN_OF_A_KIND {
+                shown.push(message.diagnostic.clone());
+            }
+        }
+        let mut more: Vec<(usize, Diagnostic)> = Vec::new();
+        for ((kind, severity), count) in counts {
+            let first = self
+                .list
+                .iter()
+                .position(|message| message.kind == kind && word(message.diagnostic.severity) == severity);
+            let Some((at, message)) = first.and_then(|at| Some((at, self.list.get(at)?))) else { continue };
+            if let Some(rest) = count.checked_sub(SHOWN_OF_A_KIND).filter(|rest| *rest > 0) {
+                let text = format!("{rest} more messages like this one were left out: {}", message.diagnostic.message);
+                more.push((at, of_place(message.diagnostic.severity, None, text, String::new())));
+            }
+        }
+        more.sort_by_key(|(at, _)| *at);
+        shown.extend(more.into_iter().map(|(_, diagnostic)| diagnostic));
+        shown
     }
 }
 
+fn of_place(severity: Severity, place: Option<&Place>, text: String, hint: String) -> Diagnostic {
+    let place = place.map_or_else(|| "generate".to_owned(), Place::to_string);
+    Diagnostic::of_file(severity, place, text, hint)
+}
+
 impl Place {
+    /// The beginning of an input.
+    pub(super) fn of_input(input: &str, written: Option<SystemTime>) -> Self {
+        Self { input: input.to_owned(), document: 0, at: String::new(), order: 0, changed: None, written }
+    }
+
     /// The same document, elsewhere.
     pub(super) fn at(&self, path: &str) -> Self {
         Self { at: path.to_owned(), ..self.clone() }
@@ -97,25 +178,8 @@ impl fmt::Display for Place {
     }
 }
 
-impl fmt::Display for Message {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let word = match self.severity {
-            Severity::Error => "error",
-            Severity::Warning => "warning",
-        };
-        write!(f, "{word}: {}", self.text)?;
-        if let Some(place) = &self.place {
-            write!(f, "\n  --> {place}")?;
-        }
-        if !self.hint.is_empty() {
-            write!(f, "\n  hint: {}", self.hint)?;
-        }
-        Ok(())
-    }
-}
-
-/// A text of others, fit for one line of a terminal or a comment: what is not printable ASCII is escaped, and what is
-/// longer than 200 characters is cut.
+/// A string written by others, fit for one line of a terminal or a comment: what is not printable ASCII is escaped, and
+/// what is longer than 200 characters is shortened.
 pub fn printable(text: &str) -> String {
     let mut out = String::new();
     for (count, c) in text.chars().enumerate() {
@@ -124,14 +188,14 @@ pub fn printable(text: &str) -> String {
             break;
         }
         match c {
-            ' '..='~' if c != '\\' => out.push(c),
+            ' '..='~' => out.push(c),
             _ => out.extend(c.escape_default()),
         }
     }
     out
 }
 
-/// A text of others as one word of a shell command, or `placeholder` when it is not plainly harmless there.
+/// A string written by others as one word of a shell command, or `placeholder` when it is not plainly harmless there.
 pub(super) fn shell_word(text: Option<&str>, placeholder: &str) -> String {
     let harmless = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
     let Some(text) = text.filter(|text| !text.is_empty() && !text.starts_with('-')) else {
@@ -147,19 +211,42 @@ pub(super) fn shell_word(text: Option<&str>, placeholder: &str) -> String {
 }
 
 const PRINTABLE_MAX: usize = 200;
+/// Messages of one kind that are shown.
+const SHOWN_OF_A_KIND: usize = 10;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn texts_of_others_are_tamed() {
-        assert_eq!(printable("a\n\u{1b}[31m\u{e9}\\"), r"a\n\u{1b}[31m\u{e9}\\");
+    fn strings_of_others_are_made_harmless() {
+        assert_eq!(printable("a\n\u{1b}[31m\u{e9}"), r"a\n\u{1b}[31m\u{e9}");
         assert_eq!(printable(&"x".repeat(300)).len(), 203);
         assert_eq!(shell_word(Some("/subscriptions/a-b"), "ID"), "/subscriptions/a-b");
         assert_eq!(shell_word(Some("rg (old)"), "ID"), "'rg (old)'");
         for text in ["$(id)", "a'b", "a;b", "", "`id`", "-x", "a\nb"] {
             assert_eq!(shell_word(Some(text), "ID"), "ID", "{text}");
         }
+    }
+
+    #[test]
+    fn ten_of_a_kind_are_shown_and_the_rest_is_counted() {
+        let mut messages = Messages::new(false);
+        for number in 0..25 {
+            messages.error(None, format!("name {number}"), "");
+        }
+        messages.warning(None, "another kind", "");
+        let shown = messages.shown();
+        assert_eq!((messages.len(), shown.len()), (26, 12));
+        assert!(shown[11].message.starts_with("15 more messages like this one"), "{shown:?}");
+    }
+
+    #[test]
+    fn lenient_makes_warnings_of_what_concerns_one_name() {
+        let mut messages = Messages::new(true);
+        messages.error(None, "one name", "");
+        assert!(!messages.has_error());
+        messages.fatal(None, "everything", "");
+        assert!(messages.has_error() && !messages.lenient_would_help());
     }
 }

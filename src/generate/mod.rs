@@ -7,8 +7,9 @@
 //! ```
 //!
 //! Every name and address is a claim of some source; the same name with other addresses from another source is an
-//! error. The interface's word weighs more than `customDnsConfigs`, that more than the zone group's, and what is put
-//! together here least. Either all of it comes out or, with an error, nothing.
+//! error, unless the user says how to resolve it ([`Prefer`]). The interface's word weighs more than `customDnsConfigs`,
+//! that more than the zone group's, and what is derived here least. With an error nothing comes out; with
+//! [`Options::lenient`], what concerns one name or object is a warning, and the rest comes out.
 //!
 //! Nothing here opens a file, looks at a clock or knows of the server: the same inputs give the same bytes.
 //!
@@ -25,21 +26,26 @@ mod message;
 mod output;
 mod records;
 mod silent;
+mod text;
 mod units;
 mod workspaces;
 
 use std::net::IpAddr;
 
+use ipnet::IpNet;
+
 pub use input::Input;
-pub use message::{Message, Messages, Place, Severity, printable};
-pub use output::{Format, print};
+pub use message::{Messages, Place, printable};
+pub use output::{Format, LeftOut, Printed, print};
 pub use records::{Data, Record, RecordGroup, Records};
 
-use crate::azure::{Cloud, HostName};
-use crate::wire::Name;
+use crate::azure::{Cloud, HostName, public_names, zones};
+use crate::rdata;
+use crate::wire::Rtype;
 use gather::Gathered;
 use group::Group;
 use records::{Claim, Claims, Origin};
+use units::Endpoint;
 use workspaces::Workspaces;
 
 /// What the user asked for beside the inputs.
@@ -50,25 +56,66 @@ pub struct Options {
     pub cloud: Option<Cloud>,
     /// Compute instances that get records: `NAME`, or `WORKSPACE/NAME` by the workspace's id or name.
     pub compute_instances: Vec<String>,
-    /// Suffixes outside Azure's zones whose names are let in, in lower case.
+    /// Suffixes outside Azure's zones whose names are allowed, in lower case.
     pub allow: Vec<String>,
+    /// Whether a name or an object that cannot be used is a warning: the rest comes out.
+    pub lenient: bool,
+    /// What to do when sources disagree.
+    pub prefer: Prefer,
+    /// Whether `*.REGION.inference...` is left out, which holds other workspaces' endpoints too.
+    pub no_regional_wildcard: bool,
+    /// The networks whose clients alone see the records; empty for everybody.
+    pub clients: Vec<IpNet>,
 }
 
-/// Derives records from metadata. Nothing when a message is an error, and never no records at all.
+/// What to do when two sources have different data for a name and type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Prefer {
+    /// It is an error.
+    #[default]
+    Fail,
+    /// The source that is newer: by what the objects say of themselves, else by when their files were written.
+    Newest,
+    /// The source that comes first in the order of the inputs.
+    First,
+    /// The data of all sources together.
+    All,
+}
+
+impl Prefer {
+    /// The word for it on the command line.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Fail => "fail",
+            Self::Newest => "newest",
+            Self::First => "first",
+            Self::All => "all",
+        }
+    }
+}
+
+/// Derives records from metadata. `None` when a message is an error; never records without a name in them.
 pub fn generate(inputs: &[Input], options: &Options) -> (Option<Records>, Messages) {
-    let mut messages = Messages::default();
+    let mut messages = Messages::new(options.lenient);
     let documents: Vec<_> = inputs.iter().flat_map(|input| input::documents(input, &mut messages)).collect();
-    let gathered = gather::gather(&documents, &mut messages);
+    let gathered = gather::gather(documents, &mut messages);
     let claims = claims(&gathered, options, &mut messages);
-    let groups = claims.into_groups(&mut messages);
+    let groups = claims.into_groups(options, &mut messages);
     if groups.is_empty() && !messages.has_error() {
         report_nothing(&gathered, &mut messages);
+    } else if messages.lenient_would_help() && !groups.is_empty() {
+        let count: usize = groups.iter().map(|group| group.records.len()).sum();
+        messages.fatal(
+            None,
+            format!("no records come out because of the errors above; {count} are not concerned by them"),
+            "--lenient writes those, and turns the errors into warnings",
+        );
     }
     if messages.has_error() {
         return (None, messages);
     }
     let header = header(&gathered, options, &groups);
-    (Some(Records { header, groups }), messages)
+    (Some(Records { header, groups, zones: options.allow.clone() }), messages)
 }
 
 fn claims(gathered: &Gathered, options: &Options, messages: &mut Messages) -> Claims {
@@ -89,9 +136,12 @@ fn claims(gathered: &Gathered, options: &Options, messages: &mut Messages) -> Cl
     let workspaces = Workspaces::collect(&endpoints, &addresses, gathered, options, messages);
     workspaces.claim(options, &mut claims, messages);
     workspaces.claim_online_endpoints(gathered, options, &mut claims, messages);
+    workspaces.claim_computes(gathered, &mut claims, messages);
     for (unit, at) in silent {
         let endpoint = &endpoints[at];
-        let is_served = fixed::claim(endpoint, options, &mut claims, messages) || workspaces.is_served(endpoint);
+        let is_served = claim_zone_records(endpoint, &addresses, &mut claims)
+            || fixed::claim(endpoint, options, &mut claims, messages)
+            || workspaces.is_served(endpoint);
         if !is_served {
             silent::report(unit, messages);
         }
@@ -101,7 +151,34 @@ fn claims(gathered: &Gathered, options: &Options, messages: &mut Messages) -> Cl
     claims
 }
 
-/// Claims record sets as they stand; gives the addresses among them, for the workspaces they may tell of.
+/// Claims the public names of an endpoint that lists none itself, where a private zone has its records: of such a zone
+/// the records of this resource are as good as a zone group. Whether it has any.
+fn claim_zone_records(endpoint: &Endpoint, records: &[(HostName, IpAddr, Place)], claims: &mut Claims) -> bool {
+    let Some(target) = &endpoint.target else {
+        return false;
+    };
+    let (kind, resource) = (target.resource_type(), target.name().to_ascii_lowercase());
+    let mut found = false;
+    for row in zones().filter(|row| row.resource_type.eq_ignore_ascii_case(&kind)) {
+        if !endpoint.groups.iter().any(|group| group.eq_ignore_ascii_case(row.group)) {
+            continue;
+        }
+        for (name, address, place) in records {
+            if name.in_front_of(row.zone).as_deref() != Some(&[resource.as_str()]) {
+                continue;
+            }
+            found = true;
+            for public in public_names(name) {
+                let group = Group::of(&public);
+                let what = "a record set";
+                units::claim_addresses(claims, &public, &[*address], None, Origin::Derived, group, place, what);
+            }
+        }
+    }
+    found
+}
+
+/// Claims record sets as they are; returns the addresses among them, for the workspaces and endpoints whose names they have.
 fn claim_record_sets(
     gathered: &Gathered,
     options: &Options,
@@ -123,7 +200,7 @@ fn claim_record_sets(
             } else if is_presentation(set.record_type, &data.value) {
                 Data::Presentation(data.value.clone())
             } else {
-                let text = format!("\"{}\" is no data of a {} record", printable(&data.value), set.record_type);
+                let text = format!("\"{}\" is not valid data of a {} record", printable(&data.value), set.record_type);
                 messages.error(Some(&place.at(&data.path)), text, "take the record set out of the input");
                 continue;
             };
@@ -140,22 +217,22 @@ fn claim_record_sets(
                 group: Group::of(&name),
                 source: place.clone(),
                 what: "a record set".to_owned(),
+                note: None,
             });
         }
     }
     addresses
 }
 
-/// Whether the name at the end of the data is one. Text was quoted when it was read.
+/// Whether data is the presentation form of its type.
 fn is_presentation(record_type: &str, data: &str) -> bool {
-    let name = data.rsplit(' ').next().unwrap_or_default();
-    record_type == "TXT" || Name::parse(name).is_ok()
+    Rtype::parse(record_type).is_some_and(|rtype| rdata::parse(rtype, data).is_ok())
 }
 
-/// Never an empty file: says what was found instead of names and addresses.
+/// Never an empty file: reports what was found instead of names and addresses.
 fn report_nothing(gathered: &Gathered, messages: &mut Messages) {
-    if messages.iter().next().is_some() {
-        messages.error(None, "no record can be derived from the input: see above", "");
+    if !messages.is_empty() {
+        messages.fatal(None, "no record can be derived from the input: see the messages above", "");
         return;
     }
     let kinds = gathered.others.iter().filter(|kind| !kind.is_empty()).map(|kind| printable(kind));
@@ -167,15 +244,16 @@ fn report_nothing(gathered: &Gathered, messages: &mut Messages) {
         format!("no record can be derived from the input, which has no names and addresses: {found}")
     };
     let hint = "give the network interface of a private endpoint: `az network nic show --ids \
-        $(az network private-endpoint show -g GROUP -n ENDPOINT --query 'networkInterfaces[0].id' -o tsv)`";
-    messages.error(None, text, hint);
+        $(az network private-endpoint show -g GROUP -n ENDPOINT --query 'networkInterfaces[0].id' -o tsv)`, \
+        or those of all: `az network nic list`";
+    messages.fatal(None, text, hint);
 }
 
 /// What the records were derived from: nothing in it that differs between two runs over the same input.
 fn header(gathered: &Gathered, options: &Options, groups: &[RecordGroup]) -> Vec<String> {
     let count: usize = groups.iter().map(|group| group.records.len()).sum();
     let mut lines = vec![
-        format!("{count} records, written by `pldns generate`. Do not edit: generate them again."),
+        format!("{count} records, generated by `pldns generate`. Changes are lost when it runs again."),
         String::new(),
         "Derived from".to_owned(),
     ];
@@ -185,6 +263,10 @@ fn header(gathered: &Gathered, options: &Options, groups: &[RecordGroup]) -> Vec
         instances.sort();
         instances.dedup();
         lines.push(format!("  --compute-instance {}", instances.join(" --compute-instance ")));
+    }
+    if !options.clients.is_empty() {
+        let clients: Vec<String> = options.clients.iter().map(ToString::to_string).collect();
+        lines.push(format!("For clients in {} alone", clients.join(", ")));
     }
     lines
 }

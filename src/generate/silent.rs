@@ -79,14 +79,14 @@ fn is_nameless(target: &str) -> bool {
     !target.is_empty() && kind.is_none_or(|kind| NAMELESS.contains(&kind.as_str()))
 }
 
-/// Whether a connection of the endpoint carries traffic. A connection of no state is taken to.
+/// Whether a connection of the endpoint carries traffic. A connection that states nothing is taken to.
 pub(super) fn is_approved(endpoint: &PrivateEndpoint) -> bool {
     let carries =
         |connection: &Connection| connection.status.is_empty() || connection.status.eq_ignore_ascii_case("approved");
     endpoint.connections.is_empty() || endpoint.connections.iter().any(carries)
 }
 
-/// Says that the names of an endpoint are left out because nobody approved it.
+/// Reports that the names of an endpoint are left out because its connection is not approved.
 pub(super) fn warn_not_approved(place: &Place, endpoint: &PrivateEndpoint, messages: &mut Messages) {
     let Some(connection) = endpoint.connections.first() else {
         return;
@@ -95,11 +95,24 @@ pub(super) fn warn_not_approved(place: &Place, endpoint: &PrivateEndpoint, messa
     let status = printable(&connection.status);
     let text = format!("{label} carries no traffic: its connection is {status}; its names are left out");
     let target = shell_word(Some(&connection.target), "RESOURCE_ID");
-    let hint = format!(
-        "let the owner of its target approve it: `az network private-endpoint-connection list --id {target}` shows the id, \
-        `az network private-endpoint-connection approve --id ID` approves; then print it again: {}",
-        show(endpoint)
-    );
+    let id = shell_word(endpoint.id.as_ref().map(ResourceId::as_str), "ENDPOINT_ID");
+    let hint = match connection.status.to_ascii_lowercase().as_str() {
+        "disconnected" => format!(
+            "the resource's side removed the connection, and no approval brings it back: delete the endpoint \
+            (`az network private-endpoint delete --ids {id}`) and create it again if it is still wanted"
+        ),
+        "rejected" => format!(
+            "the owner of its target rejected it: ask whether that was meant, then delete the endpoint \
+            (`az network private-endpoint delete --ids {id}`) or let the owner approve it: \
+            `az network private-endpoint-connection approve --id ID`; its state: {}",
+            show(endpoint)
+        ),
+        _ => format!(
+            "let the owner of its target approve it: `az network private-endpoint-connection list --id {target}` shows the id, \
+            `az network private-endpoint-connection approve --id ID` approves; then print it again: {}",
+            show(endpoint)
+        ),
+    };
     messages.warning(Some(place), text, hint);
 }
 

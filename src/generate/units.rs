@@ -7,6 +7,7 @@ use super::group::Group;
 use super::message::{Messages, Place, printable};
 use super::records::{Claim, Claims, Data, Origin};
 use super::{Options, silent};
+use crate::azure::metadata::Listed;
 use crate::azure::{HostName, ResourceId, Service, private_names, public_names, with_vault_names};
 
 /// An endpoint that carries traffic, with what its sources list.
@@ -22,6 +23,8 @@ pub(super) struct Endpoint {
     pub(super) fixed: Vec<Fixed>,
     /// Whether the endpoint itself is among the sources.
     pub(super) is_described: bool,
+    /// Whether a name that a source lists could not be used: what is missing then was not left out by the source.
+    pub(super) has_refused: bool,
     /// Its object, for messages.
     pub(super) place: Place,
     /// What the object is, for messages.
@@ -35,6 +38,19 @@ pub(super) struct Listing {
     pub(super) source: Place,
     pub(super) what: String,
     pub(super) names: Vec<Known>,
+    /// Where it stands, if it is a row of a list that may hold the rows of several endpoints.
+    pub(super) row: Option<RowOf>,
+}
+
+/// The position of a row.
+#[derive(Debug, Clone)]
+pub(super) struct RowOf {
+    /// Which list, numbered within the unit.
+    pub(super) list: usize,
+    /// Which row of it.
+    pub(super) position: usize,
+    /// What it says of the object that it belongs to.
+    pub(super) owner: Option<String>,
 }
 
 /// An address that a user fixed for a member of the service.
@@ -54,7 +70,9 @@ pub(super) fn endpoint(unit: &Unit, options: &Options, messages: &mut Messages) 
         silent::warn_not_approved(place, endpoint, messages);
         return None;
     }
+    let listed = unit.listed_count();
     let listings = listings(unit, options, messages);
+    let has_refused = listings.iter().map(|listing| listing.names.len()).sum::<usize>() < listed;
     let (place, what) = first_object(unit)?;
     let connections = || unit.endpoints.iter().flat_map(|(_, endpoint)| &endpoint.connections);
     let mut groups: Vec<String> = connections().flat_map(|connection| connection.groups.clone()).collect();
@@ -67,6 +85,7 @@ pub(super) fn endpoint(unit: &Unit, options: &Options, messages: &mut Messages) 
         listings,
         fixed: fixed(unit, messages),
         is_described: described.is_some(),
+        has_refused,
         place,
         what,
     })
@@ -86,16 +105,29 @@ fn listings(unit: &Unit, options: &Options, messages: &mut Messages) -> Vec<List
             let found = it.names.iter().filter_map(|name| check::host_name(name, place, None, options, messages));
             names.extend(found.map(|name| Known { name, addresses: vec![address], ttl: None }).collect::<Vec<_>>());
         }
-        listings.push(Listing { origin: Origin::Interface, source: place.clone(), what: interface_label(nic), names });
-    }
-    for (place, rows) in &unit.rows {
-        let names = check::known(rows, place, options, messages);
         listings.push(Listing {
             origin: Origin::Interface,
             source: place.clone(),
-            what: "a query over a network interface".to_owned(),
+            what: interface_label(nic),
             names,
+            row: None,
         });
+    }
+    for (list, rows) in unit.rows.iter().enumerate() {
+        for (position, (place, row)) in rows.iter().enumerate() {
+            let listed: Vec<Listed> = row
+                .names
+                .iter()
+                .map(|name| Listed { name: name.clone(), addresses: row.addresses.clone(), ttl: row.ttl })
+                .collect();
+            listings.push(Listing {
+                origin: Origin::Interface,
+                source: place.clone(),
+                what: ROW.to_owned(),
+                names: check::known(&listed, place, options, messages),
+                row: Some(RowOf { list, position, owner: row.owner.clone() }),
+            });
+        }
     }
     for (place, endpoint) in &unit.endpoints {
         let names = check::known(&endpoint.custom_dns, place, options, messages);
@@ -104,6 +136,7 @@ fn listings(unit: &Unit, options: &Options, messages: &mut Messages) -> Vec<List
             source: place.clone(),
             what: endpoint_label(endpoint),
             names,
+            row: None,
         });
     }
     for (place, group) in &unit.zone_groups {
@@ -112,15 +145,35 @@ fn listings(unit: &Unit, options: &Options, messages: &mut Messages) -> Vec<List
             let hint = if group.provisioning_state.eq_ignore_ascii_case("updating") {
                 "it is being updated: print it again in a minute"
             } else {
-                "the zone is none of this service's, or the group is not set up yet"
+                "the zone is not one of this service's, or the group is not set up yet"
             };
             messages.warning(Some(place), text, hint);
         }
         let names = check::known(&group.records, place, options, messages);
-        listings.push(Listing { origin: Origin::Zone, source: place.clone(), what: zone_group_label(group), names });
+        listings.push(Listing {
+            origin: Origin::Zone,
+            source: place.clone(),
+            what: zone_group_label(group),
+            names,
+            row: None,
+        });
     }
     listings.retain(|listing| !listing.names.is_empty());
+    // What an endpoint says of its age holds for all that belongs to it.
+    let changed = unit.endpoints.iter().filter_map(|(place, _)| place.changed).max();
+    listings.iter_mut().for_each(|listing| listing.source.changed = listing.source.changed.or(changed));
     listings
+}
+
+impl Unit {
+    /// How many names its sources list.
+    fn listed_count(&self) -> usize {
+        let nics = self.interfaces.iter().flat_map(|(_, nic)| &nic.addresses).map(|address| address.names.len());
+        let rows = self.rows.iter().flatten().map(|(_, row)| row.names.len());
+        let dns = self.endpoints.iter().map(|(_, endpoint)| endpoint.custom_dns.len());
+        let groups = self.zone_groups.iter().map(|(_, group)| group.records.len());
+        nics.chain(rows).chain(dns).chain(groups).sum()
+    }
 }
 
 fn fixed(unit: &Unit, messages: &mut Messages) -> Vec<Fixed> {
@@ -205,6 +258,7 @@ pub(super) fn claim_addresses(
             group: group.clone(),
             source: source.clone(),
             what: what.to_owned(),
+            note: None,
         });
     }
 }
@@ -213,9 +267,12 @@ fn first_object(unit: &Unit) -> Option<(Place, String)> {
     let endpoint = unit.endpoints.first().map(|(place, it)| (place.clone(), endpoint_label(it)));
     let nic = || unit.interfaces.first().map(|(place, it)| (place.clone(), interface_label(it)));
     let group = || unit.zone_groups.first().map(|(place, it)| (place.clone(), zone_group_label(it)));
-    let rows = || unit.rows.first().map(|(place, _)| (place.clone(), "a query over a network interface".to_owned()));
+    let rows = || unit.rows.first().and_then(|rows| rows.first()).map(|(place, _)| (place.clone(), ROW.to_owned()));
     endpoint.or_else(nic).or_else(group).or_else(rows)
 }
+
+/// What a row is, in messages.
+const ROW: &str = "a query over a network interface";
 
 /// Whether the public name does not follow from the private one.
 fn names_are_chosen(resource_type: Option<&str>) -> bool {

@@ -64,7 +64,7 @@ fn an_output_file_is_replaced_as_a_whole_or_not_at_all() {
     let nowhere = dir.path("no/such/directory/x.toml");
     let run = Run::new(&["-o", &nowhere], INPUT.as_bytes());
     assert_eq!(run.code, Some(1));
-    assert!(run.stderr.contains("cannot be written"), "{}", run.stderr);
+    assert!(run.stderr.contains("cannot write"), "{}", run.stderr);
     assert_eq!(Run::new(&["-o", "-"], INPUT.as_bytes()).stdout, written);
 }
 
@@ -88,8 +88,8 @@ fn links_and_permissions_of_the_output_stay() {
 fn inputs_that_cannot_be_read_are_all_named() {
     let dir = TempDir::new();
     let (one, two) = (dir.path("one.json"), dir.path("two.json"));
-    Run::new(&[&one, &two], b"").fails_with(&["one.json cannot be read", "two.json cannot be read"]);
-    Run::new(&[dir.0.to_str().unwrap()], b"").fails_with(&["cannot be read"]);
+    Run::new(&[&one, &two], b"").fails_with(&["one.json: error: cannot read", "two.json: error: cannot read"]);
+    Run::new(&[dir.0.to_str().unwrap()], b"").fails_with(&["cannot read this file"]);
     Run::new(&[], b"").fails_with(&["standard input", "the input is empty"]);
 }
 

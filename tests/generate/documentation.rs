@@ -52,8 +52,10 @@ fn public_cloud_in_eastus() {
             format!("*.{id}.inference.eastus.privatelink.api.azureml.ms 10.1.0.7"),
             "ci1.eastus.instances.ml.azure.ms 10.1.0.5".to_owned(),
             "ci1-22.eastus.instances.ml.azure.ms 10.1.0.5".to_owned(),
+            "ci1-*.eastus.instances.ml.azure.ms 10.1.0.5".to_owned(),
             "ci1.eastus.instances.azureml.ms 10.1.0.5".to_owned(),
             "ci1-22.eastus.instances.azureml.ms 10.1.0.5".to_owned(),
+            "ci1-*.eastus.instances.azureml.ms 10.1.0.5".to_owned(),
         ],
     );
     assert_eq!(run.stderr, "");
@@ -86,8 +88,10 @@ fn china_in_chinaeast2() {
             format!("*.{id}.inference.chinaeast2.privatelink.api.ml.azure.cn 10.1.0.7"),
             "ci1.chinaeast2.instances.azureml.cn 10.1.0.5".to_owned(),
             "ci1-22.chinaeast2.instances.azureml.cn 10.1.0.5".to_owned(),
+            "ci1-*.chinaeast2.instances.azureml.cn 10.1.0.5".to_owned(),
             "ci1.chinaeast2.instances.ml.azure.ms 10.1.0.5".to_owned(),
             "ci1-22.chinaeast2.instances.ml.azure.ms 10.1.0.5".to_owned(),
+            "ci1-*.chinaeast2.instances.ml.azure.ms 10.1.0.5".to_owned(),
         ],
     );
 }
@@ -119,8 +123,10 @@ fn us_government_in_usgovvirginia() {
             format!("*.{id}.inference.usgovvirginia.privatelink.api.ml.azure.us 10.1.0.7"),
             "ci1.usgovvirginia.instances.ml.azure.us 10.1.0.5".to_owned(),
             "ci1-22.usgovvirginia.instances.ml.azure.us 10.1.0.5".to_owned(),
+            "ci1-*.usgovvirginia.instances.ml.azure.us 10.1.0.5".to_owned(),
             "ci1.usgovvirginia.instances.azureml.us 10.1.0.5".to_owned(),
             "ci1-22.usgovvirginia.instances.azureml.us 10.1.0.5".to_owned(),
+            "ci1-*.usgovvirginia.instances.azureml.us 10.1.0.5".to_owned(),
         ],
     );
 }

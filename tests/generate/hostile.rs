@@ -24,7 +24,7 @@ fn hostile_texts_are_refused_and_tamed() {
         &format!("{}blob.core.windows.net", "a.".repeat(150)),
     ] {
         let run = Run::on(&row(name, "10.0.0.4"));
-        run.fails_with(&["is no host name"]);
+        run.fails_with(&["is not a valid host name"]);
         assert!(run.stderr.chars().all(|c| c == '\n' || !c.is_control()), "{:?}", run.stderr);
         assert!(run.stderr.len() < 1500, "{}", run.stderr);
     }

@@ -5,9 +5,12 @@
 
 mod command;
 mod documentation;
+mod field;
+mod formats;
 mod hostile;
 mod messages;
 mod samples;
+mod sources;
 mod workspaces;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -102,7 +105,7 @@ fn read_back(text: &str) -> Records {
         let data = record["data"].as_array().unwrap().iter().map(|data| data.as_str().unwrap().to_owned());
         let owner = (text_of("name"), text_of("type"));
         assert_eq!(owner.0, owner.0.to_ascii_lowercase());
-        assert!(records.insert(owner.clone(), data.collect()).is_none(), "{owner:?} stands twice");
+        assert!(records.insert(owner.clone(), data.collect()).is_none(), "{owner:?} is there twice");
     }
     records
 }

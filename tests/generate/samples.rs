@@ -194,7 +194,7 @@ fn a_private_zone_of_ones_own_comes_out_when_it_is_let_in() {
 
 #[test]
 fn a_zone_file_gives_its_records() {
-    run("zone-file.txt", &[]).fails_with(&["zone1.local is no private DNS zone", "--allow 'zone1.local'"]);
+    run("zone-file.txt", &[]).fails_with(&["zone1.local is not a private DNS zone", "--allow 'zone1.local'"]);
     let run = run("zone-file.txt", &["--allow", "zone1.local"]);
     let expected: Records = [
         ("mymx", "MX", &["1 mail.contoso.com."][..]),

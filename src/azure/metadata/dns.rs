@@ -18,19 +18,77 @@ pub struct RecordSet {
     pub ttl: Option<u32>,
 }
 
-/// Reads a set of this type; nothing for one that has no record, for the SOA, and for what is no record set.
+/// The type of a record set in lower case: by the object's own type, by PowerShell's `RecordType`, or by the member that
+/// its records are in. `None` for what is not a record set.
+pub(super) fn type_of(node: &Node<'_>, kind: &str) -> Option<String> {
+    if let Some(record_type) = kind.strip_prefix("microsoft.network/privatednszones/") {
+        return Some(record_type.to_owned());
+    }
+    let is_set =
+        node.has("fqdn") || node.has("zoneName") || node.text_of("id").is_some_and(|id| id.contains("rivateDnsZones/"));
+    if !is_set || kind.contains('/') {
+        return None;
+    }
+    let own = MEMBERS.iter().find(|(_, key, _)| node.lifted(key).is_some());
+    if let Some((record_type, ..)) = own {
+        return Some((*record_type).to_owned());
+    }
+    let first = node.has("recordType").then(|| node.list("records").into_iter().next())??;
+    let by_data = MEMBERS.iter().find(|(.., data)| first.has(data));
+    by_data.map(|(record_type, ..)| (*record_type).to_owned())
+}
+
+/// Types in lower case, the member that Resource Manager has their records in, and one that every such record has.
+const MEMBERS: [(&str, &str, &str); 7] = [
+    ("a", "aRecords", "ipv4Address"),
+    ("aaaa", "aaaaRecords", "ipv6Address"),
+    ("cname", "cnameRecord", "cname"),
+    ("mx", "mxRecords", "exchange"),
+    ("ptr", "ptrRecords", "ptrdname"),
+    ("srv", "srvRecords", "target"),
+    ("txt", "txtRecords", "value"),
+];
+
+/// The owner name and zone of a set: as stated, else put together from its id, zone or name in a template.
+fn owner(node: &Node<'_>) -> (Option<Located<String>>, Option<String>) {
+    let id = node.get("id").and_then(|id| ResourceId::parse(id.text()?));
+    let own = node.get("name").and_then(|name| name.to_located());
+    // `zone/name` in a template; a name within a zone has no slash.
+    let is_open = |name: &Located<String>| name.value.starts_with('[');
+    let in_template = own.as_ref().filter(|name| !is_open(name)).and_then(|name| name.value.split_once('/'));
+    let zone = id
+        .as_ref()
+        .and_then(ResourceId::parent)
+        .map(|zone| zone.name().to_owned())
+        .or_else(|| node.text_of("zoneName").map(str::to_owned))
+        .or_else(|| in_template.map(|(zone, _)| zone.to_owned()));
+    let stated = node.located("fqdn");
+    let derived = || {
+        let name = own.as_ref()?;
+        if is_open(name) {
+            // An expression that could not be resolved: shown as it is.
+            return Some(name.clone());
+        }
+        let relative = in_template.map_or(name.value.as_str(), |(_, relative)| relative);
+        let zone = zone.as_deref()?;
+        let owner = if relative == "@" { zone.to_owned() } else { format!("{relative}.{zone}") };
+        Some(Located { value: owner, path: name.path.clone() })
+    };
+    (stated.or_else(derived), zone)
+}
+
+/// Reads a set of this type; `None` for one that has no record, for the SOA, and for what is not a record set.
 pub(super) fn record_set(node: &Node<'_>, record_type: &str, problems: &mut Vec<Problem>) -> Option<RecordSet> {
     let (record_type, data) = data(node, record_type)?;
     if data.is_empty() {
         return None;
     }
-    let id = node.get("id").and_then(|id| ResourceId::parse(id.text()?));
-    let zone = id.and_then(|id| id.parent()).map(|zone| zone.name().to_owned());
-    let Some(name) = node.located("fqdn") else {
+    let (name, zone) = owner(node);
+    let Some(name) = name else {
         problems.push(Problem {
             path: node.path().to_owned(),
             fatal: true,
-            text: "this record set has no fqdn".to_owned(),
+            text: "this record set states neither its fqdn nor its zone".to_owned(),
             hint: "list the sets again without a query: `az network private-dns record-set list -g GROUP -z ZONE`"
                 .to_owned(),
         });
@@ -44,7 +102,8 @@ fn data(node: &Node<'_>, record_type: &str) -> Option<(&'static str, Vec<Located
         "a" => ("A", each(node, "aRecords", |record| record.text_of("ipv4Address").map(str::to_owned))),
         "aaaa" => ("AAAA", each(node, "aaaaRecords", |record| record.text_of("ipv6Address").map(str::to_owned))),
         "cname" => {
-            let target = node.lifted("cnameRecord").and_then(|record| record.located("cname"));
+            let set = node.lifted("cnameRecord").or_else(|| node.list("records").into_iter().next());
+            let target = set.and_then(|record| record.located("cname"));
             (
                 "CNAME",
                 target
@@ -84,10 +143,9 @@ fn data(node: &Node<'_>, record_type: &str) -> Option<(&'static str, Vec<Located
 }
 
 fn each(node: &Node<'_>, key: &str, one: impl Fn(&Node<'_>) -> Option<String>) -> Vec<Located<String>> {
-    node.list(key)
-        .iter()
-        .filter_map(|record| Some(Located { value: one(record)?, path: record.path().to_owned() }))
-        .collect()
+    let records = node.list(key);
+    let records = if records.is_empty() { node.list("records") } else { records };
+    records.iter().filter_map(|record| Some(Located { value: one(record)?, path: record.path().to_owned() })).collect()
 }
 
 fn absolute(name: &str) -> String {

@@ -46,6 +46,19 @@ pub struct OnlineEndpoint {
     pub host: Option<Located<String>>,
 }
 
+/// A compute instance of a workspace.
+#[derive(Debug)]
+pub struct Compute {
+    /// Its name: the beginning of the host names of its applications.
+    pub name: Located<String>,
+    /// The workspace.
+    pub workspace: Option<ResourceId>,
+    /// The hosts of its applications, as far as they are listed.
+    pub hosts: Vec<Located<String>>,
+    /// The region's short name, or "".
+    pub location: String,
+}
+
 /// An account of the AI services.
 #[derive(Debug)]
 pub struct Account {
@@ -62,8 +75,12 @@ pub(super) fn workspace(node: &Node<'_>) -> Workspace {
     let kind = node.text_of("kind").or_else(|| node.text_of("_kind")).unwrap_or_default();
     let notebook = node.lifted("notebookInfo").and_then(|info| info.located("fqdn"));
     let connections = node.list("privateEndpointConnections");
-    let resources =
-        [("storageAccount", "storage_account"), ("keyVault", "key_vault"), ("containerRegistry", "container_registry")];
+    // The names of Resource Manager and the command line, and those of Terraform.
+    let resources = [
+        ("storageAccount", "storageAccountId"),
+        ("keyVault", "keyVaultId"),
+        ("containerRegistry", "containerRegistryId"),
+    ];
     Workspace {
         id: node.get("id").and_then(|id| ResourceId::parse(id.text()?)),
         name: node.get("name").and_then(|name| name.text()).unwrap_or_default().to_owned(),
@@ -72,7 +89,7 @@ pub(super) fn workspace(node: &Node<'_>) -> Workspace {
         discovery_host: either("discoveryUrl", "discovery_url").and_then(host_of_url),
         notebook,
         kind: if kind.eq_ignore_ascii_case("project") { WorkspaceKind::Project } else { WorkspaceKind::Own },
-        hub: either("hubResourceId", "hub_id").and_then(ResourceId::parse),
+        hub: either("hubResourceId", "hub_id").or_else(|| node.text_of("aiServicesHubId")).and_then(ResourceId::parse),
         endpoints: connections
             .iter()
             .filter_map(|it| ResourceId::parse(it.lifted("privateEndpoint")?.text_of("id")?))
@@ -88,6 +105,30 @@ pub(super) fn online_endpoint(node: &Node<'_>) -> OnlineEndpoint {
         workspace: node.get("id").and_then(|id| ResourceId::parse(id.text()?)).and_then(|id| id.parent()),
         host: uri.and_then(|uri| Some(Located { value: host_of_url(&uri.value)?, path: uri.path })),
     }
+}
+
+/// Reads a compute resource: outer `None` for what is not one, inner `None` for one without names, such as a cluster.
+pub(super) fn compute(node: &Node<'_>, kind: &str) -> Option<Option<Compute>> {
+    let of_arm = kind == "microsoft.machinelearningservices/workspaces/computes";
+    let compute_type = node.text_of("computeType");
+    let is_instance = match compute_type {
+        Some(compute_type) if of_arm || node.has("properties") => compute_type.eq_ignore_ascii_case("computeinstance"),
+        _ if kind == "computeinstance" => true,
+        _ if of_arm || matches!(kind, "amlcompute" | "kubernetes" | "virtualmachine" | "synapsespark") => false,
+        _ => return None,
+    };
+    let name = node.get("name").and_then(|name| name.to_located());
+    let Some(name) = name.filter(|_| is_instance) else {
+        return Some(None);
+    };
+    let inner = node.get("properties").and_then(|outer| outer.get("properties"));
+    let applications = inner.map(|inner| inner.list("applications")).unwrap_or_default();
+    let services = node.list("services");
+    let uris = applications.iter().chain(&services).filter_map(|it| it.located("endpointUri"));
+    let hosts = uris.filter_map(|uri| Some(Located { value: host_of_url(&uri.value)?, path: uri.path })).collect();
+    let id = node.get("id").and_then(|id| ResourceId::parse(id.text()?));
+    let location = node.text_of("location").unwrap_or_default().to_ascii_lowercase();
+    Some(Some(Compute { name, workspace: id.and_then(|id| id.parent()), hosts, location }))
 }
 
 pub(super) fn account(node: &Node<'_>) -> Account {

@@ -22,6 +22,10 @@ pub struct PrivateEndpoint {
     pub interface_ids: Vec<ResourceId>,
     /// Interfaces that the answer holds whole.
     pub interfaces: Vec<Interface>,
+    /// The subnet that its addresses are in.
+    pub subnet: Option<ResourceId>,
+    /// When it was last changed or created by its own word, milliseconds since 1970.
+    pub changed: Option<i64>,
 }
 
 /// A connection of an endpoint, asked for by hand or not.
@@ -97,6 +101,9 @@ pub struct ZoneGroup {
 pub(super) fn endpoint(node: &Node<'_>, problems: &mut Vec<Problem>) -> PrivateEndpoint {
     let mut connections = Vec::new();
     for key in ["privateLinkServiceConnections", "manualPrivateLinkServiceConnections"] {
+        if let Some(cut) = node.lifted(key).filter(|cut| cut.text().is_some()) {
+            refuse_cut(&cut, problems);
+        }
         for item in node.list(key) {
             refuse_cut(&item, problems);
             connections.push(connection(&item));
@@ -110,17 +117,61 @@ pub(super) fn endpoint(node: &Node<'_>, problems: &mut Vec<Problem>) -> PrivateE
         name: name_of(node),
         provisioning_state: node.text_of("provisioningState").unwrap_or_default().to_owned(),
         connections,
-        custom_dns: node
-            .list("customDnsConfigs")
-            .iter()
-            .flat_map(|item| listed(item, "fqdn", "ipAddresses", problems))
-            .collect(),
+        custom_dns: custom_dns(node, problems),
         static_addresses: node.list("ipConfigurations").iter().filter_map(static_address).collect(),
         interface_ids: nics.iter().filter_map(id_of).collect(),
         interfaces,
+        subnet: node.lifted("subnet").and_then(|subnet| id_of(&subnet)),
+        changed: changed(node),
     }
 }
 
+/// The names that an endpoint lists itself.
+pub(super) fn custom_dns(node: &Node<'_>, problems: &mut Vec<Problem>) -> Vec<Listed> {
+    let list = node.list("customDnsConfigs");
+    if list.is_empty()
+        && let Some(cut) = node.lifted("customDnsConfigs").filter(|cut| cut.text().is_some())
+    {
+        refuse_cut(&cut, problems);
+    }
+    list.iter().flat_map(|item| listed(item, "fqdn", "ipAddresses", problems)).collect()
+}
+
+/// When an object says that it was last changed, or created.
+pub(super) fn changed(node: &Node<'_>) -> Option<i64> {
+    let of = |node: &Node<'_>, keys: &[&str]| keys.iter().find_map(|key| milliseconds(node.get(key)?.text()?));
+    let of_system = node.get("systemData").and_then(|data| of(&data, &["lastModifiedAt", "createdAt"]));
+    of_system.or_else(|| of(node, &["changedTime", "lastModifiedTime", "createdTime"]))
+}
+
+/// An instant as ARM writes it (`2026-03-01T10:20:30.5Z`), milliseconds since 1970.
+fn milliseconds(text: &str) -> Option<i64> {
+    let (date, time) = text.split_once(['T', ' '])?;
+    let numbers =
+        |text: &str, by: char| text.split(by).map(|part| part.parse::<i64>().ok()).collect::<Option<Vec<_>>>();
+    let [year, month, day] = numbers(date, '-')?[..] else { return None };
+    let time = time.split(['Z', '+']).next()?;
+    let (time, fraction) = time.split_once('.').unwrap_or((time, "0"));
+    let [hour, minute, second] = numbers(time, ':')?[..] else { return None };
+    if !(1970..3000).contains(&year)
+        || !(1..=12).contains(&month)
+        || !(1..=31).contains(&day)
+        || hour > 23
+        || minute > 59
+        || second > 60
+        || hour < 0
+        || minute < 0
+        || second < 0
+    {
+        return None;
+    }
+    // Days since 1970 by the rule of the Gregorian calendar, the year beginning in March.
+    let shifted = if month > 2 { year } else { year - 1 };
+    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let days = shifted * 365 + shifted / 4 - shifted / 100 + shifted / 400 + of_year - 719_468;
+    let thousandths: String = fraction.chars().chain("000".chars()).take(3).collect();
+    Some((((days * 24 + hour) * 60 + minute) * 60 + second) * 1000 + thousandths.parse::<i64>().ok()?)
+}
 fn connection(node: &Node<'_>) -> Connection {
     let state = node.lifted("privateLinkServiceConnectionState");
     Connection {
@@ -141,6 +192,9 @@ fn static_address(node: &Node<'_>) -> Option<StaticAddress> {
 pub(super) fn interface(node: &Node<'_>, problems: &mut Vec<Problem>) -> Interface {
     let endpoint = node.lifted("privateEndpoint").as_ref().and_then(id_of);
     let addresses = node.list("ipConfigurations");
+    if let Some(cut) = node.lifted("ipConfigurations").filter(|cut| cut.text().is_some()) {
+        refuse_cut(&cut, problems);
+    }
     for item in &addresses {
         refuse_cut(item, problems);
     }
@@ -192,46 +246,24 @@ pub(super) fn zone_group(node: &Node<'_>) -> ZoneGroup {
     }
 }
 
-/// Whether an object has the two columns that a query over an interface gives.
-pub(super) fn is_row(node: &Node<'_>) -> bool {
-    let names = NAME_KEYS.iter().any(|key| node.has(key)) || node.get("privateLinkConnectionProperties").is_some();
-    names && ADDRESS_KEYS.iter().any(|key| node.has(key))
-}
-
-/// One row: the names and the address, which is absent when the query asked for a key that the command lacks.
-pub(super) fn row(node: &Node<'_>, problems: &mut Vec<Problem>) -> Vec<Listed> {
-    let link = node.get("privateLinkConnectionProperties");
-    let names: Vec<Located<String>> = match link {
-        Some(link) => link.texts("fqdns"),
-        None => NAME_KEYS.iter().flat_map(|key| node.texts(key)).collect(),
-    };
-    let addresses: Vec<Located<String>> = ADDRESS_KEYS.iter().flat_map(|key| node.texts(key)).collect();
-    if addresses.is_empty() && !names.is_empty() {
-        problems.push(no_address(node, "the address is missing", QUERY_HINT));
-        return Vec::new();
-    }
-    names.into_iter().map(|name| Listed { name, addresses: addresses.clone(), ttl: node.seconds("ttl") }).collect()
-}
-
 fn listed(node: &Node<'_>, name: &str, addresses: &str, problems: &mut Vec<Problem>) -> Option<Listed> {
     refuse_cut(node, problems);
     Some(Listed { name: node.located(name)?, addresses: node.texts(addresses), ttl: None })
 }
 
-fn id_of(node: &Node<'_>) -> Option<ResourceId> {
+pub(super) fn id_of(node: &Node<'_>) -> Option<ResourceId> {
     node.get("id").or_else(|| node.get("resourceId")).and_then(|id| ResourceId::parse(id.text()?))
 }
 
-fn name_of(node: &Node<'_>) -> String {
+pub(super) fn name_of(node: &Node<'_>) -> String {
     let name = node.get("name").or_else(|| node.get("resourceName"));
     name.and_then(|name| name.text()).unwrap_or_default().to_owned()
 }
 
-/// PowerShell's `ConvertTo-Json` turns what lies deeper than its `-Depth` into text.
+/// PowerShell's `ConvertTo-Json` turns what lies deeper than its `-Depth` into a string.
 fn refuse_cut(node: &Node<'_>, problems: &mut Vec<Problem>) {
     if node.value().is_string() {
-        let hint = "PowerShell cuts at two levels: print it again with `ConvertTo-Json -Depth 10`";
-        problems.push(no_address(node, "an object was cut to a text here", hint));
+        problems.push(no_address(node, "an object was shortened to a string here", DEPTH_HINT));
     }
 }
 
@@ -239,7 +271,27 @@ fn no_address(node: &Node<'_>, text: &str, hint: &str) -> Problem {
     Problem { path: node.path().to_owned(), fatal: true, text: text.to_owned(), hint: hint.to_owned() }
 }
 
-const NAME_KEYS: [&str; 2] = ["fqdns", "fqdn"];
-const ADDRESS_KEYS: [&str; 5] = ["ipAddress", "ipAddresses", "privateIPAddress", "ip", "address"];
-const QUERY_HINT: &str = "query with privateIPAddress, as the command line spells it now: `az network nic show --ids ... --query \
-    'ipConfigurations[*].{IPAddress: privateIPAddress, FQDNs: privateLinkConnectionProperties.fqdns}'`";
+/// A string as an address.
+pub(super) fn ip_of(text: &str) -> Option<std::net::IpAddr> {
+    text.trim().parse().ok()
+}
+
+/// What to do about objects that PowerShell shortened.
+pub(super) const DEPTH_HINT: &str =
+    "PowerShell prints two levels unless told otherwise: print it again with `ConvertTo-Json -Depth 10`";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instants_of_resource_manager() {
+        assert_eq!(milliseconds("1970-01-01T00:00:00Z"), Some(0));
+        assert_eq!(milliseconds("2026-03-01T10:20:30.5Z"), Some(1_772_360_430_500));
+        assert_eq!(milliseconds("2024-02-29T23:59:59.1234567+00:00"), Some(1_709_251_199_123));
+        for wrong in ["", "2026-03-01", "2026-13-01T00:00:00Z", "x-y-zT1:2:3", "2026-03-01T1:2", "9999-01-01T00:00:00Z"]
+        {
+            assert_eq!(milliseconds(wrong), None, "{wrong}");
+        }
+    }
+}

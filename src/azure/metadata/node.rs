@@ -1,15 +1,16 @@
-//! A JSON value with its path: members found without regard to case, lifted or below `properties`.
+//! A JSON value with its path: members found whatever the case of their letters and the style of their names, lifted
+//! or below `properties`.
 
 use serde_json::Value;
 
-/// A value and where it stands in its document.
+/// A value and its path in the document.
 #[derive(Debug, Clone)]
 pub(super) struct Node<'a> {
     value: &'a Value,
     path: String,
 }
 
-/// A value taken out of a document, with its place there.
+/// A value taken out of a document, with its path there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Located<T> {
     /// The value.
@@ -32,18 +33,27 @@ impl<'a> Node<'a> {
         self.value.is_array()
     }
 
-    /// The member of this name in any case of letters; `null` counts as absent.
+    pub(super) fn is_object(&self) -> bool {
+        self.value.is_object()
+    }
+
+    /// The member of this name; `null` counts as absent. Names are compared as [`same_key`] does.
     pub(super) fn get(&self, key: &str) -> Option<Self> {
         let members = self.value.as_object()?;
-        let found =
-            members.get_key_value(key).or_else(|| members.iter().find(|(name, _)| name.eq_ignore_ascii_case(key)));
+        let found = members.get_key_value(key).or_else(|| members.iter().find(|(name, _)| same_key(name, key)));
         let (name, value) = found.filter(|(_, value)| !value.is_null())?;
         Some(Self { value, path: format!("{}.{name}", self.path) })
     }
 
-    /// Whether the member stands there, be it `null`.
+    /// Whether the member exists, be it `null`.
     pub(super) fn has(&self, key: &str) -> bool {
-        self.value.as_object().is_some_and(|members| members.keys().any(|name| name.eq_ignore_ascii_case(key)))
+        self.value.as_object().is_some_and(|members| members.keys().any(|name| same_key(name, key)))
+    }
+
+    /// All members with their names.
+    pub(super) fn members(&self) -> Vec<(&'a str, Self)> {
+        let members = self.value.as_object().into_iter().flatten();
+        members.map(|(name, value)| (name.as_str(), Self { value, path: format!("{}.{name}", self.path) })).collect()
     }
 
     /// The member below `properties` (REST), else in the object itself (the command line lifts them).
@@ -51,55 +61,72 @@ impl<'a> Node<'a> {
         self.get("properties").and_then(|properties| properties.get(key)).or_else(|| self.get(key))
     }
 
-    /// The elements of an array; nothing for any other value.
+    /// The elements of an array; none for any other value.
+    ///
+    /// PowerShell prints an array of one element as the element, and some arrays as `{"value": [...], "Count": n}`.
     pub(super) fn items(&self) -> Vec<Self> {
-        let items = self.value.as_array().map(Vec::as_slice).unwrap_or_default();
-        items.iter().enumerate().map(|(at, value)| Self { value, path: format!("{}[{at}]", self.path) }).collect()
+        if let Some(items) = self.value.as_array() {
+            let one = |(at, value)| Self { value, path: format!("{}[{at}]", self.path) };
+            return items.iter().enumerate().map(one).collect();
+        }
+        Vec::new()
     }
 
-    /// The elements of the array that this member is; nothing when it is absent or no array.
+    /// The elements of the array that this member is; an object in its place is an array of one.
     pub(super) fn list(&self, key: &str) -> Vec<Self> {
-        self.lifted(key).map(|list| list.items()).unwrap_or_default()
+        let Some(list) = self.lifted(key) else {
+            return Vec::new();
+        };
+        if let Some(inner) = list.get("value").filter(|inner| inner.is_array() && list.has("Count")) {
+            return inner.items();
+        }
+        if list.is_object() { vec![list] } else { list.items() }
     }
 
-    /// The text, unless it is empty: Azure writes `""` for absent as well.
+    /// The string, unless it is empty: Azure writes `""` for absent as well.
     pub(super) fn text(&self) -> Option<&'a str> {
         self.value.as_str().filter(|text| !text.is_empty())
     }
 
-    /// The text of a member.
+    /// The string of a member.
     pub(super) fn text_of(&self, key: &str) -> Option<&'a str> {
         self.lifted(key).and_then(|node| node.text())
     }
 
-    /// The text of a member, with its place.
+    /// The string of a member, with its path.
     pub(super) fn located(&self, key: &str) -> Option<Located<String>> {
         self.lifted(key).and_then(|node| node.to_located())
     }
 
-    /// This text, with its place.
+    /// This string, with its path.
     pub(super) fn to_located(&self) -> Option<Located<String>> {
         Some(Located { value: self.text()?.to_owned(), path: self.path.clone() })
     }
 
-    /// The texts of an array, or the one text that stands there instead.
+    /// The strings of an array, or the one string in its place.
     pub(super) fn texts(&self, key: &str) -> Vec<Located<String>> {
-        let Some(node) = self.lifted(key) else {
-            return Vec::new();
-        };
-        if node.is_array() {
-            node.items().iter().filter_map(Self::to_located).collect()
+        self.lifted(key).map(|node| node.all_texts()).unwrap_or_default()
+    }
+
+    /// The strings of this array, or this string.
+    pub(super) fn all_texts(&self) -> Vec<Located<String>> {
+        if let Some(inner) = self.get("value").filter(|inner| inner.is_array() && self.has("Count")) {
+            return inner.all_texts();
+        }
+        if self.is_array() {
+            self.items().iter().filter_map(Self::to_located).collect()
         } else {
-            node.to_located().into_iter().collect()
+            self.to_located().into_iter().collect()
         }
     }
 
-    /// A number of seconds.
+    /// A number of seconds, as a number or written as a string.
     pub(super) fn seconds(&self, key: &str) -> Option<u32> {
-        self.lifted(key).and_then(|node| node.value.as_u64()).and_then(|seconds| u32::try_from(seconds).ok())
+        let node = self.lifted(key)?;
+        node.value.as_u64().and_then(|seconds| u32::try_from(seconds).ok()).or_else(|| node.text()?.parse().ok())
     }
 
-    /// A whole number, as text.
+    /// A whole number.
     pub(super) fn number(&self, key: &str) -> Option<u64> {
         self.get(key).and_then(|node| node.value.as_u64())
     }
@@ -109,19 +136,29 @@ impl<'a> Node<'a> {
     }
 }
 
+/// Whether two names of members are the same one: `privateIPAddress` (REST), `private_ip_address` (Terraform, Ansible,
+/// the SDKs), `PrivateIpAddress` (PowerShell), `Private IP address` (the portal's CSV).
+pub(super) fn same_key(one: &str, other: &str) -> bool {
+    fn plain(key: &str) -> impl Iterator<Item = u8> + '_ {
+        key.bytes().filter(|byte| !matches!(byte, b'_' | b'-' | b' ')).map(|byte| byte.to_ascii_lowercase())
+    }
+    plain(one).eq(plain(other))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn members_are_found_in_any_case_and_nesting() {
-        let value =
-            serde_json::json!({"Properties": {"privateIpAddress": "10.0.0.4"}, "name": "x", "empty": "", "gone": null});
+    fn members_are_found_in_any_style_and_nesting() {
+        let value = serde_json::json!({"Properties": {"privateIpAddress": "10.0.0.4"}, "name": "x", "empty": "", "gone": null,
+            "custom_dns_configs": [], "one": {"a": 1}, "two": {"value": [{"a": 1}, {"a": 2}], "Count": 2}});
         let node = Node::root(&value);
         let address = node.lifted("privateIPAddress").unwrap();
         assert_eq!((address.text(), address.path()), (Some("10.0.0.4"), "$.Properties.privateIpAddress"));
         assert_eq!(node.text_of("NAME"), Some("x"));
         assert_eq!(node.text_of("empty"), None);
-        assert!(node.get("gone").is_none() && node.has("Gone"));
+        assert!(node.get("gone").is_none() && node.has("Gone") && node.has("customDnsConfigs"));
+        assert_eq!((node.list("one").len(), node.list("two").len()), (1, 2));
     }
 }

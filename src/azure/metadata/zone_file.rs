@@ -17,10 +17,22 @@ pub struct ZoneFile {
     pub problems: Vec<Problem>,
 }
 
-/// Whether a text is a zone file rather than JSON: it begins with a directive or a comment.
+/// Whether a text is a zone file rather than JSON: it begins with a comment, a directive or a record of class IN.
 pub fn is_zone_file(text: &str) -> bool {
-    let mut lines = text.lines().map(str::trim_start).filter(|line| !line.is_empty());
-    lines.next().is_some_and(|first| first.starts_with([';', '$']))
+    let mut lines =
+        text.lines().map(|line| line.trim_start_matches('\u{FEFF}').trim_start()).filter(|line| !line.is_empty());
+    let Some(first) = lines.next() else {
+        return false;
+    };
+    let mut words = first.split_whitespace();
+    let is_record = words.next().is_some_and(|owner| !owner.starts_with(['{', '[', '"'])) && {
+        let behind: Vec<&str> =
+            words.skip_while(|word| word.bytes().all(|byte| byte.is_ascii_digit())).take(2).collect();
+        let known = |word: &&str| TYPES.iter().chain(&["SOA", "NS"]).any(|known| word.eq_ignore_ascii_case(known));
+        matches!(behind.as_slice(), [class, kind] if class.eq_ignore_ascii_case("IN") && known(kind))
+    };
+    let directives = ["$ORIGIN", "$TTL", "$INCLUDE", "$GENERATE"];
+    first.starts_with(';') || is_record || directives.iter().any(|it| first.to_ascii_uppercase().starts_with(it))
 }
 
 /// Reads a zone file.
@@ -339,6 +351,9 @@ mod tests {
     #[test]
     fn json_is_no_zone_file() {
         assert!(is_zone_file("\n;\tExported zone\n") && is_zone_file("$ORIGIN x."));
+        assert!(
+            is_zone_file("a.example. 10 IN A 10.0.0.1") && is_zone_file("a IN TXT x") && !is_zone_file("$ az network")
+        );
         assert!(!is_zone_file("{}") && !is_zone_file("[]") && !is_zone_file("ERROR: x") && !is_zone_file(""));
     }
 }

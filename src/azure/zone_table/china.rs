@@ -1,4 +1,4 @@
-//! Private DNS zones of Azure operated by 21Vianet in China; what the columns mean stands in [`super`].
+//! Private DNS zones of Azure operated by 21Vianet in China; [`super`] says what the columns mean.
 
 use super::{Cloud, PrivateDnsZone};
 
@@ -13,8 +13,8 @@ const fn row(
 
 #[rustfmt::skip]
 pub(super) const ROWS: &[PrivateDnsZone] = &[
-    row("Microsoft.MachineLearningServices/workspaces", "amlworkspace", "privatelink.api.ml.azure.cn", &["api.ml.azure.cn", "instances.azureml.cn", "instances.ml.azure.ms", "inference.ml.azure.cn"]),
-    row("Microsoft.MachineLearningServices/workspaces", "amlworkspace", "privatelink.notebooks.chinacloudapi.cn", &["notebooks.chinacloudapi.cn", "aznbcontent.net", "instances.ml.azure.ms"]),
+    row("Microsoft.MachineLearningServices/workspaces", "amlworkspace", "privatelink.api.ml.azure.cn", &["api.ml.azure.cn", "instances.azureml.cn", "inference.ml.azure.cn"]),
+    row("Microsoft.MachineLearningServices/workspaces", "amlworkspace", "privatelink.notebooks.chinacloudapi.cn", &["notebooks.chinacloudapi.cn", "aznbcontent.net"]),
     row("Microsoft.DataFactory/factories", "dataFactory", "privatelink.datafactory.azure.cn", &["datafactory.azure.cn"]),
     row("Microsoft.DataFactory/factories", "portal", "privatelink.adf.azure.cn", &["adf.azure.cn"]),
     row("Microsoft.HDInsight/clusters", "gateway", "privatelink.azurehdinsight.cn", &["azurehdinsight.cn"]),
@@ -45,7 +45,7 @@ pub(super) const ROWS: &[PrivateDnsZone] = &[
     row("Microsoft.Devices/ProvisioningServices", "iotDps", "privatelink.azure-devices-provisioning.cn", &["azure-devices-provisioning.cn"]),
     row("Microsoft.Automation/automationAccounts", "Webhook", "privatelink.azure-automation.cn", &["azure-automation.cn"]),
     row("Microsoft.Automation/automationAccounts", "DSCAndHybridWorker", "privatelink.azure-automation.cn", &["azure-automation.cn"]),
-    row("Microsoft.KeyVault/vaults", "vault", "privatelink.vaultcore.azure.cn", &["vault.azure.cn", "vaultcore.azure.cn"]),
+    row("Microsoft.KeyVault/vaults", "vault", "privatelink.vaultcore.azure.cn", &["vaultcore.azure.cn"]),
     row("Microsoft.Storage/storageAccounts", "blob", "privatelink.blob.core.chinacloudapi.cn", &["blob.core.chinacloudapi.cn"]),
     row("Microsoft.Storage/storageAccounts", "blob_secondary", "privatelink.blob.core.chinacloudapi.cn", &["blob.core.chinacloudapi.cn"]),
     row("Microsoft.Storage/storageAccounts", "table", "privatelink.table.core.chinacloudapi.cn", &["table.core.chinacloudapi.cn"]),

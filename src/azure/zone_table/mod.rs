@@ -1,23 +1,37 @@
-//! The private DNS zones of every service, cloud by cloud: one row a resource type, group id and zone.
+//! The private DNS zones of every service, cloud by cloud: one row for each resource type, group id and zone.
 //!
-//! The documentation's table ("Azure private endpoint private DNS zone values", 2026-05-07), with these differences:
+//! The rows are those of the documentation's table ([`DOCUMENT`], [`DATE`]), with Cloud HSM clusters from a page of their
+//! own; `supplement` has what is in use beside them. A test holds the rows against a copy of the table.
 //!
-//! - Cloud HSM clusters, two more zones of health data services and both spellings of the compute
-//!   instances' suffix stand in other pages and are added.
-//! - `vault.azure.cn`, `purview.azure.us` and `ts.eventgrid.azure.net` are what clients ask for; the table has only
-//!   another public suffix there.
-//! - Resource Manager's public suffix is its one host, not the whole of `azure.com`.
-//! - Power Query's zone has `{stage}` where the table has `prod`: other stages are in use.
-//!
-//! `{region}`, `{regionName}`, `{regionCode}`, `{dnsPrefix}`, `{stage}` and `{subzone}` stand for one label,
-//! `{partitionId}` for one label of digits.
+//! `{region}`, `{regionName}`, `{regionCode}`, `{dnsPrefix}`, `{subzone}`, `{cachename}`, `{workspaceName}` and, in the
+//! supplement, `{stage}` stand for one label or a part of one, `{partitionId}` for one label of digits.
 
 mod china;
 mod public;
+mod supplement;
 mod usgov;
 
 use super::{Cloud, PrivateDnsZone};
 
+/// The document that the rows are from.
+pub const DOCUMENT: &str = "Azure private endpoint private DNS zone values (learn.microsoft.com)";
+/// When the document was last updated as it was read here; one change of 2026-07-08 is in it.
+pub const DATE: &str = "2026-05-07";
+
+/// The rows of the documentation.
 pub(super) fn rows() -> impl Iterator<Item = &'static PrivateDnsZone> {
-    public::ROWS.iter().chain(china::ROWS).chain(usgov::ROWS)
+    public::ROWS.iter().chain(usgov::ROWS).chain(china::ROWS)
 }
+
+/// Rows that names are matched against: the documentation's, as far as they name one service, and the supplement.
+pub(super) fn matched_rows() -> impl Iterator<Item = &'static PrivateDnsZone> {
+    rows().chain(supplement::ROWS)
+}
+
+/// Names of Azure that no row covers, or that no private DNS zone is documented for.
+pub(super) fn listed_only() -> impl Iterator<Item = (Cloud, &'static str)> {
+    supplement::LISTED_ONLY.iter().copied()
+}
+
+/// A public zone of the documentation that holds far more than the one service behind it: it is never matched by.
+pub(super) const TOO_WIDE: &str = "azure.com";

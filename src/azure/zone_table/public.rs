@@ -1,4 +1,4 @@
-//! Private DNS zones of the public cloud; what the columns mean stands in [`super`].
+//! Private DNS zones of the public cloud; [`super`] says what the columns mean.
 
 use super::{Cloud, PrivateDnsZone};
 
@@ -13,7 +13,7 @@ const fn row(
 
 #[rustfmt::skip]
 pub(super) const ROWS: &[PrivateDnsZone] = &[
-    row("Microsoft.MachineLearningServices/workspaces", "amlworkspace", "privatelink.api.azureml.ms", &["api.azureml.ms", "instances.ml.azure.ms", "instances.azureml.ms", "inference.ml.azure.com"]),
+    row("Microsoft.MachineLearningServices/workspaces", "amlworkspace", "privatelink.api.azureml.ms", &["api.azureml.ms", "instances.ml.azure.ms", "inference.ml.azure.com"]),
     row("Microsoft.MachineLearningServices/workspaces", "amlworkspace", "privatelink.notebooks.azure.net", &["notebooks.azure.net", "aznbcontent.net"]),
     row("Microsoft.MachineLearningServices/registries", "amlregistry", "privatelink.api.azureml.ms", &["api.azureml.ms"]),
     row("Microsoft.CognitiveServices/accounts", "account", "privatelink.cognitiveservices.azure.com", &["cognitiveservices.azure.com"]),
@@ -37,7 +37,7 @@ pub(super) const ROWS: &[PrivateDnsZone] = &[
     row("Microsoft.Kusto/Clusters", "cluster", "privatelink.table.core.windows.net", &["table.core.windows.net"]),
     row("Microsoft.PowerBI/privateLinkServicesForPowerBI", "tenant", "privatelink.analysis.windows.net", &["analysis.windows.net"]),
     row("Microsoft.PowerBI/privateLinkServicesForPowerBI", "tenant", "privatelink.pbidedicated.windows.net", &["pbidedicated.windows.net"]),
-    row("Microsoft.PowerBI/privateLinkServicesForPowerBI", "tenant", "privatelink.{stage}.powerquery.microsoft.com", &["{stage}.powerquery.microsoft.com"]),
+    row("Microsoft.PowerBI/privateLinkServicesForPowerBI", "tenant", "privatelink.prod.powerquery.microsoft.com", &["prod.powerquery.microsoft.com"]),
     row("Microsoft.Databricks/workspaces", "databricks_ui_api", "privatelink.azuredatabricks.net", &["azuredatabricks.net"]),
     row("Microsoft.Databricks/workspaces", "browser_authentication", "privatelink.azuredatabricks.net", &["azuredatabricks.net"]),
     row("Microsoft.Fabric/privateLinkServicesForFabric", "workspace", "privatelink.fabric.microsoft.com", &["fabric.microsoft.com"]),
@@ -67,7 +67,7 @@ pub(super) const ROWS: &[PrivateDnsZone] = &[
     row("Microsoft.DBforMySQL/flexibleServers", "mysqlServer", "privatelink.mysql.database.azure.com", &["mysql.database.azure.com"]),
     row("Microsoft.DBforMariaDB/servers", "mariadbServer", "privatelink.mariadb.database.azure.com", &["mariadb.database.azure.com"]),
     row("Microsoft.Cache/Redis", "redisCache", "privatelink.redis.cache.windows.net", &["redis.cache.windows.net"]),
-    row("Microsoft.Cache/RedisEnterprise", "redisEnterprise", "privatelink.redisenterprise.cache.azure.net", &["{region}.redisenterprise.cache.azure.net"]),
+    row("Microsoft.Cache/RedisEnterprise", "redisEnterprise", "privatelink.redisenterprise.cache.azure.net", &["{cachename}.{region}.redisenterprise.cache.azure.net"]),
     row("Microsoft.Cache/RedisEnterprise", "redisEnterprise", "privatelink.redis.azure.net", &["{region}.redis.azure.net"]),
     row("Microsoft.HybridCompute/privateLinkScopes", "hybridcompute", "privatelink.his.arc.azure.com", &["his.arc.azure.com"]),
     row("Microsoft.HybridCompute/privateLinkScopes", "hybridcompute", "privatelink.guestconfiguration.azure.com", &["guestconfiguration.azure.com"]),
@@ -75,12 +75,10 @@ pub(super) const ROWS: &[PrivateDnsZone] = &[
     row("Microsoft.EventGrid/topics", "topic", "privatelink.eventgrid.azure.net", &["eventgrid.azure.net"]),
     row("Microsoft.EventGrid/domains", "domain", "privatelink.eventgrid.azure.net", &["eventgrid.azure.net"]),
     row("Microsoft.EventGrid/namespaces", "topic", "privatelink.eventgrid.azure.net", &["eventgrid.azure.net"]),
-    row("Microsoft.EventGrid/namespaces", "topicSpace", "privatelink.ts.eventgrid.azure.net", &["ts.eventgrid.azure.net", "eventgrid.azure.net"]),
+    row("Microsoft.EventGrid/namespaces", "topicSpace", "privatelink.ts.eventgrid.azure.net", &["eventgrid.azure.net"]),
     row("Microsoft.EventGrid/partnerNamespaces", "partnernamespace", "privatelink.eventgrid.azure.net", &["eventgrid.azure.net"]),
     row("Microsoft.ApiManagement/service", "Gateway", "privatelink.azure-api.net", &["azure-api.net"]),
     row("Microsoft.HealthcareApis/workspaces", "healthcareworkspace", "privatelink.azurehealthcareapis.com", &["workspace.azurehealthcareapis.com", "fhir.azurehealthcareapis.com"]),
-    row("Microsoft.HealthcareApis/workspaces", "healthcareworkspace", "privatelink.workspace.azurehealthcareapis.com", &["workspace.azurehealthcareapis.com"]),
-    row("Microsoft.HealthcareApis/workspaces", "healthcareworkspace", "privatelink.fhir.azurehealthcareapis.com", &["fhir.azurehealthcareapis.com"]),
     row("Microsoft.HealthcareApis/workspaces", "healthcareworkspace", "privatelink.dicom.azurehealthcareapis.com", &["dicom.azurehealthcareapis.com"]),
     row("Microsoft.Devices/IotHubs", "iotHub", "privatelink.azure-devices.net", &["azure-devices.net"]),
     row("Microsoft.Devices/IotHubs", "iotHub", "privatelink.servicebus.windows.net", &["servicebus.windows.net"]),
@@ -114,7 +112,7 @@ pub(super) const ROWS: &[PrivateDnsZone] = &[
     row("Microsoft.Purview/accounts", "platform", "privatelink.purview-service.microsoft.com", &["purview-service.microsoft.com"]),
     row("Microsoft.Migrate/migrateProjects", "Default", "privatelink.prod.migration.windowsazure.com", &["prod.migration.windowsazure.com"]),
     row("Microsoft.Migrate/assessmentProjects", "Default", "privatelink.prod.migration.windowsazure.com", &["prod.migration.windowsazure.com"]),
-    row("Microsoft.Authorization/resourceManagementPrivateLinks", "ResourceManagement", "privatelink.azure.com", &["management.azure.com"]),
+    row("Microsoft.Authorization/resourceManagementPrivateLinks", "ResourceManagement", "privatelink.azure.com", &["azure.com"]),
     row("Microsoft.Dashboard/grafana", "grafana", "privatelink.grafana.azure.com", &["grafana.azure.com"]),
     row("Microsoft.Monitor/accounts", "prometheusMetrics", "privatelink.{region}.prometheus.monitor.azure.com", &["{region}.prometheus.monitor.azure.com"]),
     row("Microsoft.KeyVault/vaults", "vault", "privatelink.vaultcore.azure.net", &["vault.azure.net", "vaultcore.azure.net"]),

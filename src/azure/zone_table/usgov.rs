@@ -1,4 +1,4 @@
-//! Private DNS zones of Azure US Government; what the columns mean stands in [`super`].
+//! Private DNS zones of Azure US Government; [`super`] says what the columns mean.
 
 use super::{Cloud, PrivateDnsZone};
 
@@ -14,11 +14,11 @@ const fn row(
 #[rustfmt::skip]
 pub(super) const ROWS: &[PrivateDnsZone] = &[
     row("Microsoft.CognitiveServices/accounts", "account", "privatelink.cognitiveservices.azure.us", &["cognitiveservices.azure.us"]),
-    row("Microsoft.MachineLearningServices/workspaces", "amlworkspace", "privatelink.api.ml.azure.us", &["api.ml.azure.us", "instances.azureml.us", "instances.ml.azure.us", "inference.ml.azure.us"]),
-    row("Microsoft.MachineLearningServices/workspaces", "amlworkspace", "privatelink.notebooks.usgovcloudapi.net", &["notebooks.usgovcloudapi.net", "aznbcontent.net", "instances.ml.azure.us"]),
+    row("Microsoft.MachineLearningServices/workspaces", "amlworkspace", "privatelink.api.ml.azure.us", &["api.ml.azure.us", "instances.azureml.us", "inference.ml.azure.us"]),
+    row("Microsoft.MachineLearningServices/workspaces", "amlworkspace", "privatelink.notebooks.usgovcloudapi.net", &["notebooks.usgovcloudapi.net", "aznbcontent.net"]),
     row("Microsoft.EventHub/namespaces", "namespace", "privatelink.servicebus.usgovcloudapi.net", &["servicebus.usgovcloudapi.net"]),
     row("Microsoft.Synapse/workspaces", "Sql", "privatelink.sql.azuresynapse.usgovcloudapi.net", &["sql.azuresynapse.usgovcloudapi.net"]),
-    row("Microsoft.Synapse/workspaces", "SqlOnDemand", "privatelink.sql.azuresynapse.usgovcloudapi.net", &["sql.azuresynapse.usgovcloudapi.net"]),
+    row("Microsoft.Synapse/workspaces", "SqlOnDemand", "privatelink.sql.azuresynapse.usgovcloudapi.net", &["{workspaceName}-ondemand.sql.azuresynapse.usgovcloudapi.net"]),
     row("Microsoft.Synapse/workspaces", "Dev", "privatelink.dev.azuresynapse.usgovcloudapi.net", &["dev.azuresynapse.usgovcloudapi.net"]),
     row("Microsoft.Synapse/privateLinkHubs", "Web", "privatelink.azuresynapse.usgovcloudapi.net", &["azuresynapse.usgovcloudapi.net"]),
     row("Microsoft.DataFactory/factories", "dataFactory", "privatelink.datafactory.azure.us", &["datafactory.azure.us"]),
@@ -67,7 +67,7 @@ pub(super) const ROWS: &[PrivateDnsZone] = &[
     row("Microsoft.Insights/privateLinkScopes", "azuremonitor", "privatelink.ods.opinsights.azure.us", &["ods.opinsights.azure.us"]),
     row("Microsoft.Insights/privateLinkScopes", "azuremonitor", "privatelink.agentsvc.azure-automation.us", &["agentsvc.azure-automation.us"]),
     row("Microsoft.Insights/privateLinkScopes", "azuremonitor", "privatelink.blob.core.usgovcloudapi.net", &["blob.core.usgovcloudapi.net"]),
-    row("Microsoft.Purview/accounts", "account", "privatelink.purview.azure.us", &["purview.azure.us", "purview.azure.com"]),
+    row("Microsoft.Purview/accounts", "account", "privatelink.purview.azure.us", &["purview.azure.com"]),
     row("Microsoft.Purview/accounts", "portal", "privatelink.purviewstudio.azure.us", &["purviewstudio.azure.us"]),
     row("Microsoft.KeyVault/vaults", "vault", "privatelink.vaultcore.usgovcloudapi.net", &["vault.usgovcloudapi.net", "vaultcore.usgovcloudapi.net"]),
     row("Microsoft.AppConfiguration/configurationStores", "configurationStores", "privatelink.azconfig.azure.us", &["azconfig.azure.us"]),

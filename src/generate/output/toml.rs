@@ -1,43 +1,40 @@
-//! The records file: `[[record]]` tables with `name`, `type`, `data` and, where it is not the default, `ttl`.
+//! The records file: `[[record]]` tables with `name`, `type`, `data` and, where they are not the default, `ttl` and
+//! `clients`.
 
 use std::fmt::Write;
 
+use super::{Printed, Sheet};
 use crate::generate::records::{Record, Records};
 
-pub(super) fn print(records: &Records) -> String {
-    let mut out = String::new();
-    for line in &records.header {
-        comment(&mut out, line);
-    }
+pub(super) fn print(records: &Records) -> Printed {
+    let mut sheet = Sheet::new(records, "#");
+    sheet.count(records.groups.iter().map(|group| group.records.len()).sum());
     for group in &records.groups {
-        out.push('\n');
-        comment(&mut out, &group.title);
+        sheet.blank();
+        sheet.comment(&group.title);
         for record in &group.records {
-            print_record(&mut out, record);
+            print_record(&mut sheet, record);
         }
     }
-    out
+    sheet.finish()
 }
 
-fn print_record(out: &mut String, record: &Record) {
-    let data: Vec<String> = record.data.iter().map(|data| quoted(&data.to_string())).collect();
-    let name = quoted(&record.name.to_string());
-    // Writing to a String cannot fail.
-    let _ = writeln!(
-        out,
-        "\n[[record]]\nname = {name}\ntype = {}\ndata = [{}]",
-        quoted(record.record_type),
-        data.join(", ")
-    );
-    if let Some(ttl) = record.ttl {
-        let _ = writeln!(out, "ttl  = \"{ttl}s\"");
+fn print_record(sheet: &mut Sheet, record: &Record) {
+    let list = |items: Vec<String>| items.iter().map(|item| quoted(item)).collect::<Vec<_>>().join(", ");
+    sheet.blank();
+    if let Some(note) = record.note {
+        sheet.comment(note);
     }
-}
-
-/// A comment line. A character that could end it early is not let in, whoever made the text.
-fn comment(out: &mut String, line: &str) {
-    let line: String = line.chars().filter(|c| !c.is_control()).collect();
-    let _ = writeln!(out, "{}", format!("# {line}").trim_end());
+    sheet.line("[[record]]");
+    sheet.line(&format!("name = {}", quoted(&record.name.to_string())));
+    sheet.line(&format!("type = {}", quoted(record.record_type)));
+    sheet.line(&format!("data = [{}]", list(record.data.iter().map(ToString::to_string).collect())));
+    if let Some(ttl) = record.ttl {
+        sheet.line(&format!("ttl  = \"{ttl}s\""));
+    }
+    if !record.clients.is_empty() {
+        sheet.line(&format!("clients = [{}]", list(record.clients.iter().map(ToString::to_string).collect())));
+    }
 }
 
 /// A basic string of TOML.
@@ -54,30 +51,4 @@ fn quoted(text: &str) -> String {
     }
     out.push('"');
     out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::generate::records::{Data, RecordGroup};
-    use crate::wire::Name;
-
-    #[test]
-    fn what_is_printed_is_read_back_the_same() {
-        let hostile = "\"v=1\" \"a\\\"b\\010\" ' $(id) ${x} \u{7f}\u{e9}";
-        let record = Record {
-            name: Name::parse("a.b").unwrap(),
-            record_type: "TXT",
-            data: vec![Data::Presentation(hostile.to_owned()), Data::Address("::1".parse().unwrap())],
-            ttl: Some(3600),
-        };
-        let group = RecordGroup { title: "x\n[[record]]\r".to_owned(), records: vec![record] };
-        let text = print(&Records { header: vec!["head\nname = 1".to_owned(), String::new()], groups: vec![group] });
-        let read: ::toml::Table = text.parse().unwrap();
-        assert_eq!(read["record"][0]["data"][0].as_str(), Some(hostile));
-        assert_eq!(read["record"][0]["data"][1].as_str(), Some("::1"));
-        assert_eq!(read["record"][0]["ttl"].as_str(), Some("3600s"));
-        assert_eq!(read["record"].as_array().unwrap().len(), 1);
-        assert!(text.starts_with("# headname = 1\n#\n"), "{text}");
-    }
 }

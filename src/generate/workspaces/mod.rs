@@ -8,6 +8,7 @@
 //! only as long as one workspace of the region is at hand.
 
 mod claim;
+mod rows;
 
 pub(super) use claim::warn_of_missing;
 
@@ -17,11 +18,12 @@ use std::net::IpAddr;
 use super::gather::Gathered;
 use super::group::Group;
 use super::message::{Messages, Place, printable, shell_word};
-use super::units::Endpoint;
+use super::units::{Endpoint, RowOf};
 use super::{Options, check};
 use crate::azure::metadata::{Workspace, WorkspaceKind};
 use crate::azure::workspace::{WorkspaceId, WorkspaceName};
-use crate::azure::{Cloud, HostName, ResourceId, cloud_of, private_names};
+use crate::azure::{Cloud, HostName, ResourceId, cloud_of};
+use rows::{RowKind, assign};
 
 /// What is known of a workspace.
 #[derive(Debug, Clone, Default)]
@@ -29,9 +31,14 @@ struct Facts {
     /// The name, for messages and for labels that must be put together.
     name: Option<String>,
     resource: Option<ResourceId>,
-    api: Option<Word>,
-    notebook: Option<Word>,
-    inference: Option<Word>,
+    /// What the sources say of its addresses: all of them, since they may disagree.
+    api: Vec<Word>,
+    notebook: Vec<Word>,
+    inference: Vec<Word>,
+    /// Whether a name of its endpoint could not be used.
+    has_refused: bool,
+    /// Whether a list has an address for its online endpoints that may be another workspace's.
+    has_doubt: bool,
     /// Notebook names that some source states, public or privatelink.
     notebook_names: BTreeSet<HostName>,
     /// The regions in front of their suffix.
@@ -39,7 +46,7 @@ struct Facts {
 }
 
 /// Addresses, and the object that says so.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Word {
     addresses: Vec<IpAddr>,
     source: Place,
@@ -61,7 +68,7 @@ impl Workspaces {
     pub(super) fn is_served(&self, endpoint: &Endpoint) -> bool {
         self.facts
             .values()
-            .any(|facts| facts.resource.is_some() && facts.resource == endpoint.target && facts.api.is_some())
+            .any(|facts| facts.resource.is_some() && facts.resource == endpoint.target && !facts.api.is_empty())
     }
 
     /// Collects what endpoints, record sets and workspaces say.
@@ -74,7 +81,7 @@ impl Workspaces {
     ) -> Self {
         let mut all = Self::default();
         for endpoint in endpoints {
-            all.add_endpoint(endpoint);
+            all.add_endpoint(endpoint, messages);
         }
         for (name, address, place) in records {
             all.add_name(
@@ -91,9 +98,10 @@ impl Workspaces {
         all
     }
 
-    fn add_endpoint(&mut self, endpoint: &Endpoint) {
+    fn add_endpoint(&mut self, endpoint: &Endpoint, messages: &mut Messages) {
         let mut ids = BTreeSet::new();
-        let mut region_words = Vec::new();
+        let mut region_words: Vec<(HostName, Word, Option<&RowOf>)> = Vec::new();
+        let mut lists: BTreeMap<usize, BTreeMap<usize, (BTreeSet<WorkspaceId>, Option<String>)>> = BTreeMap::new();
         for listing in &endpoint.listings {
             for known in &listing.names {
                 let word = Word {
@@ -101,33 +109,106 @@ impl Workspaces {
                     source: listing.source.clone(),
                     what: listing.what.clone(),
                 };
-                match self.add_name(&known.name, &word) {
+                let id = self.add_name(&known.name, &word);
+                if let Some(row) = &listing.row {
+                    let rows = lists.entry(row.list).or_default();
+                    let (row_ids, _) = rows.entry(row.position).or_insert_with(|| (BTreeSet::new(), row.owner.clone()));
+                    row_ids.extend(id.clone());
+                }
+                match id {
                     Some(id) => _ = ids.insert(id),
                     None if matches!(Group::of(&known.name), Group::RegionInference(_)) => {
-                        region_words.push((known.name.clone(), word))
+                        region_words.push((known.name.clone(), word, listing.row.as_ref()));
                     }
                     None => {}
                 }
             }
         }
-        for (name, word) in region_words {
-            let mut owners = ids.iter().filter(|id| id.region_inference().as_ref() == Some(&name)).peekable();
+        for (name, word, _) in region_words.iter().filter(|(.., row)| row.is_none()) {
+            let mut owners = ids.iter().filter(|id| id.region_inference().as_ref() == Some(name)).peekable();
             if owners.peek().is_none() {
                 self.lone_inference.push((name.clone(), word.clone()));
             }
             for id in owners {
-                self.facts.entry(id.clone()).or_default().inference.get_or_insert_with(|| word.clone());
+                self.facts.entry(id.clone()).or_default().inference.push(word.clone());
+            }
+        }
+        let regions: BTreeSet<&HostName> = region_words.iter().map(|(name, ..)| name).collect();
+        for (list, rows) in &lists {
+            for region in &regions {
+                let words: Vec<(&Word, usize)> = region_words
+                    .iter()
+                    .filter(|(name, _, row)| name == *region && row.is_some_and(|row| row.list == *list))
+                    .filter_map(|(_, word, row)| Some((word, row.as_ref()?.position)))
+                    .collect();
+                if !words.is_empty() {
+                    self.assign_rows(region, rows, &words, messages);
+                }
             }
         }
         for id in ids {
-            self.facts.entry(id).or_default().resource = endpoint.target.clone();
+            let facts = self.facts.entry(id).or_default();
+            facts.resource = facts.resource.take().or_else(|| endpoint.target.clone());
+            facts.has_refused |= endpoint.has_refused;
         }
     }
 
-    /// Notes what a name says, if it is one of a workspace: the first word on an address counts, for the weightiest
-    /// sources come first and disagreements are found where the claims are merged.
+    /// Gives each region wildcard of a list to the workspace whose rows it stands among.
+    fn assign_rows(
+        &mut self,
+        region: &HostName,
+        rows: &BTreeMap<usize, (BTreeSet<WorkspaceId>, Option<String>)>,
+        words: &[(&Word, usize)],
+        messages: &mut Messages,
+    ) {
+        let of_region = |id: &&WorkspaceId| id.region_inference().as_ref() == Some(region);
+        let kinds: Vec<RowKind<WorkspaceId>> = rows
+            .iter()
+            .map(|(position, (ids, owner))| RowKind {
+                position: *position,
+                ids: ids.iter().filter(of_region).cloned().collect(),
+                is_wildcard: words.iter().any(|(_, at)| at == position),
+                owner: owner.clone(),
+            })
+            .collect();
+        let ids: BTreeSet<WorkspaceId> = kinds.iter().flat_map(|row| row.ids.iter().cloned()).collect();
+        let Some((first, _)) = words.first() else { return };
+        if ids.is_empty() {
+            self.lone_inference.extend(words.iter().map(|(word, _)| (region.clone(), (*word).clone())));
+            return;
+        }
+        if words.iter().all(|(word, _)| word.addresses == first.addresses) && words.len() >= ids.len() {
+            // A hub and its projects: one address is everybody's.
+            for (id, (word, _)) in ids.iter().zip(words) {
+                self.facts.entry(id.clone()).or_default().inference.push((*word).clone());
+            }
+            return;
+        }
+        match assign(&kinds) {
+            Some(owners) => {
+                for (id, (word, _)) in owners.into_iter().zip(words) {
+                    self.facts.entry(id).or_default().inference.push((*word).clone());
+                }
+            }
+            None => {
+                let guids: Vec<&str> = ids.iter().map(|id| id.guid.as_str()).collect();
+                let text = format!(
+                    "it cannot be told which workspace each address of {region} in this list belongs to: its rows have {} of them for {} workspaces ({})",
+                    words.len(),
+                    guids.len(),
+                    guids.join(", ")
+                );
+                let hint = "give the interfaces whole (`az network nic list`), or one list for each interface: `az network nic list --query \
+                    '[].ipConfigurations[*].{IPAddress: privateIPAddress, FQDNs: privateLinkConnectionProperties.fqdns}'`";
+                messages.error(Some(&first.source), text, hint);
+                ids.iter().for_each(|id| self.facts.entry(id.clone()).or_default().has_doubt = true);
+            }
+        }
+    }
+
+    /// Notes what a name says, if it is one of a workspace. Disagreements are found where the claims are merged.
     fn add_name(&mut self, name: &HostName, word: &Word) -> Option<WorkspaceId> {
-        let (id, slot): (WorkspaceId, fn(&mut Facts) -> &mut Option<Word>) = match WorkspaceName::recognise(name)? {
+        let (id, slot): (WorkspaceId, fn(&mut Facts) -> &mut Vec<Word>) = match WorkspaceName::recognise(name)? {
             WorkspaceName::Api { workspace } | WorkspaceName::Cert { workspace } => (workspace, |facts| &mut facts.api),
             WorkspaceName::WorkspaceInference { workspace } => (workspace, |facts| &mut facts.inference),
             WorkspaceName::Notebook { workspace, service_region } => {
@@ -139,7 +220,10 @@ impl Workspaces {
             WorkspaceName::RegionInference { .. } => return None,
         };
         let facts = self.facts.entry(id.clone()).or_default();
-        slot(facts).get_or_insert_with(|| word.clone());
+        let words = slot(facts);
+        if !words.contains(word) {
+            words.push(word.clone());
+        }
         Some(id)
     }
 
@@ -191,15 +275,8 @@ impl Workspaces {
             return WorkspaceId::new(cloud_of_workspace(workspace, options), &workspace.location, guid);
         }
         let by_target = |facts: &Facts| facts.resource.is_some() && facts.resource == workspace.id;
-        let by_label = |id: &WorkspaceId, facts: &Facts| {
-            let regions = facts.service_regions.iter();
-            let mut names = regions.flat_map(|region| id.notebook_candidates(&workspace.name, region));
-            names.any(|name| {
-                let stated = &facts.notebook_names;
-                stated.contains(&name) || private_names(&name, None).iter().any(|name| stated.contains(name))
-            })
-        };
-        let mut found = self.facts.iter().filter(|(id, facts)| by_target(facts) || by_label(id, facts));
+        let mut found =
+            self.facts.iter().filter(|(id, facts)| by_target(facts) || claim::has_label_of(id, facts, &workspace.name));
         let (id, _) = found.next()?;
         found.next().is_none().then(|| id.clone())
     }
@@ -226,14 +303,14 @@ fn fixed_facts(workspace: &Workspace, endpoints: &[Endpoint], messages: &mut Mes
     };
     let facts = Facts {
         resource: workspace.id.clone(),
-        api: at("default", 0),
-        notebook: at("notebook", 1),
-        inference: at("inference", 2),
+        api: at("default", 0).into_iter().collect(),
+        notebook: at("notebook", 1).into_iter().collect(),
+        inference: at("inference", 2).into_iter().collect(),
         ..Facts::default()
     };
-    facts.api.as_ref()?;
+    facts.api.first()?;
     let text = format!(
-        "{} lists no name: those of workspace {} were put together from its fixed addresses, in their order",
+        "{} lists no name: those of workspace {} were derived from its fixed addresses, in their order",
         endpoint.what,
         printable(&workspace.name)
     );
