@@ -22,5 +22,6 @@ pub use host_name::{HostName, HostNameError, is_privatelink_label};
 pub use resource::ResourceId;
 pub use zone_table::{DATE as ZONES_DATE, DOCUMENT as ZONES_DOCUMENT};
 pub use zones::{
-    PrivateDnsZone, Service, belongs_to, cloud_of, private_names, public_names, public_zone, with_vault_names, zones,
+    PrivateDnsZone, Service, belongs_to, cloud_of, known_zones, matches_suffix, private_names, public_names,
+    public_zone, with_vault_names, zones,
 };

@@ -21,13 +21,7 @@ impl<'s> Suffix<'s> {
         for want in self.0.rsplit('.') {
             let label = front.pop()?;
             let literal = !want.starts_with('{');
-            let fits = match want.split_once('}') {
-                _ if literal => label == want,
-                Some(("{partitionId", "")) => label.bytes().all(|byte| byte.is_ascii_digit()),
-                // A placeholder for a part of the label, or for all of it.
-                Some((_, end)) => !label.contains('*') && !is_privatelink_label(label) && label.ends_with(end),
-                None => false,
-            };
+            let fits = Suffix::fits(label, want);
             if !fits {
                 return None;
             }
@@ -40,6 +34,16 @@ impl<'s> Suffix<'s> {
         }
         matched.reverse();
         Some(Found { front, matched, score })
+    }
+
+    /// Whether a label is what a label of the table stands for.
+    pub(super) fn fits(label: &str, want: &str) -> bool {
+        match want.split_once('}') {
+            Some(("{partitionId", "")) => label.bytes().all(|byte| byte.is_ascii_digit()),
+            // A placeholder for a part of the label, or for all of it.
+            Some((_, end)) => !label.contains('*') && !is_privatelink_label(label) && label.ends_with(end),
+            None => label == want,
+        }
     }
 
     /// Whether the labels in front of the suffix make a name that one owner has: a wildcard right under it would take

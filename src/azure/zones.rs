@@ -39,6 +39,18 @@ pub fn zones() -> impl Iterator<Item = &'static PrivateDnsZone> {
     zone_table::rows()
 }
 
+/// The rows of the documentation and those that are in use beside them.
+pub fn known_zones() -> impl Iterator<Item = &'static PrivateDnsZone> {
+    zone_table::matched_rows()
+}
+
+/// Whether a zone is what a zone of the table stands for, label by label, its placeholders filled in.
+pub fn matches_suffix(zone: &str, suffix: &str) -> bool {
+    let labels = |text: &str| text.split('.').map(str::to_owned).collect::<Vec<_>>();
+    let (zone, suffix) = (labels(zone), labels(suffix));
+    zone.len() == suffix.len() && zone.iter().zip(&suffix).all(|(label, want)| Suffix::fits(label, want))
+}
+
 /// The cloud whose services own this name, public or privatelink; nothing for a name that no service of Azure has.
 ///
 /// Where several clouds share a suffix, the first of [`Cloud::ALL`].

@@ -5,6 +5,7 @@ mod generate;
 mod healthcheck;
 mod packaging;
 mod serve;
+mod zones;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -46,6 +47,8 @@ enum Command {
     Check(check::CheckArgs),
     /// Turn workspace and endpoint metadata into records
     Generate(generate::GenerateArgs),
+    /// Print the zones of private endpoints, and the forwarders that lead to this server
+    Zones(zones::ZonesArgs),
     /// Ask the running server whether it is healthy, for container health checks
     Healthcheck(healthcheck::HealthcheckArgs),
     /// Print a completion script for a shell
@@ -77,6 +80,7 @@ pub fn main() -> ExitCode {
         Command::Serve(args) => serve::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Generate(args) => generate::run(&args),
+        Command::Zones(args) => zones::run(&args),
         Command::Healthcheck(args) => healthcheck::run(&args),
         Command::Completions(args) => packaging::completions(&args),
         Command::Man(args) => packaging::man(&args),

@@ -172,8 +172,8 @@ fn refuse_json(source: &SourceText, start: usize, error: &serde_json::Error, mes
     messages.error_at(source, at..at + width, format!("this is not JSON: {}", printable(reason)), hint.to_owned());
 }
 
-/// UTF-8 or UTF-16, with a byte order mark or without: what shells redirect into files.
-fn decode(bytes: &[u8]) -> Option<String> {
+/// UTF-8 or UTF-16, with a byte order mark or without: what shells redirect into files. `None` for anything else.
+pub fn decode(bytes: &[u8]) -> Option<String> {
     let utf16 = |unit: fn([u8; 2]) -> u16, bytes: &[u8]| {
         let (pairs, rest) = bytes.as_chunks::<2>();
         // A final line feed of one byte is what another program added.

@@ -19,6 +19,7 @@
 mod accounts;
 mod check;
 mod fixed;
+pub mod forwarders;
 mod gather;
 mod group;
 mod input;
@@ -34,7 +35,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-pub use input::Input;
+pub use input::{Input, decode};
 pub use message::{Messages, Place, printable};
 pub use output::{Format, LeftOut, Printed, print};
 pub use records::{Data, Record, RecordGroup, Records};

@@ -12,6 +12,7 @@ mod messages;
 mod samples;
 mod sources;
 mod workspaces;
+mod zones;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -30,10 +31,15 @@ struct Run {
 }
 
 impl Run {
-    /// The program with these arguments and this text on its standard input.
+    /// `pldns generate` with these arguments and this text on its standard input.
     fn new(arguments: &[&str], stdin: &[u8]) -> Self {
+        Self::command("generate", arguments, stdin)
+    }
+
+    /// A command of the program.
+    fn command(command: &str, arguments: &[&str], stdin: &[u8]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_pldns"))
-            .arg("generate")
+            .arg(command)
             .args(arguments)
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .stdin(Stdio::piped())

@@ -266,13 +266,12 @@ impl Reading {
             return Some(Metadata::Endpoint(network::endpoint(node, &mut self.problems)));
         }
         if node.get("privateServiceConnection").is_some() || node.get("privateServiceConnections").is_some() {
-            return terraform::endpoint(node, &mut self.problems).into_iter().next().map(|endpoint| {
-                // The zone group of the same object follows as an object of its own.
-                if let Some(group) = terraform::zone_group(node) {
-                    self.push(node, Metadata::ZoneGroup(group));
-                }
-                endpoint
-            });
+            let endpoint = terraform::endpoint(node, &mut self.problems).into_iter().next();
+            // The zone group of the same object follows as an object of its own.
+            if let Some(group) = terraform::zone_group(node) {
+                self.push(node, Metadata::ZoneGroup(group));
+            }
+            return endpoint;
         }
         if kind == "microsoft.network/networkinterfaces"
             || node.list("ipConfigurations").iter().any(|it| it.lifted("privateLinkConnectionProperties").is_some())
@@ -285,7 +284,7 @@ impl Reading {
         if let Some(record_type) = dns::type_of(node, &kind) {
             return dns::record_set(node, &record_type, &mut self.problems)
                 .map(Metadata::RecordSet)
-                .or(Some(Metadata::Other("microsoft.network/privatednszones".to_owned())));
+                .or_else(|| Some(Metadata::Other("microsoft.network/privatednszones".to_owned())));
         }
         if kind == "microsoft.machinelearningservices/workspaces/onlineendpoints" {
             return Some(Metadata::OnlineEndpoint(learning::online_endpoint(node)));

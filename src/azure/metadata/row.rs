@@ -252,7 +252,10 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn read(value: serde_json::Value) -> Result<Vec<(Vec<String>, Vec<String>)>, String> {
+    /// The names and the addresses of a row.
+    type Parts = (Vec<String>, Vec<String>);
+
+    fn read(value: serde_json::Value) -> Result<Vec<Parts>, String> {
         let node = Node::root(&value);
         if !is_row(&node) {
             return Err("no row".to_owned());

@@ -19,6 +19,8 @@ mod unbound;
 mod zone;
 
 use super::records::Records;
+pub(super) use azure_cli::quoted as posix_quoted;
+pub(super) use powershell::quoted as powershell_quoted;
 use sheet::Sheet;
 
 /// How records are printed.

@@ -53,6 +53,9 @@ struct Word {
     what: String,
 }
 
+/// Rows of one list by their position: the workspaces whose names they have, and what they say of their owner.
+type ListRows = BTreeMap<usize, (BTreeSet<WorkspaceId>, Option<String>)>;
+
 /// The workspaces of a run.
 #[derive(Debug, Default)]
 pub(super) struct Workspaces {
@@ -101,7 +104,7 @@ impl Workspaces {
     fn add_endpoint(&mut self, endpoint: &Endpoint, messages: &mut Messages) {
         let mut ids = BTreeSet::new();
         let mut region_words: Vec<(HostName, Word, Option<&RowOf>)> = Vec::new();
-        let mut lists: BTreeMap<usize, BTreeMap<usize, (BTreeSet<WorkspaceId>, Option<String>)>> = BTreeMap::new();
+        let mut lists: BTreeMap<usize, ListRows> = BTreeMap::new();
         for listing in &endpoint.listings {
             for known in &listing.names {
                 let word = Word {
@@ -154,13 +157,7 @@ impl Workspaces {
     }
 
     /// Gives each region wildcard of a list to the workspace whose rows it stands among.
-    fn assign_rows(
-        &mut self,
-        region: &HostName,
-        rows: &BTreeMap<usize, (BTreeSet<WorkspaceId>, Option<String>)>,
-        words: &[(&Word, usize)],
-        messages: &mut Messages,
-    ) {
+    fn assign_rows(&mut self, region: &HostName, rows: &ListRows, words: &[(&Word, usize)], messages: &mut Messages) {
         let of_region = |id: &&WorkspaceId| id.region_inference().as_ref() == Some(region);
         let kinds: Vec<RowKind<WorkspaceId>> = rows
             .iter()
