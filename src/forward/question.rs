@@ -31,6 +31,13 @@ pub struct TryId {
     pub(super) number: u8,
 }
 
+impl TryId {
+    /// Which attempt at its question it is, from 1.
+    pub fn attempt(self) -> u32 {
+        u32::from(self.number) + 1
+    }
+}
+
 /// A try for tests of rooms that only pass it on.
 #[cfg(test)]
 pub(crate) fn test_try(slot: u32) -> TryId {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::wire::Rtype;
-use crate::wire::header::HEADER_LEN;
+use crate::wire::header::{HEADER_LEN, Rcode};
 use crate::wire::name::{Name, wire_len};
 
 /// Lines that wait to be written.
@@ -49,8 +49,16 @@ pub struct QueryLine {
     pub query: Box<[u8]>,
     /// The type asked for, where it can be read.
     pub rtype: Option<Rtype>,
-    /// What became of it.
+    /// What became of it: the source of the answer, or why there is none.
     pub outcome: &'static str,
+    /// The RCODE of the response, where there is one. Without those bits of it that are in the OPT record.
+    pub rcode: Option<Rcode>,
+    /// Zone of the rule that the name belongs to, where upstreams are responsible for the answer.
+    pub rule: Option<String>,
+    /// Time from the query to the response.
+    pub duration: Duration,
+    /// Whether it is there for debugging, and not by sample.
+    pub is_debug: bool,
 }
 
 /// How many lines were lost, because nobody read them or they could not be written.
@@ -107,7 +115,7 @@ impl Item {
     fn octets(&self) -> usize {
         match self {
             Self::Line(line) => line.len(),
-            Self::Query(line) => size_of::<QueryLine>() + line.query.len(),
+            Self::Query(line) => size_of::<QueryLine>() + line.query.len() + line.rule.as_ref().map_or(0, String::len),
             Self::Flush(_) => 0,
         }
     }
@@ -203,14 +211,23 @@ fn say_query(line: &QueryLine) {
         let len = wire_len(question)?;
         Name::from_wire(question.get(..len)?)
     });
-    tracing::info!(
-        client = %line.client,
-        transport = line.transport,
-        name = name.map(|name| name.to_string()),
-        rtype = line.rtype.map(|rtype| rtype.to_string()),
-        outcome = line.outcome,
-        "query"
-    );
+    macro_rules! log_at {
+        ($level:expr) => {
+            tracing::event!(
+                $level,
+                client = %line.client,
+                transport = line.transport,
+                name = name.map(|name| name.to_string()),
+                rtype = line.rtype.map(|rtype| rtype.to_string()),
+                outcome = line.outcome,
+                rcode = line.rcode.map(|rcode| rcode.to_string()),
+                rule = line.rule,
+                duration_us = u64::try_from(line.duration.as_micros()).unwrap_or(u64::MAX),
+                "query"
+            )
+        };
+    }
+    if line.is_debug { log_at!(tracing::Level::DEBUG) } else { log_at!(tracing::Level::INFO) }
 }
 
 /// Where the lines of the log go.

@@ -7,6 +7,7 @@ use std::time::Instant;
 use super::counters::Outcome;
 use super::faults::Part;
 use super::hearing::take;
+use super::kind::{question_name, type_at_question};
 use super::latency::Path;
 use super::shared::CLIENT_TIMEOUT;
 use super::waiter::{ReplyPath, Uncounted, Waiter};
@@ -191,6 +192,9 @@ impl Worker {
 
     /// Sends a query; whether that changed the state machine.
     fn transmit(self: &Rc<Self>, transmit: Transmit, now: Instant, out: &mut Outbox<Box<Waiter>>) -> bool {
+        if tracing::enabled!(tracing::Level::DEBUG) {
+            log_attempt(&transmit);
+        }
         match transmit.via {
             Via::Datagram if transmit.ports == Ports::Pool => {
                 self.departures.borrow_mut().push(transmit);
@@ -231,6 +235,10 @@ impl Worker {
 
     /// Replies to all who waited for a question; whether that changed the state machine.
     fn settle(&self, settled: Settled<Box<Waiter>>, now: Instant, out: &mut Outbox<Box<Waiter>>) -> bool {
+        if let Err(reason) = &settled.outcome {
+            let waiters = settled.waiters.len();
+            tracing::debug!(?reason, waiters, "no answer from upstream");
+        }
         let snapshot = self.shared.snapshot.load();
         let outcome = settled.outcome.and_then(|Answered { question, message }| {
             let keep = || self.shared.engine.keep(&snapshot, &question, &message, now, fetch);
@@ -292,7 +300,8 @@ impl Worker {
             let took = now.saturating_duration_since(asked);
             self.counters.latency(Path::Forwarded, took, 1);
         }
-        self.sample(&waiter.query, waiter.client, outcome);
+        let response = if let Action::Dropped(_) = action { &[] } else { &reply[..] };
+        self.sample(&waiter.query, waiter.client, outcome, response, waiter.deadline - CLIENT_TIMEOUT);
         waiter.uncounted.counted();
         if let Action::Dropped(_) = action {
             self.counters.count(outcome);
@@ -308,6 +317,22 @@ fn say_news(News { target, down }: &News) {
         Some(error) => tracing::warn!(upstream = %target, %error, "the upstream does not answer"),
         None => tracing::info!(upstream = %target, "the upstream answers again"),
     }
+}
+
+/// What debugging shows of an upstream query.
+fn log_attempt(transmit: &Transmit) {
+    let name = question_name(&transmit.message);
+    tracing::debug!(
+        upstream = %Target { address: transmit.to, protocol: transmit.protocol.clone() },
+        over = match transmit.via {
+            Via::Datagram => "datagram",
+            Via::Stream => "stream",
+        },
+        attempt = transmit.id.attempt(),
+        name = name.map(|name| name.to_string()),
+        rtype = type_at_question(&transmit.message).map(|rtype| rtype.to_string()),
+        "upstream query"
+    );
 }
 
 fn say_unsent(transmit: &Transmit, error: &io::Error) {

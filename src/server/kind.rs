@@ -1,7 +1,8 @@
 //! The type that a query asks for, as a word of a bounded set.
 
-use crate::wire::Rtype;
 use crate::wire::header::HEADER_LEN;
+use crate::wire::name::wire_len;
+use crate::wire::{Name, Rtype};
 
 /// A type, or all others together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,6 +100,12 @@ pub(super) fn type_at_question(query: &[u8]) -> Option<Rtype> {
         }
     }
     Some(Rtype(u16::from_be_bytes([*query.get(at)?, *query.get(at + 1)?])))
+}
+
+/// The name that a query or response has in its question, in lower case: upstream queries have a random mixture.
+pub(super) fn question_name(message: &[u8]) -> Option<Name> {
+    let question = message.get(HEADER_LEN..)?;
+    Name::from_wire(question.get(..wire_len(question)?)?).map(|name| name.to_lowercase())
 }
 
 #[cfg(test)]

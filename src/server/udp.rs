@@ -194,7 +194,7 @@ impl Group<'_> {
             if worker.is_sampling()
                 && let Some(datagram) = datagram(place)
             {
-                worker.sample(datagram.bytes, client(&datagram), known);
+                worker.sample(datagram.bytes, client(&datagram), known, reply, self.now);
             }
         }
         if !waiting.is_empty() {

@@ -16,18 +16,19 @@ use tokio::task::{JoinSet, LocalSet};
 use super::counters::{Counters, Outcome};
 use super::faults::Part;
 use super::forwarding::Origin;
-use super::kind::type_at_question;
+use super::kind::{question_name, type_at_question};
 use super::latency::Path;
 use super::listen::Listener;
 use super::replies::Replies;
 use super::shared::Shared;
 use super::waiter::{OncePath, OnceReply, ReplyPath, Uncounted, Waiter};
 use super::{stream, udp};
-use crate::engine::{Action, Begun, Client, Pending, Read, Reason, Snapshot};
-use crate::forward::{Outbox, Transmit};
+use crate::engine::{Action, AnswerSource, Begun, Client, Pending, Read, Reason, Snapshot};
+use crate::forward::{Disposition, Outbox, Transmit};
 use crate::log::{self, QueryLine};
 use crate::upstream::{Datagrams, Streams};
 use crate::wire::NameRoom;
+use crate::wire::header::Rcode;
 
 /// How many of its own tasks a worker runs before it looks at its sockets again.
 const EVENT_INTERVAL: u32 = 13;
@@ -188,28 +189,46 @@ impl Worker {
     /// Whether queries are put into the log at all.
     #[inline]
     pub(super) fn is_sampling(&self) -> bool {
-        self.shared.log_queries.load(Ordering::Relaxed) != 0
+        self.shared.log_queries.load(Ordering::Relaxed) != 0 || tracing::enabled!(tracing::Level::DEBUG)
     }
 
-    /// Puts one of many queries into the log.
-    pub(super) fn sample(&self, query: &[u8], client: Client, outcome: Outcome) {
-        let share = self.shared.log_queries.load(Ordering::Relaxed);
-        if share == 0 {
+    /// Puts one of many queries into the log, all of them where it is debugged. `reply` is the response, empty where
+    /// there is none; `since` is when the query came in.
+    pub(super) fn sample(&self, query: &[u8], client: Client, outcome: Outcome, reply: &[u8], since: Instant) {
+        if !self.is_sampling() {
             return;
         }
+        let share = self.shared.log_queries.load(Ordering::Relaxed);
         let count = self.sampled.get().wrapping_add(1);
         self.sampled.set(count);
-        if count.is_multiple_of(share) {
-            log::query(QueryLine {
-                client: client.address,
-                transport: client.transport.name(),
-                query: query.into(),
-                rtype: type_at_question(query),
-                outcome: match outcome {
-                    Outcome::Answered(source) => source.name(),
-                    Outcome::Not(reason) => reason.name(),
-                },
-            });
+        let is_sample = share != 0 && count.is_multiple_of(share);
+        if !is_sample && !tracing::enabled!(tracing::Level::DEBUG) {
+            return;
+        }
+        log::query(QueryLine {
+            client: client.address,
+            transport: client.transport.name(),
+            query: query.into(),
+            rtype: type_at_question(query),
+            outcome: match outcome {
+                Outcome::Answered(source) => source.name(),
+                Outcome::Not(reason) => reason.name(),
+            },
+            rcode: reply.get(3).map(|flags| Rcode(u16::from(flags & 15))),
+            rule: self.rule_of(query, outcome),
+            duration: since.elapsed(),
+            is_debug: !is_sample,
+        });
+    }
+
+    /// The zone of the rule whose upstreams are responsible for the answer.
+    fn rule_of(&self, query: &[u8], outcome: Outcome) -> Option<String> {
+        use AnswerSource::{Cache, Failure, Stale, Upstream};
+        let Outcome::Answered(Cache | Failure | Stale | Upstream) = outcome else { return None };
+        let name = question_name(query)?;
+        match self.shared.snapshot.load().rules.find(name.as_wire()) {
+            (Disposition::Forward(rule), _) => Some(rule.zone.to_string()),
+            _ => None,
         }
     }
 
@@ -373,7 +392,8 @@ impl Worker {
         }
         uncounted.counted();
         self.counters.count(outcome);
-        self.sample(message, client, outcome);
+        let response = if answered { &reply[..] } else { &[] };
+        self.sample(message, client, outcome, response, now);
     }
 
     /// Answers one message, for transports that carry one at a time; nothing where it gets no reply.

@@ -53,6 +53,8 @@ fn queries_are_logged_by_sample_alone() {
                 (&line["name"], &line["rtype"], &line["outcome"], &line["transport"], &line["client"]),
                 (&"a.example".into(), &"A".into(), &"record".into(), &"udp".into(), &"127.0.0.1".into())
             );
+            assert_eq!((&line["rcode"], line.get("rule")), (&"NOERROR".into(), None), "{line}");
+            assert!(line["duration_us"].is_u64(), "{line}");
         }
         lines.len()
     };
@@ -177,4 +179,37 @@ fn a_file_gets_no_colours_and_no_lines_of_libraries() {
     for library in ["mio", "tokio", "registering event source", "/registry/"] {
         assert!(!said.contains(library), "{library}: {said}");
     }
+}
+
+#[test]
+fn debug_shows_rule_upstream_attempt_and_reason_of_each_query() {
+    // An upstream that refuses what it is asked for.
+    let upstream = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = upstream.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let mut query = [0; 512];
+        while let Ok((len, from)) = upstream.recv_from(&mut query) {
+            query[2] |= 0x80;
+            query[3] = 5;
+            let _ = upstream.send_to(&query[..len], from);
+        }
+    });
+    let rule = format!("[[forward]]\nzone = \"corp.example\"\nupstreams = [\"{address}\"]\n");
+    let quiet = Server::start(&rule);
+    assert_eq!(ask(quiet.dns, "x.corp.example"), None);
+    assert!(!quiet.events().iter().any(|event| event["level"] == "DEBUG" || event["message"] == "query"));
+    quiet.stop();
+    let mut server = Server::start(&format!("{rule}[log]\nlevel = \"debug\"\n"));
+    assert_eq!(ask(server.dns, "x.corp.example"), None);
+    let sent = server.wait_for("upstream query");
+    // The look at the upstreams at the start is none of a client's.
+    assert_eq!((&sent["name"], &sent["rtype"], &sent["attempt"]), (&"x.corp.example".into(), &"A".into(), &1.into()));
+    assert_eq!(sent["upstream"], address.to_string());
+    let response = server.wait_for("upstream response");
+    assert_eq!((&response["rcode"], &response["attempt"]), (&"REFUSED".into(), &1.into()));
+    let query = server.wait_for("query");
+    assert_eq!((&query["level"], &query["name"]), (&"DEBUG".into(), &"x.corp.example".into()));
+    assert_eq!((&query["rule"], &query["outcome"]), (&"corp.example".into(), &"upstream".into()), "{query}");
+    assert_eq!(query["rcode"], "REFUSED");
+    server.stop();
 }
