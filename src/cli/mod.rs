@@ -1,8 +1,11 @@
 //! The command line. One file a command; exit codes: 0 success, 1 the input or the check failed, 2 usage error.
 
 mod check;
+mod compare;
+mod explain;
 mod generate;
 mod healthcheck;
+mod http;
 mod packaging;
 mod serve;
 mod zones;
@@ -49,6 +52,8 @@ enum Command {
     Generate(generate::GenerateArgs),
     /// Print the zones of private endpoints, and the forwarders that lead to this server
     Zones(zones::ZonesArgs),
+    /// Explain how a name is answered, with a verdict, the reason and the fix
+    Explain(explain::ExplainArgs),
     /// Ask the running server whether it is healthy, for container health checks
     Healthcheck(healthcheck::HealthcheckArgs),
     /// Print a completion script for a shell
@@ -81,6 +86,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Generate(args) => generate::run(&args),
         Command::Zones(args) => zones::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Healthcheck(args) => healthcheck::run(&args),
         Command::Completions(args) => packaging::completions(&args),
         Command::Man(args) => packaging::man(&args),

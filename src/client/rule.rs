@@ -50,15 +50,17 @@ async fn ask_target(target: &Target, query: &[u8]) -> (Try, Option<Vec<u8>>) {
                 }
                 answered
             }
-            Ok(message) if rejects_edns(&message) && plain_works(server, query).await => {
-                cause = Some(Cause::UpstreamWithoutEdns);
-                Ok(message)
+            outcome => {
+                let may_be_edns = match &outcome {
+                    Ok(message) => rejects_edns(message),
+                    Err(error) => matches!(error, AskError::Timeout),
+                };
+                let plain = if may_be_edns { ask_plain(server, query).await } else { None };
+                if plain.is_some() {
+                    cause = Some(Cause::UpstreamWithoutEdns);
+                }
+                plain.map_or(outcome, Ok)
             }
-            Err(AskError::Timeout) if plain_works(server, query).await => {
-                cause = Some(Cause::UpstreamWithoutEdns);
-                Err(AskError::Timeout)
-            }
-            outcome => outcome,
         },
         Protocol::Tcp => {
             over = "tcp";
@@ -120,13 +122,12 @@ fn has_edns(message: &[u8]) -> bool {
     Message::parse(message).is_some_and(|message| message.records.iter().any(|record| record.rtype == Rtype::OPT))
 }
 
-/// Whether the query is answered when its OPT record is left out.
-async fn plain_works(server: std::net::SocketAddr, query: &[u8]) -> bool {
+/// What the query is answered when its OPT record is left out; `None` where that does not help either.
+async fn ask_plain(server: std::net::SocketAddr, query: &[u8]) -> Option<Vec<u8>> {
     let mut plain = query.to_vec();
     plain.truncate(query.len().saturating_sub(OPT_LEN));
     if let Some(place) = plain.get_mut(10..12) {
         place.copy_from_slice(&[0, 0]);
     }
-    let answered = ask_udp(server, &plain, &PLAIN_WAIT).await;
-    answered.is_ok_and(|message| !rejects_edns(&message))
+    ask_udp(server, &plain, &PLAIN_WAIT).await.ok().filter(|message| !rejects_edns(message))
 }

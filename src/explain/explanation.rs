@@ -136,6 +136,8 @@ pub enum Cause {
     NoSuchName,
     /// The name has no data of this type.
     NoData,
+    /// The machine asks another resolver, which answers otherwise.
+    OtherResolver,
     /// A chain of CNAMEs does not end.
     Loop,
     /// An upstream would have to be asked.

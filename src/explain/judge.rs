@@ -447,7 +447,7 @@ impl Case<'_> {
                 format!("Open TCP to {upstream}: a firewall on the way lets only UDP through."),
             ),
             Cause::UpstreamWithoutEdns => (
-                format!("{upstream} answers only queries without EDNS."),
+                format!("{upstream} answers only queries without EDNS, so the server tries in vain first."),
                 format!("Replace {upstream}, or the firewall on the way that drops EDNS (RFC 6891)."),
             ),
             _ => {

@@ -174,7 +174,10 @@ impl Notes<'_> {
                 rtt_seconds: state.and_then(|state| state.rtt).map(|rtt| rtt.as_secs_f64()),
                 pending: state.map_or(0, |state| state.pending.into()),
                 waiting: state.map_or(0, |state| state.waiting as u64),
-                last_error: None,
+                last_error: state.and_then(|state| state.last_error.as_ref()).map(|(error, at)| {
+                    let age = self.now.saturating_duration_since(*at).as_secs();
+                    format!("{error}, {age} s ago")
+                }),
             }
         });
         shown.collect()

@@ -27,6 +27,8 @@ mod common;
 mod conformance;
 /// EDNS towards clients.
 mod edns;
+/// `pldns explain` as a user runs it.
+mod explain;
 /// Rules, and what passes through.
 mod forwarding;
 /// Metadata to records to answers.

@@ -27,7 +27,8 @@ record = [
 ]
 "#;
 
-/// An upstream that answers every query with the CNAME `x.target.test` and its address, TTL 2, and counts them.
+/// An upstream that answers every query with the CNAME `x.target.test` and its address, TTL 2, and counts them; those for
+/// `plain.…` with an address alone, those for `fails.…` with SERVFAIL.
 struct Upstream {
     address: std::net::SocketAddr,
     asked: Arc<std::sync::atomic::AtomicUsize>,
@@ -52,6 +53,18 @@ impl Upstream {
                 }
                 asked.fetch_add(1, Ordering::Relaxed);
                 if is_silent.load(Ordering::Relaxed) {
+                    continue;
+                }
+                if octets[12..].starts_with(b"\x05fails") {
+                    let reply = [&octets[..2], &[0x81, 0x82, 0, 1, 0, 0, 0, 0, 0, 0], &octets[12..end + 5]].concat();
+                    let _ = socket.send_to(&reply, peer);
+                    continue;
+                }
+                if octets[12..].starts_with(b"\x05plain") {
+                    let mut reply =
+                        [&octets[..2], &[0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0], &octets[12..end + 5]].concat();
+                    reply.extend_from_slice(&[0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 2, 0, 4, 10, 7, 7, 7]);
+                    let _ = socket.send_to(&reply, peer);
                     continue;
                 }
                 let mut reply = [&octets[..2], &[0x81, 0x80, 0, 1, 0, 2, 0, 0, 0, 0], &octets[12..end + 5]].concat();
@@ -284,6 +297,71 @@ fn text_is_for_clients_that_ask_for_it() {
     for accept in ["Accept: */*", "Accept: application/json", "Accept: text/html, application/json"] {
         assert_eq!(request(address, "GET", "/explain?name=a.example", &[accept]).json()["name"], "a.example");
     }
+    server.stop();
+}
+
+/// What `pldns explain` prints with these arguments, as JSON.
+#[track_caller]
+fn command(server: &Server, args: &[&str]) -> Value {
+    let url = format!("http://{}", server.address("admin"));
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_pldns"));
+    command.args(["explain", "--json", "--server", &url, "-c"]).arg(server.dir.path().join("pldns.toml"));
+    let output = command.args(args).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn the_command_lets_a_running_server_ask() {
+    let upstream = Upstream::start();
+    let server = start(&upstream);
+    let viewed = command(&server, &["viewed.example", "--client", "10.9.9.9"]);
+    assert_eq!(
+        (&viewed["answer"][0], &viewed["verdict"]),
+        (&"viewed.example. 10 IN A 10.0.0.6".into(), &"private".into())
+    );
+    let asked = command(&server, &["n.test"]);
+    assert_eq!((&asked["source"], upstream.asked()), (&"wildcard".into(), 1), "{asked:#}");
+    assert_eq!(step(&asked, "upstream")["upstream"], upstream.address.to_string());
+    server.stop();
+}
+
+#[test]
+fn the_command_carries_the_token_of_the_settings() {
+    let dir = Arc::new(Scratch::new());
+    dir.write("records/r.toml", RECORDS);
+    dir.write("token", "secret-token-of-a-test\n");
+    dir.write("pldns.toml", &settings("[admin]\ntoken_file = \"token\"\n"));
+    let server = Server::start_in(dir, |_| {});
+    assert_eq!(get(&server, "name=a.example").status, 401);
+    assert_eq!(command(&server, &["a.example"])["verdict"], "private");
+    server.stop();
+}
+
+#[test]
+fn stale_answers_and_remembered_failures_are_what_clients_get_now() {
+    let upstream = Upstream::start();
+    let server = start(&upstream);
+    assert_eq!(ask(server.dns, "plain.test"), Some([10, 7, 7, 7]));
+    upstream.is_silent.store(true, Ordering::Relaxed);
+    let end = Instant::now() + SOON;
+    while step(&explain(&server, "name=plain.test"), "cache")["state"] == "fresh" {
+        assert!(Instant::now() < end);
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let stale = command(&server, &["plain.test"]);
+    assert_eq!(
+        (&stale["cause"], &stale["source"], &stale["verdict"]),
+        (&"stale".into(), &"stale".into(), &"private".into()),
+        "{stale:#}"
+    );
+    assert!(stale["reason"].as_str().unwrap().contains("does not respond"), "{stale:#}");
+    upstream.is_silent.store(false, Ordering::Relaxed);
+    let cause = |_| {
+        assert_eq!(ask(server.dns, "fails.test"), None);
+        explain(&server, "name=fails.test&ask=true")["cause"].clone()
+    };
+    assert!((0..5).map(cause).any(|cause| cause == "remembered_failure"));
     server.stop();
 }
 

@@ -1,0 +1,128 @@
+//! One GET to the admin listener of a running server.
+
+#![expect(clippy::disallowed_types, reason = "a command line tool that opens one connection")]
+
+use std::io::{self, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::time::Duration;
+
+/// The port of the admin listener where none is given.
+const PORT: u16 = 8053;
+/// How long connecting may take.
+const CONNECT: Duration = Duration::from_secs(3);
+/// How long the server may take: it asks upstreams, several in turn.
+const ANSWER: Duration = Duration::from_secs(60);
+/// Bytes of an answer.
+const ANSWER_MAX: u64 = 16 << 20;
+
+/// The address of an admin listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ServerUrl {
+    host: String,
+    port: u16,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum HttpError {
+    /// The text is not an address.
+    #[error("must be the address of an admin listener, such as http://127.0.0.1:8053")]
+    Url,
+    /// The scheme is not http.
+    #[error("admin listeners are reached by http://; for another machine, use an SSH tunnel")]
+    Scheme,
+    /// The connection failed.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// What came back is not HTTP.
+    #[error("the answer is not HTTP")]
+    Malformed,
+}
+
+impl ServerUrl {
+    /// Reads `http://HOST:PORT`, `HOST:PORT` or `HOST`.
+    pub(super) fn parse(text: &str) -> Result<Self, HttpError> {
+        let rest = match text.split_once("://") {
+            Some(("http", rest)) => rest,
+            Some(_) => return Err(HttpError::Scheme),
+            None => text,
+        };
+        let rest = rest.trim_end_matches('/');
+        let (host, port) = match rest.rsplit_once(':') {
+            Some((host, port)) if !host.contains(':') || host.ends_with(']') => {
+                (host, port.parse().map_err(|_| HttpError::Url)?)
+            }
+            _ => (rest, PORT),
+        };
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || ".-_:%".contains(c);
+        if host.is_empty() || !host.chars().all(is_plain) {
+            return Err(HttpError::Url);
+        }
+        Ok(Self { host: host.to_owned(), port })
+    }
+
+    /// The address as it is reported.
+    pub(super) fn shown(&self) -> String {
+        if self.host.contains(':') {
+            format!("http://[{}]:{}", self.host, self.port)
+        } else {
+            format!("http://{}:{}", self.host, self.port)
+        }
+    }
+
+    /// Status and body of a path.
+    pub(super) fn get(&self, path: &str, token: Option<&str>) -> Result<(u16, String), HttpError> {
+        let mut stream = self.connect()?;
+        stream.set_read_timeout(Some(ANSWER))?;
+        stream.set_write_timeout(Some(CONNECT))?;
+        let host = self.shown();
+        let host = host.trim_start_matches("http://");
+        let mut request =
+            format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nAccept: application/json\r\nConnection: close\r\n");
+        if let Some(token) = token {
+            request += &format!("Authorization: Bearer {token}\r\n");
+        }
+        stream.write_all(format!("{request}\r\n").as_bytes())?;
+        let mut answer = Vec::new();
+        stream.take(ANSWER_MAX).read_to_end(&mut answer)?;
+        let answer = String::from_utf8(answer).map_err(|_| HttpError::Malformed)?;
+        let (head, body) = answer.split_once("\r\n\r\n").ok_or(HttpError::Malformed)?;
+        let status = head.strip_prefix("HTTP/1.").and_then(|rest| rest.split(' ').nth(1)?.parse().ok());
+        Ok((status.ok_or(HttpError::Malformed)?, body.to_owned()))
+    }
+
+    fn connect(&self) -> io::Result<TcpStream> {
+        let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
+        for address in (self.host.as_str(), self.port).to_socket_addrs()? {
+            match TcpStream::connect_timeout(&address, CONNECT) {
+                Ok(stream) => return Ok(stream),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_admin_listeners() {
+        for (text, shown) in [
+            ("http://127.0.0.1:8053", "http://127.0.0.1:8053"),
+            ("http://127.0.0.1:8053/", "http://127.0.0.1:8053"),
+            ("10.0.0.4:9000", "http://10.0.0.4:9000"),
+            ("10.0.0.4", "http://10.0.0.4:8053"),
+            ("::1", "http://[::1]:8053"),
+            ("[::1]:99", "http://[::1]:99"),
+            ("dns.corp.example", "http://dns.corp.example:8053"),
+        ] {
+            assert_eq!(ServerUrl::parse(text).unwrap().shown(), shown, "{text}");
+        }
+        for text in ["", "https://10.0.0.4", "http://", "a b", "10.0.0.4:x", "10.0.0.4/explain?x", "a\r\nb"] {
+            assert!(ServerUrl::parse(text).is_err(), "{text}");
+        }
+    }
+}
