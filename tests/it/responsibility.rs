@@ -483,3 +483,17 @@ fn a_dname_alone_leads_into_the_table_and_no_public_address_slips_through() {
         ]);
     }
 }
+
+#[test]
+fn signatures_of_aliases_go_to_clients_that_ask_for_them() {
+    let all = Corporate::new();
+    // Covers CNAME, algorithm 8, 3 labels, TTL 60, two dates, a key tag, signed by the root.
+    let signature = "app.corp-a.test 60 IN RRSIG \\# 20 0005 08 03 0000003c 65000000 64000000 0007 00 01";
+    all.a.answer("app.corp-a.test A", &[APP, signature]);
+    let server = all.serve("");
+    for _ in 0..2 {
+        let signed = Query::new("app.corp-a.test A").edns_flags(dns::DO).ask_at(server.address());
+        signed.rcode("NOERROR").answers(&[any_ttl(APP), any_ttl(signature), any_ttl(WWW)]);
+        server.ask("app.corp-a.test A").rcode("NOERROR").answers(&[any_ttl(APP), any_ttl(WWW)]);
+    }
+}
