@@ -1,6 +1,7 @@
 //! What is behind each path.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::Json;
 use axum::body::Bytes;
@@ -81,6 +82,10 @@ fn upstreams(admin: &Admin) -> Vec<Value> {
             "rtt_seconds": state.rtt.map(|rtt| rtt.as_secs_f64()),
             "pending": state.pending,
             "waiting": state.waiting,
+            "last_error": state.last_error.map(|(text, at)| json!({
+                "text": &*text,
+                "age_seconds": Instant::now().saturating_duration_since(at).as_secs(),
+            })),
         })
     });
     shown.collect()

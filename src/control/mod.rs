@@ -240,7 +240,7 @@ async fn run(path: &Path, listen: &[SocketAddr], parts: Parts, seen: u64) -> Res
         }
     }
     let streams = Streams::new(shared.trust.clone(), random_seed()?);
-    tokio::task::spawn_local(upstreams::look(upstreams::of(&settings), streams));
+    tokio::task::spawn_local(upstreams::look(upstreams::of(&settings), streams, shared.clone()));
     tokio::task::spawn_local(systemd::watchdog(workers.counters(), status.clone()));
     let workers = Rc::new(RefCell::new(workers));
     let drain = Rc::new(Cell::new(settings.listen.drain));

@@ -112,7 +112,7 @@ impl Engine {
         let settlement = match (&heard, &stale) {
             (Ok(answer), _) => Settlement::Answer(answer),
             (Err(_), Some(stale)) => Settlement::Stale(&stale.answer),
-            (Err(failure), None) => Settlement::Failed(*failure),
+            (Err(failure), None) => Settlement::Failed(*failure, None),
         };
         let action = self.settle_observed(snapshot, &query, client, chain, settlement, now, 0, &mut reply, observer);
         explained(action, query, reply)

@@ -74,8 +74,8 @@ pub enum Settlement<'a> {
     Answer(&'a Answer),
     /// No answer, and this expired one may be served.
     Stale(&'a Answer),
-    /// No answer.
-    Failed(Failure),
+    /// No answer; what is known of the upstream concerned, at most 64 bytes.
+    Failed(Failure, Option<&'a str>),
 }
 
 /// An expired answer at hand.
@@ -241,8 +241,10 @@ impl Engine {
             Settlement::Stale(answer) => {
                 self.use_answer(&context, chain, answer.view(), Age::Stale, AnswerSource::Stale, reply)
             }
-            Settlement::Failed(Failure::NoTurn) => Action::Dropped(Reason::NoTurn),
-            Settlement::Failed(failure) => write::failure(&context, error_of(failure), reply),
+            Settlement::Failed(Failure::NoTurn, _) => Action::Dropped(Reason::NoTurn),
+            Settlement::Failed(failure, detail) => {
+                write::upstream_failure(&context, error_of(failure), detail.unwrap_or_default(), reply)
+            }
         }
     }
 

@@ -76,6 +76,17 @@ pub(super) fn loopback(qtype: Rtype) -> Option<&'static [u8]> {
     }
 }
 
+/// SERVFAIL with its reason, and which upstream is concerned.
+pub(super) fn upstream_failure(
+    context: &Context<'_, impl Observer>,
+    error: ExtendedError,
+    detail: &str,
+    reply: &mut Vec<u8>,
+) -> Action {
+    Writer::start(context.query, context.limit(), reply).finish_failure(Rcode::SERVFAIL, error, detail);
+    Action::Answered(AnswerSource::Failure)
+}
+
 /// SERVFAIL with its reason.
 pub(super) fn failure(context: &Context<'_, impl Observer>, error: ExtendedError, reply: &mut Vec<u8>) -> Action {
     Writer::start(context.query, context.limit(), reply).finish(Rcode::SERVFAIL, false, Counts::default(), Some(error));

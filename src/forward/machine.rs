@@ -27,7 +27,7 @@ use super::rule::{ForwardRule, Target};
 use super::timers::Timers;
 use super::token::LoopGuard;
 use super::upstream::{SILENT, Ticket, Upstream};
-use super::waiting::{ClientPlaces, TRIES_KEPT};
+use super::waiting::{ClientPlaces, TRIES_KEPT, cost_of};
 use crate::wire::header::{HEADER_LEN, Header};
 use crate::wire::{Rcode, Reading, UpstreamMessage};
 
@@ -172,7 +172,7 @@ impl<W> Forwarding<W> {
         let place = query.waiters.partition_point(|waiting| waiting.deadline <= asker.deadline);
         query.waiters.insert(place, asker);
         let ticket = (slot, query.generation);
-        self.take_place(client, ticket);
+        self.take_place(now, client, ticket);
         if known.is_some() {
             self.counts.joined += 1;
             if nobody_waited {
@@ -394,8 +394,8 @@ impl<W> Forwarding<W> {
         let old = std::mem::replace(self, fresh);
         let mut asked = Vec::with_capacity(old.waiting);
         for (_, OutstandingQuery { question, waiters, .. }) in old.outstanding {
-            for Waiting { waiter, client, deadline, stale, .. } in waiters {
-                asked.push((question.clone(), Asker { waiter, client, deadline, stale }));
+            for Waiting { waiter, client, deadline, stale, is_datagram, .. } in waiters {
+                asked.push((question.clone(), Asker { waiter, client, deadline, stale, is_datagram }));
             }
         }
         asked
@@ -512,13 +512,12 @@ impl<W> Forwarding<W> {
         }
         let is_down = self.are_down(&query.upstreams);
         let detail = if outcome.is_err() { self.detail(&query) } else { None };
-        for waiting in &query.waiters {
-            self.count_out(waiting.client);
-        }
         // An upstream's word that it failed is no answer: the stale one is better (RFC 8767 §5).
         let is_failure = outcome.as_ref().map_or(true, |message| says_failure(message));
+        let cost = cost_of(query.question.section.len(), outcome.as_ref().ok().map(Vec::len));
         let waiters = query.waiters.into_iter().map(|waiting| Released {
             use_stale: is_failure && waiting.stale.is_some_and(|stale| stale.may_serve(now, is_down)),
+            delivery: self.deliver(now, &waiting, cost),
             waiter: waiting.waiter,
         });
         let waiters: SmallVec<_> = waiters.collect();

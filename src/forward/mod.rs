@@ -46,8 +46,8 @@ pub use outstanding::Stale;
 #[cfg(test)]
 pub(crate) use question::test_try;
 pub use question::{
-    Answered, Arrival, Asker, DETAIL_MAX, Failure, ForwardCounts, Heard, News, Outbox, Question, Released, Settled,
-    Transmit, Trouble, TroubleKind, TryId, UpstreamState, Via,
+    Answered, Arrival, Asker, DETAIL_MAX, Delivery, Failure, ForwardCounts, Heard, News, Outbox, Question, Released,
+    Settled, Transmit, Trouble, TroubleKind, TryId, UpstreamState, Via,
 };
 pub use rule::{AZURE_DNS, Disposition, ForwardRule, Here, Protocol, Rules, Target, UpstreamSets};
 pub use token::LoopGuard;

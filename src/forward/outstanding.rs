@@ -73,6 +73,8 @@ pub(super) struct Waiting<W> {
     pub(super) client: IpAddr,
     /// When an answer is of no use any more.
     pub(super) deadline: Instant,
+    /// Its address may be forged.
+    pub(super) is_datagram: bool,
     /// The stale answer at hand.
     pub(super) stale: Option<Stale>,
     /// When that is to be used (RFC 8767 §5: the client response timer).

@@ -71,6 +71,8 @@ pub struct Asker<W> {
     pub deadline: Instant,
     /// The stale answer at hand.
     pub stale: Option<Stale>,
+    /// Its address may be forged, as that of a datagram: replies are paced.
+    pub is_datagram: bool,
 }
 
 /// A query to be sent.
@@ -170,6 +172,19 @@ pub struct Released<W> {
     pub waiter: W,
     /// The stale answer at hand is to be used instead of the failure.
     pub use_stale: bool,
+    /// When its reply leaves.
+    pub delivery: Delivery,
+}
+
+/// When a reply leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    /// At once.
+    Now,
+    /// Not before then, after which [`Forwarding::left`](super::Forwarding::left) is to be called.
+    At(Instant),
+    /// Not at all: it would come later than any client waits.
+    Never,
 }
 
 /// What is to be done after a call.

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{
-    Answered, Arrival, Asker, Failure, ForwardRule, Forwarding, Heard, Limits, LoopGuard, Outbox, Protocol, Question,
-    Settled, Stale, Target, Transmit, Trouble, TroubleKind, Via,
+    Answered, Arrival, Asker, Delivery, Failure, ForwardRule, Forwarding, Heard, Limits, LoopGuard, Outbox, Protocol,
+    Question, Settled, Stale, Target, Transmit, Trouble, TroubleKind, Via,
 };
 use crate::wire::header::{self, HEADER_LEN, Header};
 use crate::wire::{Message, Name, Rcode, Rtype, UpstreamMessage};
@@ -69,7 +69,8 @@ impl World {
             tokens: Vec::new(),
             rule: self.rule.clone(),
         });
-        let asker = Asker { waiter, client, deadline: self.now + Duration::from_millis(4500), stale };
+        let asker =
+            Asker { waiter, client, deadline: self.now + Duration::from_millis(4500), stale, is_datagram: true };
         self.machine.ask(self.now, question, asker, &mut self.out);
     }
 
@@ -179,7 +180,7 @@ fn a_waiter_that_has_waited_elsewhere_before_leaves_at_its_own_deadline() {
         rule: world.rule.clone(),
     });
     let deadline = world.now + Duration::from_secs(2);
-    let asker = Asker { waiter: 2, client: [10, 0, 0, 2].into(), deadline, stale: None };
+    let asker = Asker { waiter: 2, client: [10, 0, 0, 2].into(), deadline, stale: None, is_datagram: true };
     world.machine.ask(world.now, question, asker, &mut world.out);
     world.ask("a.example", 3);
     world.pass(1999);

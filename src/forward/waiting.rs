@@ -2,13 +2,13 @@
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use smallvec::{SmallVec, smallvec};
 
 use super::machine::{Forwarding, WAITING_MAX};
 use super::outstanding::Waiting;
-use super::question::{Answered, Asker, Failure, Outbox, Question, Released, Settled};
+use super::question::{Answered, Asker, Delivery, Failure, Outbox, Question, Released, Settled};
 use super::tries::AGAIN_AFTER;
 use super::upstream::Ticket;
 
@@ -19,6 +19,20 @@ const PER_CLIENT_SURE: u32 = 1000;
 const PER_CLIENT_MAX: u32 = 32_768;
 /// From how many that wait in all places are scarce.
 const SCARCE: usize = WAITING_MAX / 2;
+/// From how many waiting queries of one client on its replies are paced: they leave at no more than twice the mean rate at
+/// which the queries came. Else a slow answer gathers seconds of queries from a forged address, and all replies reach that
+/// address as one pulse (CVE-2024-33655).
+const PACED_FROM: u32 = 64;
+/// A reply up to this many times as long as its query counts as one, a longer one as many as it is times as long.
+const COST_FREE: usize = 4;
+/// Over which time the mean rate is taken, and at most twice that.
+const WINDOW: Duration = Duration::from_millis(2500);
+/// Replies are not held back for less.
+const PACE_STEP: Duration = Duration::from_millis(1);
+/// How long after the deadline for an answer a reply may still leave: no client waits longer than 5 s.
+const LATE_MAX: Duration = Duration::from_millis(500);
+/// Bytes of a query beside its question: header and OPT record.
+const QUERY_FIXED: usize = 23;
 /// Tickets of one client that are not looked through for those that are done.
 const TICKETS_MIN: usize = 64;
 /// Tries after which a question is forgotten and begun anew.
@@ -32,6 +46,49 @@ pub(super) struct ClientPlaces {
     tickets: VecDeque<Ticket>,
     /// How many tickets there may be before those that are done go.
     purge_at: usize,
+    /// How many of its queries began to wait in the current window and in the one before, and how long that one was.
+    arrivals: [u32; 2],
+    window_start: Option<Instant>,
+    last_arrival: Option<Instant>,
+    window_before: Duration,
+    /// When the next paced reply may leave.
+    next_reply: Option<Instant>,
+}
+
+impl ClientPlaces {
+    fn note_arrival(&mut self, now: Instant) {
+        let start = *self.window_start.get_or_insert(now);
+        let elapsed = now.saturating_duration_since(start);
+        if elapsed >= WINDOW {
+            let [current, _] = self.arrivals;
+            self.arrivals = [0, current];
+            (self.window_start, self.window_before) = (Some(now), elapsed);
+        }
+        self.last_arrival = Some(now);
+        let [current, _] = &mut self.arrivals;
+        *current = current.saturating_add(1);
+    }
+
+    /// The mean time between two of its queries.
+    fn mean_interval(&self) -> Duration {
+        let [current, before] = self.arrivals;
+        // What came in one moment may leave in one.
+        let span = self.last_arrival.zip(self.window_start).map(|(last, start)| last.saturating_duration_since(start));
+        (span.unwrap_or_default() + self.window_before) / current.saturating_add(before).max(1)
+    }
+
+    /// When a reply that counts as `cost` replies may leave.
+    fn pace(&mut self, now: Instant, cost: u32, latest: Instant) -> Delivery {
+        let at = self.next_reply.map_or(now, |at| at.max(now));
+        if self.count < PACED_FROM && at <= now {
+            return Delivery::Now;
+        }
+        if at > latest {
+            return Delivery::Never;
+        }
+        self.next_reply = Some(at + self.mean_interval() / 2 * cost);
+        if at <= now + PACE_STEP { Delivery::Now } else { Delivery::At(at) }
+    }
 }
 
 impl<W> Forwarding<W> {
@@ -75,7 +132,11 @@ impl<W> Forwarding<W> {
     }
 
     fn release(outcome: Result<Answered, Failure>, waiter: W, use_stale: bool, out: &mut Outbox<W>) {
-        out.settled.push(Settled { detail: None, outcome, waiters: smallvec![Released { waiter, use_stale }] });
+        out.settled.push(Settled {
+            detail: None,
+            outcome,
+            waiters: smallvec![Released { waiter, use_stale, delivery: Delivery::Now }],
+        });
     }
 
     /// Lets go of those whose patience is over, and of those who take the stale answer at hand.
@@ -129,23 +190,28 @@ impl<W> Forwarding<W> {
         let outcome = if query.waiters.is_empty() { query.held.take().or_else(|| query.failure.take()) } else { None };
         let answered = |message| Answered { question: query.question.clone(), message };
         let outcome = outcome.map(answered).ok_or(failure);
+        let section_len = query.question.section.len();
         if failure == Failure::Silence && out_of_patience > 0 && !is_down && had_time {
             self.failures.remember(&query.question.key, None, now);
         }
         if out_of_patience > 0 {
             self.mark_late(now, slot);
         }
-        for (waiting, _) in &released {
-            self.count_out(waiting.client);
-        }
-        let waiters =
-            released.into_iter().map(|(waiting, use_stale)| Released { waiter: waiting.waiter, use_stale }).collect();
+        let cost = cost_of(section_len, outcome.as_ref().ok().map(|answered| answered.message.len()));
+        let waiters = released
+            .into_iter()
+            .map(|(waiting, use_stale)| {
+                let delivery = self.deliver(now, &waiting, cost);
+                Released { waiter: waiting.waiter, use_stale, delivery }
+            })
+            .collect();
         out.settled.push(Settled { detail, outcome, waiters });
     }
 
-    pub(super) fn take_place(&mut self, client: IpAddr, ticket: Ticket) {
+    pub(super) fn take_place(&mut self, now: Instant, client: IpAddr, ticket: Ticket) {
         let outstanding = &self.outstanding;
         let places = self.waiting_of.entry(client).or_default();
+        places.note_arrival(now);
         places.count += 1;
         self.waiting += 1;
         places.tickets.push_back(ticket);
@@ -197,15 +263,40 @@ impl<W> Forwarding<W> {
         false
     }
 
+    /// When the reply to a waiter leaves that waits no longer; one that leaves later keeps its place until
+    /// [`Self::left`].
+    pub(super) fn deliver(&mut self, now: Instant, waiting: &Waiting<W>, cost: u32) -> Delivery {
+        let latest = waiting.deadline + LATE_MAX;
+        let delivery = match self.waiting_of.get_mut(&waiting.client) {
+            Some(places) if waiting.is_datagram => places.pace(now, cost, latest),
+            _ => Delivery::Now,
+        };
+        if !matches!(delivery, Delivery::At(_)) {
+            self.count_out(waiting.client);
+        }
+        delivery
+    }
+
+    /// A reply left that was not to leave before its time.
+    pub fn left(&mut self, client: IpAddr) {
+        self.count_out(client);
+    }
+
     pub(super) fn count_out(&mut self, client: IpAddr) {
         if let Some(places) = self.waiting_of.get_mut(&client) {
-            places.count -= 1;
-            self.waiting -= 1;
+            places.count = places.count.saturating_sub(1);
+            self.waiting = self.waiting.saturating_sub(1);
             if places.count == 0 {
                 self.waiting_of.remove(&client);
             }
         }
     }
+}
+
+/// How many replies one counts as whose message has so many bytes, for a query of this question.
+pub(super) fn cost_of(section_len: usize, message_len: Option<usize>) -> u32 {
+    let times = message_len.unwrap_or_default() / (section_len + QUERY_FIXED);
+    if times <= COST_FREE { 1 } else { u32::try_from(times).unwrap_or(u32::MAX) }
 }
 
 impl<W> From<Asker<W>> for Waiting<W> {
@@ -214,6 +305,7 @@ impl<W> From<Asker<W>> for Waiting<W> {
             waiter: asker.waiter,
             client: asker.client,
             deadline: asker.deadline,
+            is_datagram: asker.is_datagram,
             stale: asker.stale,
             stale_at: None,
         }
@@ -257,7 +349,12 @@ mod tests {
                 rule: rule.clone(),
             });
             let client = IpAddr::from([10, 1, (number % 1000 / 250) as u8, (number % 250) as u8]);
-            machine.ask(now, question, Asker { waiter: number, client, deadline, stale: None }, &mut out);
+            machine.ask(
+                now,
+                question,
+                Asker { waiter: number, client, deadline, stale: None, is_datagram: true },
+                &mut out,
+            );
             std::mem::take(&mut out.settled)
         };
         for number in 0..WAITING_MAX {
@@ -276,10 +373,12 @@ mod tests {
 
     #[test]
     fn tickets_of_questions_that_are_done_go() {
+        #[expect(clippy::disallowed_methods, reason = "a start for the hand-moved clock")]
+        let now = Instant::now();
         let mut places = Forwarding::<()>::new([7; 32], LoopGuard::default());
         let client = IpAddr::from([10, 0, 0, 1]);
         for generation in 0..100_000 {
-            places.take_place(client, (0, generation));
+            places.take_place(now, client, (0, generation));
         }
         assert!(places.waiting_of[&client].tickets.len() <= TICKETS_MIN + 1);
     }

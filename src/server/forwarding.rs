@@ -2,7 +2,8 @@
 
 use std::io;
 use std::rc::Rc;
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::counters::Outcome;
 use super::faults::Part;
@@ -12,10 +13,10 @@ use super::latency::Path;
 use super::shared::CLIENT_TIMEOUT;
 use super::waiter::{ReplyPath, Uncounted, Waiter};
 use super::worker::{Worker, dropped};
-use crate::engine::{Action, Answer, Client, Forward, Settlement, Snapshot};
+use crate::engine::{Action, Answer, Client, Forward, Reason, Settlement, Snapshot};
 use crate::forward::{
-    Answered, Arrival, Asker, Failure, Forwarding, News, Outbox, Ports, Question, Released, Settled, Target, Transmit,
-    Via,
+    Answered, Arrival, Asker, Delivery, Failure, Forwarding, News, Outbox, Ports, Question, Released, Settled, Target,
+    Transmit, Via,
 };
 use crate::log::Recurring;
 use crate::sys::fetch;
@@ -25,6 +26,9 @@ use crate::wire::query::kept;
 
 /// An outbox that has room for more than this is not kept.
 const OUTBOX_KEPT: usize = 256;
+
+/// How long after the deadline for an answer a datagram may still leave: no client waits longer than 5 s.
+const LATE_MAX: Duration = Duration::from_millis(500);
 
 /// A query whose question goes upstream.
 pub(super) struct Origin<'q> {
@@ -234,10 +238,11 @@ impl Worker {
     }
 
     /// Replies to all who waited for a question; whether that changed the state machine.
-    fn settle(&self, settled: Settled<Box<Waiter>>, now: Instant, out: &mut Outbox<Box<Waiter>>) -> bool {
+    fn settle(self: &Rc<Self>, settled: Settled<Box<Waiter>>, now: Instant, out: &mut Outbox<Box<Waiter>>) -> bool {
         if let Err(reason) = &settled.outcome {
             let waiters = settled.waiters.len();
-            tracing::debug!(?reason, waiters, "no answer from upstream");
+            let detail = settled.detail.as_deref();
+            tracing::debug!(?reason, detail, waiters, "no answer from upstream");
         }
         let snapshot = self.shared.snapshot.load();
         let outcome = settled.outcome.and_then(|Answered { question, message }| {
@@ -246,11 +251,54 @@ impl Worker {
             self.sockets.borrow_mut().take_back(message);
             answer.ok_or(Failure::Silence)
         });
-        let mut changed = false;
+        let detail = settled.detail.as_deref();
+        let (mut changed, mut later) = (false, Vec::new());
         for released in settled.waiters {
-            changed |= self.settle_waiter(&snapshot, released, &outcome, now, out);
+            match released.delivery {
+                Delivery::At(at) => later.push((at, released)),
+                Delivery::Now | Delivery::Never => {
+                    changed |= self.settle_waiter(&snapshot, released, &outcome, detail, now, out);
+                }
+            }
+        }
+        if !later.is_empty() {
+            tokio::task::spawn_local(self.clone().settle_later(later, outcome, settled.detail));
         }
         changed
+    }
+
+    /// Replies to those whose replies are paced, each at its time; they are in this order.
+    async fn settle_later(
+        self: Rc<Self>,
+        later: Vec<(Instant, Released<Box<Waiter>>)>,
+        outcome: Result<Answer, Failure>,
+        detail: Option<Arc<str>>,
+    ) {
+        let mut later = later.into_iter().peekable();
+        while let Some(&(next, _)) = later.peek() {
+            tokio::time::sleep_until(next.into()).await;
+            let now = Instant::now();
+            self.gather(|| {
+                let snapshot = self.shared.snapshot.load();
+                let mut out = self.spare.borrow_mut().pop().unwrap_or_default();
+                let mut left = Vec::new();
+                while let Some((_, released)) = later.next_if(|(at, _)| *at <= now) {
+                    left.push(released.waiter.client.address);
+                    self.settle_waiter(&snapshot, released, &outcome, detail.as_deref(), now, &mut out);
+                }
+                let next = {
+                    let mut forwarding = self.shared.forwarding();
+                    left.into_iter().for_each(|client| forwarding.left(client));
+                    forwarding.next_timeout(now)
+                };
+                self.shared.watch_timer(next);
+                if self.carry_out(&mut out, now) {
+                    let next = self.shared.forwarding().next_timeout(now);
+                    self.shared.watch_timer(next);
+                }
+                self.keep_outbox(out);
+            });
+        }
     }
 
     fn settle_waiter(
@@ -258,15 +306,17 @@ impl Worker {
         snapshot: &Snapshot,
         released: Released<Box<Waiter>>,
         outcome: &Result<Answer, Failure>,
+        detail: Option<&str>,
         now: Instant,
         out: &mut Outbox<Box<Waiter>>,
     ) -> bool {
-        let Released { mut waiter, use_stale } = released;
+        let Released { mut waiter, use_stale, delivery } = released;
+        let is_late = matches!(waiter.path, ReplyPath::Datagram { .. }) && now > waiter.deadline + LATE_MAX;
         let (chain, stale, turn) = (waiter.chain.take(), waiter.stale.take(), self.next_turn());
         let settlement = match (&stale, outcome) {
             (Some(stale), _) if use_stale => Settlement::Stale(&stale.answer),
             (_, Ok(answer)) => Settlement::Answer(answer),
-            (_, Err(failure)) => Settlement::Failed(*failure),
+            (_, Err(failure)) => Settlement::Failed(*failure, detail),
         };
         let mut reply = self.reply.borrow_mut();
         let settle = || {
@@ -281,7 +331,11 @@ impl Worker {
                 &mut reply,
             )
         };
-        let action = self.shared.faults.guarded(Part::Query, settle, dropped);
+        let action = if is_late || delivery == Delivery::Never {
+            Action::Dropped(Reason::NoTurn)
+        } else {
+            self.shared.faults.guarded(Part::Query, settle, dropped)
+        };
         let outcome = match action {
             Action::Forward(Forward { question, chain, stale }) => {
                 (waiter.chain, waiter.stale) = (chain, stale);
@@ -347,6 +401,7 @@ fn asker(waiter: Box<Waiter>) -> Asker<Box<Waiter>> {
         client: waiter.client.address,
         deadline: waiter.deadline,
         stale: waiter.stale.as_ref().map(|stale| stale.limits),
+        is_datagram: matches!(waiter.path, ReplyPath::Datagram { .. }),
         waiter,
     }
 }

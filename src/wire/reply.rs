@@ -171,6 +171,23 @@ impl<'w, 'q> Writer<'w, 'q> {
         self.out
     }
 
+    /// Closes a reply without records, with an extended error and its text, where there is room for it.
+    pub fn finish_failure(self, rcode: Rcode, error: ExtendedError, text: &str) {
+        let Self { out, query, limit } = self;
+        let mut option = Vec::new();
+        edns::push_extended_error(&mut option, error.0.to_be_bytes(), text);
+        let options = ReplyOptions { error: None, upstream_errors: &option };
+        let closing = Closing {
+            rcode,
+            authoritative: false,
+            authentic: false,
+            truncated: false,
+            counts: Counts::default(),
+            options,
+        };
+        close(out, &query.into(), closing, limit);
+    }
+
     /// Closes the reply, as [`close`] does.
     #[inline]
     pub fn finish(self, rcode: Rcode, authoritative: bool, counts: Counts, error: Option<ExtendedError>) {

@@ -296,3 +296,58 @@ fn who_joins_a_question_that_nobody_waited_for_has_it_asked_again() {
     world.hear(&sent[0], answer(&sent[0], 0));
     assert_eq!(outcomes(&world.settled()), [(Ok(Rcode::NOERROR), vec![2])]);
 }
+
+/// The replies of one question by the millisecond in which they leave after its answer, and how many never do.
+fn replies(queries: u32, milliseconds: u64, text: usize) -> (std::collections::BTreeMap<u64, usize>, usize) {
+    let mut world = World::new(1);
+    world.ask("slow.example", 0);
+    let sent = world.sent();
+    let mut waiter = 1;
+    for millisecond in 1..=milliseconds {
+        while u64::from(waiter) * milliseconds < u64::from(queries) * millisecond {
+            world.ask("slow.example", waiter);
+            waiter += 1;
+        }
+        world.pass(1);
+    }
+    world.settled();
+    let mut long = answer(&sent[0], 0);
+    long.resize(long.len() + text, 0);
+    world.hear(&sent[0], long);
+    let (mut leave, mut never) = (std::collections::BTreeMap::new(), 0);
+    for released in world.settled().into_iter().flat_map(|settled| settled.waiters) {
+        match released.delivery {
+            Delivery::Now => *leave.entry(0).or_insert(0) += 1,
+            Delivery::At(at) => *leave.entry(u64::try_from((at - world.now).as_millis()).unwrap()).or_insert(0) += 1,
+            Delivery::Never => never += 1,
+        }
+    }
+    let kept: usize = leave.iter().filter(|(at, _)| **at > 0).map(|(_, count)| count).sum();
+    assert!(world.machine.has_waiters() || kept == 0, "replies that leave later keep their places");
+    for _ in 0..leave.values().sum::<usize>() {
+        world.machine.left([10, 0, 0, 1].into());
+    }
+    assert!(!world.machine.has_waiters());
+    (leave, never)
+}
+
+#[test]
+fn replies_that_waited_leave_at_twice_the_rate_of_their_queries_at_most() {
+    let largest = |leave: &std::collections::BTreeMap<u64, usize>| {
+        (0..6000u64).map(|start| leave.range(start..start + 10).map(|(_, count)| count).sum::<usize>()).max().unwrap()
+    };
+    // 850 a second for four seconds: 8.5 in 10 ms.
+    let (leave, never) = replies(3400, 4000, 0);
+    assert!(largest(&leave) <= 19, "{} in 10 ms", largest(&leave));
+    assert_eq!(never, 0);
+    // A reply that is 20 times as long as its query counts as 20: an amplified pulse is worth nothing.
+    let (leave, never) = replies(3400, 4000, 700);
+    assert!(largest(&leave) <= 3, "{} in 10 ms", largest(&leave));
+    assert!(never > 2000, "{never}");
+    assert!(leave.keys().all(|at| *at <= 5000));
+    // Those of a moment, and few, leave in a moment.
+    let (leave, never) = replies(60, 1000, 700);
+    assert_eq!((leave.len(), never), (1, 0));
+    let (leave, _) = replies(500, 5, 0);
+    assert!(leave.keys().all(|at| *at <= 5), "{leave:?}");
+}
