@@ -16,9 +16,13 @@ use super::rule::{Protocol, Target};
 const REFRESH_SHARE: u32 = 4;
 /// How near its end a stale answer is then.
 const NEARLY_TOO_OLD: Duration = Duration::from_secs(15);
-/// Questions a second that leave where an upstream has no budget, of those that waited for the end of an outage: at least
-/// so many, else as many as it had before. All at once they would be the next outage.
-const RELEASED_MIN: u32 = 500;
+/// Questions a second that leave where an upstream has no budget, of those that waited for the end of an outage, where
+/// little is known of how many it usually has. All at once they would be the next outage.
+const RELEASED_MIN: u32 = 1000;
+/// From how many a second on that is known.
+const USUAL_KNOWN: u32 = 100;
+/// Seconds within which all leave, at most: before the deadline of the last that began to wait.
+const RELEASE_SECONDS: u32 = 4;
 /// How long an answer over a connection is waited for, at least, before the next of several upstreams is asked, and before
 /// the only one is asked again.
 const STREAM_NEXT: Duration = Duration::from_millis(300);
@@ -76,8 +80,9 @@ pub(super) struct Upstream {
     /// What went wrong last, and when.
     pub(super) last_error: Option<(Arc<str>, Instant)>,
     usual: UsualRate,
-    /// Where it has no budget: when the next of those that wait may leave.
+    /// Where it has no budget: when the next of those that wait may leave, and how many do in a second.
     release_at: Option<Instant>,
+    release_rate: u32,
     /// Tries open that are slow, or belong to a slow zone.
     pub(super) slow_open: u32,
     /// Questions that somebody waits for, client by client.
@@ -99,6 +104,7 @@ impl Upstream {
             last_error: None,
             usual: UsualRate::default(),
             release_at: None,
+            release_rate: RELEASED_MIN,
             slow_open: 0,
             line: FairQueue::new(),
             slow_line: FairQueue::new(),
@@ -136,6 +142,15 @@ impl Upstream {
     /// Something came from it; `took` is how long after its query, where that says how fast the upstream is.
     pub(super) fn heard(&mut self, took: Option<Duration>, now: Instant) -> Option<News> {
         let was_down = self.health.heard(took, now);
+        if was_down {
+            // As many as asked at the usual rate are sent before their deadlines; so are more, if there was a flood.
+            let waiting = u32::try_from(self.waiting()).unwrap_or(u32::MAX);
+            let usual = match self.usual.per_second() {
+                ..USUAL_KNOWN => RELEASED_MIN,
+                usual => usual,
+            };
+            self.release_rate = usual.max(waiting / RELEASE_SECONDS);
+        }
         was_down.then(|| News { target: self.target.clone(), down: None })
     }
 
@@ -193,7 +208,7 @@ impl Upstream {
         self.health.take_probe(now);
         if !self.budget.is_limited() {
             // Beside those that come at the usual rate: twice that in all.
-            let pause = Duration::from_secs(1) / self.usual.per_second().max(RELEASED_MIN);
+            let pause = Duration::from_secs(1) / self.release_rate.max(1);
             self.release_at = Some(self.release_at.map_or(now, |at| at.max(now)) + pause);
         }
         Some(ticket)

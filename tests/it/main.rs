@@ -44,9 +44,10 @@ mod outage;
 mod packaging;
 mod patience;
 mod pool;
+/// SIGHUP.
+mod reasons;
 /// Documents against the program.
 mod references;
-/// SIGHUP.
 mod reload;
 mod responsibility;
 /// PTR of the table's addresses.
