@@ -42,12 +42,13 @@ pub const BODY_MAX: usize = 64 << 10;
 pub const PAGE_OCTETS: usize = 256 << 10;
 
 /// Every route of the admin listener: method, path, whether it needs the token. The OpenAPI document says the same.
-pub const ROUTES: [(&str, &str, bool); 9] = [
+pub const ROUTES: [(&str, &str, bool); 10] = [
     ("get", "/healthz", false),
     ("get", "/readyz", false),
     ("get", "/metrics", true),
     ("get", "/records", true),
     ("get", "/cache", true),
+    ("post", "/cache/flush", true),
     ("get", "/explain", true),
     ("post", "/reload", true),
     ("post", "/log", true),
@@ -102,6 +103,7 @@ pub fn admin_router(admin: Arc<Admin>, address: SocketAddr) -> Router {
         .route("/metrics", get(pages::metrics))
         .route("/records", get(pages::records))
         .route("/cache", get(pages::cache))
+        .route("/cache/flush", post(pages::flush))
         .route("/explain", get(explain::explain))
         .route("/reload", post(pages::reload))
         .route("/log", post(pages::log))

@@ -18,7 +18,7 @@ use super::metrics::{Format, render};
 use super::{Admin, OPENAPI, PAGE_OCTETS, ReloadCause, ReloadRequest, log};
 use crate::config::LogLevel;
 use crate::rdata::present;
-use crate::wire::Name;
+use crate::wire::{Name, NameRoom};
 
 /// Records of one page.
 const PAGE_MAX: usize = 1000;
@@ -151,6 +151,26 @@ pub(super) async fn records(State(admin): State<Arc<Admin>>, Query(page): Query<
 pub(super) async fn cache(State(admin): State<Arc<Admin>>) -> Json<Value> {
     let (entries, octets) = admin.shared.engine.cache().size();
     Json(json!({ "entries": entries, "octets": octets }))
+}
+
+/// Whose answers to remove.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Flush {
+    name: String,
+}
+
+/// Removes what the cache has for a name, of all types.
+pub(super) async fn flush(State(admin): State<Arc<Admin>>, Query(flush): Query<Flush>, _: Bytes) -> Response {
+    let name = match Name::parse(&flush.name) {
+        Ok(name) => name,
+        Err(error) => return refuse(StatusCode::BAD_REQUEST, &format!("`name` is not a valid domain name: {error}")),
+    };
+    let mut room = NameRoom::new();
+    room.lower(name.as_wire());
+    let removed = admin.shared.engine.cache().remove_name(room.name());
+    tracing::info!(%name, removed, "cache flushed");
+    Json(json!({ "name": name.to_string(), "removed": removed })).into_response()
 }
 
 /// Reads settings and records anew; 422 with all problems when they are broken, and then the old ones go on serving.

@@ -207,6 +207,13 @@ impl Cache {
         }
     }
 
+    /// Removes what is kept for a name, whatever its type and rule; how many answers there were.
+    pub fn remove_name(&self, name: LowerName<'_>) -> usize {
+        let is_it = |key: &[u8]| key.split_last_chunk::<KEY_TAIL>().is_some_and(|(of, _)| of == name.as_wire());
+        let shards = self.shards.iter().zip(&self.indexes);
+        shards.filter_map(|(shard, index)| Some(lock(shard).remove_all(index.get()?, is_it))).sum()
+    }
+
     /// Entries and octets in use.
     pub fn size(&self) -> (usize, usize) {
         let indexes = self.indexes.iter().filter(|index| index.get().is_some()).count() * self.fixed;
@@ -300,6 +307,22 @@ mod tests {
         insert(&cache, "a.example", 30, later);
         assert_eq!(cache.size(), size);
         assert_eq!(state(&cache, "a.example", later), Some(State::Fresh { age: 0, prefetch: false }));
+    }
+
+    #[test]
+    fn what_is_kept_for_a_name_is_removed_and_nothing_else() {
+        let (now, cache) = (start(), Cache::new(1 << 20));
+        for name in ["a.example", "b.a.example", "c.example"] {
+            insert(&cache, name, 30, now);
+        }
+        let (name, full) = (lower("a.example"), cache.size());
+        assert_eq!(cache.remove_name(name.name()), 1);
+        assert!(state(&cache, "a.example", now).is_none());
+        assert!(state(&cache, "b.a.example", now).is_some() && state(&cache, "c.example", now).is_some());
+        assert!(cache.size().0 == 2 && cache.size().1 < full.1, "{:?}", cache.size());
+        assert_eq!(cache.remove_name(name.name()), 0);
+        insert(&cache, "a.example", 30, now);
+        assert_eq!(cache.size(), full);
     }
 
     #[test]

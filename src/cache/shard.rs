@@ -106,6 +106,24 @@ impl Shard {
         }
     }
 
+    /// Removes the answers whose keys `is_it` takes; how many there were.
+    pub(super) fn remove_all(&mut self, index: &Index, is_it: impl Fn(&[u8]) -> bool) -> usize {
+        let before = self.len;
+        for is_main in [false, true] {
+            let queue = std::mem::take(self.queue(is_main));
+            for &hash in &queue {
+                if let Some(at) = self.find_queued(index, hash, is_main)
+                    && index.look(at, |answer| is_it(answer.key())) == Some(true)
+                {
+                    self.remove(index, at);
+                }
+            }
+            // What is gone is passed over when it comes to the front.
+            *self.queue(is_main) = queue;
+        }
+        before - self.len
+    }
+
     /// Moves the queues on by one step; whether there was one to make.
     fn evict_one(&mut self, index: &Index) -> bool {
         let from_main = self.is_main_next();

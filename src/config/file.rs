@@ -49,7 +49,7 @@ pub fn read_settings(source: &SourceText, facts: &Facts<'_>, problems: &mut Prob
 
 type ReadSection = fn(&Document<'_>, &TableReader<'_>, &mut Settings);
 
-/// The tables that stand once.
+/// Sections that appear once.
 const SECTIONS: [(&str, ReadSection); 9] = [
     ("listen", read_listen),
     ("tls", read_tls),
@@ -149,7 +149,7 @@ fn read_log(document: &Document<'_>, section: &TableReader<'_>, settings: &mut S
             None if text.value.is_empty() => settings.log.queries = 0,
             None => document.error(
                 text.span,
-                "`queries` is no share of all queries",
+                "`queries` must be a fraction such as \"1/1000\"",
                 "\"1/1000\" for one in a thousand, \"\" for none",
             ),
         }

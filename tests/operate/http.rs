@@ -72,6 +72,7 @@ fn every_route_answers_as_it_is_described() {
     for (method, path, _) in ROUTES {
         let target = match path {
             "/log" => "/log?level=info",
+            "/cache/flush" => "/cache/flush?name=a.example",
             "/explain" => "/explain?name=a.example",
             path => path,
         };
@@ -187,7 +188,7 @@ fn a_token_is_demanded_where_there_is_one() {
         assert_eq!(status(&["X-Pldns: 1"]), refused, "{path}");
         assert_eq!(status(&["X-Pldns: 1", "Authorization: Bearer s3cres"]), refused, "{path}");
         let with = status(&["Authorization: Bearer s3cret"]);
-        assert!(with == 200 || (["/log", "/explain"].contains(&path) && with == 400), "{path}: {with}");
+        assert!(with == 200 || (["/log", "/explain", "/cache/flush"].contains(&path) && with == 400), "{path}: {with}");
     }
     // A token that is changed counts without a restart.
     dir.write("token", "another\n");
@@ -210,7 +211,7 @@ fn an_open_admin_listener_without_a_token_is_refused() {
     let refused = check();
     assert_eq!(refused.status.code(), Some(1));
     let said = String::from_utf8(refused.stderr).unwrap();
-    assert!(said.contains("pldns.toml:2:1: error: 0.0.0.0:0 can be reached from elsewhere"), "{said}");
+    assert!(said.contains("pldns.toml:2:1: error: 0.0.0.0:0 is not a loopback address"), "{said}");
     dir.write("token", "s3cret");
     dir.write("pldns.toml", "[listen]\nadmin = \"0.0.0.0:0\"\n[admin]\ntoken_file = \"token\"\n");
     assert!(check().status.success());
@@ -314,5 +315,42 @@ fn a_flood_of_idle_connections_leaves_the_probe_alone() {
     }
     assert!(flood.len() > 1000, "{} connections are no flood", flood.len());
     drop(flood);
+    server.stop();
+}
+
+#[test]
+fn a_flushed_name_is_asked_for_again() {
+    let upstream = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = upstream.local_addr().unwrap();
+    let asked = Arc::new(std::sync::atomic::AtomicU32::new(0));
+    let count = asked.clone();
+    std::thread::spawn(move || {
+        let mut query = [0; 512];
+        while let Ok((len, from)) = upstream.recv_from(&mut query) {
+            // The question, without what follows it, and an address with a TTL of a minute.
+            let end = 12 + query[12..len].iter().position(|&byte| byte == 0).unwrap() + 5;
+            // The look at the upstreams at the start asks for something else.
+            count.fetch_add(u32::from(query[end - 4..end] == [0, 1, 0, 1]), std::sync::atomic::Ordering::Relaxed);
+            let mut reply = query[..end].to_vec();
+            reply[2..12].copy_from_slice(&[0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0]);
+            reply.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, 1]);
+            let _ = upstream.send_to(&reply, from);
+        }
+    });
+    let server = Server::start(&format!("[[forward]]\nzone = \".\"\nupstreams = [\"{address}\"]\n"));
+    let admin = server.address("admin");
+    let ask = || assert_eq!(crate::server::ask(server.dns, "x.test-corp.example"), Some([192, 0, 2, 1]));
+    ask();
+    ask();
+    let asked = || asked.load(std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(asked(), 1, "the second comes from the cache");
+    let flush = |name: &str| request(admin, "POST", &format!("/cache/flush?name={name}"), &["X-Pldns: 1"]);
+    assert_eq!(flush("other.example").json()["removed"], 0);
+    let reply = flush("X.Test-Corp.example");
+    assert_eq!((reply.status, &reply.json()["removed"]), (200, &1.into()));
+    ask();
+    assert_eq!(asked(), 2);
+    assert_eq!(flush("a..b").status, 400);
+    assert_eq!(request(admin, "POST", "/cache/flush?name=a.example", &[]).status, 403);
     server.stop();
 }
