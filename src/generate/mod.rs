@@ -31,6 +31,7 @@ mod text;
 mod units;
 mod workspaces;
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -138,9 +139,13 @@ fn claims(gathered: &Gathered, options: &Options, messages: &mut Messages) -> Cl
     workspaces.claim(options, &mut claims, messages);
     workspaces.claim_online_endpoints(gathered, options, &mut claims, messages);
     workspaces.claim_computes(gathered, &mut claims, messages);
+    let mut zone_records = ZoneRecords::new();
+    for (name, address, place) in &addresses {
+        zone_records.entry(name).or_default().push((*address, place));
+    }
     for (unit, at) in silent {
         let endpoint = &endpoints[at];
-        let is_served = claim_zone_records(endpoint, &addresses, &mut claims)
+        let is_served = claim_zone_records(endpoint, &zone_records, &mut claims)
             || fixed::claim(endpoint, options, &mut claims, messages)
             || workspaces.is_served(endpoint);
         if !is_served {
@@ -152,24 +157,25 @@ fn claims(gathered: &Gathered, options: &Options, messages: &mut Messages) -> Cl
     claims
 }
 
+/// Addresses that record sets have, by their name.
+type ZoneRecords<'g> = BTreeMap<&'g HostName, Vec<(IpAddr, &'g Place)>>;
+
 /// Claims the public names of an endpoint that lists none itself, where a private zone has its records: of such a zone
 /// the records of this resource are as good as a zone group. Whether it has any.
-fn claim_zone_records(endpoint: &Endpoint, records: &[(HostName, IpAddr, Place)], claims: &mut Claims) -> bool {
-    let Some(target) = &endpoint.target else {
+fn claim_zone_records(endpoint: &Endpoint, records: &ZoneRecords<'_>, claims: &mut Claims) -> bool {
+    let Some(target) = endpoint.target.as_ref().filter(|_| !records.is_empty()) else {
         return false;
     };
-    let (kind, resource) = (target.resource_type(), target.name().to_ascii_lowercase());
+    let (kind, resource) = (target.resource_type(), target.name());
     let mut found = false;
     for row in zones().filter(|row| row.resource_type.eq_ignore_ascii_case(&kind)) {
         if !endpoint.groups.iter().any(|group| group.eq_ignore_ascii_case(row.group)) {
             continue;
         }
-        for (name, address, place) in records {
-            if name.in_front_of(row.zone).as_deref() != Some(&[resource.as_str()]) {
-                continue;
-            }
+        let Some(name) = HostName::under([resource], row.zone) else { continue };
+        for (address, place) in records.get(&name).into_iter().flatten() {
             found = true;
-            for public in public_names(name) {
+            for public in public_names(&name) {
                 let group = Group::of(&public);
                 let what = "a record set";
                 units::claim_addresses(claims, &public, &[*address], None, Origin::Derived, group, place, what);

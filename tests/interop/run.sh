@@ -4,6 +4,7 @@
 #   dig, kdig, drill, delv, host, nslookup ──────────────────────────> pldns ──> fake Azure DNS
 #   dig ──> Unbound as on-premises server, conditional forwarders ───> pldns     (Unbound, azure.zone)
 #   getent (glibc's resolver, network namespace of its own) ─────────> pldns, records table alone
+#   Unbound, BIND and dnsmasq with what `pldns generate` wrote for them, compared with pldns    (formats.sh)
 #
 # Everything listens on free ports of loopback; nothing leaves the machine. Only processes started here are ended.
 # Usage: [PLDNS=path/to/pldns] tests/interop/run.sh
@@ -435,6 +436,8 @@ check_of_the_end() {
     judge "nothing worse than a warning in the log" "$(cat "$scratch/pldns.log")" '"message":"ready"' '!"level":"ERROR"' '!panicked' || true
 }
 
+. "$here/formats.sh"
+
 # ── the run ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 [ -x "$pldns" ] || die "no binary at $pldns: cargo build --release, or set PLDNS"
@@ -468,6 +471,7 @@ checks_of_chains
 checks_of_messages
 checks_of_onprem
 checks_of_getent
+checks_of_formats
 check_of_the_end
 
 echo "$passed passed, $failed failed"

@@ -119,7 +119,16 @@ fn every_line_of_every_format_is_one_that_its_printer_wrote() {
             Format::Bind => {
                 &["$TTL 10", "@ ", "acct.", "*.", "a_b.", "t", "x.", "p.", "mail.", "alias.", "_sip.", "apex."]
             }
-            Format::Dnsmasq => &["address=/", "cname=", "ptr-record=", "mx-host=", "srv-host=", "txt-record="],
+            Format::Dnsmasq => &[
+                "host-record=",
+                "local=/",
+                "address=/",
+                "cname=",
+                "ptr-record=",
+                "mx-host=",
+                "srv-host=",
+                "txt-record=",
+            ],
             Format::Coredns => &["(pldns) {", "    ", "}"],
             Format::Powershell => &[
                 "$ErrorActionPreference",
