@@ -62,6 +62,14 @@ fn queries(admin: &Admin, families: &mut Vec<Family>) {
         "part",
         admin.shared.faults.by_part().map(|(part, count)| (part.name(), count)),
     ));
+    if let Some(certificate) = admin.shared.certificates.current() {
+        let expires = certificate.not_after().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        families.push(gauge(
+            "pldns_certificate_expiry_timestamp_seconds",
+            "When the certificate of the encrypted listeners expires",
+            expires.as_secs_f64(),
+        ));
+    }
     let connections = admin.shared.connections.refused();
     families.push(counters(
         "pldns_connections_refused",

@@ -7,9 +7,10 @@ use super::azure::read_azure;
 use super::listen::{read_admin, read_listen, refuse_open_admin};
 use super::overlap::check_listeners;
 use super::rules::{read_forwards, read_upstreams, read_zones};
-use super::settings::{LogFormat, LogLevel, Settings};
+use super::settings::{LogFormat, LogLevel, Settings, TlsSettings};
 use crate::document::{Document, Placed, Problems, SourceText, TableReader, parse_duration, parse_size};
 use crate::records::file::{read_prefix, ttl_seconds};
+use crate::wire::Name;
 
 /// More threads than this are a mistake.
 const WORKERS_MAX: u64 = 1024;
@@ -62,9 +63,22 @@ const SECTIONS: [(&str, ReadSection); 9] = [
     ("azure", |document, section, settings| settings.azure = read_azure(document, section)),
 ];
 
-fn read_tls(_: &Document<'_>, section: &TableReader<'_>, settings: &mut Settings) {
-    section.text("certificate");
-    section.text("private_key");
+fn read_tls(document: &Document<'_>, section: &TableReader<'_>, settings: &mut Settings) {
+    let TlsSettings { certificate, private_key, name } = &mut settings.tls;
+    for (key, place) in [("certificate", certificate), ("private_key", private_key)] {
+        if let Some(file) = section.text(key) {
+            *place = (file.value.to_owned(), file.span);
+        }
+    }
+    if let Some(text) = section.text("name").filter(|text| !text.value.is_empty()) {
+        match Name::parse(text.value) {
+            Ok(parsed) => *name = Some((parsed, text.span)),
+            Err(error) => {
+                let message = format!("\"{}\" in `name` is not a domain name: {error}", text.value.escape_debug());
+                document.error(text.span, message, "name = \"dns.corp.example\", a name in the certificate");
+            }
+        }
+    }
     settings.upstream_ca = section
         .text("upstream_ca")
         .filter(|text| !text.value.is_empty())

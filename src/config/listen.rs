@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::settings::Settings;
+use super::settings::{Listen, Settings};
 use crate::document::{Document, Placed, TableReader, parse_duration};
 
 /// Fewer connections than this leave none beside those that are kept for the probe and this machine.
@@ -15,11 +15,18 @@ pub(super) fn read_listen(document: &Document<'_>, section: &TableReader<'_>, se
         settings.listen.dns = texts.iter().filter_map(|text| read_address(document, "dns", text)).collect();
         settings.listen.dns_is_default = false;
     }
-    for key in ["tls", "https", "quic"] {
-        for text in section.texts(key).unwrap_or_default() {
-            let message = format!("this version has no listener for `{key}`");
-            document.error(text.span, message, format!("leave {key} = [] until it has"));
+    let Listen { tls, https, .. } = &mut settings.listen;
+    for (key, place) in [("tls", tls), ("https", https)] {
+        if let Some(texts) = section.texts(key) {
+            *place = texts.iter().filter_map(|text| read_address(document, key, text)).collect();
         }
+    }
+    for text in section.texts("quic").unwrap_or_default() {
+        document.error(
+            text.span,
+            "this build has no listener for DNS over QUIC",
+            "quic = []; `tls` and `https` it has",
+        );
     }
     settings.listen.admin = read_optional_address(document, section, "admin", settings.listen.admin);
     settings.listen.admin_is_default = section.key_span("admin").is_none();

@@ -16,5 +16,5 @@ pub use azure::{AzureSettings, DiscoverCloud, DiscoverSettings, Identity, Public
 pub use file::{Facts, read_settings};
 pub use settings::{
     AdminSettings, CacheSettings, DEFAULT_ALLOW, ForwardSpec, Listen, LogFormat, LogLevel, LogSettings,
-    MAX_NEGATIVE_TTL_PRIVATE, MAX_STALE_PRIVATE, Places, RecordFiles, Settings,
+    MAX_NEGATIVE_TTL_PRIVATE, MAX_STALE_PRIVATE, Places, RecordFiles, Settings, TlsSettings,
 };

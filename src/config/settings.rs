@@ -16,6 +16,8 @@ use crate::wire::Name;
 pub struct Settings {
     /// `[listen]`
     pub listen: Listen,
+    /// `[tls]` of the encrypted listeners.
+    pub tls: TlsSettings,
     /// `[tls] upstream_ca`: a file of authorities beside the public ones, and its place in the settings.
     pub upstream_ca: Option<(String, Range<usize>)>,
     /// `[records]`
@@ -57,6 +59,35 @@ pub struct Places {
     pub token_file: Range<usize>,
     /// `[cache] max_size`
     pub cache_max_size: Range<usize>,
+}
+
+/// `[tls]`: the certificate of the encrypted listeners. File names are relative to the settings file, each with its place
+/// in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsSettings {
+    /// The chain, the server's own certificate first.
+    pub certificate: (String, Range<usize>),
+    /// Its private key.
+    pub private_key: (String, Range<usize>),
+    /// The name by which clients are told of the encrypted listeners (RFC 9462), and its place; nothing: they are not.
+    pub name: Option<(Name, Range<usize>)>,
+}
+
+impl Default for TlsSettings {
+    fn default() -> Self {
+        Self {
+            certificate: ("tls/fullchain.pem".to_owned(), 0..0),
+            private_key: ("tls/key.pem".to_owned(), 0..0),
+            name: None,
+        }
+    }
+}
+
+impl Listen {
+    /// Whether some listener needs a certificate.
+    pub fn is_encrypted(&self) -> bool {
+        !self.tls.is_empty() || !self.https.is_empty()
+    }
 }
 
 /// `[admin]`.
@@ -126,6 +157,10 @@ pub struct Listen {
     pub dns: Vec<SocketAddr>,
     /// Whether these are the default: then one whose protocol family the machine lacks is left out.
     pub dns_is_default: bool,
+    /// DNS over TLS.
+    pub tls: Vec<SocketAddr>,
+    /// DNS over HTTPS.
+    pub https: Vec<SocketAddr>,
     /// HTTP for operators; nothing turns it off.
     pub admin: Option<SocketAddr>,
     /// Whether that address is the default: then it may be taken by others.
@@ -203,6 +238,7 @@ impl Default for Settings {
         let allow = DEFAULT_ALLOW.iter().filter_map(|network| network.parse().ok()).collect();
         Self {
             listen: Listen::default(),
+            tls: TlsSettings::default(),
             upstream_ca: None,
             records: RecordFiles::default(),
             zones: Vec::new(),
@@ -235,6 +271,8 @@ impl Default for Listen {
                 SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, 53)),
             ],
             dns_is_default: true,
+            tls: Vec::new(),
+            https: Vec::new(),
             admin: Some(SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, 8053))),
             admin_is_default: true,
             health: None,

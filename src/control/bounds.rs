@@ -8,7 +8,7 @@ use crate::engine::CHAIN_MEMORY_MAX;
 use crate::forward::{OUTSTANDING_MAX, REMEMBERED_OCTETS_MAX, WAITING_MAX};
 use crate::log;
 use crate::reload::Loaded;
-use crate::server::Connections;
+use crate::server::{Connections, TLS_BYTES};
 use crate::sys::RECEIVE_BUFFER;
 
 /// What the program takes before it has anything to keep.
@@ -42,6 +42,8 @@ impl MemoryBound {
     pub fn of(settings: &Settings, loaded: &Loaded, workers: usize) -> Self {
         let workers = workers as u64;
         let addresses = settings.listen.dns.len() as u64;
+        let is_encrypted = settings.listen.is_encrypted();
+        let encryption = if is_encrypted { (settings.listen.connections * TLS_BYTES) as u64 } else { 0 };
         let upstreams: HashSet<_> = settings.forwards.iter().flat_map(|rule| &rule.upstreams).collect();
         Self(vec![
             ("program", PROGRAM),
@@ -50,6 +52,11 @@ impl MemoryBound {
             ("reading of records", loaded.record_octets as u64 * READING),
             ("cache", settings.cache.max_size),
             ("connections of clients", Connections::memory_max(settings.listen.connections) as u64),
+            ("their encryption", encryption),
+            (
+                "requests by HTTPS",
+                if settings.listen.https.is_empty() { 0 } else { Connections::REQUESTS_MEMORY_MAX as u64 },
+            ),
             ("questions under way", OUTSTANDING_MAX as u64 * QUESTION),
             ("queries that wait for them", WAITING_MAX as u64 * WAITING),
             ("chains that they have followed so far", CHAIN_MEMORY_MAX as u64),

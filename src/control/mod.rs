@@ -12,6 +12,7 @@
 #![expect(clippy::disallowed_methods, reason = "the shell owns the clock, and settings are files")]
 
 mod bounds;
+mod certificate;
 mod handover;
 mod http;
 mod preflight;
@@ -177,10 +178,13 @@ fn bind(
     let guard = LoopGuard::default();
     let forwarding = Forwarding::new(random_seed()?, guard.clone());
     let authorities = loaded.authorities.clone();
+    // What is wrong with it was found before.
+    let (certificate, _) = certificate::read(path, &loaded, Severity::Error);
     let snapshot = loaded.into_snapshot(&mut sets, 0);
     let engine = Engine::new(cache, guard);
-    let shared = Arc::new(Shared::new(engine, snapshot, forwarding, connection_limits(&settings)));
+    let shared = Arc::new(Shared::new(engine, snapshot, forwarding, connection_limits(&settings))?);
     shared.trust.replace(&authorities);
+    shared.certificates.replace(certificate);
     let listeners = NewListeners::bind(&endpoints(&settings, listen), workers, &mut inherited)?;
     let http = http::Bound::bind(path, &settings, &mut inherited)?;
     Ok(Parts {
@@ -283,8 +287,13 @@ fn apply_settings(shared: &Shared, settings: &Settings) {
 
 /// What the workers serve. `listen`, where it is not empty, takes the place of the settings' addresses for plain DNS.
 fn endpoints(settings: &Settings, listen: &[SocketAddr]) -> Vec<Endpoint> {
-    let dns = if listen.is_empty() { &settings.listen.dns } else { listen };
-    Endpoint::all(EndpointKind::Dns, dns).collect()
+    let dns = if listen.is_empty() { &settings.listen.dns[..] } else { listen };
+    let rows = [
+        (EndpointKind::Dns, dns),
+        (EndpointKind::Tls, &settings.listen.tls),
+        (EndpointKind::Https, &settings.listen.https),
+    ];
+    rows.into_iter().flat_map(|(kind, addresses)| Endpoint::all(kind, addresses)).collect()
 }
 
 /// A query to try, for a name of the table where there is one that stands for itself.

@@ -7,6 +7,7 @@ use std::fs::read_to_string;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use super::certificate;
 use super::http::{HttpError, read_token};
 use super::privileges::find_user;
 use crate::document::{Diagnostic, Problems, Severity};
@@ -44,6 +45,8 @@ pub fn preflight(path: &Path, loaded: &Loaded) -> Problems {
         );
         note(Severity::Warning, &settings.places.cache_max_size, message, "max_size = \"64MiB\"");
     }
+    let (_, of_certificate) = certificate::read(path, loaded, Severity::Error);
+    problems.extend(of_certificate);
     problems
 }
 

@@ -12,8 +12,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::watch::{fingerprint, settled_fingerprint};
 use super::{
-    MemoryBound, apply_settings, endpoints, first_problems, handover, http, log_listening, log_problems, report_of,
-    skip_missing_families, systemd,
+    MemoryBound, apply_settings, certificate, endpoints, first_problems, handover, http, log_listening, log_problems,
+    report_of, skip_missing_families, systemd,
 };
 use crate::admin::{ReloadCause, ReloadReport, ReloadRequest, Status};
 use crate::config::Settings;
@@ -22,7 +22,7 @@ use crate::engine::Snapshot;
 use crate::forward::UpstreamSets;
 use crate::log;
 use crate::reload::{Changes, Loaded, load};
-use crate::server::{Endpoint, Shared, Workers};
+use crate::server::{Certificate, Endpoint, Shared, Workers};
 use crate::sys::give_back_memory;
 
 /// The niceness of what reads settings and records.
@@ -95,8 +95,9 @@ impl Reloader {
     async fn reload(&mut self, cause: ReloadCause) -> ReloadReport {
         systemd::reloading();
         let (path, serving) = (self.path.clone(), self.shared.snapshot.load_full());
-        let report = match aside(move || load_next(&path, &serving)).await {
-            Ok((loaded, changes)) => self.take(loaded, changes, cause),
+        let has_certificate = self.shared.certificates.current().is_some();
+        let report = match aside(move || load_next(&path, &serving, has_certificate)).await {
+            Ok(next) => self.take(next, cause),
             Err(problem) => {
                 tracing::error!(cause = cause.word(), problem, "{REJECTED}");
                 self.refused(vec![problem], 1)
@@ -107,13 +108,14 @@ impl Reloader {
         report
     }
 
-    fn take(&mut self, loaded: Loaded, changes: Changes, cause: ReloadCause) -> ReloadReport {
+    fn take(&mut self, next: Next, cause: ReloadCause) -> ReloadReport {
+        let loaded = &next.loaded;
         log_problems(&loaded.problems);
         let mut errors = loaded.problems.count(Severity::Error);
         let mut problems = first_problems(&loaded.problems);
         let mut count = loaded.problems.len();
         if errors == 0 {
-            match self.use_loaded(loaded, changes, cause) {
+            match self.use_loaded(next, cause) {
                 Ok(report) => return report,
                 Err(problem) => {
                     tracing::error!("{problem}");
@@ -128,7 +130,8 @@ impl Reloader {
     }
 
     /// Swaps; what can fail comes first.
-    fn use_loaded(&mut self, loaded: Loaded, changes: Changes, cause: ReloadCause) -> Result<ReloadReport, String> {
+    fn use_loaded(&mut self, next: Next, cause: ReloadCause) -> Result<ReloadReport, String> {
+        let Next { loaded, changes, certificate } = next;
         let settings = loaded.settings.clone();
         let endpoints = endpoints(&settings, &self.listen);
         let new = self.workers.borrow().bind_new(&endpoints).map_err(|error| error.to_string())?;
@@ -143,6 +146,10 @@ impl Reloader {
         let authorities = loaded.authorities.clone();
         let snapshot = loaded.into_snapshot(&mut self.sets, generation);
         self.shared.trust.replace(&authorities);
+        // Without a new one, the one before it is shown on: new listeners need it, and so do those that stay.
+        if certificate.is_some() {
+            self.shared.certificates.replace(certificate);
+        }
         self.shared.snapshot.store(Arc::new(snapshot));
         apply_settings(&self.shared, &settings);
         let (added, removed) = self.workers.borrow_mut().serve_only(&endpoints, new);
@@ -191,19 +198,30 @@ impl Reloader {
     }
 }
 
-/// Reads and checks what is to serve next, compared with what serves. With an error among the problems it must not.
-fn load_next(path: &Path, serving: &Snapshot) -> (Loaded, Changes) {
+/// What is to serve next.
+struct Next {
+    loaded: Loaded,
+    changes: Changes,
+    certificate: Option<Certificate>,
+}
+
+/// Reads and checks what is to serve next, compared with what serves. With an error among the problems it must not. Where
+/// there is a certificate already, a broken one is no error: that one is shown on, and everything else is reloaded.
+fn load_next(path: &Path, serving: &Snapshot, has_certificate: bool) -> Next {
     let mut loaded = load(path);
     skip_missing_families(&mut loaded.settings);
+    let broken = if has_certificate { Severity::Warning } else { Severity::Error };
+    let (certificate, problems) = certificate::read(path, &loaded, broken);
+    loaded.problems.extend(problems);
     if loaded.problems.has_errors() {
-        return (loaded, Changes::default());
+        return Next { loaded, changes: Changes::default(), certificate };
     }
     let changes = Changes::between(&serving.table, &loaded.table);
     let (before, after) = (serving.table.stats().records, loaded.table.stats().records);
     let allow_empty = loaded.settings.records.allow_empty;
     let problem = changes.problem(before, after, allow_empty, path.display().to_string());
     problem.into_iter().for_each(|problem| loaded.problems.push(problem));
-    (loaded, changes)
+    Next { loaded, changes, certificate }
 }
 
 /// Lowers the priority of this thread; Linux does it per thread. Where it is refused, queries are slower meanwhile.

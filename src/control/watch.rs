@@ -21,8 +21,15 @@ const SETTLE_TRIES: u32 = 10;
 pub(super) fn fingerprint(path: &Path, settings: &Settings) -> u64 {
     let mut hasher = foldhash::quality::FixedState::default().build_hasher();
     let token = settings.admin.token_file.as_ref().map(|file| sibling(path, file));
+    let tls = &settings.tls;
+    let certificate = settings.listen.is_encrypted().then_some([&tls.certificate.0, &tls.private_key.0]);
+    let certificate = certificate.into_iter().flatten().map(|file| sibling(path, file));
     let authorities = settings.upstream_ca.as_ref().map(|(file, _)| sibling(path, file));
-    let files = std::iter::once(path.to_owned()).chain(token).chain(authorities).chain(record_paths(settings, path));
+    let files = std::iter::once(path.to_owned())
+        .chain(token)
+        .chain(authorities)
+        .chain(certificate)
+        .chain(record_paths(settings, path));
     for file in files {
         hasher.write(file.as_os_str().as_encoded_bytes());
         match hash_file(&file, &mut hasher) {

@@ -230,9 +230,12 @@ impl Engine {
     ) -> Action {
         reply.clear();
         let mut room = NameRoom::new();
-        let Ok(query) = Query::parse(bytes, &mut room) else {
+        let Ok(mut query) = Query::parse(bytes, &mut room) else {
             return Action::Dropped(Reason::Fault);
         };
+        if client.transport.is_encrypted() {
+            query.pad_reply();
+        }
         let context = Context { snapshot, query: &query, client, now, turn, observer };
         match settlement {
             Settlement::Answer(answer) => {

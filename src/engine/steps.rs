@@ -78,10 +78,13 @@ impl Engine {
         observer: &impl Observer,
     ) -> Result<Read<'a>, Action> {
         reply.clear();
-        let query = match Query::parse(bytes, room) {
+        let mut query = match Query::parse(bytes, room) {
             Ok(query) => query,
             Err(fault) => return Err(answer_fault(snapshot, bytes, fault, client, reply)),
         };
+        if client.transport.is_encrypted() {
+            query.pad_reply();
+        }
         let limit = client.transport.reply_limit(query.edns);
         let refused = |rcode, error, reason, reply| Err(refuse(&query, rcode, error, reason, limit, reply));
         let is_allowed = snapshot.access.allows(client.address);

@@ -22,6 +22,11 @@ const CONNECTION_BYTES: usize = (64 << 10) + (20 << 10);
 /// Bytes of replies that wait to be written, in all connections together.
 const WAITING_BYTES_MAX: usize = 64 << 20;
 
+/// Requests by HTTP that are open at the same time, in all connections together.
+const REQUESTS_MAX: usize = 16_384;
+/// What one of them takes besides its message, bytes: its task, its stream, its head.
+const REQUEST_BYTES: usize = 8 << 10;
+
 /// How many connections there may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConnectionLimits {
@@ -38,6 +43,7 @@ pub struct ConnectionLimits {
 pub struct Connections {
     counts: Mutex<Counts>,
     waiting_bytes: AtomicUsize,
+    requests: AtomicUsize,
 }
 
 /// A client as it is counted: an IPv4 address, or the first 64 bits of an IPv6 address.
@@ -85,7 +91,7 @@ pub struct Place {
     lost: Arc<Notify>,
 }
 
-/// Bytes of a reply that waits to be written, given back when dropped.
+/// Bytes of a reply that waits to be written, or of a message that is read, given back when dropped.
 #[derive(Debug)]
 pub(super) struct ReplyBytes {
     connections: Arc<Connections>,
@@ -98,7 +104,28 @@ impl Drop for ReplyBytes {
     }
 }
 
+impl ReplyBytes {
+    /// Takes room for so many bytes more; whether there was.
+    pub(super) fn grow(&mut self, bytes: usize) -> bool {
+        let before = self.connections.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.bytes += bytes;
+        before + bytes <= WAITING_BYTES_MAX
+    }
+}
+
+/// A place among the open requests, given back when dropped.
+pub(super) struct RequestPlace(Arc<Connections>);
+
+impl Drop for RequestPlace {
+    fn drop(&mut self) {
+        self.0.requests.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Connections {
+    /// What open requests take at most, bytes.
+    pub const REQUESTS_MEMORY_MAX: usize = REQUESTS_MAX * REQUEST_BYTES;
+
     /// None yet.
     pub fn new(limits: ConnectionLimits) -> Self {
         Self {
@@ -111,6 +138,7 @@ impl Connections {
                 refused: Refused::default(),
             }),
             waiting_bytes: AtomicUsize::new(0),
+            requests: AtomicUsize::new(0),
         }
     }
 
@@ -124,6 +152,13 @@ impl Connections {
     /// Has other limits from now on; connections that are open stay.
     pub fn set_limits(&self, limits: ConnectionLimits) {
         self.counts().limits = limits;
+    }
+
+    /// Takes a place for a request by HTTP; nothing when there are too many.
+    pub(super) fn take_request(self: &Arc<Self>) -> Option<RequestPlace> {
+        let before = self.requests.fetch_add(1, Ordering::Relaxed);
+        let place = RequestPlace(self.clone());
+        (before < REQUESTS_MAX).then_some(place)
     }
 
     /// Takes room for a reply that has to wait; nothing when too much waits already.

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::net::SocketAddr;
 
+use crate::wire::Transport;
+
 /// What is served at an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum EndpointKind {
@@ -38,6 +40,15 @@ impl EndpointKind {
             Self::Https => &["https"],
             Self::Admin => &["admin"],
             Self::Health => &["health"],
+        }
+    }
+
+    /// How messages travel on its connections.
+    pub(super) fn stream_transport(self) -> Transport {
+        match self {
+            Self::Tls => Transport::Tls,
+            Self::Https => Transport::Https,
+            Self::Dns | Self::Admin | Self::Health => Transport::Tcp,
         }
     }
 

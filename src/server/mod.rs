@@ -9,12 +9,14 @@
 #![expect(clippy::disallowed_types, reason = "the shell owns sockets")]
 
 mod accept;
+mod certificate;
 mod connections;
 mod counters;
 mod endpoint;
 mod faults;
 mod forwarding;
 mod hearing;
+mod https;
 mod inherit;
 mod kind;
 mod latency;
@@ -24,12 +26,14 @@ mod shared;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod udp;
 mod waiter;
 mod worker;
 mod workers;
 
 pub use accept::accept;
+pub use certificate::{Certificate, CertificateError, Certificates};
 pub use connections::{ConnectionLimits, Connections, Place, Refused};
 pub use counters::{Counters, Totals};
 pub use endpoint::{Endpoint, EndpointKind};
@@ -39,5 +43,6 @@ pub use kind::QueryKind;
 pub use latency::{BUCKETS_US, Latencies, Path};
 pub use listen::{BindError, bind_alone};
 pub use shared::{IN_FLIGHT_MAX, Shared};
+pub use tls::TLS_BYTES;
 pub use waiter::Waiter;
 pub use workers::{NewListeners, Threads, Workers, start};

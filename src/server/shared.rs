@@ -1,5 +1,6 @@
 //! What all workers share.
 
+use std::io;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -7,8 +8,10 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use tokio::sync::{Notify, watch};
 
+use super::certificate::Certificates;
 use super::connections::{ConnectionLimits, Connections};
 use super::faults::Faults;
+use super::tls::TlsServer;
 use super::waiter::Waiter;
 use crate::engine::{Engine, RefusalRate, Snapshot};
 use crate::forward::Forwarding;
@@ -46,6 +49,9 @@ pub struct Shared {
     pub(super) strangers: Arc<Connections>,
     /// Connections that were refused because their clients are not allowed, or got one REFUSED.
     pub(super) not_allowed: AtomicU64,
+    /// The certificate of encrypted listeners.
+    pub certificates: Arc<Certificates>,
+    pub(super) tls: TlsServer,
     /// Panics that were caught.
     pub faults: Faults,
     /// Wakes the task that watches the state machine's timers, when there is an earlier one than it knows.
@@ -65,13 +71,19 @@ pub struct Shared {
 
 impl Shared {
     /// The state at start.
+    ///
+    /// # Errors
+    /// The system's refusal to give randomness.
     pub fn new(
         engine: Engine,
         snapshot: Snapshot,
         forwarding: Forwarding<Box<Waiter>>,
         connections: ConnectionLimits,
-    ) -> Self {
-        Self {
+    ) -> io::Result<Self> {
+        let certificates = Arc::new(Certificates::default());
+        Ok(Self {
+            tls: TlsServer::new(&certificates).map_err(io::Error::other)?,
+            certificates,
             engine,
             snapshot: ArcSwap::from_pointee(snapshot),
             forwarding: Mutex::new(forwarding),
@@ -89,7 +101,7 @@ impl Shared {
             loop_reported: Mutex::new(None),
             stopping: watch::Sender::new(false),
             end_by: AtomicU64::new(u64::MAX),
-        }
+        })
     }
 
     /// The forwarding state machine. Held for one call of it, never while anything is sent or written.

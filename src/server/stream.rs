@@ -19,11 +19,11 @@ use super::accept::accept;
 use super::connections::Place;
 use super::endpoint::EndpointKind;
 use super::faults::Part;
+use super::https;
 use super::listen::Listener;
 use super::waiter::{ReplyPath, StreamPath, StreamReply};
 use super::worker::Worker;
 use crate::engine::Client;
-use crate::wire::Transport;
 
 /// How long a connection may be silent with nothing in flight.
 const IDLE: Duration = Duration::from_secs(10);
@@ -64,21 +64,33 @@ fn take(worker: &Rc<Worker>, kind: EndpointKind, stream: TcpStream, client: IpAd
         &worker.shared.connections
     } else {
         worker.shared.not_allowed.fetch_add(1, Ordering::Relaxed);
+        // A handshake costs more than a stranger is worth.
+        if kind != EndpointKind::Dns {
+            return;
+        }
         &worker.shared.strangers
     };
     // Without a place the connection is closed at once: the client tries again or elsewhere.
     let Some(place) = places.take(client) else { return };
     let worker = worker.clone();
     tokio::task::spawn_local(async move {
-        let transport = if kind == EndpointKind::Tls { Transport::Tls } else { Transport::Tcp };
+        let transport = kind.stream_transport();
         let client = Client { address: client, transport };
         let serving = async {
-            let (reader, writer) = stream.into_split();
-            if is_allowed {
-                serve_connection(&worker, client, reader, writer, usize::MAX).await;
-            } else {
-                let _ = timeout(STRANGER, serve_connection(&worker, client, reader, writer, 1)).await;
+            if kind == EndpointKind::Dns {
+                let (reader, writer) = stream.into_split();
+                return match is_allowed {
+                    true => serve_connection(&worker, client, reader, writer, usize::MAX).await,
+                    false => drop(timeout(STRANGER, serve_connection(&worker, client, reader, writer, 1)).await),
+                };
             }
+            // What goes wrong in a handshake is the client's concern, and anybody can make it go wrong.
+            let Ok(stream) = worker.shared.tls.accept(kind, stream).await else { return };
+            if kind == EndpointKind::Https {
+                return https::serve_connection(&worker, client, stream).await;
+            }
+            let (reader, writer) = tokio::io::split(stream);
+            serve_connection(&worker, client, reader, writer, usize::MAX).await;
         };
         serve_in_place(&worker, &place, serving).await;
     });
@@ -112,6 +124,11 @@ async fn serve_connection(
         // The client does not read, or is gone.
         _ = &mut writing => {}
     }
+}
+
+/// How long a connection may be silent now.
+pub(super) fn idle_time(worker: &Worker) -> Duration {
+    if worker.shared.connections.is_crowded() { IDLE_CROWDED } else { IDLE }
 }
 
 async fn read_queries(
@@ -150,8 +167,7 @@ async fn read_message(
     message: &mut Vec<u8>,
 ) -> io::Result<()> {
     let first = loop {
-        let idle = if worker.shared.connections.is_crowded() { IDLE_CROWDED } else { IDLE };
-        match timeout(idle, reader.read_u8()).await {
+        match timeout(idle_time(worker), reader.read_u8()).await {
             Ok(first) => break first?,
             // One place is taken by the query that is waited for.
             Err(_) if in_flight.available_permits() + 1 < IN_FLIGHT_MAX => {}

@@ -47,7 +47,7 @@ impl Server {
         let guard = LoopGuard::default();
         let engine = Engine::new(Arc::new(Cache::new(1 << 20)), guard.clone());
         let limits = ConnectionLimits { total: 100, kept: 0, per_address: 100 };
-        let shared = Arc::new(Shared::new(engine, snapshot, Forwarding::new([1; 32], guard), limits));
+        let shared = Arc::new(Shared::new(engine, snapshot, Forwarding::new([1; 32], guard), limits).unwrap());
         let mut workers = super::start(&shared, 1, &mut || Ok([2; 32])).unwrap();
         let endpoint = Endpoint::new(EndpointKind::Dns, "127.0.0.1:0".parse().unwrap());
         let new = NewListeners::bind(&[endpoint], 1, &mut Inherited::default()).unwrap();

@@ -61,7 +61,6 @@ pub(super) enum ReplyPath {
     /// The connection that the query came by.
     Stream(StreamPath),
     /// Whoever asked for one message alone.
-    #[allow(dead_code, reason = "for transports that carry one message at a time")]
     Once(OncePath),
 }
 

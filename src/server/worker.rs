@@ -397,7 +397,6 @@ impl Worker {
     }
 
     /// Answers one message, for transports that carry one at a time; nothing where it gets no reply.
-    #[allow(dead_code, reason = "for transports that carry one message at a time")]
     pub(super) async fn exchange(self: &Rc<Self>, message: &[u8], client: Client) -> Option<OnceReply> {
         let (reply, answered) = oneshot::channel();
         let path = ReplyPath::Once(OncePath { reply, connections: self.shared.connections.clone() });

@@ -17,6 +17,16 @@ pub const EXTENDED_ERRORS_MAX: usize = 4;
 /// avoided).
 pub const EXTRA_TEXT_MAX: usize = 64;
 
+/// Padded replies are multiples of this many bytes (RFC 8467 §4.1).
+pub const PADDING_BLOCK: usize = 468;
+
+/// Option code of padding (RFC 7830 §3).
+const OPTION_PADDING: u16 = 12;
+/// A padding option without padding.
+pub(super) const EMPTY_PADDING: [u8; 4] = {
+    let [high, low] = OPTION_PADDING.to_be_bytes();
+    [high, low, 0, 0]
+};
 /// Option code of an extended error (RFC 8914 §2).
 const OPTION_EXTENDED_ERROR: u16 = 15;
 /// The DO bit in the OPT record's TTL field (RFC 3225).
@@ -33,13 +43,15 @@ pub struct Edns {
     pub rcode_high: u8,
     /// DNSSEC records wanted (DO).
     pub dnssec_ok: bool,
+    /// The reply is to be padded (RFC 7830 §4): [`Query::pad_reply`](super::Query::pad_reply) sets it.
+    pub is_padded: bool,
 }
 
 impl Edns {
     /// Reads the fixed fields of an OPT record: its class and TTL.
     pub fn from_fields(class: u16, ttl: u32) -> Self {
         let [rcode_high, version, ..] = ttl.to_be_bytes();
-        Self { payload: class, version, rcode_high, dnssec_ok: ttl & DO != 0 }
+        Self { payload: class, version, rcode_high, dnssec_ok: ttl & DO != 0, is_padded: false }
     }
 }
 
@@ -88,6 +100,23 @@ impl<'a> Iterator for Options<'a> {
         self.0 = rest;
         Some((u16::from_be_bytes([c0, c1]), data))
     }
+}
+
+/// Whether a query was padded: then its client wants the reply to be.
+pub fn has_padding(opt_data: &[u8]) -> bool {
+    Options(opt_data).any(|(code, _)| code == OPTION_PADDING)
+}
+
+/// Appends a padding option to options that end a message, so that the message becomes a multiple of [`PADDING_BLOCK`] bytes,
+/// or `limit` where that is less. Without room for the option nothing is appended.
+pub fn push_padding(out: &mut Vec<u8>, limit: usize) {
+    let len = (out.len() + 4).next_multiple_of(PADDING_BLOCK).min(limit);
+    let Some(padding) = len.checked_sub(out.len() + 4).and_then(|padding| u16::try_from(padding).ok()) else {
+        return;
+    };
+    out.extend_from_slice(&OPTION_PADDING.to_be_bytes());
+    out.extend_from_slice(&padding.to_be_bytes());
+    out.resize(len, 0);
 }
 
 /// The options in the data of an OPT record, each whole: code, length and data.

@@ -14,7 +14,7 @@ use super::{ExtendedError, Rcode, Rtype};
 /// The class IN (RFC 1035 §3.2.4).
 pub const CLASS_IN: u16 = 1;
 /// Octets of a query that is kept while it waits: header, the longest name, type and class, OPT without options.
-pub const KEPT_MAX: usize = HEADER_LEN + name::NAME_MAX + 4 + edns::OPT_LEN;
+pub const KEPT_MAX: usize = HEADER_LEN + name::NAME_MAX + 4 + edns::OPT_LEN + edns::EMPTY_PADDING.len();
 
 /// A query, borrowed from the bytes that came.
 #[derive(Clone)]
@@ -129,6 +129,13 @@ impl<'a> Query<'a> {
         self.options
     }
 
+    /// Has the reply padded where the query was (RFC 7830 §4). For transports on which others cannot read the message.
+    pub fn pad_reply(&mut self) {
+        if let Some(edns) = &mut self.edns {
+            edns.is_padded = edns::has_padding(self.options);
+        }
+    }
+
     /// Whether recursion is desired.
     pub fn recursion_desired(&self) -> bool {
         self.header.flags & header::RD != 0
@@ -144,14 +151,18 @@ impl<'a> Query<'a> {
         self.header.flags & header::CD != 0
     }
 
-    /// What its answer depends on, as a message: header, question, and an OPT record without options.
+    /// What its answer depends on, as a message: header, question, and an OPT record without options, but for one that asks
+    /// for padding.
     pub fn essence(&self) -> Vec<u8> {
         let flags = Header { ancount: 0, nscount: 0, arcount: u16::from(self.edns.is_some()), ..self.header };
         let mut essence = [&flags.to_bytes()[..], self.question()].concat();
         if let Some(edns) = self.edns {
             let [p0, p1] = edns.payload.to_be_bytes();
             let dnssec_ok = if edns.dnssec_ok { 0x80 } else { 0 };
-            essence.extend_from_slice(&[0, 0, 41, p0, p1, 0, 0, dnssec_ok, 0, 0, 0]);
+            let padding: &[u8] = if edns::has_padding(self.options) { &edns::EMPTY_PADDING } else { &[] };
+            let options_len = if padding.is_empty() { 0 } else { 4 };
+            essence.extend_from_slice(&[0, 0, 41, p0, p1, 0, 0, dnssec_ok, 0, 0, options_len]);
+            essence.extend_from_slice(padding);
         }
         essence
     }

@@ -3,7 +3,7 @@
 use super::edns::{self, Edns, OPT_LEN};
 use super::header::{self, HEADER_LEN, Header};
 use super::query::Refusal;
-use super::{ExtendedError, Query, Rcode};
+use super::{ExtendedError, Message, Query, Rcode, Rtype, Section};
 
 /// How many octets a reply to this query may have over UDP: what the client can take, at most 1232 (RFC 6891 §6.2.3,
 /// RFC 9715); 512 without EDNS.
@@ -109,8 +109,12 @@ pub fn close(out: &mut Vec<u8>, asked: &Asked, closing: Closing<'_>, limit: usiz
     if let Some(edns) = asked.edns {
         let start = out.len();
         out.extend_from_slice(&edns::opt_head(rcode, edns.dnssec_ok, 0));
-        if !options.is_empty() {
-            push_options(out, start, options, limit);
+        if !options.is_empty() || edns.is_padded {
+            push_options(out, options, limit);
+            if edns.is_padded {
+                edns::push_padding(out, limit);
+            }
+            close_options(out, start);
         }
         arcount += 1;
     }
@@ -127,9 +131,8 @@ pub fn close(out: &mut Vec<u8>, asked: &Asked, closing: Closing<'_>, limit: usiz
     }
 }
 
-/// Appends as many options as fit to the OPT record that begins at `opt` and is the last.
-fn push_options(out: &mut Vec<u8>, opt: usize, options: ReplyOptions<'_>, limit: usize) {
-    let start = opt + OPT_LEN;
+/// Appends as many options as fit to the OPT record that is the last.
+fn push_options(out: &mut Vec<u8>, options: ReplyOptions<'_>, limit: usize) {
     let own = options.error.map(edns::extended_error_option);
     let errors = own.iter().map(<[u8; 6]>::as_slice).chain(edns::whole_options(options.upstream_errors));
     for option in errors.take(edns::EXTENDED_ERRORS_MAX) {
@@ -137,6 +140,11 @@ fn push_options(out: &mut Vec<u8>, opt: usize, options: ReplyOptions<'_>, limit:
             out.extend_from_slice(option);
         }
     }
+}
+
+/// Writes how long the options are of the OPT record that begins at `opt` and is the last.
+fn close_options(out: &mut Vec<u8>, opt: usize) {
+    let start = opt + OPT_LEN;
     match u16::try_from(out.len() - start) {
         Ok(len) => {
             if let Some(place) = out.get_mut(start - 2..start) {
@@ -219,6 +227,22 @@ pub fn write_refusal(bytes: &[u8], refusal: &Refusal, limit: usize, out: &mut Ve
         options: ReplyOptions { error: refusal.error, upstream_errors: &[] },
     };
     close(out, &asked, closing, limit);
+}
+
+/// How long an answer is of use to a cache between, seconds (RFC 8484 §5.1): the least TTL of the answer section, or of a
+/// negative answer that of its SOA record (RFC 2308 §5). Nothing where it may not be kept.
+pub fn freshness(reply: &[u8]) -> Option<u32> {
+    let message = Message::parse(reply)?;
+    let rcode = Header::read(reply)?.flags & header::RCODE;
+    if rcode != Rcode::NOERROR.0 && rcode != Rcode::NXDOMAIN.0 {
+        return None;
+    }
+    if let Some(least) = message.section(Section::Answer).map(|record| record.ttl).min() {
+        return Some(least);
+    }
+    let soa = message.section(Section::Authority).find(|record| record.rtype == Rtype::SOA)?;
+    let minimum = reply.get(soa.data())?.last_chunk().map(|minimum| u32::from_be_bytes(*minimum))?;
+    Some(soa.ttl.min(minimum))
 }
 
 #[cfg(test)]

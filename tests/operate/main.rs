@@ -8,6 +8,7 @@
 )]
 
 mod bounds;
+mod encrypted;
 mod explain;
 mod families;
 mod flood;
@@ -24,3 +25,4 @@ mod reload;
 mod server;
 mod stop;
 mod systemd;
+mod tls_client;
