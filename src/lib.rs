@@ -41,4 +41,5 @@ pub mod reload;
 pub mod server;
 pub mod sys;
 pub mod upstream;
+pub mod verify;
 pub mod wire;

@@ -40,11 +40,8 @@ impl Resolver {
             "azure" => return Ok(Self { address: Some(AZURE_DNS), label: "azure" }),
             _ => {}
         }
-        let address = text.parse::<SocketAddr>().or_else(|_| {
-            let bare = text.trim_start_matches('[').trim_end_matches(']');
-            bare.parse::<IpAddr>().map(|address| SocketAddr::new(address, 53))
-        });
-        Ok(Self { address: Some(address.map_err(|_| NotAResolver)?), label: "" })
+        let address = dns_address(text).map_err(|_| NotAResolver)?;
+        Ok(Self { address: Some(address), label: "" })
     }
 
     fn shown(&self, address: SocketAddr) -> String {
@@ -53,6 +50,20 @@ impl Resolver {
             label => format!("{label} ({address})"),
         }
     }
+}
+
+/// A text that is not the address of a DNS server.
+#[derive(Debug, thiserror::Error)]
+#[error("must be an IP address, or one with a port: 10.0.0.4, 10.0.0.4:5353, [fd00::4]:53")]
+pub(super) struct NotAnAddress;
+
+/// Reads the address of a DNS server; the port is 53 where none is given.
+pub(super) fn dns_address(text: &str) -> Result<SocketAddr, NotAnAddress> {
+    let address = text.parse::<SocketAddr>().or_else(|_| {
+        let bare = text.trim_start_matches('[').trim_end_matches(']');
+        bare.parse::<IpAddr>().map(|address| SocketAddr::new(address, 53))
+    });
+    address.map_err(|_| NotAnAddress)
 }
 
 /// Asks each resolver and adds what it answers to the explanation.

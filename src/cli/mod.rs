@@ -6,8 +6,10 @@ mod explain;
 mod generate;
 mod healthcheck;
 mod http;
+mod isolation;
 mod packaging;
 mod serve;
+mod verify;
 mod zones;
 
 use std::io::{self, Write};
@@ -54,6 +56,8 @@ enum Command {
     Zones(zones::ZonesArgs),
     /// Explain how a name is answered, with a verdict, the reason and the fix
     Explain(explain::ExplainArgs),
+    /// Ask a running server for everything that the records promise
+    Verify(verify::VerifyArgs),
     /// Ask the running server whether it is healthy, for container health checks
     Healthcheck(healthcheck::HealthcheckArgs),
     /// Print a completion script for a shell
@@ -87,6 +91,7 @@ pub fn main() -> ExitCode {
         Command::Generate(args) => generate::run(&args),
         Command::Zones(args) => zones::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Verify(args) => verify::run(&args),
         Command::Healthcheck(args) => healthcheck::run(&args),
         Command::Completions(args) => packaging::completions(&args),
         Command::Man(args) => packaging::man(&args),

@@ -89,6 +89,17 @@ pub async fn ask_tcp(server: SocketAddr, query: &[u8], wait: Duration) -> Result
     Err(io::Error::new(io::ErrorKind::InvalidData, "the response does not match the query").into())
 }
 
+/// The address that this machine has towards a server; nothing is sent.
+///
+/// # Errors
+/// There is no route to the server.
+pub fn local_address(server: SocketAddr) -> io::Result<IpAddr> {
+    let any: IpAddr = if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = std::net::UdpSocket::bind((any, 0))?;
+    socket.connect(server)?;
+    Ok(socket.local_addr()?.ip().to_canonical())
+}
+
 /// Sends a message with its length before it (RFC 1035 §4.2.2).
 pub(crate) async fn send_framed(stream: &mut TcpStream, message: &[u8]) -> io::Result<()> {
     let len = u16::try_from(message.len()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;

@@ -14,6 +14,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("engine", &["wire", "records", "cache", "forward"]),
     ("explain", &["wire", "rdata", "records", "forward", "engine"]),
     ("client", &["wire", "forward", "explain"]),
+    ("verify", &["wire", "rdata", "records", "cache", "forward", "engine", "explain", "client"]),
     ("sys", &[]),
     ("server", &["sys", "engine", "wire", "forward", "upstream", "log"]),
     ("upstream", &["sys", "engine", "wire", "forward"]),

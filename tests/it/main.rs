@@ -62,6 +62,8 @@ mod special_names;
 mod spoofing;
 /// TCP towards clients.
 mod tcp;
+/// `pldns verify` as a pipeline runs it.
+mod verify;
 /// Records that only some clients see.
 mod views;
 /// RFC 4592 wildcards and partial wildcards.

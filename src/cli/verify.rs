@@ -1,0 +1,143 @@
+//! `pldns verify`: asks a running server for everything that the records promise.
+
+use std::io::{self, IsTerminal, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+
+use super::compare::dns_address;
+use super::isolation::{Isolation, isolation};
+use super::{SettingsArg, report as print_problems};
+use crate::client::local_address;
+use crate::forward::UpstreamSets;
+use crate::reload::{azure_names, load};
+use crate::verify::{Report, plan, run as ask_all};
+
+/// Ask a running server for everything that the records promise, and report differences
+///
+/// Every record, every wildcard by an example, AAAA without data, PTR names, and public names that lead to a record of
+/// their privatelink name: over UDP and TCP. Exits 1 on any difference.
+#[derive(Debug, Args)]
+pub(super) struct VerifyArgs {
+    #[command(flatten)]
+    settings: SettingsArg,
+    /// The server to ask; the first address of `listen.dns` where it is left out
+    #[arg(long, value_name = "ADDR", value_parser = dns_address)]
+    server: Option<SocketAddr>,
+    /// Ask this server too: what it answers otherwise is reported as drift, which is no difference
+    #[arg(long, value_name = "ADDR", value_parser = dns_address)]
+    against: Option<SocketAddr>,
+    /// Report for each workspace which parts are reached by private endpoint
+    #[arg(long)]
+    isolation: bool,
+    /// How the result is printed
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+    /// For pipelines: a test case for each question
+    Junit,
+}
+
+/// The JSON of a result.
+#[derive(Debug, Serialize)]
+struct Result {
+    #[serde(flatten)]
+    report: Report,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    isolation: Option<Vec<Isolation>>,
+}
+
+/// Runs the command: 0 when all is as promised, 1 on a difference, or when settings or server cannot be read or reached.
+pub(super) fn run(args: &VerifyArgs) -> ExitCode {
+    let path = &args.settings.config;
+    let loaded = load(path);
+    if loaded.problems.has_errors() {
+        print_problems(path, &loaded.problems);
+        return ExitCode::FAILURE;
+    }
+    let Some(server) = args.server.or_else(|| loaded.settings.listen.dns.first().copied().map(reachable)) else {
+        eprintln!("error: the settings have no address in `listen.dns`: name the server with --server");
+        return ExitCode::FAILURE;
+    };
+    let client = match local_address(server) {
+        Ok(client) => client,
+        Err(error) => {
+            eprintln!("error: {server} cannot be reached: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
+        eprintln!("error: cannot start");
+        return ExitCode::FAILURE;
+    };
+    let snapshot = loaded.into_snapshot(&mut UpstreamSets::default(), 0);
+    #[expect(clippy::disallowed_methods, reason = "a command, not the core")]
+    let plan = plan(&snapshot, azure_names(), client, Instant::now());
+    let local = tokio::task::LocalSet::new();
+    let asked = runtime.block_on(local.run_until(ask_all(server, args.against, plan.checks.clone(), progress)));
+    finish_progress();
+    let report = Report::new(&plan.checks, &asked, plan.unchecked);
+    let isolation = args.isolation.then(|| runtime.block_on(isolation(&snapshot.table, server, client)));
+    let code = if report.differences.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    match print(args.format, Result { report, isolation }) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
+        _ => code,
+    }
+}
+
+fn print(format: Format, result: Result) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match format {
+        Format::Json => {
+            serde_json::to_writer_pretty(&mut out, &result)?;
+            writeln!(out)
+        }
+        Format::Junit => out.write_all(result.report.junit().as_bytes()),
+        Format::Text => {
+            write!(out, "{}", result.report)?;
+            for workspace in result.isolation.iter().flatten() {
+                write!(out, "\n{workspace}")?;
+            }
+            if result.isolation.is_some_and(|all| all.is_empty()) {
+                writeln!(out, "\nno workspace has a name in the records")?;
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Shows on a terminal how far it is.
+fn progress(done: usize, total: usize) {
+    let mut err = io::stderr().lock();
+    if err.is_terminal() {
+        let _ = write!(err, "\r{done} of {total} queries");
+        let _ = err.flush();
+    }
+}
+
+fn finish_progress() {
+    let mut err = io::stderr().lock();
+    if err.is_terminal() {
+        let _ = write!(err, "\r\x1b[K");
+    }
+}
+
+/// A wildcard address is reached over loopback.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
