@@ -26,6 +26,7 @@ pub mod cli;
 pub mod client;
 pub mod config;
 pub mod control;
+pub mod discover;
 pub mod document;
 pub mod engine;
 pub mod explain;

@@ -6,6 +6,7 @@
 #![expect(clippy::disallowed_types, reason = "whether an address is this machine's is asked of a socket")]
 
 mod changes;
+mod discovered;
 mod files;
 
 use std::net::IpAddr;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use crate::azure::{HostName, cloud_of, private_names, public_names, zones};
 use crate::cache::TtlLimits;
 use crate::config::{Facts, MAX_NEGATIVE_TTL_PRIVATE, MAX_STALE_PRIVATE, Settings, read_settings};
+use crate::discover::Status;
 use crate::document::{Diagnostic, Problems, Severity, SourceText};
 use crate::engine::{AccessList, Snapshot, StaleLimits};
 use crate::explain::AzureNames;
@@ -73,6 +75,11 @@ pub fn settings_alone(path: &Path) -> Result<Settings, Diagnostic> {
 
 /// Reads the settings file and every records file that it names.
 pub fn load(path: &Path) -> Loaded {
+    load_with(path, &Status::default())
+}
+
+/// The same, with what was discovered.
+pub fn load_with(path: &Path, discover: &Status) -> Loaded {
     let mut problems = Problems::default();
     let mut authorities = Authorities::default();
     let mut files = Vec::new();
@@ -93,12 +100,18 @@ pub fn load(path: &Path) -> Loaded {
             (Settings::default(), None)
         }
     };
-    let (sources, packs) = read_record_files(files, &mut problems);
+    let (mut sources, mut packs) = read_record_files(files, &mut problems);
     let record_files = sources.len();
+    let is_discovering = discover.is_on() && settings.azure.discover.is_on();
+    let overridden =
+        if is_discovering { discovered::add(discover, &mut sources, &mut packs, &mut problems) } else { Vec::new() };
     let table_settings = TableSettings { ttl: settings.records.ttl };
     let record_octets = sources.iter().map(|source| source.text().len()).sum();
     let table = compile(&packs, &settings.zones, table_settings, sources, &mut problems);
     drop(packs);
+    if is_discovering && !problems.has_errors() {
+        discovered::note(discover, &table, &overridden);
+    }
     if record_octets > MUCH_TEXT {
         give_back_memory();
     }

@@ -7,6 +7,7 @@ use prometheus_client::metrics::MetricType;
 use super::Admin;
 use super::metrics::{Family, Sample, Value};
 use super::process::{descriptors, resident_octets};
+use crate::discover::DriftKind;
 use crate::engine::{AnswerSource, Reason};
 use crate::forward::UpstreamState;
 use crate::log;
@@ -231,6 +232,32 @@ fn state(admin: &Admin, families: &mut Vec<Family>) {
         "Counts up with every accepted reload",
         reloads.last.generation as f64,
     ));
+    let discover = admin.discover.summary(false);
+    families.push(counters(
+        "pldns_discover_failures",
+        "Subscriptions and management groups that a discovery round could not read, by reason",
+        "reason",
+        admin.discover.failures(),
+    ));
+    families.push(gauge("pldns_discover_records", "Records that discovery found", discover.records as f64));
+    families.push(gauge(
+        "pldns_discover_last_success_timestamp_seconds",
+        "Time of the last discovery round that read every subscription; 0 before the first",
+        admin.discover.last_success().map_or(0.0, unix),
+    ));
+    let drift = admin.discover.drift();
+    families.push(Family {
+        name: "pldns_discover_drift",
+        help: "Endpoints, records and zones that do not fit together, by kind",
+        kind: MetricType::Gauge,
+        samples: DriftKind::ALL
+            .iter()
+            .map(|kind| Sample {
+                labels: vec![("kind", kind.word().to_owned())],
+                value: Value::Gauge(drift.iter().filter(|drift| drift.kind == *kind).count() as f64),
+            })
+            .collect(),
+    });
     families.push(gauge(
         "pldns_connections",
         "Connections of clients, whatever their transport",

@@ -32,6 +32,7 @@ use tokio::sync::{mpsc, oneshot};
 pub use accept::{HEAD_MAX, serve_http};
 pub use status::{PROBLEMS_MAX, ReloadCause, ReloadReport, Status};
 
+use crate::discover;
 use crate::explain::AzureNames;
 use crate::log;
 use crate::server::{Counters, Shared};
@@ -42,7 +43,7 @@ pub const BODY_MAX: usize = 64 << 10;
 pub const PAGE_OCTETS: usize = 256 << 10;
 
 /// Every route of the admin listener: method, path, whether it needs the token. The OpenAPI document says the same.
-pub const ROUTES: [(&str, &str, bool); 10] = [
+pub const ROUTES: [(&str, &str, bool); 11] = [
     ("get", "/healthz", false),
     ("get", "/readyz", false),
     ("get", "/metrics", true),
@@ -50,6 +51,7 @@ pub const ROUTES: [(&str, &str, bool); 10] = [
     ("get", "/cache", true),
     ("post", "/cache/flush", true),
     ("get", "/explain", true),
+    ("get", "/drift", true),
     ("post", "/reload", true),
     ("post", "/log", true),
     ("get", "/openapi.json", true),
@@ -81,6 +83,8 @@ pub struct Admin {
     pub token: ArcSwapOption<String>,
     /// What is known of Azure's names.
     pub azure: AzureNames,
+    /// How discovery is doing.
+    pub discover: Arc<discover::Status>,
 }
 
 /// Who may see what: pages for everybody, pages for who has the token.
@@ -105,6 +109,7 @@ pub fn admin_router(admin: Arc<Admin>, address: SocketAddr) -> Router {
         .route("/cache", get(pages::cache))
         .route("/cache/flush", post(pages::flush))
         .route("/explain", get(explain::explain))
+        .route("/drift", get(pages::drift))
         .route("/reload", post(pages::reload))
         .route("/log", post(pages::log))
         .route("/openapi.json", get(pages::openapi))

@@ -70,6 +70,7 @@ fn readiness(admin: &Admin, with_texts: bool) -> Response {
         let down = states.iter().filter(|is_down| **is_down).count();
         body["upstreams"] = json!({ "up": states.len() - down, "down": down });
     }
+    body["discover"] = json!(admin.discover.summary(with_texts));
     (status, [(CACHE_CONTROL, "no-store")], Json(body)).into_response()
 }
 
@@ -145,6 +146,11 @@ pub(super) async fn records(State(admin): State<Arc<Admin>>, Query(page): Query<
         "sets": sets,
     }))
     .into_response()
+}
+
+/// What does not fit together: endpoints, records, zones.
+pub(super) async fn drift(State(admin): State<Arc<Admin>>) -> Json<Value> {
+    Json(json!({ "discover": admin.discover.summary(true), "drift": admin.discover.drift() }))
 }
 
 /// How full the cache is.

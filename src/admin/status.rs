@@ -13,6 +13,8 @@ pub enum ReloadCause {
     Signal,
     /// `POST /reload`.
     Request,
+    /// Discovery has other records.
+    Discovery,
 }
 
 impl ReloadCause {
@@ -22,6 +24,7 @@ impl ReloadCause {
             Self::Files => "files",
             Self::Signal => "signal",
             Self::Request => "request",
+            Self::Discovery => "discovery",
         }
     }
 }

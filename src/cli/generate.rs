@@ -15,7 +15,7 @@ use ipnet::IpNet;
 use crate::azure::{Cloud, HostName};
 use crate::document::{Diagnostic, Severity};
 use crate::files;
-use crate::generate::{Format, Input, LeftOut, Options, Prefer, generate, print, printable};
+use crate::generate::{Format, Input, LeftOut, Options, Prefer, Records, generate, print, printable};
 
 /// Turn metadata of private endpoints and workspaces into records.
 ///
@@ -134,15 +134,20 @@ pub(super) fn run(args: &GenerateArgs) -> ExitCode {
     let Some(records) = records else {
         return ExitCode::FAILURE;
     };
-    let printed = print(&records, args.format);
-    complain_of_left_out(&printed.left_out, args.format);
+    write_records(&records, args.format, args.output.as_deref())
+}
+
+/// Writes records in a format to a file or standard output: 0 when they are written, 1 otherwise.
+pub(super) fn write_records(records: &Records, format: Format, output: Option<&Path>) -> ExitCode {
+    let printed = print(records, format);
+    complain_of_left_out(&printed.left_out, format);
     if printed.records == 0 {
-        let text = format!("no record can be written in the format {}", args.format);
+        let text = format!("no record can be written in the format {}", format);
         let hint = "the format toml can express them all";
         complain(&Diagnostic::of_file(Severity::Error, "generate", text, hint));
         return ExitCode::FAILURE;
     }
-    match write_output(args.output.as_deref(), &printed.text) {
+    match write_output(output, &printed.text) {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
             complain(&problem);

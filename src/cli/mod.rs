@@ -2,6 +2,7 @@
 
 mod check;
 mod compare;
+mod discover;
 mod explain;
 mod generate;
 mod healthcheck;
@@ -58,6 +59,8 @@ enum Command {
     Explain(explain::ExplainArgs),
     /// Ask a running server for everything that the records promise
     Verify(verify::VerifyArgs),
+    /// Read private endpoints from Azure Resource Manager and print records
+    Discover(discover::DiscoverArgs),
     /// Ask the running server whether it is healthy, for container health checks
     Healthcheck(healthcheck::HealthcheckArgs),
     /// Print a completion script for a shell
@@ -92,6 +95,7 @@ pub fn main() -> ExitCode {
         Command::Zones(args) => zones::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Verify(args) => verify::run(&args),
+        Command::Discover(args) => discover::run(&args),
         Command::Healthcheck(args) => healthcheck::run(&args),
         Command::Completions(args) => packaging::completions(&args),
         Command::Man(args) => packaging::man(&args),

@@ -45,12 +45,13 @@ pub use privileges::UserError;
 use crate::admin::{Admin, PROBLEMS_MAX, ReloadCause, ReloadReport, ReloadRequest, Status};
 use crate::cache::Cache;
 use crate::config::Settings;
+use crate::discover::{self, Starter};
 use crate::document::{Diagnostic, Problems, Severity};
 use crate::engine::Engine;
 use crate::forward::{Forwarding, LoopGuard, UpstreamSets};
 use crate::log;
 use crate::records::Table;
-use crate::reload::{Changes, Loaded, azure_names, load, settings_alone};
+use crate::reload::{Changes, Loaded, azure_names, load_with, settings_alone};
 use crate::server::{
     BindError, ConnectionLimits, Endpoint, EndpointKind, IN_FLIGHT_MAX, Inherited, NewListeners, Shared, Totals,
     Workers, start,
@@ -105,7 +106,11 @@ struct Parts {
 /// # Errors
 /// Whatever keeps it from starting. What goes wrong later is logged.
 pub fn serve(path: &Path, listen: &[SocketAddr]) -> Result<(), ServeError> {
-    let mut loaded = load_beside(path)?;
+    // The first table has what was discovered last, so that a start does not need Azure Resource Manager.
+    let home = path.parent().unwrap_or_else(|| Path::new("."));
+    let discovered = Arc::new(discover::Status::default());
+    let starter = discover::start(&settings_alone(path).unwrap_or_default(), home, discovered.clone());
+    let mut loaded = load_beside(path, &discovered)?;
     let found_here = preflight(path, &loaded);
     loaded.problems.extend(found_here);
     if loaded.problems.has_errors() {
@@ -142,22 +147,22 @@ pub fn serve(path: &Path, listen: &[SocketAddr]) -> Result<(), ServeError> {
     log::write();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = tokio::task::LocalSet::new();
-    let served = runtime.block_on(local.run_until(run(path, listen, parts, seen)));
+    let served = runtime.block_on(local.run_until(run(path, listen, parts, seen, (starter, discovered))));
     // A file system that does not answer must not keep the process.
     runtime.shutdown_background();
     served
 }
 
 /// Loads; where another process serves meanwhile, with as little of its CPUs as can be.
-fn load_beside(path: &Path) -> std::io::Result<Loaded> {
+fn load_beside(path: &Path, discovered: &Arc<discover::Status>) -> std::io::Result<Loaded> {
     let socket = settings_alone(path).ok().and_then(|settings| settings.handover);
     if !socket.is_some_and(|socket| Path::new(&socket).exists()) {
-        return Ok(load(path));
+        return Ok(load_with(path, discovered));
     }
-    let path = path.to_owned();
+    let (path, discovered) = (path.to_owned(), discovered.clone());
     let loading = std::thread::Builder::new().name("load".to_owned()).spawn(move || {
         reloading::lower_priority();
-        load(&path)
+        load_with(&path, &discovered)
     })?;
     loading.join().map_err(|_| std::io::Error::other("reading the settings and records failed"))
 }
@@ -201,7 +206,13 @@ fn bind(
     })
 }
 
-async fn run(path: &Path, listen: &[SocketAddr], parts: Parts, seen: u64) -> Result<(), ServeError> {
+async fn run(
+    path: &Path,
+    listen: &[SocketAddr],
+    parts: Parts,
+    seen: u64,
+    (starter, discovered): (Starter, Arc<discover::Status>),
+) -> Result<(), ServeError> {
     let Parts {
         loaded_settings: settings,
         report,
@@ -229,6 +240,7 @@ async fn run(path: &Path, listen: &[SocketAddr], parts: Parts, seen: u64) -> Res
         reloads: reloads.clone(),
         token: http.token().into(),
         azure: azure_names(),
+        discover: discovered.clone(),
     });
     let http = Rc::new(RefCell::new(http::Listeners::serve(http, admin)));
     status.set_ready();
@@ -252,6 +264,11 @@ async fn run(path: &Path, listen: &[SocketAddr], parts: Parts, seen: u64) -> Res
     if let Some(forerunner) = forerunner {
         forerunner.relieve();
     }
+    let changed = reloads.clone();
+    let discovery = starter.run(move || {
+        // Where reloads wait already, they will see what was found.
+        let _ = changed.try_send(ReloadRequest { cause: ReloadCause::Discovery, reply: None });
+    })?;
     let reloader = reloading::Reloader {
         path: path.to_owned(),
         listen: listen.to_vec(),
@@ -264,6 +281,8 @@ async fn run(path: &Path, listen: &[SocketAddr], parts: Parts, seen: u64) -> Res
         settings,
         drain: drain.clone(),
         store,
+        discovered,
+        discovery,
     };
     let reloading = tokio::task::spawn_local(reloader.run(requests, seen));
     let how = tokio::select! {

@@ -9,7 +9,7 @@ use landlock::{
     ABI, Access, AccessFs, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError, RulesetStatus, path_beneath_rules,
 };
 
-use crate::config::Settings;
+use crate::config::{Identity, Settings};
 use crate::sys::{EPHEMERAL_PORTS, become_user};
 
 /// Why the user of the settings cannot be become.
@@ -104,9 +104,17 @@ fn keep_only(keep: &[Capability]) -> Result<(), caps::errors::CapsError> {
 /// Leaves the process the files that it needs: settings, records, token, what the kernel says of its ports, and the
 /// directory of the handover socket. Says how much of it the kernel enforces.
 pub(super) fn confine(settings_file: &Path, settings: &Settings) {
+    let discover = &settings.azure.discover;
+    if discover.is_on() && discover.identity == Identity::Cli {
+        // `az` is a program with files of its own everywhere.
+        return tracing::info!("Landlock sandbox disabled: [azure.discover] identity = \"cli\" runs az");
+    }
     let readable = readable_places(settings_file, settings);
-    let writable = settings.handover.as_ref().and_then(|path| Path::new(path).parent()).map(Path::to_owned);
-    match restrict(&readable, writable.as_slice()) {
+    let handover = settings.handover.as_ref().and_then(|path| Path::new(path).parent()).map(Path::to_owned);
+    let state = discover.state.as_ref().filter(|_| discover.is_on());
+    let state = state.map(|file| directory_of(&directory_of(settings_file).join(file)));
+    let writable: Vec<PathBuf> = handover.into_iter().chain(state).filter(|path| path.exists()).collect();
+    match restrict(&readable, &writable) {
         Ok(RulesetStatus::FullyEnforced) => tracing::debug!("Landlock sandbox enabled"),
         Ok(RulesetStatus::PartiallyEnforced) => tracing::debug!("Landlock sandbox enabled partially"),
         Ok(RulesetStatus::NotEnforced) => tracing::info!("Landlock not supported by the kernel; sandbox disabled"),
@@ -138,6 +146,10 @@ fn readable_places(settings_file: &Path, settings: &Settings) -> BTreeSet<PathBu
         if !glob.contains(['*', '?', '[']) {
             files.push(home.join(directory_of(&fixed)));
         }
+    }
+    if settings.azure.discover.is_on() {
+        // The federated token of workload identity, which Kubernetes replaces.
+        files.extend(std::env::var_os("AZURE_FEDERATED_TOKEN_FILE").map(PathBuf::from));
     }
     files.extend(settings.upstream_ca.iter().map(|(file, _)| home.join(file)));
     if settings.listen.is_encrypted() {

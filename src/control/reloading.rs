@@ -17,11 +17,12 @@ use super::{
 };
 use crate::admin::{ReloadCause, ReloadReport, ReloadRequest, Status};
 use crate::config::Settings;
+use crate::discover::{self, Discovery};
 use crate::document::Severity;
 use crate::engine::Snapshot;
 use crate::forward::UpstreamSets;
 use crate::log;
-use crate::reload::{Changes, Loaded, load};
+use crate::reload::{Changes, Loaded, load_with};
 use crate::server::{Certificate, Endpoint, Shared, Workers};
 use crate::sys::give_back_memory;
 
@@ -49,6 +50,9 @@ pub(super) struct Reloader {
     pub(super) drain: Rc<Cell<Duration>>,
     /// What systemd keeps for the next process.
     pub(super) store: systemd::Store,
+    /// What was discovered.
+    pub(super) discovered: Arc<discover::Status>,
+    pub(super) discovery: Discovery,
 }
 
 impl Reloader {
@@ -95,8 +99,10 @@ impl Reloader {
     async fn reload(&mut self, cause: ReloadCause) -> ReloadReport {
         systemd::reloading();
         let (path, serving) = (self.path.clone(), self.shared.snapshot.load_full());
+        let discovered = self.discovered.clone();
         let has_certificate = self.shared.certificates.current().is_some();
-        let report = match aside(move || load_next(&path, &serving, has_certificate)).await {
+        let next = aside(move || load_next(&path, &serving, &discovered, has_certificate, cause));
+        let report = match next.await {
             Ok(next) => self.take(next, cause),
             Err(problem) => {
                 tracing::error!(cause = cause.word(), problem, "{REJECTED}");
@@ -163,6 +169,7 @@ impl Reloader {
             log::set_level(settings.log.level);
         }
         self.drain.set(settings.listen.drain);
+        self.discovery.set(&settings);
         self.settings = settings;
         let Changes { added, removed, .. } = changes;
         tracing::info!(cause = cause.word(), records = report.records, added, removed, generation, "reloaded");
@@ -207,8 +214,14 @@ struct Next {
 
 /// Reads and checks what is to serve next, compared with what serves. With an error among the problems it must not. Where
 /// there is a certificate already, a broken one is no error: that one is shown on, and everything else is reloaded.
-fn load_next(path: &Path, serving: &Snapshot, has_certificate: bool) -> Next {
-    let mut loaded = load(path);
+fn load_next(
+    path: &Path,
+    serving: &Snapshot,
+    discovered: &discover::Status,
+    has_certificate: bool,
+    cause: ReloadCause,
+) -> Next {
+    let mut loaded = load_with(path, discovered);
     skip_missing_families(&mut loaded.settings);
     let broken = if has_certificate { Severity::Warning } else { Severity::Error };
     let (certificate, problems) = certificate::read(path, &loaded, broken);
@@ -218,7 +231,8 @@ fn load_next(path: &Path, serving: &Snapshot, has_certificate: bool) -> Next {
     }
     let changes = Changes::between(&serving.table, &loaded.table);
     let (before, after) = (serving.table.stats().records, loaded.table.stats().records);
-    let allow_empty = loaded.settings.records.allow_empty;
+    // What discovery takes away is gone by the word of Azure, a complete round and its grace: that is no accident.
+    let allow_empty = loaded.settings.records.allow_empty || cause == ReloadCause::Discovery;
     let problem = changes.problem(before, after, allow_empty, path.display().to_string());
     problem.into_iter().for_each(|problem| loaded.problems.push(problem));
     Next { loaded, changes, certificate }

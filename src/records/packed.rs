@@ -86,6 +86,11 @@ impl Packed {
         self.len == 0
     }
 
+    /// Owner, as it was written, and type of each record.
+    pub fn owners(&self) -> impl Iterator<Item = (&[u8], Rtype)> {
+        self.iter().map(|(_, record)| (record.name, record.rtype))
+    }
+
     /// Octets of memory that the records take.
     pub(super) fn octets(&self) -> usize {
         self.bytes.len()

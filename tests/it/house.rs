@@ -21,7 +21,11 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("azure", &["wire"]),
     ("generate", &["azure", "document", "rdata", "wire"]),
     ("files", &[]),
-    ("admin", &["server", "client", "explain", "engine", "forward", "records", "rdata", "wire", "config", "log"]),
+    ("discover", &["azure", "generate", "files", "config", "forward", "wire"]),
+    (
+        "admin",
+        &["discover", "server", "client", "explain", "engine", "forward", "records", "rdata", "wire", "config", "log"],
+    ),
     ("log", &["config", "wire"]),
     ("config", &["document", "records", "wire", "forward"]),
 ];

@@ -26,6 +26,7 @@ mod common;
 /// RFCs clause by clause.
 mod conformance;
 /// EDNS towards clients.
+mod discover;
 mod edns;
 /// `pldns explain` as a user runs it.
 mod explain;

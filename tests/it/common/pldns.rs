@@ -81,6 +81,7 @@ pub(crate) struct Setup {
     settings: String,
     records: String,
     listen: Vec<String>,
+    files: Vec<(String, String)>,
 }
 
 impl Setup {
@@ -93,11 +94,22 @@ impl Setup {
         } else {
             "\n[records]\nfiles = [\"records/*.toml\"]\nwatch = \"0s\"\n"
         };
-        Self { settings: format!("{listen}{settings}{files}"), records: records.to_owned(), listen: Vec::new() }
+        Self {
+            settings: format!("{listen}{settings}{files}"),
+            records: records.to_owned(),
+            listen: Vec::new(),
+            files: Vec::new(),
+        }
     }
 
     pub(crate) fn listen(mut self, address: &str) -> Self {
         self.listen.push(address.to_owned());
+        self
+    }
+
+    /// A file beside the settings.
+    pub(crate) fn with_file(mut self, name: &str, text: &str) -> Self {
+        self.files.push((name.to_owned(), text.to_owned()));
         self
     }
 
@@ -108,6 +120,9 @@ impl Setup {
         let dir = Scratch::new();
         let settings = dir.write("pldns.toml", &self.settings);
         dir.write("records/records.toml", or_comment(&self.records));
+        for (name, text) in &self.files {
+            dir.write(name, text);
+        }
         let mut command = Command::new(env!("CARGO_BIN_EXE_pldns"));
         command.arg("serve").arg("-c").arg(settings);
         for address in &self.listen {
@@ -156,6 +171,18 @@ impl Pldns {
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.addresses[0]
+    }
+
+    /// The address of `[listen] health`.
+    pub(crate) fn health_address(&self) -> SocketAddr {
+        let events = self.events();
+        let of_health = events.iter().find(|event| event["message"] == "listening" && event["transport"] == "health");
+        of_health.and_then(|event| event["address"].as_str()?.parse().ok()).expect("a health listener")
+    }
+
+    /// The directory of settings and records.
+    pub(crate) fn path(&self) -> &Path {
+        self.dir.path()
     }
 
     pub(crate) fn addresses(&self) -> &[SocketAddr] {

@@ -1,0 +1,66 @@
+//! What does not fit together: endpoints, records, zones.
+
+use serde::Serialize;
+
+/// A kind of drift. The word is a metric's label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DriftKind {
+    /// An approved endpoint from which no record follows.
+    EndpointWithoutRecord,
+    /// A record in a file whose address no endpoint has.
+    RecordWithoutEndpoint,
+    /// A record in a file that says otherwise than the endpoint.
+    DifferentRecord,
+    /// An endpoint whose connection is not approved.
+    PendingConnection,
+    /// A workspace with an endpoint whose storage, vault or registry has none.
+    WorkspaceDependency,
+    /// An empty privatelink zone that is linked to the server's network: it shadows public names.
+    EmptyLinkedZone,
+}
+
+impl DriftKind {
+    /// All of them, in their order.
+    pub const ALL: [Self; 6] = [
+        Self::EndpointWithoutRecord,
+        Self::RecordWithoutEndpoint,
+        Self::DifferentRecord,
+        Self::PendingConnection,
+        Self::WorkspaceDependency,
+        Self::EmptyLinkedZone,
+    ];
+
+    /// The word for metrics and pages.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::EndpointWithoutRecord => "endpoint_without_record",
+            Self::RecordWithoutEndpoint => "record_without_endpoint",
+            Self::DifferentRecord => "different_record",
+            Self::PendingConnection => "pending_connection",
+            Self::WorkspaceDependency => "workspace_dependency",
+            Self::EmptyLinkedZone => "empty_linked_zone",
+        }
+    }
+}
+
+/// One thing that does not fit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Drift {
+    /// Its kind.
+    pub kind: DriftKind,
+    /// The endpoint, record, workspace or zone.
+    pub subject: String,
+    /// One sentence.
+    pub reason: String,
+    /// Networks that it concerns, where it does not concern all.
+    #[serde(skip)]
+    pub(super) networks: Vec<String>,
+}
+
+impl Drift {
+    /// One that concerns all networks.
+    pub fn new(kind: DriftKind, subject: &str, reason: &str) -> Self {
+        Self { kind, subject: subject.to_owned(), reason: reason.to_owned(), networks: Vec::new() }
+    }
+}

@@ -1,0 +1,215 @@
+//! What the lists of Azure Resource Manager say: endpoints with the names that they list, and networks.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::arm::{Lists, id_of};
+use crate::azure::Cloud;
+use crate::generate::{Input, Options, generate};
+
+/// The state of a private endpoint's connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Connection {
+    Approved,
+    Pending,
+    Rejected,
+    Disconnected,
+}
+
+/// A private endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Endpoint {
+    /// Its resource id, in lower case.
+    pub(super) id: String,
+    /// Its subscription's id.
+    pub(super) subscription: String,
+    /// The id of its virtual network, in lower case.
+    pub(super) network: String,
+    /// Its region.
+    pub(super) region: String,
+    /// The id of the resource behind it, in lower case.
+    pub(super) service: String,
+    pub(super) connection: Connection,
+    /// Address records; none unless it is approved.
+    pub(super) records: Vec<EndpointRecord>,
+}
+
+/// An address record that an endpoint lists, or that follows from what it lists.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) struct EndpointRecord {
+    pub(super) name: String,
+    #[serde(rename = "type")]
+    pub(super) record_type: String,
+    pub(super) data: Vec<String>,
+}
+
+/// A virtual network.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Network {
+    /// Its address space.
+    pub(super) prefixes: Vec<IpNet>,
+    /// Ids of the networks with a connected peering, in lower case.
+    pub(super) peers: Vec<String>,
+    /// Its region.
+    pub(super) region: String,
+}
+
+/// Workspaces and what they depend on, by lower-case ids.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Dependencies(pub(super) BTreeMap<String, Vec<String>>);
+
+/// Everything of one subscription, read.
+#[derive(Debug, Default)]
+pub(super) struct Estate {
+    pub(super) endpoints: Vec<Endpoint>,
+    pub(super) networks: BTreeMap<String, Network>,
+    pub(super) dependencies: Dependencies,
+    /// Empty private DNS zones: name and the networks that they are linked to.
+    pub(super) empty_zones: Vec<(String, Vec<String>)>,
+    /// What `generate` says of names that it does not serve, each with the endpoint's id.
+    pub(super) remarks: Vec<String>,
+}
+
+/// Puts the lists of all subscriptions that were read together. Workspaces may be in another subscription than their
+/// endpoints.
+pub(super) fn estates(lists: &BTreeMap<String, Lists>, cloud: Cloud) -> BTreeMap<String, Estate> {
+    let workspaces: Vec<&Value> = lists.values().flat_map(|lists| &lists.workspaces).collect();
+    let computes: HashMap<&str, &Vec<Value>> =
+        lists.values().flat_map(|lists| &lists.computes).map(|(id, computes)| (id.as_str(), computes)).collect();
+    let of = |(subscription, lists): (&String, &Lists)| {
+        let interfaces: HashMap<String, &Value> =
+            lists.interfaces.iter().filter_map(|nic| Some((id_of(nic)?.to_ascii_lowercase(), nic))).collect();
+        let mut estate = Estate {
+            networks: lists.networks.iter().filter_map(network).collect(),
+            dependencies: Dependencies(lists.workspaces.iter().filter_map(dependencies).collect()),
+            empty_zones: empty_zones(lists),
+            ..Estate::default()
+        };
+        for object in &lists.endpoints {
+            let Some(mut endpoint) = endpoint(subscription, object) else { continue };
+            if endpoint.connection == Connection::Approved {
+                let (records, mut remarks) = records(object, &endpoint, &interfaces, &workspaces, &computes, cloud);
+                endpoint.records = records;
+                estate.remarks.append(&mut remarks);
+            }
+            estate.endpoints.push(endpoint);
+        }
+        (subscription.clone(), estate)
+    };
+    lists.iter().map(of).collect()
+}
+
+fn lower(value: &Value) -> Option<String> {
+    value.as_str().map(str::to_ascii_lowercase)
+}
+
+fn endpoint(subscription: &str, object: &Value) -> Option<Endpoint> {
+    let properties = &object["properties"];
+    let connections = ["privateLinkServiceConnections", "manualPrivateLinkServiceConnections"];
+    let connection = connections.iter().filter_map(|key| properties[key].as_array()).flatten().next()?;
+    let connection = &connection["properties"];
+    let status = lower(&connection["privateLinkServiceConnectionState"]["status"]).unwrap_or_default();
+    let subnet = lower(&properties["subnet"]["id"]).unwrap_or_default();
+    Some(Endpoint {
+        id: id_of(object)?.to_ascii_lowercase(),
+        subscription: subscription.to_owned(),
+        network: subnet.split("/subnets/").next().unwrap_or_default().to_owned(),
+        region: lower(&object["location"]).unwrap_or_default(),
+        service: lower(&connection["privateLinkServiceId"]).unwrap_or_default(),
+        connection: match status.as_str() {
+            "approved" => Connection::Approved,
+            "pending" => Connection::Pending,
+            "rejected" => Connection::Rejected,
+            _ => Connection::Disconnected,
+        },
+        records: Vec::new(),
+    })
+}
+
+/// What `generate` makes of an endpoint with its interfaces, the workspace behind it, projects of that hub, and their
+/// computes: the same rules as for files.
+fn records(
+    object: &Value,
+    endpoint: &Endpoint,
+    interfaces: &HashMap<String, &Value>,
+    workspaces: &[&Value],
+    computes: &HashMap<&str, &Vec<Value>>,
+    cloud: Cloud,
+) -> (Vec<EndpointRecord>, Vec<String>) {
+    let mut objects = vec![object.clone()];
+    let nics = object["properties"]["networkInterfaces"].as_array().into_iter().flatten();
+    objects.extend(nics.filter_map(|nic| interfaces.get(&lower(&nic["id"])?)).map(|nic| (*nic).clone()));
+    for workspace in workspaces {
+        let Some(id) = id_of(workspace).map(str::to_ascii_lowercase) else { continue };
+        let hub = lower(&workspace["properties"]["hubResourceId"]);
+        if id == endpoint.service || hub.is_some_and(|hub| hub == endpoint.service) {
+            objects.push((*workspace).clone());
+            objects.extend(computes.get(id.as_str()).into_iter().flat_map(|computes| computes.iter().cloned()));
+        }
+    }
+    let input = Input { name: endpoint.id.clone(), bytes: json!(objects).to_string().into_bytes(), written: None };
+    let options = Options { cloud: Some(cloud), lenient: true, ..Options::default() };
+    let (records, messages) = generate(&[input], &options);
+    let mut found = Vec::new();
+    for record in records.into_iter().flat_map(|records| records.groups).flat_map(|group| group.records) {
+        if matches!(record.record_type, "A" | "AAAA") {
+            found.push(EndpointRecord {
+                name: record.name.to_string().trim_end_matches('.').to_owned(),
+                record_type: record.record_type.to_owned(),
+                data: record.data.iter().map(ToString::to_string).collect(),
+            });
+        }
+    }
+    found.sort();
+    (found, messages.shown().iter().map(ToString::to_string).collect())
+}
+
+fn network(object: &Value) -> Option<(String, Network)> {
+    let properties = &object["properties"];
+    let prefixes = properties["addressSpace"]["addressPrefixes"].as_array().into_iter().flatten();
+    let peerings = properties["virtualNetworkPeerings"].as_array().into_iter().flatten();
+    let is_connected =
+        |peering: &&Value| lower(&peering["properties"]["peeringState"]).is_some_and(|state| state == "connected");
+    let network = Network {
+        prefixes: prefixes.filter_map(|prefix| prefix.as_str()?.parse().ok()).collect(),
+        peers: peerings
+            .filter(is_connected)
+            .filter_map(|it| lower(&it["properties"]["remoteVirtualNetwork"]["id"]))
+            .collect(),
+        region: lower(&object["location"]).unwrap_or_default(),
+    };
+    Some((id_of(object)?.to_ascii_lowercase(), network))
+}
+
+/// Storage, key vault and registry of a workspace.
+fn dependencies(object: &Value) -> Option<(String, Vec<String>)> {
+    let properties = &object["properties"];
+    let keys = ["storageAccount", "keyVault", "containerRegistry"];
+    let found = keys.iter().filter_map(|key| lower(&properties[key])).filter(|id| !id.is_empty()).collect();
+    Some((id_of(object)?.to_ascii_lowercase(), found))
+}
+
+fn empty_zones(lists: &Lists) -> Vec<(String, Vec<String>)> {
+    let zones = lists.zones.iter().filter(|(_, networks)| !networks.is_empty());
+    let named = zones.filter_map(|(zone, networks)| {
+        let name = lower(&zone["name"]).filter(|name| name.split('.').any(|label| label.starts_with("privatelink")))?;
+        Some((name, networks.clone()))
+    });
+    named.collect()
+}
+
+/// Wildcards that endpoints of several services list: `*.REGION.inference.ml.azure.com` holds the online endpoints of all
+/// of them, so none may have it.
+pub(super) fn contested_wildcards<'e>(endpoints: impl Iterator<Item = &'e Endpoint>) -> BTreeSet<String> {
+    let mut services: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for endpoint in endpoints {
+        for record in endpoint.records.iter().filter(|record| record.name.starts_with("*.")) {
+            services.entry(&record.name).or_default().insert(&endpoint.service);
+        }
+    }
+    services.into_iter().filter(|(_, services)| services.len() > 1).map(|(name, _)| name.to_owned()).collect()
+}

@@ -1,0 +1,128 @@
+//! One round of discovery: a token, the lists of every subscription, and what came of each.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Instant;
+
+use serde_json::Value;
+
+use super::arm::{Arm, Failure, Lists};
+use super::client::Client;
+use super::cloud::services;
+use super::estate::estates;
+use super::names::Names;
+use super::state::{Discovered, State};
+use super::token::{METADATA_SERVICE, Tokens};
+use crate::config::{DiscoverSettings, Settings};
+
+/// What one round was like.
+#[derive(Debug, Default)]
+pub struct RoundReport {
+    /// What failed: the subscription or management group, why, and in words. Empty for a complete round.
+    pub failures: Vec<(String, Failure, String)>,
+    /// Subscriptions that were read completely.
+    pub read: usize,
+    /// What `generate` says of names and objects that are not served.
+    pub remarks: Vec<String>,
+}
+
+impl RoundReport {
+    /// Whether every subscription was read.
+    pub fn is_complete(&self) -> bool {
+        self.failures.is_empty()
+    }
+}
+
+/// What rounds share: connections, the token, what was found.
+pub(super) struct Rounds {
+    settings: DiscoverSettings,
+    client: Client,
+    metadata: Client,
+    tokens: Tokens,
+    /// Subscriptions of management groups, as last read.
+    of_groups: BTreeMap<String, Vec<String>>,
+    is_located: bool,
+}
+
+impl Rounds {
+    pub(super) fn new(settings: &Settings) -> Self {
+        let names = Names::of(settings);
+        let (client, metadata) = (Client::new(names.clone()), Client::for_metadata(names));
+        let discover = settings.azure.discover.clone();
+        let tokens = Tokens::new(&discover, client.clone(), metadata.clone());
+        Self { settings: discover, client, metadata, tokens, of_groups: BTreeMap::new(), is_located: false }
+    }
+
+    /// Reads everything and takes it into `state`.
+    pub(super) fn run(&mut self, state: &mut State) -> RoundReport {
+        let mut report = RoundReport::default();
+        let services = services(self.settings.cloud);
+        let base = self.settings.resource_manager.clone().unwrap_or_else(|| services.resource_manager.to_owned());
+        let mut arm = Arm { base, client: &self.client, tokens: &mut self.tokens };
+        let mut named: BTreeSet<String> = self.settings.subscriptions.iter().cloned().collect();
+        for group in &self.settings.management_groups {
+            match arm.subscriptions_of(group) {
+                Ok(subscriptions) => drop(self.of_groups.insert(group.clone(), subscriptions)),
+                Err(error) => report.failures.push((group.clone(), error.failure, error.text)),
+            }
+            named.extend(self.of_groups.get(group).into_iter().flatten().cloned());
+        }
+        let mut lists: BTreeMap<String, Lists> = BTreeMap::new();
+        for subscription in &named {
+            match arm.subscription(subscription) {
+                Ok(found) => drop(lists.insert(subscription.clone(), found)),
+                Err(error) => {
+                    let is_token = error.failure == Failure::Token;
+                    report.failures.push((subscription.clone(), error.failure, error.text));
+                    if is_token {
+                        // The next one would fail in the same way.
+                        break;
+                    }
+                }
+            }
+        }
+        report.read = lists.len();
+        let mut estates = estates(&lists, services.cloud);
+        for estate in estates.values_mut() {
+            report.remarks.append(&mut estate.remarks);
+        }
+        let now = Instant::now();
+        // A management group that could not be read may have subscriptions that are not known: none is dropped then.
+        let is_known = report.failures.iter().all(|(it, ..)| !self.settings.management_groups.contains(it));
+        if !is_known {
+            named.extend(state.subscriptions());
+        }
+        state.take(estates, &named, &self.settings.networks, now);
+        state.expire(self.settings.grace, now);
+        self.locate(state);
+        report
+    }
+
+    /// Where this server is, once the metadata service has said so. Machines outside of Azure have none.
+    fn locate(&mut self, state: &mut State) {
+        if self.is_located {
+            return;
+        }
+        let base = self.settings.metadata_service.as_deref().unwrap_or(METADATA_SERVICE);
+        let url = format!("{base}/metadata/instance?api-version=2020-09-01");
+        let Ok(instance) = self.metadata.get(&url, &[("Metadata", "true")]) else { return };
+        let interfaces = instance["network"]["interface"].as_array().into_iter().flatten();
+        let addresses: Vec<IpAddr> = interfaces.flat_map(addresses_of).collect();
+        let region = instance["compute"]["location"].as_str().map(str::to_ascii_lowercase);
+        state.locate(&addresses, region.as_deref());
+        self.is_located = true;
+    }
+}
+
+fn addresses_of(interface: &Value) -> Vec<IpAddr> {
+    let families = ["ipv4", "ipv6"].into_iter();
+    let all = families.filter_map(|family| interface[family]["ipAddress"].as_array()).flatten();
+    all.filter_map(|it| it["privateIpAddress"].as_str()?.parse().ok()).collect()
+}
+
+/// One round by itself, as `pldns discover` makes it.
+pub fn once(settings: &Settings) -> (Discovered, RoundReport) {
+    let mut state = State::default();
+    let report = Rounds::new(settings).run(&mut state);
+    (state.records(settings.azure.discover.views), report)
+}
