@@ -15,20 +15,20 @@ impl<'s> Suffix<'s> {
 
     /// How a name lies under it; nothing when it does not, or when nobody could own the name.
     pub(super) fn find<'n>(self, name: &'n HostName) -> Option<Found<'n>> {
-        let mut front: Vec<&str> = name.labels().collect();
+        // From the last label on: nearly every suffix ends here, before anything is allocated.
+        let mut labels = name.labels();
         let mut matched = Vec::new();
         let mut score = Score { labels: 0, literal: 0 };
         for want in self.0.rsplit('.') {
-            let label = front.pop()?;
-            let literal = !want.starts_with('{');
-            let fits = Suffix::fits(label, want);
-            if !fits {
+            let label = labels.next_back()?;
+            if !Suffix::fits(label, want) {
                 return None;
             }
             score.labels += 1;
-            score.literal += usize::from(literal);
+            score.literal += usize::from(!want.starts_with('{'));
             matched.push(label);
         }
+        let front: Vec<&str> = labels.collect();
         if !self.is_owned(&front) {
             return None;
         }

@@ -21,6 +21,8 @@ pub(super) struct Gathered {
     pub(super) online_endpoints: Vec<(Place, OnlineEndpoint)>,
     pub(super) computes: Vec<(Place, Compute)>,
     pub(super) accounts: Vec<(Place, Account)>,
+    /// Endpoints whose connection is not approved by the word of the resource behind it: the state and who says so.
+    pub(super) not_approved: BTreeMap<String, (Place, String)>,
     /// Types that nothing follows from, "" for objects that state none.
     pub(super) others: BTreeSet<String>,
     /// What was read: the objects of each input.
@@ -200,6 +202,11 @@ impl Gathered {
                 let name = account.id.as_ref().map(|id| printable(id.name())).unwrap_or_default();
                 self.note(&place, &format!("AI services account {name}"));
                 self.accounts.push((place, account));
+            }
+            Metadata::EndpointState { endpoint, status } => {
+                if !status.eq_ignore_ascii_case("approved") {
+                    self.not_approved.insert(endpoint.key(), (place, status));
+                }
             }
             Metadata::Other(kind) => {
                 self.others.insert(kind);

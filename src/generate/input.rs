@@ -167,6 +167,17 @@ fn refuse_json(source: &SourceText, start: usize, error: &serde_json::Error, mes
     } else {
         "let the command print JSON by itself: add `--output json`, and leave `2>&1` out"
     };
+    if rest.starts_with("[[record]]") {
+        let end = start + rest.lines().next().map_or(0, str::len);
+        let text = "this is a records file of pldns, not metadata";
+        messages.error_at(
+            source,
+            start..end,
+            text.to_owned(),
+            "it needs no conversion: name it in `[records] files`".to_owned(),
+        );
+        return;
+    }
     // A character, so that the marks of the message fit.
     let width = text.get(at..).and_then(|rest| rest.chars().next()).filter(|c| *c != '\n').map_or(0, char::len_utf8);
     messages.error_at(source, at..at + width, format!("this is not JSON: {}", printable(reason)), hint.to_owned());

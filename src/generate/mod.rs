@@ -124,7 +124,12 @@ fn claims(gathered: &Gathered, options: &Options, messages: &mut Messages) -> Cl
     let mut claims = Claims::default();
     let mut endpoints = Vec::new();
     let mut silent = Vec::new();
-    for unit in gathered.units.values() {
+    for (key, unit) in &gathered.units {
+        // The endpoint itself knows best; where it is not among the inputs, the resource behind it does.
+        if let Some((place, status)) = gathered.not_approved.get(key).filter(|_| unit.endpoints.is_empty()) {
+            silent::warn_not_approved_by_resource(place, key, status, messages);
+            continue;
+        }
         let Some(endpoint) = units::endpoint(unit, options, messages) else {
             continue;
         };

@@ -96,24 +96,37 @@ pub(super) fn warn_not_approved(place: &Place, endpoint: &PrivateEndpoint, messa
     let text = format!("{label} carries no traffic: its connection is {status}; its names are left out");
     let target = shell_word(Some(&connection.target), "RESOURCE_ID");
     let id = shell_word(endpoint.id.as_ref().map(ResourceId::as_str), "ENDPOINT_ID");
-    let hint = match connection.status.to_ascii_lowercase().as_str() {
+    messages.warning(Some(place), text, state_hint(&connection.status, &id, &target));
+}
+
+/// The same by the word of the resource behind the endpoint, which is not among the inputs itself.
+pub(super) fn warn_not_approved_by_resource(place: &Place, id: &str, status: &str, messages: &mut Messages) {
+    let name = ResourceId::parse(id).map(|id| printable(id.name())).unwrap_or_default();
+    let text = format!(
+        "private endpoint {name} carries no traffic: its connection is {}; its names are left out",
+        printable(status)
+    );
+    messages.warning(Some(place), text, state_hint(status, &shell_word(Some(id), "ENDPOINT_ID"), "RESOURCE_ID"));
+}
+
+/// What to do about a connection in a state that is not approved.
+fn state_hint(status: &str, endpoint: &str, target: &str) -> String {
+    let delete = format!("`az network private-endpoint delete --ids {endpoint}`");
+    let show = format!("`az network private-endpoint show --ids {endpoint}`");
+    match status.to_ascii_lowercase().as_str() {
         "disconnected" => format!(
-            "the resource's side removed the connection, and no approval brings it back: delete the endpoint \
-            (`az network private-endpoint delete --ids {id}`) and create it again if it is still wanted"
+            "the resource's side removed the connection, and no approval brings it back: delete the endpoint ({delete}) \
+            and create it again if it is still wanted"
         ),
         "rejected" => format!(
-            "the owner of its target rejected it: ask whether that was meant, then delete the endpoint \
-            (`az network private-endpoint delete --ids {id}`) or let the owner approve it: \
-            `az network private-endpoint-connection approve --id ID`; its state: {}",
-            show(endpoint)
+            "the owner of its target rejected it: ask whether that was meant, then delete the endpoint ({delete}) or let the \
+            owner approve it: `az network private-endpoint-connection approve --id ID`; its state: {show}"
         ),
         _ => format!(
             "let the owner of its target approve it: `az network private-endpoint-connection list --id {target}` shows the id, \
-            `az network private-endpoint-connection approve --id ID` approves; then print it again: {}",
-            show(endpoint)
+            `az network private-endpoint-connection approve --id ID` approves; then print it again: {show}"
         ),
-    };
-    messages.warning(Some(place), text, hint);
+    }
 }
 
 /// Says that an interface whose endpoint is not at hand has an address that no name leads to.

@@ -130,6 +130,32 @@ proptest! {
     }
 
     #[test]
+    fn random_texts_neither_panic_nor_claim_foreign_names(
+        lines in prop::collection::vec(prop::sample::select(vec![
+            "{", "}", "[", "]", "{}", "[]", "\"x\"", "WARNING: x", "ERROR: x", "- a:", "a: b", "---- ---", "a\tb", "a,b", "\"a\",\"b\"",
+            "10.0.0.4 a.blob.core.windows.net", "a.blob.core.windows.net 10.0.0.4", "fqdn,ip", "b.blob.core.windows.net,10.0.0.5",
+            "[{\"FQDNs\": [\"c.blob.core.windows.net\"], \"IPAddress\": \"10.0.0.6\"}]", "\u{feff}", "\u{e9}\u{1b}", "$ORIGIN x.", "; y",
+        ]), 0..8),
+        tail in any::<String>(),
+    ) {
+        let bytes = format!("{}\n{tail}", lines.join("\n")).into_bytes();
+        let options = Options { lenient: true, ..Options::default() };
+        let (records, messages) = generate(&[Input { name: "text".to_owned(), bytes, written: None }], &options);
+        prop_assert_eq!(records.is_none(), messages.has_error());
+        if let Some(records) = records {
+            for owner in owners(&print(&records, Format::Toml).text) {
+                prop_assert!(crate::azure::cloud_of(&owner).is_some(), "{owner}");
+            }
+        }
+    }
+
+    #[test]
+    fn random_lists_of_zones_do_not_panic(text in "(zone|server=/|name:|forward-zone:|domain_name =|[{\\[\"a./ \u{e9};\n}]){0,40}", other in any::<String>()) {
+        forwarders::read_list(&text);
+        forwarders::read_list(&other);
+    }
+
+    #[test]
     fn random_zone_files_neither_panic_nor_print_what_is_no_name(text in "\\$ORIGIN [a-z.]{0,9}\n([a@*. ]{0,6} (A|TXT|MX|CNAME|5|IN)?[ ()\"\\\\;a-z0-9.\n\u{e9}]{0,20}\n){0,6}") {
         let options = Options { allow: vec!["a".to_owned(), "x".to_owned()], ..Options::default() };
         let (records, messages) = generate(&[Input { name: "zone".to_owned(), bytes: text.into_bytes(), written: None }], &options);

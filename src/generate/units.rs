@@ -38,7 +38,7 @@ pub(super) struct Listing {
     pub(super) source: Place,
     pub(super) what: String,
     pub(super) names: Vec<Known>,
-    /// Where it stands, if it is a row of a list that may hold the rows of several endpoints.
+    /// Its position, if it is a row of a list that may hold the rows of several endpoints.
     pub(super) row: Option<RowOf>,
 }
 

@@ -216,8 +216,8 @@ fn messages_of_a_kind_are_counted_after_ten() {
     let rows: Vec<_> =
         (0..300).map(|at| json!({"FQDNs": [format!("h{at}.example.com")], "IPAddress": "10.0.0.4"})).collect();
     let run = Run::on(&json!(rows));
-    run.fails_with(&["290 more messages like this one"]);
-    assert_eq!(run.stderr.matches("is not a name of an Azure service").count(), 11, "{}", run.stderr);
+    run.fails_with(&["290 more messages of this kind"]);
+    assert_eq!(run.stderr.matches("is not a name of an Azure service").count(), 10, "{}", run.stderr);
 }
 
 #[test]
@@ -299,6 +299,38 @@ fn connections_that_are_not_approved_get_a_hint_that_fits() {
 }
 
 #[test]
+fn a_resource_tells_the_state_of_an_endpoint_that_is_not_given() {
+    let endpoint = "/subscriptions/s/resourceGroups/rg/providers/Microsoft.Network/privateEndpoints/pe1";
+    let nic = json!({"type": "Microsoft.Network/networkInterfaces", "privateEndpoint": {"id": endpoint}, "ipConfigurations": [
+        {"privateIPAddress": "10.0.0.4", "privateLinkConnectionProperties": {"groupId": "blob", "fqdns": ["a.blob.core.windows.net"]}}]});
+    let account = |status: &str| {
+        json!({"type": "Microsoft.Storage/storageAccounts", "name": "a", "privateEndpointConnections": [
+        {"privateEndpoint": {"id": endpoint.to_uppercase()}, "privateLinkServiceConnectionState": {"status": status}}]})
+    };
+    Run::on_all(&[], &[nic.clone(), account("Rejected")]).fails_with(&[
+        "pe1 carries no traffic",
+        "Rejected",
+        "delete the endpoint",
+    ]);
+    assert_eq!(Run::on_all(&[], &[nic, account("Approved")]).public(), set(&["a.blob.core.windows.net 10.0.0.4"]));
+}
+
+#[test]
+fn rows_of_a_hub_and_its_projects_share_their_addresses() {
+    let ids = ["3f0c2a51-6a1e-4c0f-9b52-0d7a5e1b7c11", "90ab4d7e-0c55-4c1d-8f0e-6b1f2d3a4e55"];
+    let api: Vec<String> = ids.iter().map(|id| format!("{id}.workspace.eastus.api.azureml.ms")).collect();
+    let rows = json!([
+        {"FQDNs": [api[0]], "IPAddress": "10.0.0.4"},
+        {"FQDNs": [api[1]], "IPAddress": "10.0.0.4"},
+        {"FQDNs": ["*.eastus.inference.ml.azure.com"], "IPAddress": "10.0.0.6"},
+    ]);
+    let lines = lines(&Run::on(&rows).records());
+    for id in ids {
+        assert!(lines.contains(&format!("*.{id}.inference.eastus.privatelink.api.azureml.ms 10.0.0.6")), "{lines:#?}");
+    }
+}
+
+#[test]
 fn two_endpoints_of_one_service_are_one_record_for_each_network() {
     run("pe-two-networks.json", &[]).fails_with(&["pe-hub", "pe-dr", "10.41.3.4", "10.42.3.4", "--clients"]);
     let list: serde_json::Value = serde_json::from_str(include_str!("field/pe-two-networks.json")).unwrap();
@@ -358,6 +390,10 @@ fn what_people_paste_is_named_and_shown_with_the_next_step() {
         ),
         ("{\"a\": 1, // comment\n}", &["JSON has no comments", "|"]),
         ("WARNING: only this\n", &["its result is missing"]),
+        (
+            "# 2 records\n\n[[record]]\nname = \"a.b\"\n",
+            &["a records file of pldns", "| [[record]]", "[records] files"],
+        ),
         ("[{\"FQDNs\": [\"https://a.blob.core.windows.net/\"], \"IPAddress\": \"10.0.0.4\"}]", &["this is a URL"]),
         (
             "[{\"FQDNs\": [\"a.blob.core.windows.net\"], \"one\": \"10.0.0.4\", \"two\": \"10.0.0.5\"}]",

@@ -51,6 +51,13 @@ pub enum Metadata {
     OnlineEndpoint(OnlineEndpoint),
     /// An account of the AI services.
     Account(Account),
+    /// The state of a private endpoint's connection, as the resource behind it lists it.
+    EndpointState {
+        /// The endpoint.
+        endpoint: crate::azure::ResourceId,
+        /// `Approved`, `Pending`, `Rejected` or `Disconnected`; not yet safe to print.
+        status: String,
+    },
     /// An object that nothing follows from, by its type.
     Other(String),
     /// An object that was not understood: what it has, and whether it holds names of Azure and addresses all the same.
@@ -175,12 +182,15 @@ impl Reading {
             }
         }
         if !rows.is_empty() {
-            // Where the list stands among what was found in it does not matter; its own order does.
+            // The position of the list among what was found in it does not matter; its own order does.
             self.found.insert(before, Located { value: Metadata::Rows(rows), path: list.path().to_owned() });
         }
     }
 
     fn walk_object(&mut self, node: &Node<'_>, inner: usize) {
+        for (endpoint, status) in network::endpoint_states(node) {
+            self.push(node, Metadata::EndpointState { endpoint, status });
+        }
         if let Some(found) = self.recognise(node) {
             self.push(node, found);
             self.walk_children(node);
@@ -451,6 +461,7 @@ mod tests {
             Metadata::Compute(_) => "compute",
             Metadata::OnlineEndpoint(_) => "online endpoint",
             Metadata::Account(_) => "account",
+            Metadata::EndpointState { .. } => "state",
             Metadata::Other(_) => "other",
             Metadata::Unknown { holds_names: true, .. } => "unknown names",
             Metadata::Unknown { .. } => "unknown",

@@ -181,6 +181,18 @@ fn connection(node: &Node<'_>) -> Connection {
     }
 }
 
+/// The connections that a resource lists of its private endpoints: the endpoint and the connection's state.
+pub(super) fn endpoint_states(node: &Node<'_>) -> Vec<(ResourceId, String)> {
+    let of = |connection: &Node<'_>| {
+        let endpoint = id_of(&connection.lifted("privateEndpoint")?)?;
+        let state = connection
+            .lifted("privateLinkServiceConnectionState")
+            .or_else(|| connection.lifted("privateLinkServiceConnectionStateText"))?;
+        Some((endpoint, state.text_of("status")?.to_owned()))
+    };
+    node.list("privateEndpointConnections").iter().filter_map(of).collect()
+}
+
 fn static_address(node: &Node<'_>) -> Option<StaticAddress> {
     Some(StaticAddress {
         address: node.located("privateIPAddress")?,

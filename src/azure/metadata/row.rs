@@ -84,7 +84,7 @@ pub(super) fn rows(node: &Node<'_>, problems: &mut Vec<Problem>) -> Vec<Row> {
     vec![Row { names, addresses, ttl: node.seconds("ttl"), owner: owner(node), path: node.path().to_owned() }]
 }
 
-/// Whether names of Azure's services and addresses stand anywhere below: what would be lost with the object.
+/// Whether names of Azure's services and addresses are anywhere below: what would be lost with the object.
 pub(super) fn holds_names(node: &Node<'_>) -> bool {
     let (mut names, mut addresses) = (false, false);
     look(node, 0, &mut names, &mut addresses);

@@ -156,7 +156,7 @@ impl Workspaces {
         }
     }
 
-    /// Gives each region wildcard of a list to the workspace whose rows it stands among.
+    /// Gives each region wildcard of a list to the workspace whose rows surround it.
     fn assign_rows(&mut self, region: &HostName, rows: &ListRows, words: &[(&Word, usize)], messages: &mut Messages) {
         let of_region = |id: &&WorkspaceId| id.region_inference().as_ref() == Some(region);
         let kinds: Vec<RowKind<WorkspaceId>> = rows
@@ -174,9 +174,19 @@ impl Workspaces {
             self.lone_inference.extend(words.iter().map(|(word, _)| (region.clone(), (*word).clone())));
             return;
         }
-        if words.iter().all(|(word, _)| word.addresses == first.addresses) && words.len() >= ids.len() {
-            // A hub and its projects: one address is everybody's.
-            for (id, (word, _)) in ids.iter().zip(words) {
+        // A hub and its projects are behind one interface: one API address is everybody's, and so is the other one.
+        let mut api = ids.iter().map(|id| self.facts.get(id).map(|facts| facts.api.iter().map(|word| &word.addresses)));
+        let shared = api.next().flatten().and_then(|mut words| words.next()).cloned();
+        let is_shared = shared.is_some()
+            && ids.iter().all(|id| {
+                let facts = self.facts.get(id);
+                facts.is_some_and(|facts| {
+                    !facts.api.is_empty() && facts.api.iter().all(|word| Some(&word.addresses) == shared.as_ref())
+                })
+            });
+        let is_one = words.iter().all(|(word, _)| word.addresses == first.addresses);
+        if is_one && (is_shared || words.len() >= ids.len()) {
+            for (id, (word, _)) in ids.iter().zip(words.iter().cycle()) {
                 self.facts.entry(id.clone()).or_default().inference.push((*word).clone());
             }
             return;

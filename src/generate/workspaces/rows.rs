@@ -10,7 +10,7 @@
 //! ```
 //!
 //! says whose each wildcard is by what the rows say of their owner, where they do, else by position alone: the rows of one
-//! interface follow each other. A wildcard belongs to the workspace among whose rows it stands, or before or after them;
+//! interface follow each other. A wildcard belongs to the workspace whose rows surround, precede or follow it;
 //! the order is kept, and none gets two. Where that leaves more than one way, nothing is assigned.
 
 use std::collections::BTreeSet;
