@@ -74,6 +74,7 @@ fn snapshot() -> &'static Snapshot {
             access: AccessList::new(&["10.0.0.0/8".parse().expect("a network")]),
             table,
             rules: Rules::new([], rule, &[]),
+            designated: Box::default(),
             ttl_limits: TtlLimits { max: 3600, max_negative: 60, max_negative_private: 10 },
             stale_limits: StaleLimits { max: Duration::from_secs(86_400), max_private: Duration::from_secs(60) },
         }

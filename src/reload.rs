@@ -9,7 +9,8 @@ mod changes;
 mod discovered;
 mod files;
 
-use std::net::IpAddr;
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -21,11 +22,12 @@ use crate::document::{Diagnostic, Problems, Severity, SourceText};
 use crate::engine::{AccessList, Snapshot, StaleLimits};
 use crate::explain::AzureNames;
 use crate::forward::{ForwardRule, Rules, UpstreamSets};
+use crate::rdata;
 use crate::records::file::ttl_seconds;
 use crate::records::{Packed, Table, TableSettings, compile, read_records};
 use crate::sys::give_back_memory;
 use crate::upstream::Authorities;
-use crate::wire::Name;
+use crate::wire::{Name, Rtype};
 
 pub use changes::Changes;
 use files::{access_hint, find_all};
@@ -155,11 +157,17 @@ impl Loaded {
             .chain(settings.forwards.iter().map(|rule| rule.zone.clone()))
             .collect();
         let seconds = |duration| ttl_seconds(duration).unwrap_or(0);
+        let designated = designated(&settings);
+        let mut rules = Rules::new(rules, default.unwrap_or_else(none), &spoken_for);
+        if let Some((name, _)) = settings.tls.name.as_ref().filter(|_| !designated.is_empty()) {
+            rules.designate(name);
+        }
         Snapshot {
             generation,
             access: AccessList::new(&settings.allow),
             table: self.table,
-            rules: Rules::new(rules, default.unwrap_or_else(none), &spoken_for),
+            rules,
+            designated,
             ttl_limits: TtlLimits {
                 max: seconds(settings.cache.max_ttl),
                 max_negative: seconds(settings.cache.max_negative_ttl),
@@ -168,6 +176,32 @@ impl Loaded {
             stale_limits: StaleLimits { max: settings.cache.serve_stale, max_private: MAX_STALE_PRIVATE },
         }
     }
+}
+
+/// The records by which clients find the encrypted listeners (RFC 9461): one for each port of each transport, DNS over TLS
+/// first. None where `[tls] name` is not set.
+fn designated(settings: &Settings) -> Box<[Box<[u8]>]> {
+    let Some((name, _)) = &settings.tls.name else { return Box::default() };
+    let listen = &settings.listen;
+    let mut designated = Vec::new();
+    for (addresses, parameters) in [(&listen.tls, "alpn=dot"), (&listen.https, "alpn=h2 dohpath=/dns-query{?dns}")] {
+        let ports: BTreeSet<u16> = addresses.iter().map(SocketAddr::port).collect();
+        for port in ports {
+            // Addresses that stand for all of the machine's tell nothing: then those of the name count.
+            let of_port = addresses.iter().filter(|address| address.port() == port && !address.ip().is_unspecified());
+            let (v4, v6): (Vec<_>, Vec<_>) = of_port.map(SocketAddr::ip).partition(IpAddr::is_ipv4);
+            let hint = |key: &str, addresses: Vec<IpAddr>| {
+                let list: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+                if list.is_empty() { String::new() } else { format!(" {key}={}", list.join(",")) }
+            };
+            let (v4, v6) = (hint("ipv4hint", v4), hint("ipv6hint", v6));
+            let text = format!("{} {name}. port={port} {parameters}{v4}{v6}", designated.len() + 1);
+            if let Ok(data) = rdata::parse(Rtype::SVCB, &text) {
+                designated.push(data.into_boxed_slice());
+            }
+        }
+    }
+    designated.into()
 }
 
 /// The authorities of `[tls] upstream_ca`.

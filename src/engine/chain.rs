@@ -423,7 +423,9 @@ fn follow_here(
     match (here, loopback(context.query.qtype)) {
         (Here::NxDomain, _) => chain.take_negative(Rcode::NXDOMAIN, &Soa::new(zone_len, ttl)),
         (Here::Localhost, Some(data)) => chain.push(context.query.qtype, ttl, data),
-        (Here::Localhost, None) | (Here::NoData, _) => chain.take_negative(Rcode::NOERROR, &Soa::new(zone_len, ttl)),
+        (Here::Localhost, None) | (Here::NoData | Here::Designated, _) => {
+            chain.take_negative(Rcode::NOERROR, &Soa::new(zone_len, ttl))
+        }
     }
     chain.write(context, AnswerSource::BuiltIn, reply)
 }

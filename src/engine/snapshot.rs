@@ -17,6 +17,10 @@ pub struct Snapshot {
     pub table: Table,
     /// Whom the rest is asked of.
     pub rules: Rules,
+    /// Data of the SVCB records that name this server's encrypted listeners (RFC 9461), for [`Here::Designated`].
+    ///
+    /// [`Here::Designated`]: crate::forward::Here::Designated
+    pub designated: Box<[Box<[u8]>]>,
     /// How long upstreams' answers may live.
     pub ttl_limits: TtlLimits,
     /// How long expired ones may be served.

@@ -47,6 +47,10 @@ pub(super) fn from_table(context: &Context<'_, impl Observer>, found: &Lookup<'_
     }
 }
 
+/// TTL of the records that name the encrypted listeners, seconds: a change of these is rare, and clients ask at each new
+/// network anyway.
+const DESIGNATED_TTL: u32 = 300;
+
 /// An upstream's answer of this age.
 #[inline]
 pub(super) fn from_answer(context: &Context<'_, impl Observer>, answer: AnswerView<'_>, age: Age, reply: &mut Vec<u8>) {
@@ -59,12 +63,23 @@ pub(super) fn here(context: &Context<'_, impl Observer>, here: Here, zone_len: u
     let soa = Soa::new(zone_len, ttl);
     match (here, loopback(context.query.qtype)) {
         (Here::NxDomain, _) => write_negative(context, Rcode::NXDOMAIN, &soa, reply),
+        (Here::Designated, _) if is_designated(context, zone_len) => {
+            let records = context.snapshot.designated.iter().map(|data| (Rtype::SVCB, DESIGNATED_TTL, &**data));
+            write_records(context, records, reply);
+        }
         (Here::Localhost, Some(data)) => {
             write_records(context, std::iter::once((context.query.qtype, ttl, data)), reply)
         }
-        (Here::Localhost, None) | (Here::NoData, _) => write_negative(context, Rcode::NOERROR, &soa, reply),
+        (Here::Localhost, None) | (Here::NoData | Here::Designated, _) => {
+            write_negative(context, Rcode::NOERROR, &soa, reply)
+        }
     }
     Action::Answered(AnswerSource::BuiltIn)
+}
+
+/// Whether the encrypted listeners are asked for, and not a name below or another type.
+fn is_designated(context: &Context<'_, impl Observer>, zone_len: usize) -> bool {
+    context.query.qtype == Rtype::SVCB && context.query.qname.len() == zone_len
 }
 
 /// The data of the loopback address of this type.

@@ -154,6 +154,7 @@ impl Notes<'_> {
             Disposition::Forward(rule) => ("forward", self.upstreams_of(rule)),
             Disposition::Here(Here::Localhost) => ("localhost", Vec::new()),
             Disposition::Here(Here::NoData) => ("no_data", Vec::new()),
+            Disposition::Here(Here::Designated) => ("designated", Vec::new()),
             Disposition::Here(Here::NxDomain) => ("nx_domain", Vec::new()),
         };
         RuleStep { name: Presented(name).to_string(), rule: rule.to_owned(), zone: zone_of(name, zone_len), upstreams }

@@ -136,7 +136,13 @@ pub enum Here {
     /// They exist without data: `resolver.arpa`, where clients ask a resolver for its encrypted listeners (RFC 9462 §4). An
     /// upstream's answer would name the upstream's own, and clients that go there no longer see private endpoints.
     NoData,
+    /// The names that clients ask for the encrypted listeners of this server (RFC 9462 §4, RFC 9461): records that the
+    /// settings make.
+    Designated,
 }
+
+/// The name that clients ask before they know any of a resolver (RFC 9462 §4).
+const DESIGNATED: &str = "_dns.resolver.arpa";
 
 /// Zones that are answered here by default.
 const HERE: [(&str, Here); 6] = [
@@ -182,6 +188,16 @@ impl Rules {
             all.insert(&zone, Disposition::Forward(rule));
         }
         all
+    }
+
+    /// Has the names answered here by which clients find the encrypted listeners of the resolver `name`, unless the settings
+    /// name the zone otherwise.
+    pub fn designate(&mut self, name: &Name) {
+        for name in [Name::parse(DESIGNATED).ok(), name.child(b"_dns")].into_iter().flatten() {
+            if !self.by_zone.contains_key(name.to_lowercase().as_wire()) {
+                self.insert(&name, Disposition::Here(Here::Designated));
+            }
+        }
     }
 
     fn insert(&mut self, zone: &Name, disposition: Disposition) {

@@ -8,6 +8,7 @@
 )]
 
 mod bounds;
+mod designated;
 mod encrypted;
 mod explain;
 mod families;
