@@ -23,8 +23,11 @@ use crate::engine::Snapshot;
 use crate::forward::UpstreamSets;
 use crate::log;
 use crate::reload::{Changes, Loaded, load_with};
-use crate::server::{Certificate, Endpoint, Shared, Workers};
+use crate::server::{Certificate, Endpoint, Part, Shared, Workers};
 use crate::sys::give_back_memory;
+
+/// What is said of a reload that met a defect.
+const PANICKED: &str = "the reload ended by a defect of the server itself, which is in the log";
 
 /// The niceness of what reads settings and records.
 const NICE: i32 = 10;
@@ -103,7 +106,12 @@ impl Reloader {
         let has_certificate = self.shared.certificates.current().is_some();
         let next = aside(move || load_next(&path, &serving, &discovered, has_certificate, cause));
         let report = match next.await {
-            Ok(next) => self.take(next, cause),
+            Ok(next) => {
+                let shared = self.shared.clone();
+                // A panic costs this reload: the next one is another.
+                let taken = shared.faults.guarded(Part::Control, || Some(self.take(next, cause)), || None);
+                taken.unwrap_or_else(|| self.refused(vec![PANICKED.to_owned()], 1))
+            }
             Err(problem) => {
                 tracing::error!(cause = cause.word(), problem, "{REJECTED}");
                 self.refused(vec![problem], 1)

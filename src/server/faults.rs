@@ -33,11 +33,13 @@ pub enum Part {
     Timers,
     /// A worker as a whole.
     Worker,
+    /// Reloads.
+    Control,
 }
 
 impl Part {
     /// All of them, in the order of their counters.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Query,
         Self::Answer,
         Self::Forwarding,
@@ -46,6 +48,7 @@ impl Part {
         Self::Upstream,
         Self::Timers,
         Self::Worker,
+        Self::Control,
     ];
 
     /// The word for metrics and logs.
@@ -59,6 +62,7 @@ impl Part {
             Self::Upstream => "upstream",
             Self::Timers => "timers",
             Self::Worker => "worker",
+            Self::Control => "control",
         }
     }
 }
@@ -87,7 +91,7 @@ impl Faults {
 
     /// Calls what may panic; `instead` stands in for its result then.
     #[inline]
-    pub(super) fn guarded<R>(&self, part: Part, call: impl FnOnce() -> R, instead: impl FnOnce() -> R) -> R {
+    pub fn guarded<R>(&self, part: Part, call: impl FnOnce() -> R, instead: impl FnOnce() -> R) -> R {
         let call = || {
             self.meet(part);
             call()

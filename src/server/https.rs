@@ -77,8 +77,7 @@ pub(super) async fn serve_connection(worker: &Rc<Worker>, client: Client, stream
             }
         })
     };
-    let mut stopping = worker.shared.stopping.subscribe();
-    let is_stopping = async { drop(stopping.wait_for(|stop| *stop).await) };
+    let is_stopping = worker.shared.last_messages();
     if is_http2 {
         let mut builder = http2::Builder::new(OnThisWorker(worker.clone()));
         builder

@@ -20,6 +20,9 @@ use crate::upstream::{Authorities, Pools, Trust};
 /// How long an answer is of use to a client: Azure asks forwarders for more than 4 s of patience, glibc gives up after 5.
 pub(super) const CLIENT_TIMEOUT: Duration = Duration::from_millis(4500);
 
+/// How long connections are read from when the server ends: a round trip, and a handshake that had begun.
+const LAST_MESSAGES: Duration = Duration::from_millis(300);
+
 /// How long what is in flight is waited for when the server ends: as long as the last query waits, and a little.
 pub const IN_FLIGHT_MAX: Duration = CLIENT_TIMEOUT.saturating_add(Duration::from_millis(500));
 
@@ -140,6 +143,13 @@ impl Shared {
         let by = self.nanoseconds(Instant::now() + within);
         self.end_by.fetch_min(by, Ordering::Relaxed);
         self.stopping.send_replace(true);
+    }
+
+    /// Returns when connections are to end because the server does: a moment later, for what was sent before its client could
+    /// know.
+    pub(super) async fn last_messages(&self) {
+        let _ = self.stopping.subscribe().wait_for(|stop| *stop).await;
+        tokio::time::sleep(LAST_MESSAGES).await;
     }
 
     /// Whether what is in flight is waited for no longer.

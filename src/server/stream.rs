@@ -139,14 +139,14 @@ async fn read_queries(
     messages_max: usize,
 ) -> io::Result<()> {
     let in_flight = Arc::new(Semaphore::new(IN_FLIGHT_MAX));
-    let mut stopping = worker.shared.stopping.subscribe();
+    let mut last = std::pin::pin!(worker.shared.last_messages());
     let mut message = Vec::new();
     let mut reply = Vec::new();
     for _ in 0..messages_max {
         let permit = in_flight.clone().acquire_owned().await.map_err(io::Error::other)?;
         tokio::select! {
             read = read_message(worker, &in_flight, &mut reader, &mut message) => read?,
-            _ = stopping.wait_for(|stop| *stop) => return Ok(()),
+            () = &mut last => return Ok(()),
         }
         let connections = worker.shared.connections.clone();
         let path = ReplyPath::Stream(StreamPath { replies: replies.clone(), permit, connections });

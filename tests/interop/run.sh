@@ -4,6 +4,7 @@
 #   dig, kdig, drill, delv, host, nslookup ──────────────────────────> pldns ──> fake Azure DNS
 #   dig ──> Unbound as on-premises server, conditional forwarders ───> pldns     (Unbound, azure.zone)
 #   getent (glibc's resolver, network namespace of its own) ─────────> pldns, records table alone
+#   kdig, curl ─ TLS, HTTPS ─> pldns; dig ──> Unbound ─ TLS ───────────> pldns     (encrypted.sh)
 #   Unbound, BIND and dnsmasq with what `pldns generate` wrote for them, compared with pldns    (formats.sh)
 #
 # Everything listens on free ports of loopback; nothing leaves the machine. Only processes started here are ended.
@@ -437,6 +438,7 @@ check_of_the_end() {
 }
 
 . "$here/formats.sh"
+. "$here/encrypted.sh"
 
 # ── the run ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -472,6 +474,7 @@ checks_of_messages
 checks_of_onprem
 checks_of_getent
 checks_of_formats
+checks_of_encrypted
 check_of_the_end
 
 echo "$passed passed, $failed failed"

@@ -5,12 +5,13 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, UdpSocket};
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use bytes::Bytes;
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 
-use crate::server::{RECORDS, SOON, Scratch, Server, ask_until, query, settings};
+use crate::server::{AtTheEnd, RECORDS, SOON, Scratch, Server, ask_until, named_port, query, settings};
 use crate::tls_client::{NAME, Pair, TlsStream, ask, connect, connect_from, get, http1, http2, post, request};
 
 const LISTEN: &str = "[listen]\ndns = [\"127.0.0.1:0\"]\ntls = [\"127.0.0.1:0\"]\nhttps = [\"127.0.0.1:0\"]\n\
@@ -478,5 +479,45 @@ fn what_is_in_flight_is_answered_at_the_end() {
         // An idle connection is told that it ends.
         assert_eq!(h1.read(&mut [0; 16]).unwrap_or(0), 0);
         assert!(begun.elapsed() < SOON);
+    });
+}
+
+#[test]
+fn the_next_process_takes_the_encrypted_listeners_over() {
+    let (dir, pair) = (Arc::new(Scratch::new()), Pair::new(2090));
+    dir.write("records/r.toml", RECORDS);
+    pair.write(&dir);
+    let [dns, tls, https] = [(); 3].map(|()| SocketAddr::from(([127, 0, 0, 1], named_port())));
+    let text = format!(
+        "[listen]\ndns = [\"{dns}\"]\ntls = [\"{tls}\"]\nhttps = [\"{https}\"]\nadmin = \"\"\ndrain = \"0s\"\n\
+         [process]\nworkers = 2\nhandover = \"{}/run.sock\"\n{TLS}",
+        dir.path().display()
+    );
+    dir.write("pldns.toml", &settings(&text));
+    let mut first = Encrypted::start_in(dir.clone(), pair.clone());
+    let mut open = first.dot();
+    assert!(ask(&mut open, &query(1, "a.example")).is_ok());
+    // Connections that are made at any time find one process or the other.
+    let (done, config) = (AtomicBool::new(false), pair.client(&[b"dot"], &[&TLS13]));
+    std::thread::scope(|scope| {
+        let _end = AtTheEnd(&done);
+        let (config, done) = (&config, &done);
+        let asking = scope.spawn(move || {
+            let mut asked = 0;
+            while !done.load(Ordering::Relaxed) {
+                let mut stream = connect(tls, config).unwrap();
+                assert!(ask(&mut stream, &query(2, "a.example")).unwrap().ends_with(&[10, 0, 0, 1]));
+                asked += 1;
+            }
+            asked
+        });
+        let next = Encrypted::start_in(dir.clone(), pair.clone());
+        let stopped = first.server.wait_for("stopped");
+        assert!(first.server.wait_exit().success());
+        assert_eq!(stopped["received"], stopped["answered"], "{stopped}");
+        assert_eq!(http1(&mut next.http1(), &get(&query(3, "a.example"))).unwrap().status, 200);
+        done.store(true, Ordering::Relaxed);
+        assert!(asking.join().unwrap() > 0);
+        next.server.stop();
     });
 }

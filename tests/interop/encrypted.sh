@@ -1,0 +1,84 @@
+# shellcheck shell=bash
+# DNS over TLS and DNS over HTTPS by clients that others wrote: kdig, curl, and Unbound as a forwarder by TLS. Part of run.sh.
+
+# A certificate for the name and for the address, its own authority.
+make_certificate() {
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 90 -subj /CN=dns.example \
+        -addext 'subjectAltName=DNS:dns.example,IP:127.0.0.1' \
+        -keyout "$scratch/key.pem" -out "$scratch/chain.pem" 2>"$scratch/openssl.log"
+}
+
+start_encrypted() {
+    tls_port=$port https_port=$(free_port) plain_port=$(free_port) health_port=$(free_port)
+    sed -e "s|^admin = \"\"|admin = \"\"\ntls = [\"127.0.0.1:$tls_port\"]\nhttps = [\"127.0.0.1:$https_port\"]\nhealth = \"127.0.0.1:$health_port\"|" \
+        "$scratch/pldns.toml" >"$scratch/encrypted.toml"
+    cat >>"$scratch/encrypted.toml" <<CONF
+[tls]
+certificate = "$scratch/chain.pem"
+private_key = "$scratch/key.pem"
+name = "dns.example"
+CONF
+    start encrypted "grep -q '\"message\":\"ready\"' '$scratch/encrypted.log'" \
+        "$pldns" serve -c "$scratch/encrypted.toml" --listen "127.0.0.1:$plain_port"
+}
+
+start_forwarder() {
+    unbound_base >"$scratch/forwarder.conf"
+    cat >>"$scratch/forwarder.conf" <<CONF
+server:
+    tls-cert-bundle: "$scratch/chain.pem"
+forward-zone:
+    name: "."
+    forward-addr: 127.0.0.1@$tls_port#dns.example
+    forward-tls-upstream: yes
+CONF
+    start forwarder answers "$unbound" -d -c "$scratch/forwarder.conf"
+}
+
+checks_of_encrypted() {
+    local tool how
+    for tool in openssl curl; do
+        command -v "$tool" >/dev/null || {
+            echo "skip  DNS over TLS and HTTPS: $tool is not installed"
+            return 0
+        }
+    done
+    make_certificate
+    serve encrypted start_encrypted
+    local encrypted_pid=${started[-1]} url="https://dns.example:$https_port/dns-query"
+    local safe=(+tls-ca="$scratch/chain.pem" +tls-hostname=dns.example)
+    local a="^$api\\..*[[:space:]]A[[:space:]]+10\\.1\\.0\\.5"
+    for how in "+tls -p $tls_port" "+https=/dns-query -p $https_port" "+https-get -p $https_port"; do
+        # shellcheck disable=SC2086 # each word is an argument
+        set -- kdig +time=4 +retry=0 @127.0.0.1 $how "${safe[@]}"
+        check "kdig $1 ${how%% *}: A" "$a" 'status: NOERROR' "!$public" -- "$@" "$api" A
+        check "kdig ${how%% *}: NXDOMAIN passes" 'status: NXDOMAIN' -- "$@" nosuch.blob.core.windows.net A
+        check "kdig ${how%% *}: forwarded" '192\.0\.2\.50' -- "$@" www.example.net A
+        check "kdig ${how%% *}: 40 addresses, no truncation" 'ANSWER: 40' -- "$@" many.corp.example A
+        check "kdig ${how%% *}: padded" 'PADDING: [1-9]' 'Received 468 B' -- "$@" +padding "$api" A
+    done
+    check "kdig: several queries on one TLS connection" '10\.1\.0\.5' '192\.0\.2\.50' -- \
+        kdig +time=4 +retry=0 @127.0.0.1 +tls -p "$tls_port" "${safe[@]}" +keepopen "$api" www.example.net
+    check "kdig: the listeners are found" 'alpn="?dot"? port="?'"$tls_port" '(dohpath|key7)="?/dns-query' -- \
+        kdig +time=4 +retry=0 @127.0.0.1 -p "$plain_port" _dns.resolver.arpa SVCB
+    local doh=(curl -sS --max-time 9 --cacert "$scratch/chain.pem" --resolve "dns.example:$https_port:127.0.0.1")
+    # The health page, by a name that only this server knows.
+    for how in --http1.1 --http2; do
+        check "curl --doh-url $how" '"status":"ok"' -- \
+            "${doh[@]}" "$how" --doh-url "$url" "http://loopback.corp.example:$health_port/healthz"
+        printf '\0\0\1\0\0\1\0\0\0\0\0\0\3www\7example\3net\0\0\1\0\1' >"$scratch/query.bin"
+        check "curl POST $how" '^200 application/dns-message' -- "${doh[@]}" "$how" -H 'Content-Type: application/dns-message' \
+            --data-binary "@$scratch/query.bin" -o "$scratch/reply.bin" -w '%{http_code} %{content_type}\n' "$url"
+        check "curl $how: other media type" '^415' -- "${doh[@]}" "$how" -H 'Content-Type: text/plain' -d x -o "$scratch/reply.bin" -w '%{http_code}\n' "$url"
+        check "curl $how: other method" '^405' -- "${doh[@]}" "$how" -X DELETE -o "$scratch/reply.bin" -w '%{http_code}\n' "$url"
+        check "curl $how: other path" '^404' -- "${doh[@]}" "$how" -o "$scratch/reply.bin" -w '%{http_code}\n' "${url%/*}/"
+        check "curl $how: no message" '^400' -- "${doh[@]}" "$how" -o "$scratch/reply.bin" -w '%{http_code}\n' "$url"
+    done
+    check "openssl: TLS 1.2" 'Protocol *: TLSv1\.2' -- openssl s_client -connect "127.0.0.1:$tls_port" -tls1_2 -alpn dot -CAfile "$scratch/chain.pem" -verify_return_error
+    check "openssl: nothing older" 'no peer certificate available' '!BEGIN CERTIFICATE' -- openssl s_client -connect "127.0.0.1:$tls_port" -tls1_1
+    serve forwarder start_forwarder
+    check "Unbound forwards by TLS" '10\.1\.0\.5' 'status: NOERROR' -- dig -r +time=4 +tries=1 -p "$port" @127.0.0.1 "$api" A
+    judge "encrypted: nothing worse than a warning in the log" "$(cat "$scratch/encrypted.log")" '"message":"ready"' '!"level":"ERROR"' '!panicked' || true
+    kill -TERM "$encrypted_pid"
+    wait "$encrypted_pid" || true
+}
