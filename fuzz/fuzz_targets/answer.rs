@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| privatelink_dns::fuzz::answer(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| privatelink_dns::fuzz::run("answer", bytes));

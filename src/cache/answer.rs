@@ -14,8 +14,9 @@ use super::{State, TtlLimits};
 use crate::wire::compose::compose_from;
 use crate::wire::edns::OPT_LEN;
 use crate::wire::header::{self, HEADER_LEN, Header};
+use crate::wire::message::Records;
 use crate::wire::reply::{Closing, Counts, ReplyOptions, close};
-use crate::wire::{ExtendedError, Message, OwnedRecord, Query, Rcode, RecordView, Verdict};
+use crate::wire::{ExtendedError, OwnedRecord, Query, Rcode, RecordView, Verdict};
 
 /// How old an answer is when it is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -304,17 +305,20 @@ impl<'a> AnswerView<'a> {
         self.head().is_main.store(is_main, Ordering::Relaxed);
     }
 
-    /// All its records at this age, names uncompressed.
-    pub fn records(self, age: Age) -> Vec<OwnedRecord> {
-        let Some(message) = Message::parse(self.message()) else {
-            return Vec::new();
-        };
-        let aged = |view: &RecordView| {
-            let mut record = OwnedRecord::from_view(&message, view)?;
+    /// Its records at this age, names uncompressed, of those that are wanted: by what is in the message, the record and its
+    /// data. Each is read when it is asked for.
+    pub fn records(
+        self,
+        age: Age,
+        is_wanted: impl Fn(&RecordView, &[u8]) -> bool,
+    ) -> impl Iterator<Item = OwnedRecord> {
+        let bytes = self.message();
+        Records::of(bytes).into_iter().flatten().filter_map(move |view| {
+            let data = bytes.get(view.data()).unwrap_or_default();
+            let mut record = is_wanted(&view, data).then(|| OwnedRecord::read(bytes, &view))??;
             record.ttl = age.ttl(record.ttl);
             Some(record)
-        };
-        message.records.iter().filter_map(aged).collect()
+        })
     }
 
     /// Writes it as the reply to `query`; at most `limit` bytes, by whole RRsets. Where it is stale, an extended error
@@ -362,7 +366,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::wire::compose::Sections;
     use crate::wire::query::tests::query_bytes;
-    use crate::wire::{Name, NameRoom, Rtype, Section};
+    use crate::wire::{Message, Name, NameRoom, Rtype, Section};
 
     pub(crate) const LIMITS: TtlLimits = TtlLimits { max: 3600, max_negative: 60, max_negative_private: 10 };
 
@@ -374,6 +378,10 @@ pub(crate) mod tests {
     /// An upstream's answer with one address.
     pub(crate) fn address_answer(name: &str, ttl: u32) -> Vec<u8> {
         build(name, Rtype::A, 0x8180, &[record(Section::Answer, name, Rtype::A, ttl, vec![192, 0, 2, 1])])
+    }
+
+    fn all_records(answer: &Answer) -> Vec<OwnedRecord> {
+        answer.view().records(Age::Seconds(0), |_, _| true).collect()
     }
 
     fn record(section: Section, owner: &str, rtype: Rtype, ttl: u32, data: Vec<u8>) -> OwnedRecord {
@@ -462,7 +470,7 @@ pub(crate) mod tests {
         let written = |order: [usize; 4]| {
             let mut records: Vec<_> = order.iter().map(|&at| right[at].clone()).collect();
             records.push(soa.clone());
-            answer_of(&records).unwrap().view().records(Age::Seconds(0))
+            all_records(&answer_of(&records).unwrap())
         };
         let expected = [&right[..], std::slice::from_ref(&soa)].concat();
         for order in [[0, 1, 2, 3], [2, 3, 0, 1], [1, 0, 2, 3], [2, 1, 0, 3], [0, 2, 3, 1]] {
@@ -487,14 +495,14 @@ pub(crate) mod tests {
                 let mut records = belongs.to_vec();
                 records.insert(at, foreign.clone());
                 let answer = answer_of(&records).unwrap();
-                assert_eq!(answer.view().records(Age::Seconds(0)), belongs, "{foreign:?}");
+                assert_eq!(all_records(&answer), belongs, "{foreign:?}");
             }
         }
         // A DNAME record of an ancestor belongs to the name that it renames.
         let target = Name::parse("example.net").unwrap().as_wire().to_vec();
         let dname = record(Section::Answer, "example", lookup("DNAME"), 60, target);
         let records = [dname, alias("a.example", "a.example.net"), address("a.example.net")];
-        assert_eq!(answer_of(&records).unwrap().view().records(Age::Seconds(0)), records);
+        assert_eq!(all_records(&answer_of(&records).unwrap()), records);
     }
 
     #[test]
@@ -518,7 +526,7 @@ pub(crate) mod tests {
         ] {
             let answer = answer_of(&records).unwrap();
             let view = answer.view();
-            let found = (view.records(Age::Seconds(0)).len(), view.targets().count(), view.is_unfinished());
+            let found = (all_records(&answer).len(), view.targets().count(), view.is_unfinished());
             assert_eq!(found, (kept, targets, is_unfinished), "{records:?}");
         }
         assert!(answer_of(&ended(300)).is_none(), "so many aliases are no answer");
@@ -588,7 +596,7 @@ pub(crate) mod tests {
         ];
         let answer = new_answer(&build("a.example", Rtype::A, 0x8180, &records), &LIMITS).unwrap();
         assert_eq!(answer.view().errors(), [0, 15, 0, 2, 0, 22]);
-        let left: Vec<_> = answer.view().records(Age::Seconds(0));
+        let left = all_records(&answer);
         assert_eq!(left, [records[0].clone(), records[2].clone(), records[3].clone()]);
     }
 

@@ -19,7 +19,7 @@ use crate::records::{Lookup, Rrset, Soa};
 use crate::wire::compose::compose;
 use crate::wire::edns::extended_error_option;
 use crate::wire::{
-    ExtendedError, LowerName, Name, NameRoom, OwnedRecord, Query, Rcode, Rtype, Section, Verdict, header,
+    ExtendedError, LowerName, Name, NameRoom, OwnedRecord, Query, Rcode, RecordView, Rtype, Section, Verdict, header,
 };
 
 /// Answers of upstreams, cached or not, that one chain is made of. Where each takes a second query (over TCP, without EDNS, to
@@ -122,16 +122,12 @@ impl Chain {
     ) -> Result<Taken, Broken> {
         context.report_chain(answer);
         self.authentic &= answer.is_authentic();
-        let (mut links, mut others) = (Vec::new(), Vec::new());
-        for record in answer.records(age) {
-            // Signatures are for clients that ask for them.
-            let is_wanted = record.rtype != Rtype::RRSIG || context.query.dnssec_ok();
-            match is_link(&record, context.query.qtype) {
-                true if is_wanted => links.push(record),
-                true => {}
-                false => others.push(record),
-            }
-        }
+        let (qtype, dnssec_ok, limit) = (context.query.qtype, context.query.dnssec_ok(), context.limit());
+        // Signatures are for clients that ask for them, and as many as the reply has room for.
+        let aliases = answer.records(age, |record, data| is_link(record, data, qtype) && record.rtype != Rtype::RRSIG);
+        let signatures = answer
+            .records(age, |record, data| dnssec_ok && record.rtype == Rtype::RRSIG && is_link(record, data, qtype));
+        let mut links: Vec<_> = aliases.chain(fitting(signatures, limit)).collect();
         let start = self.names.len();
         let stop = answer.targets().position(|target| !context.is_answered_by(target, answer));
         for target in answer.targets().take(stop.map_or(usize::MAX, |at| at + 1)) {
@@ -160,8 +156,9 @@ impl Chain {
         }
         self.rcode = rcode;
         let name = self.name();
-        let belongs = |record: &OwnedRecord| record.section != Section::Answer || record.owner == name;
-        self.records.extend(others.into_iter().filter(belongs));
+        let others = answer.records(age, |record, data| !is_link(record, data, qtype));
+        let belonging = others.filter(|record| record.section != Section::Answer || record.owner == name);
+        self.records.extend(fitting(belonging, limit));
         Ok(Taken::Complete)
     }
 
@@ -197,7 +194,9 @@ impl Chain {
     fn take_signed(&mut self, links: &mut Vec<OwnedRecord>, at: usize) -> OwnedRecord {
         let link = links.remove(at);
         self.records.push(link.clone());
-        let signs = |record: &mut OwnedRecord| covered(record) == Some(link.rtype) && record.owner == link.owner;
+        let signs = |record: &mut OwnedRecord| {
+            covered(record.rtype, &record.data) == Some(link.rtype) && record.owner == link.owner
+        };
         self.records.extend(links.extract_if(.., signs));
         link
     }
@@ -211,23 +210,33 @@ impl Chain {
         self.go_to(target)
     }
 
-    /// Adds records of the effective qname.
-    fn take_rrset(&mut self, rrset: &Rrset<'_>, turn: u32) {
+    /// Adds records of the effective qname, as many as a reply of `limit` bytes can hold.
+    fn take_rrset(&mut self, rrset: &Rrset<'_>, turn: u32, limit: usize) {
         self.authoritative |= self.records.is_empty();
         let (first, second) = rotated(rrset, turn);
-        for records in [first, second] {
-            let piece = Rrset { records, ..*rrset };
-            for (ttl, data) in piece.iter() {
-                self.push(rrset.rtype, ttl, data);
-            }
-        }
+        let pieces = [first, second].map(|records| Rrset { records, ..*rrset });
+        self.push_all(rrset.rtype, pieces.iter().flat_map(Rrset::iter), limit);
     }
 
     /// Adds a record of the effective qname that is this server's own.
     fn push(&mut self, rtype: Rtype, ttl: u32, data: &[u8]) {
+        self.push_all(rtype, std::iter::once((ttl, data)), 0);
+    }
+
+    /// Adds records of the effective qname that are this server's own, by TTL and data: as many as a reply of `limit` bytes
+    /// can hold, at least one.
+    fn push_all<'r>(&mut self, rtype: Rtype, records: impl Iterator<Item = (u32, &'r [u8])>, limit: usize) {
         self.authentic = false;
         let owner = self.name();
-        self.records.push(OwnedRecord { section: Section::Answer, owner, rtype, class: 1, ttl, data: data.to_vec() });
+        let records = records.map(|(ttl, data)| OwnedRecord {
+            section: Section::Answer,
+            owner: owner.clone(),
+            rtype,
+            class: 1,
+            ttl,
+            data: data.to_vec(),
+        });
+        self.records.extend(fitting(records, limit));
     }
 
     fn take_negative(&mut self, rcode: Rcode, soa: &Soa<'_>) {
@@ -303,13 +312,11 @@ impl Engine {
                     continue;
                 }
                 Lookup::Answer(rrset, how) => {
-                    chain.take_rrset(&rrset, context.turn);
+                    chain.take_rrset(&rrset, context.turn, context.limit());
                     how.into()
                 }
                 Lookup::Pointers(pointers) => {
-                    for (ttl, name) in pointers.iter() {
-                        chain.push(Rtype::PTR, ttl, name);
-                    }
+                    chain.push_all(Rtype::PTR, pointers.iter(), context.limit());
                     AnswerSource::Reverse
                 }
                 Lookup::Any(how) => {
@@ -430,10 +437,21 @@ fn follow_here(
     chain.write(context, AnswerSource::BuiltIn, reply)
 }
 
+/// The first of these records, up to the one with which they are longer than `limit` bytes: what is behind it is in no reply,
+/// and that one makes it truncated.
+fn fitting(records: impl Iterator<Item = OwnedRecord>, limit: usize) -> impl Iterator<Item = OwnedRecord> {
+    let mut len = 0;
+    records.take_while(move |record| {
+        let is_within = len <= limit;
+        len += record.len_min();
+        is_within
+    })
+}
+
 /// Whether a record may lead from one name of a chain to the next, or signs one that does. What was asked for is data.
-fn is_link(record: &OwnedRecord, qtype: Rtype) -> bool {
+fn is_link(record: &RecordView, data: &[u8], qtype: Rtype) -> bool {
     let leads_on = |rtype| matches!(rtype, Rtype::CNAME | Rtype::DNAME) && rtype != qtype;
-    record.section == Section::Answer && (leads_on(record.rtype) || covered(record).is_some_and(leads_on))
+    record.section == Section::Answer && (leads_on(record.rtype) || covered(record.rtype, data).is_some_and(leads_on))
 }
 
 /// Whether a record is a DNAME that `name` lies below.
@@ -442,13 +460,35 @@ fn is_dname_of(record: &OwnedRecord, name: &Name) -> bool {
 }
 
 /// The type that a signature is for.
-fn covered(record: &OwnedRecord) -> Option<Rtype> {
-    let covered = record.data.first_chunk().map(|covered| Rtype(u16::from_be_bytes(*covered)));
-    covered.filter(|_| record.rtype == Rtype::RRSIG)
+fn covered(rtype: Rtype, data: &[u8]) -> Option<Rtype> {
+    let covered = data.first_chunk().map(|covered| Rtype(u16::from_be_bytes(*covered)));
+    covered.filter(|_| rtype == Rtype::RRSIG)
 }
 
 /// Where a DNAME leads from a name below its owner (RFC 6672 §2.2); `None` where that is too long for a name.
 fn substituted(name: &Name, dname: &OwnedRecord) -> Option<Name> {
     let prefix_len = name.as_wire().len().checked_sub(dname.owner.as_wire().len())?;
     Name::from_wire(&[name.as_wire().get(..prefix_len)?, &dname.data].concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_records_are_read_than_a_reply_can_hold() {
+        for (limit, most) in [(0, 1), (512, 35), (1232, 83), (65_535, 4000)] {
+            let mut read = 0;
+            let records = (0..4000_u32).map(|number| {
+                read += 1;
+                let data = number.to_be_bytes().to_vec();
+                OwnedRecord { section: Section::Answer, owner: Name::root(), rtype: Rtype::A, class: 1, ttl: 60, data }
+            });
+            let taken: Vec<_> = fitting(records, limit).collect();
+            assert_eq!(taken.len(), most, "{limit}");
+            assert!(read <= most + 1, "{read} read for {limit}");
+            // The last one makes the reply truncated.
+            assert!(most == 4000 || taken.iter().map(OwnedRecord::len_min).sum::<usize>() > limit, "{limit}");
+        }
+    }
 }

@@ -28,6 +28,7 @@ pub use compile::{TableSettings, compile};
 pub use entry::{Rrset, push_record};
 pub use packed::Packed;
 pub use place::RecordPlace;
+pub(crate) use read::by_each_reader;
 pub use read::read_records;
 pub use reverse::Pointers;
 pub use soa::Soa;

@@ -44,6 +44,21 @@ pub fn read_records(source: &SourceText, file: u32, problems: &mut Problems) -> 
     read_within(source, file, LIMITS, problems)
 }
 
+/// What each reader makes of a file: that of [`read_records`], the TOML parser by itself, and that of large files. For the
+/// fuzzer, which compares them.
+pub(crate) fn by_each_reader(source: &SourceText) -> [(Vec<Packed>, Problems); 3] {
+    let by = |read: &dyn Fn(&mut Problems) -> Vec<Packed>| {
+        let mut problems = Problems::default();
+        (read(&mut problems), problems)
+    };
+    let small = Limits { toml_max: source.text().len(), part_len: 100, windows: [100, 400, 10_000] };
+    [
+        by(&|problems| read_records(source, 0, problems)),
+        by(&|problems| vec![read_whole(source, 0, problems)]),
+        by(&|problems| read_large(source, 0, small, problems)),
+    ]
+}
+
 fn read_within(source: &SourceText, file: u32, limits: Limits, problems: &mut Problems) -> Vec<Packed> {
     if source.text().len() >= limits.toml_max {
         return read_large(source, file, limits, problems);

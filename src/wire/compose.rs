@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use super::edns::OPT_LEN;
 use super::header::HEADER_LEN;
-use super::message::{Message, RecordView, Records, Section, push_expanded_data, walk_name};
+use super::message::{FIELDS_LEN, Message, RecordView, Records, Section, push_expanded_data, read_name, walk_name};
 use super::reply::{Closing, Counts, ReplyOptions, close};
 use super::{ExtendedError, Name, Query, Rcode, Rtype};
 
@@ -33,14 +33,30 @@ pub struct OwnedRecord {
 impl OwnedRecord {
     /// Takes a record out of a message; nothing when a name in it is malformed.
     pub fn from_view(message: &Message<'_>, record: &RecordView) -> Option<Self> {
+        Self::read(message.bytes, record)
+    }
+
+    /// The same with the bytes of a message, when the others of its records are not read.
+    pub fn read(message: &[u8], record: &RecordView) -> Option<Self> {
+        let mut data = Vec::with_capacity(record.data().len());
+        push_expanded_data(message, record, &mut data)?;
         Some(Self {
             section: record.section,
-            owner: message.owner(record)?,
+            owner: read_name(message, record.start())?.0,
             rtype: record.rtype,
             class: record.class,
             ttl: record.ttl,
-            data: message.expanded_data(record)?,
+            data,
         })
+    }
+
+    /// Bytes that it takes in a message at least, however its names are compressed.
+    pub fn len_min(&self) -> usize {
+        let data = match self.rtype {
+            Rtype::CNAME | Rtype::NS | Rtype::PTR => 1,
+            _ => self.data.len(),
+        };
+        1 + FIELDS_LEN + data
     }
 }
 

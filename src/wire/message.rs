@@ -60,6 +60,9 @@ pub enum Section {
     Additional,
 }
 
+/// Type, class, TTL and length of data: what is between a record's owner and its data.
+pub(super) const FIELDS_LEN: usize = 10;
+
 /// A message that was read to its end: one question, all records in their places.
 #[derive(Debug)]
 pub struct Message<'a> {
@@ -133,11 +136,11 @@ pub(super) fn push_expanded_data(bytes: &[u8], record: &RecordView, out: &mut Ve
 }
 
 /// The records of a message, each read when it is asked for.
-pub(super) struct Records<'a>(RecordReader<'a>);
+pub struct Records<'a>(RecordReader<'a>);
 
 impl<'a> Records<'a> {
     /// The records of a message with at most one question; `None` where its counts promise too many.
-    pub(super) fn of(bytes: &'a [u8]) -> Option<Self> {
+    pub fn of(bytes: &'a [u8]) -> Option<Self> {
         RecordReader::new(bytes).map(Self)
     }
 }
@@ -227,8 +230,8 @@ pub(super) fn names_in(rtype: Rtype) -> Option<(usize, usize)> {
 /// The record whose owner name is from `start` to `fields`.
 #[inline]
 fn read_record(bytes: &[u8], start: usize, fields: usize, section: Section) -> Option<RecordView> {
-    let (&[t0, t1, c0, c1, x0, x1, x2, x3, l0, l1], _) = bytes.get(fields..)?.split_first_chunk::<10>()?;
-    let (data_start, data_len) = (fields + 10, u16::from_be_bytes([l0, l1]));
+    let (&[t0, t1, c0, c1, x0, x1, x2, x3, l0, l1], _) = bytes.get(fields..)?.split_first_chunk::<FIELDS_LEN>()?;
+    let (data_start, data_len) = (fields + FIELDS_LEN, u16::from_be_bytes([l0, l1]));
     if data_start + usize::from(data_len) > bytes.len() {
         return None;
     }

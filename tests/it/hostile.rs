@@ -188,6 +188,26 @@ fn an_alias_loop_of_an_upstream_is_servfail() {
     }
 }
 
+/// Also behind an alias of the table, where the reply is put together record by record.
+#[test]
+fn long_answers_are_truncated_over_udp_and_whole_over_tcp() {
+    let fake = FakeAzureDns::start();
+    let lines: Vec<String> = (0..1000).map(|n| format!("long.example 60 IN A 10.0.{}.{}", n / 256, n % 256)).collect();
+    fake.on("long.example A", by_tcp(Answer::of(&lines.iter().map(String::as_str).collect::<Vec<_>>())));
+    let server = Pldns::start(&fake.rule("."), &record("alias.example", "CNAME", &["long.example."]));
+    // From the upstream, then from the cache.
+    for _ in 0..2 {
+        for (name, aliases) in [("long.example A", 0), ("alias.example A", 1)] {
+            let short = Query::new(name).ask_at(server.address());
+            short.rcode("NOERROR").tc();
+            assert_eq!(short.message.answers.len(), aliases, "{}", short.message);
+            let whole = Query::new(name).tcp().ask_at(server.address());
+            whole.rcode("NOERROR").no_tc();
+            assert_eq!(whole.message.answers.len(), aliases + 1000);
+        }
+    }
+}
+
 /// A chain of as many pointers as fit, and records of which each name is the last of them.
 fn chain_of_pointers(rtype: u8) -> Answer {
     Answer::of(&[]).without_opt().edit(move |bytes| {
