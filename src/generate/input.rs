@@ -134,14 +134,22 @@ fn contents(source: &SourceText, messages: &mut Messages) -> Vec<Content> {
 fn begins_json(text: &str) -> bool {
     let line = text.lines().next().unwrap_or_default().trim();
     let is_string = line.starts_with('"') && serde_json::from_str::<String>(line).is_ok();
-    text.starts_with(['{', '[']) || is_string || ["null", "true", "false"].iter().any(|word| text.trim_end() == *word)
+    let is_list = text.strip_prefix('[').map(str::trim_start).is_some_and(|inner| {
+        // Else it is a line of a log: `[2026-03-01 10:00:00] INFO`.
+        inner.is_empty() || inner.starts_with(['{', '[', '"', ']', 'n'])
+    });
+    text.starts_with('{')
+        || is_list
+        || is_string
+        || ["null", "true", "false"].iter().any(|word| text.trim_end() == *word)
 }
 
 /// Where a run of lines ends: where a line begins a JSON document.
 fn run_end(text: &str) -> usize {
     let mut at = 0;
     for line in text.split_inclusive('\n') {
-        if at > 0 && line.trim_start().starts_with(['{', '[']) {
+        let rest = text.get(at..).unwrap_or_default().trim_start();
+        if at > 0 && rest.starts_with(['{', '[']) && begins_json(rest) {
             return at;
         }
         at += line.len();
@@ -268,6 +276,9 @@ mod tests {
             messages[0].starts_with("in.json:1:1: warning") && messages[0].contains("| WARNING: The extension x"),
             "{messages:?}"
         );
+        let (values, messages) =
+            read(b"[2026-03-01 10:00:00] INFO x\nuser@host:~$ az network nic list\n[]\n[INFO] end\n");
+        assert_eq!((values.len(), messages.len()), (1, 2), "{messages:?}");
         let (values, messages) = read(b"{}\nERROR: (AuthorizationFailed) no\n[]\n");
         assert_eq!((values.len(), messages.len()), (2, 1));
         assert!(messages[0].contains("error") && messages[0].contains("lacks the right"), "{messages:?}");

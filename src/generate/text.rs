@@ -180,7 +180,7 @@ fn other_format(lines: &[Line<'_>]) -> Option<Wrong> {
 /// Whether a line is one that commands write beside their result.
 fn is_notice(text: &str) -> bool {
     let lower = text.to_ascii_lowercase();
-    let begins = ["warning", "debug", "info", "verbose", "note", "ps ", "$ ", "> ", "#"];
+    let begins = ["warning", "debug", "info", "verbose", "note", "ps ", "$ ", "> ", "#", "["];
     let holds = [
         "is in preview",
         "is experimental",
@@ -198,6 +198,10 @@ fn is_notice(text: &str) -> bool {
         "requires the extension",
         "extension",
         "updates available",
+        "$ az ",
+        "> az ",
+        "% az ",
+        "# az ",
     ];
     begins.iter().any(|mark| lower.starts_with(mark)) || holds.iter().any(|mark| lower.contains(mark))
 }

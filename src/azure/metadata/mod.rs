@@ -177,6 +177,8 @@ impl Reading {
         for item in list.items() {
             if !has_shape(&item) && row::is_row(&item) {
                 rows.extend(row::rows(&item, &mut self.problems));
+            } else if let Some(row) = row::of_array(&item) {
+                rows.push(row);
             } else {
                 self.walk(&item, inner);
             }
@@ -488,6 +490,19 @@ mod tests {
         assert_eq!(kinds(json!({"discovery_url": "x", "storage_account": "y"})), ["workspace"]);
         assert_eq!(kinds(json!({"type": "Microsoft.Network/privateDnsZones/virtualNetworkLinks"})), ["other"]);
         assert_eq!(kinds(json!({"error": {"code": "AuthorizationFailed", "message": "x"}})), ["failure"]);
+    }
+
+    #[test]
+    fn rows_may_be_arrays_without_names_of_columns() {
+        let reading = read(json!([
+            ["pe", ["a.blob.core.windows.net"], "10.0.0.1"],
+            ["x", "b.blob.core.windows.net", "10.0.0.2"]
+        ]));
+        let Metadata::Rows(rows) = &reading.found[0].value else { panic!("{reading:?}") };
+        assert!(rows.len() == 2 && rows[1].names[0].value == "b.blob.core.windows.net" && rows[1].path == "$[1]");
+        // Two addresses could be read in two ways, one name alone in none.
+        assert!(!read(json!([["a.blob.core.windows.net", "10.0.0.1", "10.0.0.2"]])).problems.is_empty());
+        assert!(!read(json!([["a.blob.core.windows.net"]])).problems.is_empty());
     }
 
     #[test]

@@ -84,6 +84,21 @@ pub(super) fn rows(node: &Node<'_>, problems: &mut Vec<Problem>) -> Vec<Row> {
     vec![Row { names, addresses, ttl: node.seconds("ttl"), owner: owner(node), path: node.path().to_owned() }]
 }
 
+/// A row that is an array, as `--query '[].[fqdn, ip]'` prints it: names of Azure's services and one address among its
+/// strings. `None` for anything else.
+pub(super) fn of_array(node: &Node<'_>) -> Option<Row> {
+    let cells = node.items();
+    if cells.iter().any(Node::is_object) {
+        return None;
+    }
+    let texts: Vec<Located<String>> = cells.iter().flat_map(Node::all_texts).flat_map(split).collect();
+    let (addresses, others): (Vec<_>, Vec<_>) =
+        texts.into_iter().partition(|text| text.value.parse::<IpAddr>().is_ok());
+    let names: Vec<Located<String>> = others.into_iter().filter(|text| is_azure_name(&text.value)).collect();
+    let is_row = !names.is_empty() && addresses.len() == 1;
+    is_row.then(|| Row { names, addresses, ttl: None, owner: None, path: node.path().to_owned() })
+}
+
 /// Whether names of Azure's services and addresses are anywhere below: what would be lost with the object.
 pub(super) fn holds_names(node: &Node<'_>) -> bool {
     let (mut names, mut addresses) = (false, false);
