@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 
 use crate::cache::{Cache, TtlLimits};
 use crate::document::{Problems, SourceText};
-use crate::engine::{AccessList, Action, Client, Engine, Forward, Settlement, Snapshot, StaleLimits};
+use crate::engine::{
+    AccessList, Action, Client, Engine, Forward, PublicAction, PublicGuard, Settlement, Snapshot, StaleLimits,
+};
 use crate::forward::{ForwardRule, LoopGuard, Rules};
 use crate::records::{TableSettings, Zone, compile, read_records};
 use crate::wire::answer::{AnswerSection, ChainEnd};
@@ -88,8 +90,10 @@ fn snapshot() -> &'static Snapshot {
             max_negative_ttl: None,
             upstream_set: 1,
         });
+        let guard = PublicGuard::new(PublicAction::default(), Vec::new(), None, &table, |_| Vec::new());
         Snapshot {
             generation: 0,
+            guard,
             access: AccessList::new(&["10.0.0.0/8".parse().expect("a network")]),
             table,
             rules: Rules::new([], rule, &[]),

@@ -16,10 +16,10 @@ use std::sync::Arc;
 
 use crate::azure::{HostName, cloud_of, private_names, public_names, zones};
 use crate::cache::TtlLimits;
-use crate::config::{Facts, MAX_NEGATIVE_TTL_PRIVATE, MAX_STALE_PRIVATE, Settings, read_settings};
+use crate::config::{Facts, MAX_NEGATIVE_TTL_PRIVATE, MAX_STALE_PRIVATE, PublicAnswers, Settings, read_settings};
 use crate::discover::Status;
 use crate::document::{Diagnostic, Problems, Severity, SourceText};
-use crate::engine::{AccessList, Snapshot, StaleLimits};
+use crate::engine::{AccessList, PublicAction, PublicGuard, Snapshot, StaleLimits};
 use crate::explain::AzureNames;
 use crate::forward::{ForwardRule, Rules, UpstreamSets};
 use crate::rdata;
@@ -156,6 +156,23 @@ impl Loaded {
             .map(|zone| zone.apex.clone())
             .chain(settings.forwards.iter().map(|rule| rule.zone.clone()))
             .collect();
+        let azure = &settings.azure;
+        let fallback = (!azure.public_fallback.is_empty()).then(|| {
+            Arc::new(ForwardRule {
+                zone: Name::root(),
+                upstreams: azure.public_fallback.clone().into(),
+                max_ttl: None,
+                max_negative_ttl: None,
+                upstream_set: sets.number(&azure.public_fallback),
+            })
+        });
+        let action = match azure.public_answers {
+            PublicAnswers::Allow => PublicAction::Allow,
+            PublicAnswers::Warn => PublicAction::Warn,
+            PublicAnswers::Refuse => PublicAction::Refuse,
+        };
+        let except = azure.public_except.clone();
+        let guard = PublicGuard::new(action, except, fallback, &self.table, azure_names().public_names);
         let seconds = |duration| ttl_seconds(duration).unwrap_or(0);
         let designated = designated(&settings);
         let mut rules = Rules::new(rules, default.unwrap_or_else(none), &spoken_for);
@@ -173,6 +190,7 @@ impl Loaded {
                 max_negative: seconds(settings.cache.max_negative_ttl),
                 max_negative_private: seconds(settings.cache.max_negative_ttl.min(MAX_NEGATIVE_TTL_PRIVATE)),
             },
+            guard,
             stale_limits: StaleLimits { max: settings.cache.serve_stale, max_private: MAX_STALE_PRIVATE },
         }
     }

@@ -71,6 +71,26 @@ fn queries(admin: &Admin, families: &mut Vec<Family>) {
             expires.as_secs_f64(),
         ));
     }
+    let findings = admin.shared.engine.findings();
+    families.push(counters(
+        "pldns_public_answers",
+        "Public addresses for names whose service has a private endpoint record here, by what was done",
+        "action",
+        findings.public_answers().map(|(action, count)| (action.name(), count)),
+    ));
+    families.push(counter(
+        "pldns_public_fallback",
+        "Privatelink names that were asked of `azure.public_fallback`",
+        findings.fallbacks(),
+    ));
+    let sample =
+        |(zone, count): (Box<str>, u64)| Sample { labels: vec![("zone", zone.into())], value: Value::Counter(count) };
+    families.push(Family {
+        name: "pldns_shadowed",
+        help: "Privatelink names that a linked private DNS zone does not have, by zone",
+        kind: MetricType::Counter,
+        samples: findings.shadowed().into_iter().map(sample).collect(),
+    });
     let connections = admin.shared.connections.refused();
     families.push(counters(
         "pldns_connections_refused",

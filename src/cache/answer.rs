@@ -74,6 +74,8 @@ pub(super) struct Head {
     is_private: bool,
     /// It has no answer for the last name of its chain.
     is_unfinished: bool,
+    /// A record of its answer section has a public address.
+    has_public_address: bool,
     /// The rules that were found to give all names of its chain to the upstreams that it comes from; 0: none yet.
     accepted_by: AtomicU32,
     /// Uses that the queues of the cache know of, counted until [`USES_MAX`].
@@ -91,7 +93,7 @@ impl Answer {
     /// its end.
     pub fn from_message(key: &[u8], bytes: &[u8], limits: &TtlLimits, heard: Instant) -> Option<Self> {
         let mut octets = Octets::from_slice(key);
-        let Normal { ttl_places, errors, rcode, ttl, targets, is_private, is_unfinished } =
+        let Normal { ttl_places, errors, rcode, ttl, targets, is_private, is_unfinished, has_public_address } =
             normalise(bytes, limits, &mut octets)?;
         let head = Head {
             heard,
@@ -103,6 +105,7 @@ impl Answer {
             errors_len: u16::try_from(errors.len()).ok()?,
             is_private,
             is_unfinished,
+            has_public_address,
             accepted_by: AtomicU32::new(0),
             uses: AtomicU8::new(0),
             hits: AtomicU8::new(0),
@@ -211,6 +214,11 @@ impl<'a> AnswerView<'a> {
     /// The response code, with the upper bits of the upstream's OPT record.
     pub fn rcode(self) -> Rcode {
         self.head().rcode
+    }
+
+    /// Whether a record of its answer section has a public address.
+    pub fn has_public_address(self) -> bool {
+        self.head().has_public_address
     }
 
     /// Whether it speaks of a name in a privatelink zone, where an endpoint that is recreated has a new address.

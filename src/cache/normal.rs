@@ -9,7 +9,7 @@ use crate::wire::edns::extended_errors;
 use crate::wire::header::{HEADER_LEN, Header};
 use crate::wire::message::push_lower_name;
 use crate::wire::name;
-use crate::wire::{Message, Rcode, RecordView, Rtype, Section, SoundMessage};
+use crate::wire::{Message, Rcode, RecordView, Rtype, Section, SoundMessage, is_private_address};
 
 /// How long answers may be kept, seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +41,8 @@ pub(super) struct Normal {
     /// It has no answer for the last name of its chain: there is neither data nor an SOA, the chain is a loop, or it is
     /// longer than [`crate::wire::answer::ALIASES_MAX`].
     pub(super) is_unfinished: bool,
+    /// A record of its answer section has a public address.
+    pub(super) has_public_address: bool,
 }
 
 /// Takes an answer that was accepted, and appends its normal form to `out`: ID 0, no OPT record, TTLs within limits; in the
@@ -92,7 +94,11 @@ pub(super) fn normalise(bytes: &[u8], limits: &TtlLimits, out: &mut Octets) -> O
         *octets.get_mut(ttl_at..)?.first_chunk_mut()? = seconds.to_be_bytes();
         ttl_places.push(u16::try_from(ttl_at).ok()?.to_be_bytes());
     }
-    Some(Normal { ttl_places, errors, rcode, ttl, targets, is_private, is_unfinished })
+    let is_address = |record: &&RecordView| matches!(record.rtype, Rtype::A | Rtype::AAAA);
+    let addresses = message.section(Section::Answer).filter(is_address);
+    let is_public = |data: &[u8]| is_private_address(data) == Some(false);
+    let has_public_address = addresses.filter_map(|record| message.bytes.get(record.data())).any(is_public);
+    Some(Normal { ttl_places, errors, rcode, ttl, targets, is_private, is_unfinished, has_public_address })
 }
 
 /// Whether an answer is negative, and how long such a one may live.

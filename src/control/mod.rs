@@ -13,6 +13,7 @@
 
 mod bounds;
 mod certificate;
+mod findings;
 mod handover;
 mod http;
 mod preflight;
@@ -257,6 +258,7 @@ async fn run(
     }
     let streams = Streams::new(shared.trust.clone(), random_seed()?);
     tokio::task::spawn_local(upstreams::look(upstreams::of(&settings), streams, shared.clone()));
+    tokio::task::spawn_local(findings::tell(shared.clone()));
     tokio::task::spawn_local(systemd::watchdog(workers.counters(), status.clone()));
     let workers = Rc::new(RefCell::new(workers));
     let drain = Rc::new(Cell::new(settings.listen.drain));

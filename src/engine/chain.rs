@@ -40,6 +40,8 @@ pub struct Chain {
     rcode: Rcode,
     /// Extended errors of upstreams, as options.
     errors: Vec<u8>,
+    /// The fallback was asked for its last name.
+    fell_back: bool,
     /// Its share of the memory for chains that wait.
     held: Option<Held>,
 }
@@ -74,6 +76,7 @@ impl Chain {
             authentic: true,
             rcode: Rcode::NOERROR,
             errors: Vec::new(),
+            fell_back: false,
             held: None,
         }
     }
@@ -98,8 +101,43 @@ impl Chain {
         Some(self)
     }
 
+    /// The name that the client asked for.
+    pub(super) fn first_name(&self) -> Name {
+        self.names.first().cloned().unwrap_or_else(Name::root)
+    }
+
+    /// Every name that it went through.
+    pub(super) fn names(&self) -> &[Name] {
+        &self.names
+    }
+
+    pub(super) fn records(&self) -> &[OwnedRecord] {
+        &self.records
+    }
+
+    pub(super) fn rcode(&self) -> Rcode {
+        self.rcode
+    }
+
+    pub(super) fn errors_mut(&mut self) -> &mut Vec<u8> {
+        &mut self.errors
+    }
+
+    /// Whether the fallback may be asked for its last name: never for the name that the client asked for, and once.
+    pub(super) fn may_fall_back(&self) -> bool {
+        !self.fell_back && self.names.len() > 1 && self.questions < QUESTIONS_MAX
+    }
+
+    /// Forgets that its last name does not exist: the fallback is asked for it.
+    pub(super) fn fall_back(&mut self) {
+        self.fell_back = true;
+        self.questions += 1;
+        self.rcode = Rcode::NOERROR;
+        self.records.retain(|record| record.section == Section::Answer);
+    }
+
     /// The effective qname.
-    fn name(&self) -> Name {
+    pub(super) fn name(&self) -> Name {
         self.names.last().cloned().unwrap_or_else(Name::root)
     }
 
@@ -250,7 +288,12 @@ impl Chain {
     }
 
     /// Writes the reply.
-    fn write(&self, context: &Context<'_, impl Observer>, source: AnswerSource, reply: &mut Vec<u8>) -> Action {
+    pub(super) fn write(
+        &self,
+        context: &Context<'_, impl Observer>,
+        source: AnswerSource,
+        reply: &mut Vec<u8>,
+    ) -> Action {
         // RFC 6840 §5.8.
         let wants_ad = context.query.header.flags & header::AD != 0 || context.query.dnssec_ok();
         let verdict = Verdict {
@@ -286,7 +329,7 @@ impl Engine {
     ) -> Action {
         let mut chain = chain.unwrap_or_else(|| Chain::from_upstream(context.query));
         match chain.take_upstream(context, answer, age) {
-            Ok(Taken::Complete) => chain.write(context, source, reply),
+            Ok(Taken::Complete) => self.end_chain(context, chain, source, reply),
             Ok(Taken::Further) => self.follow(context, chain, reply),
             Err(broken) => broken.write(context, reply),
         }
@@ -386,11 +429,20 @@ impl<O: Observer> Context<'_, O> {
             return true;
         }
         let upstream_set = answer.upstream_set();
-        let is_accepted = answer.targets().all(|target| rules.gives_to(target, upstream_set));
+        let is_accepted =
+            answer.targets().all(|target| rules.gives_to(target, upstream_set)) && !self.concerns_guard(answer);
         if is_accepted {
             answer.accept(rules.number());
         }
         is_accepted
+    }
+
+    /// Whether the guard has to look at an answer each time: a public address for a name whose service has a record here, or
+    /// a privatelink name that does not exist.
+    fn concerns_guard(&self, answer: AnswerView<'_>) -> bool {
+        let names = std::iter::once(self.query.qname.as_wire()).chain(answer.targets());
+        (answer.has_public_address() && self.snapshot.guard.concerns(&self.snapshot.table, names))
+            || (answer.rcode() == Rcode::NXDOMAIN && answer.is_private())
     }
 
     /// Whether the upstreams of an answer are responsible for a name.

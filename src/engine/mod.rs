@@ -13,6 +13,7 @@ mod access;
 mod chain;
 mod chain_memory;
 mod explain;
+mod guard;
 mod observe;
 mod outcome;
 mod refusals;
@@ -32,6 +33,7 @@ pub use chain::Chain;
 pub use chain_memory::CHAIN_MEMORY_MAX;
 use chain_memory::ChainMemory;
 pub use explain::{Asked, Explained, Reached};
+pub use guard::{Finding, Findings, PublicAction, PublicGuard};
 pub use observe::{Observer, Responsible, Step, matched_owner};
 pub use outcome::{AnswerSource, Reason};
 pub use refusals::RefusalRate;
@@ -101,6 +103,7 @@ pub struct Forward {
 pub struct Engine {
     cache: Arc<Cache>,
     guard: LoopGuard,
+    findings: Findings,
     /// That of chains that wait for upstreams.
     chain_memory: Arc<ChainMemory>,
 }
@@ -127,7 +130,12 @@ impl<O: Observer> Context<'_, O> {
 impl Engine {
     /// An engine that keeps upstreams' answers in `cache` and knows its own questions by `guard`.
     pub fn new(cache: Arc<Cache>, guard: LoopGuard) -> Self {
-        Self { cache, guard, chain_memory: Arc::default() }
+        Self { cache, guard, findings: Findings::default(), chain_memory: Arc::default() }
+    }
+
+    /// What the guard found.
+    pub fn findings(&self) -> &Findings {
+        &self.findings
     }
 
     /// The cache.

@@ -6,7 +6,7 @@
 
 use std::net::IpAddr;
 
-use super::StaleAnswer;
+use super::{PublicAction, StaleAnswer};
 use crate::cache::{AnswerView, State};
 use crate::forward::Disposition;
 use crate::records::{Lookup, Match, Table};
@@ -74,6 +74,13 @@ pub enum Step<'a> {
     Cut {
         /// Where the alias leads.
         target: &'a [u8],
+    },
+    /// An upstream gave a public address for a name whose service has a private endpoint record here.
+    Guard {
+        /// The name.
+        name: &'a [u8],
+        /// What is done.
+        action: PublicAction,
     },
     /// An upstream's answer ends in an alias: its target is looked up next.
     Open {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::access::AccessList;
+use super::guard::PublicGuard;
 use crate::cache::TtlLimits;
 use crate::forward::Rules;
 use crate::records::Table;
@@ -25,6 +26,8 @@ pub struct Snapshot {
     pub ttl_limits: TtlLimits,
     /// How long expired ones may be served.
     pub stale_limits: StaleLimits,
+    /// What public addresses are checked against.
+    pub guard: PublicGuard,
 }
 
 /// How long an expired answer may be served (RFC 8767).

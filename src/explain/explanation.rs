@@ -108,6 +108,8 @@ pub enum Cause {
     OutsideResolver,
     /// The rule for the privatelink zone is never reached.
     RuleNotReached,
+    /// A public answer is refused by `[azure] public_answers`.
+    PublicRefused,
     /// A name that is public, as it should be.
     PublicName,
     /// An expired answer is served, because the upstream does not answer.
@@ -206,6 +208,13 @@ pub enum Step {
     Cut {
         /// The target.
         target: String,
+    },
+    /// A public address came for a name whose service has a private endpoint record here.
+    Guard {
+        /// The name.
+        name: String,
+        /// What `[azure] public_answers` says: `allow`, `warn` or `refuse`.
+        action: String,
     },
     /// The chain passes a privatelink name that has no record here.
     Privatelink {

@@ -400,6 +400,18 @@ impl Case<'_> {
                 Some(format!("Ask again in some seconds; if it fails again, ask {by} itself (`--compare`).")),
             );
         }
+        let guarded = self.steps.iter().find_map(|step| match step {
+            Step::Guard { name, action } if action == "refuse" => Some(name),
+            _ => None,
+        });
+        if let Some(guarded) = guarded {
+            let (_, _, fix) = self.hidden().unwrap_or_else(|| self.public());
+            return (
+                Cause::PublicRefused,
+                format!("The answer is public, {guarded} has a record here, and [azure] public_answers is \"refuse\"."),
+                fix.or_else(|| Some("Name it in [azure] public_except if it may be public.".to_owned())),
+            );
+        }
         if self.failure.is_none() && self.source == Some(AnswerSource::Failure) {
             return (
                 Cause::Loop,

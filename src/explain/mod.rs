@@ -27,10 +27,9 @@ pub use explanation::{
 pub use text::wrapped;
 pub use walk::{Question, Walk};
 
-use std::net::IpAddr;
+pub use crate::wire::is_private;
 
 use crate::wire::Name;
-use crate::wire::name::labels;
 
 /// What is known of Azure's names. Data, because the server side does not know Azure.
 #[derive(Debug, Clone, Copy)]
@@ -43,21 +42,7 @@ pub struct AzureNames {
     pub is_service_name: fn(&Name) -> bool,
 }
 
-/// Whether a name is in one of Azure's private DNS zones: it has a label that begins with `privatelink`.
+/// Whether a name is in one of Azure's private DNS zones.
 pub fn is_privatelink(name: &Name) -> bool {
-    labels(name.as_wire()).any(|label| {
-        let start = label.get(.."privatelink".len());
-        start.is_some_and(|start| start.eq_ignore_ascii_case(b"privatelink"))
-    })
-}
-
-/// Whether an address can only be reached inside a network: private, shared, link-local, unique local or loopback.
-pub fn is_private(address: IpAddr) -> bool {
-    match address.to_canonical() {
-        IpAddr::V4(v4) => {
-            let [a, b, ..] = v4.octets();
-            v4.is_private() || v4.is_loopback() || v4.is_link_local() || (a == 100 && (64..128).contains(&b))
-        }
-        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),
-    }
+    name.is_privatelink()
 }

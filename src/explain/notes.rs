@@ -38,6 +38,9 @@ impl Observer for Notes<'_> {
             }
             EngineStep::Cache { name, found, stale } => Step::Cache(self.shown_cache(name, found, stale)),
             EngineStep::Alias { target, responsible } => self.shown_alias(target, responsible),
+            EngineStep::Guard { name, action } => {
+                Step::Guard { name: Presented(name).to_string(), action: action.name().to_owned() }
+            }
             EngineStep::Open { target } => Step::Open { target: Presented(target).to_string() },
             EngineStep::Cut { target } => Step::Cut { target: Presented(target).to_string() },
         };

@@ -95,6 +95,9 @@ fn write_step(f: &mut fmt::Formatter<'_>, step: &Step) -> fmt::Result {
         Step::Cut { target } => {
             item(f, "chain", &format!("the answer is used up to there, {target} is looked up next"))
         }
+        Step::Guard { name, action } => {
+            item(f, "guard", &format!("public address, though {name} has a record here: {action}"))
+        }
         Step::Privatelink { name } => item(f, "privatelink", &format!("{name} has no record here")),
     }
 }

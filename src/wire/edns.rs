@@ -64,6 +64,8 @@ impl ExtendedError {
     pub const OTHER: Self = Self(0);
     /// 3: an expired answer is served (RFC 8767).
     pub const STALE_ANSWER: Self = Self(3);
+    /// 17: the answer is withheld because of a rule of the operator.
+    pub const FILTERED: Self = Self(17);
     /// 18: this client may not ask.
     pub const PROHIBITED: Self = Self(18);
     /// 20: not in the table, and no recursion was desired.

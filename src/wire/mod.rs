@@ -9,6 +9,7 @@
 #![deny(clippy::indexing_slicing)]
 #![cfg_attr(not(test), deny(clippy::cast_possible_truncation))]
 
+pub mod address;
 pub mod answer;
 pub mod compose;
 pub mod edns;
@@ -21,6 +22,7 @@ pub mod rtype;
 pub mod soundness;
 mod transport;
 
+pub use address::{is_private, is_private_address};
 pub use answer::{Reading, UpstreamMessage};
 pub use compose::{OwnedRecord, Verdict};
 pub use edns::{Edns, ExtendedError};

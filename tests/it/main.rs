@@ -34,6 +34,8 @@ mod explain;
 mod forwarding;
 /// Metadata to records to answers.
 mod generate;
+/// Public answers behind private endpoints, and zones that shadow names.
+mod guard;
 /// Upstreams that want to do harm.
 mod hostile;
 /// The rules of the house.
