@@ -225,7 +225,7 @@ mod tests {
             r#"
             [listen]
             dns = ["10.0.0.4", "0.0.0.0:53"]
-            tls = ["0.0.0.0:853"]
+            quic = ["0.0.0.0:853"]
             [records]
             tll = "10s"
             ttl = "10"
@@ -241,7 +241,7 @@ mod tests {
         );
         for expected in [
             ":3:20: error: \"10.0.0.4\" in `dns` is not a socket address (ADDRESS:PORT)",
-            ":4:20: error: this version has no listener for `tls`",
+            ":4:21: error: this build has no listener for DNS over QUIC",
             ":6:13: error: unknown key `tll` in [records]",
             "did you mean `ttl`?",
             ":7:19: error: `ttl` is not a duration",
