@@ -112,7 +112,7 @@ fn what_is_wrong_is_said_alike() {
         ("[[record]]\nname = 'a.b'\ntype = 'A'\ndata = []\n", "has no data"),
         ("[[record]]\nname = 'a.b'\ntype = 'A'\ndata = '10.0.0.1'\nclients = []\n", "nobody would see"),
         ("[[record]]\nname = 'a.b'\ntype = 'A'\ndata = '10.0.0.1'\nclients = ['10.0.0.1/8']\n", "bits set beyond"),
-        ("[[record]]\nname = 'a.b'\ntype = 'A'\ndata = '10.0.0.1'\nttl = 5\n", "must be a string"),
+        ("[[record]]\nname = 'a.b'\ntype = 'A'\ndata = '10.0.0.1'\nttl = 5\n", "must be a duration in quotes"),
         ("[[record]]\nname = 'a.b'\ntype = 'A'\ndata = '10.0.0.1'\nttl = '5ms'\n", "whole number of seconds"),
         ("[[record]]\nname = 'a.example'\ntype = 'A'\ndata = '10.9.9.9'\n", "other data"),
         ("[[zone]]\nname = 'a.b'\n", "unknown key `zone` in the file"),
