@@ -139,9 +139,10 @@ impl Worker {
             match order {
                 Err(RecvTimeoutError::Disconnected) => return,
                 Ok(settings) => {
+                    let is_concerned = discover.is_on() || settings.azure.discover.is_on();
                     let is_other = settings.azure.discover != discover || settings.forwards != self.settings.forwards;
                     self.settings = settings;
-                    if is_other {
+                    if is_concerned && is_other {
                         self.use_settings();
                         rounds = Rounds::new(&self.settings);
                         next = Instant::now();

@@ -192,5 +192,8 @@ fn a_flood_of_names_nobody_answers_leaves_the_table_alone() {
         }
     }
     fake.be_silent(false);
-    server.ask("back.example A").rcode("NXDOMAIN").before_deadline();
+    let end = Instant::now() + Duration::from_secs(20);
+    while server.ask("back.example A").message.rcode() != 3 {
+        assert!(Instant::now() < end, "the upstream is not used again");
+    }
 }

@@ -77,6 +77,8 @@ fn the_documented_settings_are_the_defaults() {
     settings.listen.admin_is_default = true;
     settings.records.is_default = true;
     settings.records.files.iter_mut().for_each(|(_, span)| *span = 0..0);
+    settings.tls.certificate.1 = 0..0;
+    settings.tls.private_key.1 = 0..0;
     settings.places = Places::default();
     assert_eq!(settings, Settings::default());
 }
