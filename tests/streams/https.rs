@@ -171,7 +171,7 @@ async fn one_connection_serves_many_queries() {
         assert_eq!(request.uri().host(), Some("dns.example"));
         assert_eq!(request.headers()["content-type"], "application/dns-message");
     }
-    assert!(server.lines("WARN").is_empty(), "{:#?}", server.lines("WARN"));
+    assert!(server.warnings().is_empty(), "{:#?}", server.warnings());
 }
 
 #[tokio::test]

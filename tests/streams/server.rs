@@ -129,6 +129,11 @@ impl Pldns {
         panic!("{part} is not in the log: {:#?}", self.lines(""));
     }
 
+    /// Warnings in the log, but for the one that tests as root get.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        self.lines("WARN").into_iter().filter(|line| !line.contains("running as root")).collect()
+    }
+
     /// The lines of the log that contain this.
     pub(crate) fn lines(&self, part: &str) -> Vec<String> {
         let log = self.log.lock().unwrap();

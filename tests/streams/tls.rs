@@ -24,7 +24,7 @@ async fn a_right_certificate_and_one_connection_for_many_queries() {
     assert_eq!(upstream.connections(), 1);
     let line = server.logged("upstream responds").await;
     assert!(line.contains(&target), "{line}");
-    assert!(server.lines("WARN").is_empty(), "{:#?}", server.lines("WARN"));
+    assert!(server.warnings().is_empty(), "{:#?}", server.warnings());
 }
 
 #[tokio::test]
