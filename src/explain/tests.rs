@@ -114,7 +114,7 @@ impl World {
         let dir = Scratch::new();
         std::fs::write(dir.0.join("pldns.toml"), settings).unwrap();
         // A file of zero bytes would be an error.
-        std::fs::write(dir.0.join("records/r.toml"), format!("# records\n{records}")).unwrap();
+        std::fs::write(dir.0.join("records/r.toml"), format!("{records}\n# A comment.\n")).unwrap();
         let loaded = load(&dir.0.join("pldns.toml"));
         assert!(!loaded.problems.has_errors(), "{}", loaded.problems);
         Self {
