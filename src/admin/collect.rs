@@ -63,14 +63,12 @@ fn queries(admin: &Admin, families: &mut Vec<Family>) {
         "part",
         admin.shared.faults.by_part().map(|(part, count)| (part.name(), count)),
     ));
-    if let Some(certificate) = admin.shared.certificates.current() {
-        let expires = certificate.not_after().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        families.push(gauge(
-            "pldns_certificate_expiry_timestamp_seconds",
-            "When the certificate of the encrypted listeners expires",
-            expires.as_secs_f64(),
-        ));
-    }
+    let expires = admin.shared.certificates.current().map_or(0.0, |certificate| unix(certificate.not_after()));
+    families.push(gauge(
+        "pldns_certificate_expiry_timestamp_seconds",
+        "When the certificate of the encrypted listeners expires; 0 without one",
+        expires,
+    ));
     let findings = admin.shared.engine.findings();
     families.push(counters(
         "pldns_public_answers",

@@ -47,20 +47,20 @@ impl Upstream {
                 while end < len && octets[end] != 0 {
                     end += 1 + usize::from(octets[end]);
                 }
-                // The look at start-up asks for the root.
-                if end == 12 {
+                // The start-up check asks for the zone of the rule: NS of the root, SOA of others.
+                if end == 12 || octets[end + 2] == 6 {
                     continue;
                 }
                 asked.fetch_add(1, Ordering::Relaxed);
                 if is_silent.load(Ordering::Relaxed) {
                     continue;
                 }
-                if octets[12..].starts_with(b"\x05fails") {
+                if octets[12..18].eq_ignore_ascii_case(b"\x05fails") {
                     let reply = [&octets[..2], &[0x81, 0x82, 0, 1, 0, 0, 0, 0, 0, 0], &octets[12..end + 5]].concat();
                     let _ = socket.send_to(&reply, peer);
                     continue;
                 }
-                if octets[12..].starts_with(b"\x05plain") {
+                if octets[12..18].eq_ignore_ascii_case(b"\x05plain") {
                     let mut reply =
                         [&octets[..2], &[0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0], &octets[12..end + 5]].concat();
                     reply.extend_from_slice(&[0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 2, 0, 4, 10, 7, 7, 7]);
