@@ -26,14 +26,24 @@ RUN cargo build --release --locked --bin pldns \
 FROM scratch
 COPY --from=build /image/ /
 
+ARG VERSION=0.1.0
+ARG COMMIT=unknown
+# Where this image is built from; a release passes its repository's address.
+ARG SOURCE=https://example.invalid/pldns
+LABEL org.opencontainers.image.title="pldns" \
+      org.opencontainers.image.description="The DNS server for Azure private endpoints" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.source="${SOURCE}" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${COMMIT}"
+
 # A number, not a name, for there is no /etc/passwd, and because Kubernetes checks runAsNonRoot by number.
 USER 65532:65532
 
 # DNS needs both. Port 53 without root works where the container's net.ipv4.ip_unprivileged_port_start is 53 or less.
 # Where it is not, add that setting, or listen higher up and let the service map the port:
 #     pldns serve --listen 0.0.0.0:5353
-EXPOSE 53/udp
-EXPOSE 53/tcp
+EXPOSE 53/udp 53/tcp
 
 # The settings are mounted over /etc/pldns: pldns.toml and records/. What is in the image are the defaults and an empty
 # table, that is, a caching forwarder to Azure DNS. Other commands: docker run --rm pldns check

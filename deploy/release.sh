@@ -3,6 +3,8 @@
 #
 #     deploy/release.sh [--out DIR] [--arch amd64|arm64]...
 #
+# PLDNS_SOURCE in the environment is the repository's address for the image's label.
+#
 # Needs: cargo, git, python3 with venv, and the network for crates and two tools. Twice from the same commit gives the same
 # files. What a machine cannot build (an image without buildah, arm64 without its target) is named at the end and left out.
 set -euo pipefail
@@ -106,7 +108,7 @@ image() {
     store=$(mktemp -d)
     buildah --root "$store/root" --runroot "$store/run" --storage-driver vfs bud --quiet --isolation chroot \
         --timestamp "$SOURCE_DATE_EPOCH" --arch "$1" --build-context "build=$context" \
-        --build-arg "VERSION=$version" --build-arg "COMMIT=$commit" -f Dockerfile -t "pldns:$version" "$context" >/dev/null
+        --build-arg "VERSION=$version" --build-arg "COMMIT=$commit" ${PLDNS_SOURCE:+--build-arg "SOURCE=$PLDNS_SOURCE"} -f Dockerfile -t "pldns:$version" "$context" >/dev/null
     rm -f "$out/pldns_${version}_$1.oci.tar"
     buildah --root "$store/root" --runroot "$store/run" --storage-driver vfs push --quiet \
         "pldns:$version" "oci-archive:$out/pldns_${version}_$1.oci.tar:pldns:$version"
