@@ -109,9 +109,10 @@ image() {
     buildah --root "$store/root" --runroot "$store/run" --storage-driver vfs bud --quiet --isolation chroot \
         --timestamp "$SOURCE_DATE_EPOCH" --arch "$1" --build-context "build=$context" \
         --build-arg "VERSION=$version" --build-arg "COMMIT=$commit" ${PLDNS_SOURCE:+--build-arg "SOURCE=$PLDNS_SOURCE"} -f Dockerfile -t "pldns:$version" "$context" >/dev/null
-    rm -f "$out/pldns_${version}_$1.oci.tar"
-    buildah --root "$store/root" --runroot "$store/run" --storage-driver vfs push --quiet \
-        "pldns:$version" "oci-archive:$out/pldns_${version}_$1.oci.tar:pldns:$version"
+    buildah --root "$store/root" --runroot "$store/run" --storage-driver vfs push --quiet "pldns:$version" "oci:$store/oci:$version"
+    # An archive of buildah's own has the time of its making in it.
+    tar --sort=name --mtime="$stamp" --owner=0 --group=0 --numeric-owner --mode='u=rwX,go=rX' --format=ustar -C "$store/oci" \
+        -cf "$out/pldns_${version}_$1.oci.tar" .
     rm -rf "$store" "$context"
 }
 
