@@ -58,7 +58,7 @@ variable "zones" {
 }
 
 variable "size" {
-  description = "Size of the machines. Two cores serve some 300,000 queries a second from the table."
+  description = "Size of the machines. Azure DNS limits a machine long before its processor does."
   type        = string
   default     = "Standard_B2s_v2"
 }

@@ -27,7 +27,7 @@ pub async fn serve_http(listener: &TcpListener, router: Router, places: Arc<Conn
         let router = router.clone();
         tokio::task::spawn_local(async move {
             tokio::select! {
-                // What goes wrong with one client is no concern of ours.
+                // An error of one connection concerns that client alone.
                 _ = tokio::time::timeout(CONNECTION_TIME, connection(stream, router)) => {}
                 () = place.lost() => {}
             }

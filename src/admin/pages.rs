@@ -38,7 +38,7 @@ pub(super) async fn readyz(State(admin): State<Arc<Admin>>) -> Response {
     readiness(&admin, true)
 }
 
-/// The same for everybody: problems name records and paths, which are nobody else's business.
+/// The same for everybody: problems name records and paths, which only operators may see.
 pub(super) async fn readyz_counts(State(admin): State<Arc<Admin>>) -> Response {
     readiness(&admin, false)
 }

@@ -23,7 +23,7 @@ const DOT: [&[u8]; 1] = [b"dot"];
 const HTTPS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
 /// What one TLS connection takes at most more than one without, bytes: a record that comes in and its plaintext, one that goes
-/// out, and the session. An idle one takes about 13 KiB.
+/// out, and the session.
 pub const TLS_BYTES: usize = 48 << 10;
 
 /// What handshakes are made with; all workers share it, so that a session is resumed by whichever gets the connection.

@@ -371,7 +371,7 @@ impl Reading {
     }
 }
 
-/// Whether an object has a shape of its own, and so is no row of a list.
+/// Whether an object has a shape of its own, so that it is not a row of a list.
 fn has_shape(node: &Node<'_>) -> bool {
     let shapes = [
         "privateLinkServiceConnections",
