@@ -77,7 +77,10 @@ fn parse(criterion: &mut Criterion) {
     let limits = TtlLimits { max: 3600, max_negative: 60, max_negative_private: 10 };
     let (answer, now) = (upstream_answer(), Instant::now());
     criterion.bench_function("answer from message", |bencher| {
-        bencher.iter(|| Answer::from_message(b"key", black_box(&answer), &limits, now).is_some());
+        bencher.iter(|| {
+            let mut message = UpstreamMessage::read(black_box(answer.clone()));
+            Answer::from_message(b"key", &mut message, &limits, now).is_some()
+        });
     });
 }
 
@@ -100,7 +103,7 @@ fn answer(criterion: &mut Criterion) {
     let Action::Forward(forward) = engine.answer(&snapshot, &asked, CLIENT, now, 0, &mut reply) else {
         panic!("the cache is empty: {FORWARDED} goes upstream");
     };
-    let kept = engine.keep(&snapshot, &forward.question, &upstream_answer(), now, |_| ());
+    let kept = engine.keep(&snapshot, &forward.question, &mut UpstreamMessage::read(upstream_answer()), now, |_| ());
     assert!(kept.is_some(), "the upstream's answer can be read");
     for (case, name) in [("table hit", RECORD), ("wildcard", WILDCARD), ("cache hit", FORWARDED)] {
         let query = dns::query(7, name, dns::A);
@@ -125,7 +128,7 @@ fn shared(criterion: &mut Criterion) {
     let (now, mut reply) = (Instant::now(), Vec::with_capacity(1232));
     let query = dns::query(7, FORWARDED, dns::A);
     if let Action::Forward(forward) = engine.answer(&snapshot, &query, CLIENT, now, 0, &mut reply) {
-        engine.keep(&snapshot, &forward.question, &upstream_answer(), now, |_| ());
+        engine.keep(&snapshot, &forward.question, &mut UpstreamMessage::read(upstream_answer()), now, |_| ());
     }
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -291,12 +294,17 @@ fn hostile(criterion: &mut Criterion) {
     let query = Query::parse(&query, &mut room).expect("a query");
     for (name, bytes) in messages {
         criterion.bench_function(&format!("hostile: {name}: read"), |bencher| {
-            bencher.iter(|| UpstreamMessage::read(black_box(bytes.clone())).reading);
+            bencher.iter(|| UpstreamMessage::read(black_box(bytes.clone())).rcode());
         });
         criterion.bench_function(&format!("hostile: {name}: keep"), |bencher| {
-            bencher.iter(|| Answer::from_message(b"key", black_box(&bytes), &limits, now).is_some());
+            bencher.iter(|| {
+                let mut message = UpstreamMessage::accepted_before(black_box(bytes.clone()));
+                Answer::from_message(b"key", &mut message, &limits, now).is_some()
+            });
         });
-        let Some(answer) = Answer::from_message(b"key", &bytes, &limits, now) else { continue };
+        let Some(answer) = Answer::from_message(b"key", &mut UpstreamMessage::read(bytes.clone()), &limits, now) else {
+            continue;
+        };
         for limit in [1232, 65_535] {
             criterion.bench_function(&format!("hostile: {name}: reply of {limit}"), |bencher| {
                 bencher.iter(|| answer.view().write(black_box(&query), Age::Seconds(1), limit, &mut reply));

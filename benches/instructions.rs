@@ -146,8 +146,8 @@ fn take(way: &Way, times: u32) {
     let queries: Vec<_> = (0..NAMES).map(|n| dns::query(n as u16, &(way.asked)(n), way.qtype)).collect();
     for (n, query) in queries.iter().enumerate() {
         if let Action::Forward(forward) = engine.answer(&snapshot, query, client, now, 0, &mut reply) {
-            let answer = upstream_answer(n, query);
-            engine.keep(&snapshot, &forward.question, &answer, now, |_| ()).expect("an answer that can be read");
+            let mut answer = UpstreamMessage::read(upstream_answer(n, query));
+            engine.keep(&snapshot, &forward.question, &mut answer, now, |_| ()).expect("an answer that can be read");
         }
     }
     for (turn, query) in (0..times).zip(queries.iter().cycle()) {
@@ -176,8 +176,8 @@ fn forward(way: &Way, times: u32) {
         answer[..2].copy_from_slice(&sent.message[..2]);
         forwarding.heard(now, sent.id, Arrival::Message(UpstreamMessage::read(answer)), &mut out);
         let settled = out.settled.pop().expect("its answer");
-        let Answered { question, message } = settled.outcome.expect("a good one");
-        let answer = engine.keep(&snapshot, &question, &message, now, |_| ()).expect("it can be read");
+        let Answered { question, mut message } = settled.outcome.expect("a good one");
+        let answer = engine.keep(&snapshot, &question, &mut message, now, |_| ()).expect("it can be read");
         let settlement = Settlement::Answer(&answer);
         let action = engine.settle(&snapshot, query, CLIENT, None, settlement, now, turn, &mut reply);
         assert!(matches!(action, Action::Answered(_)), "it is the reply");

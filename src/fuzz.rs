@@ -150,7 +150,7 @@ fn answer(bytes: &[u8]) {
                 }
             }
             let Some(question) = forwards.first().map(|forward| forward.question.clone()) else { continue };
-            let Some(kept) = engine.keep(snapshot, &question, &message.bytes, heard, |_| ()) else { continue };
+            let Some(kept) = engine.keep(snapshot, &question, &mut message.clone(), heard, |_| ()) else { continue };
             let settlements = [Settlement::Answer(&kept), Settlement::Stale(&kept)];
             for (Forward { chain, .. }, settlement) in forwards.into_iter().zip(settlements) {
                 let chain = chain.map(|chain| *chain);

@@ -16,7 +16,7 @@ use crate::wire::edns::OPT_LEN;
 use crate::wire::header::{self, HEADER_LEN, Header};
 use crate::wire::message::Records;
 use crate::wire::reply::{Closing, Counts, ReplyOptions, close};
-use crate::wire::{ExtendedError, OwnedRecord, Query, Rcode, RecordView, Verdict};
+use crate::wire::{ExtendedError, OwnedRecord, Query, Rcode, RecordView, UpstreamMessage, Verdict};
 
 /// How old an answer is when it is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,12 +89,12 @@ pub(super) struct Head {
 }
 
 impl Answer {
-    /// Takes an answer that was accepted at `heard`, for the question with this key; nothing when it cannot be read to
-    /// its end.
-    pub fn from_message(key: &[u8], bytes: &[u8], limits: &TtlLimits, heard: Instant) -> Option<Self> {
+    /// Takes an answer that was accepted at `heard`, for the question with this key; `None` when it is damaged or has
+    /// no question.
+    pub fn from_message(key: &[u8], message: &mut UpstreamMessage, limits: &TtlLimits, heard: Instant) -> Option<Self> {
         let mut octets = Octets::from_slice(key);
         let Normal { ttl_places, errors, rcode, ttl, targets, is_private, is_unfinished, has_public_address } =
-            normalise(bytes, limits, &mut octets)?;
+            normalise(message, limits, &mut octets)?;
         let head = Head {
             heard,
             ttl,
@@ -380,7 +380,7 @@ pub(crate) mod tests {
 
     #[expect(clippy::disallowed_methods, reason = "any instant will do")]
     fn new_answer(bytes: &[u8], limits: &TtlLimits) -> Option<Answer> {
-        Answer::from_message(b"key", bytes, limits, Instant::now())
+        Answer::from_message(b"key", &mut UpstreamMessage::read(bytes.to_vec()), limits, Instant::now())
     }
 
     /// An upstream's answer with one address.

@@ -242,7 +242,7 @@ mod tests {
 
     use super::*;
     use crate::cache::answer::tests::{LIMITS, address_answer};
-    use crate::wire::{Name, NameRoom};
+    use crate::wire::{Name, NameRoom, UpstreamMessage};
 
     fn lower(name: &str) -> NameRoom {
         let mut room = NameRoom::new();
@@ -256,7 +256,8 @@ mod tests {
 
     fn insert(cache: &Cache, name: &str, ttl: u32, heard: Instant) {
         let key = key(&lower(name)).to_bytes();
-        cache.insert(&Answer::from_message(&key, &address_answer(name, ttl), &LIMITS, heard).unwrap(), |_| ());
+        let mut message = UpstreamMessage::read(address_answer(name, ttl));
+        cache.insert(&Answer::from_message(&key, &mut message, &LIMITS, heard).unwrap(), |_| ());
     }
 
     fn with<R>(

@@ -9,7 +9,7 @@ use crate::wire::edns::extended_errors;
 use crate::wire::header::{HEADER_LEN, Header};
 use crate::wire::message::push_lower_name;
 use crate::wire::name;
-use crate::wire::{Message, Rcode, RecordView, Rtype, Section, SoundMessage, is_private_address};
+use crate::wire::{Message, Rcode, RecordView, Rtype, Section, SoundMessage, UpstreamMessage, is_private_address};
 
 /// How long answers may be kept, seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,18 +47,14 @@ pub(super) struct Normal {
 
 /// Takes an answer that was accepted, and appends its normal form to `out`: ID 0, no OPT record, TTLs within limits; in the
 /// answer section only records that belong to the question, each CNAME record before the records of its target. `None` when
-/// it is not sound.
-pub(super) fn normalise(bytes: &[u8], limits: &TtlLimits, out: &mut Octets) -> Option<Normal> {
+/// it is not sound, or has no question.
+pub(super) fn normalise(answer: &mut UpstreamMessage, limits: &TtlLimits, out: &mut Octets) -> Option<Normal> {
     let written;
-    let SoundMessage { mut message, rcode, opt } = SoundMessage::parse(bytes)?;
-    if message.header.qdcount != 1 {
-        return None;
-    }
+    let (SoundMessage { mut message, rcode, opt }, mut section) = answer.take_reading()?;
     let errors = match &opt {
-        Some(opt) => extended_errors(bytes.get(opt.record.data())?),
+        Some(opt) => extended_errors(message.bytes.get(opt.record.data())?),
         None => Vec::new(),
     };
-    let mut section = AnswerSection::of(&message)?;
     // As a rule all records belong and are in order, and the OPT record is the last: they stay where they are.
     let opt_precedes = opt.is_some_and(|opt| opt.place < message.records.len());
     if section.is_mixed() || opt_precedes {

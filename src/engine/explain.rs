@@ -12,7 +12,7 @@ use crate::forward::{Failure, ForwardRule, Question};
 use crate::wire::edns::opt_head;
 use crate::wire::header::RD;
 use crate::wire::query::CLASS_IN;
-use crate::wire::{Header, Name, Rcode, Rtype};
+use crate::wire::{Header, Name, Rcode, Rtype, UpstreamMessage};
 
 /// How far a query that is played through has come.
 pub enum Explained {
@@ -106,7 +106,10 @@ impl Engine {
         let Asked { query, question, chain, stale } = asked;
         let mut reply = Vec::new();
         let heard = match reached {
-            Reached::Message(message) => read_answer(snapshot, &question, message, now).ok_or(Failure::Silence),
+            Reached::Message(message) => {
+                let mut message = UpstreamMessage::read(message.to_vec());
+                read_answer(snapshot, &question, &mut message, now).ok_or(Failure::Silence)
+            }
             Reached::Failed(failure) => Err(failure),
         };
         let settlement = match (&heard, &stale) {

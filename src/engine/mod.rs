@@ -44,7 +44,7 @@ use crate::cache::{Age, Cache, CacheKey, KeyHash, State, TtlLimits};
 use crate::forward::{Disposition, Failure, ForwardRule, LoopGuard, Question, Stale};
 use crate::records::Lookup;
 use crate::wire::reply::write_refusal;
-use crate::wire::{ExtendedError, Fault, LowerName, NameRoom, Query, Rcode, Refusal, Transport};
+use crate::wire::{ExtendedError, Fault, LowerName, NameRoom, Query, Rcode, Refusal, Transport, UpstreamMessage};
 
 /// Who asks, and by which way the reply goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -192,7 +192,7 @@ impl Engine {
         &self,
         snapshot: &Snapshot,
         question: &Question,
-        message: &[u8],
+        message: &mut UpstreamMessage,
         now: Instant,
         fetch: impl Fn(*const u8),
     ) -> Option<Answer> {
@@ -343,7 +343,12 @@ impl Engine {
 }
 
 /// Reads an upstream's answer to a question, its TTLs within the limits; `None` when it cannot be read to its end.
-fn read_answer(snapshot: &Snapshot, question: &Question, message: &[u8], now: Instant) -> Option<Answer> {
+fn read_answer(
+    snapshot: &Snapshot,
+    question: &Question,
+    message: &mut UpstreamMessage,
+    now: Instant,
+) -> Option<Answer> {
     let (usual, rule) = (snapshot.ttl_limits, &question.rule);
     let limits = TtlLimits {
         max: rule.max_ttl.unwrap_or(usual.max),

@@ -269,7 +269,9 @@ fn an_expired_answer_is_served() {
     let walk = world.walk("www.example.com", Rtype::A, world.start);
     let (rule, query, key) = walk.next().unwrap();
     let message = answers(&["www.example.com 60 A 192.0.2.1"]).message(&query).unwrap();
-    let answer = crate::cache::Answer::from_message(key, &message, &world.snapshot.ttl_limits, world.start).unwrap();
+    let mut message = crate::wire::UpstreamMessage::read(message);
+    let answer =
+        crate::cache::Answer::from_message(key, &mut message, &world.snapshot.ttl_limits, world.start).unwrap();
     world.engine.cache().insert(&answer, |_| ());
     drop(rule);
     let later = world.start + Duration::from_secs(100);

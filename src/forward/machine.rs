@@ -29,7 +29,7 @@ use super::token::LoopGuard;
 use super::upstream::{SILENT, Ticket, Upstream};
 use super::waiting::{ClientPlaces, TRIES_KEPT, cost_of};
 use crate::wire::header::{HEADER_LEN, Header};
-use crate::wire::{Rcode, Reading, UpstreamMessage};
+use crate::wire::{Rcode, UpstreamMessage};
 
 /// How long a client is let wait before it gets the stale answer at hand (RFC 8767 §5).
 const CLIENT_TIMER: Duration = Duration::from_millis(1800);
@@ -80,8 +80,8 @@ pub struct Forwarding<W> {
 }
 
 /// Whether a message that was accepted says that its upstream failed.
-fn says_failure(message: &[u8]) -> bool {
-    Header::read(message).is_none_or(|header| !matches!(header.rcode(), Rcode::NOERROR | Rcode::NXDOMAIN))
+fn says_failure(message: &UpstreamMessage) -> bool {
+    Header::read(&message.bytes).is_none_or(|header| !matches!(header.rcode(), Rcode::NOERROR | Rcode::NXDOMAIN))
 }
 
 impl<W> Forwarding<W> {
@@ -127,7 +127,13 @@ impl<W> Forwarding<W> {
             && let Some(failed) = self.failures.recall(&question.key, now)
         {
             let answer = failed.answer.as_ref().map(|answer| answer.to_vec());
-            return self.turn_away(now, question, asker, answer.ok_or(Failure::Remembered), out);
+            return self.turn_away(
+                now,
+                question,
+                asker,
+                answer.map(UpstreamMessage::accepted_before).ok_or(Failure::Remembered),
+                out,
+            );
         }
         let upstreams = self.upstream_numbers(&question.rule);
         let is_down = self.are_down(&upstreams);
@@ -234,7 +240,7 @@ impl<W> Forwarding<W> {
     pub fn heard(&mut self, now: Instant, id: TryId, arrival: Arrival, out: &mut Outbox<W>) -> Heard {
         let message = match arrival {
             Arrival::Message(message) => message,
-            Arrival::Damaged(bytes) => UpstreamMessage { bytes, reading: Reading::Damaged },
+            Arrival::Damaged(bytes) => UpstreamMessage::damaged(bytes),
             Arrival::WrongId => return self.heard_wrong_id(now, id, out),
         };
         let Some(query) = self.outstanding.get(id.slot as usize).filter(|query| query.generation == id.generation)
@@ -284,11 +290,11 @@ impl<W> Forwarding<W> {
             }
             Judgement::Cut | Judgement::Damaged | Judgement::NoEdns | Judgement::Failure | Judgement::Answer => {}
         }
-        let UpstreamMessage { mut bytes, .. } = message;
-        let echoed = bytes.get(HEADER_LEN..HEADER_LEN + section.len());
+        let mut message = message;
+        let echoed = message.bytes.get(HEADER_LEN..HEADER_LEN + section.len());
         let repeats_case = echoed.is_none_or(|echoed| echoed == section);
         if let Some(drawn) = &drawn {
-            restore_case(&mut bytes, drawn, asked);
+            restore_case(&mut message.bytes, drawn, asked);
         }
         self.note_answer_time(now, id);
         if judgement == Judgement::Answer {
@@ -303,7 +309,7 @@ impl<W> Forwarding<W> {
             Judgement::NoEdns => self.ask_without_edns(now, id, out),
             Judgement::Failure => {
                 if let Some(query) = self.outstanding.get_mut(id.slot as usize) {
-                    query.failure = Some(bytes);
+                    query.failure = Some(message);
                 }
                 self.note_failed(id.slot, upstream);
                 self.give_up_try(now, id.slot, out);
@@ -317,7 +323,7 @@ impl<W> Forwarding<W> {
                 self.give_up_try(now, id.slot, out);
             }
             Judgement::Answer | Judgement::Unrelated | Judgement::Suspicious => {
-                self.take_answer(now, id.slot, via, bytes, out)
+                self.take_answer(now, id.slot, via, message, out)
             }
         }
         self.arm(id.slot);
@@ -496,7 +502,13 @@ impl<W> Forwarding<W> {
     }
 
     /// A question is done: `outcome` is its answer, or why there is none.
-    pub(super) fn end(&mut self, now: Instant, slot: u32, outcome: Result<Vec<u8>, Failure>, out: &mut Outbox<W>) {
+    pub(super) fn end(
+        &mut self,
+        now: Instant,
+        slot: u32,
+        outcome: Result<UpstreamMessage, Failure>,
+        out: &mut Outbox<W>,
+    ) {
         self.keep_orphans(slot);
         let Some(query) = self.outstanding.get(slot as usize) else {
             return;
@@ -514,7 +526,7 @@ impl<W> Forwarding<W> {
         let detail = if outcome.is_err() { self.detail(&query) } else { None };
         // An upstream's word that it failed is no answer: the stale one is better (RFC 8767 §5).
         let is_failure = outcome.as_ref().map_or(true, |message| says_failure(message));
-        let cost = cost_of(query.question.section.len(), outcome.as_ref().ok().map(Vec::len));
+        let cost = cost_of(query.question.section.len(), outcome.as_ref().ok().map(|message| message.bytes.len()));
         let waiters = query.waiters.into_iter().map(|waiting| Released {
             use_stale: is_failure && waiting.stale.is_some_and(|stale| stale.may_serve(now, is_down)),
             delivery: self.deliver(now, &waiting, cost),

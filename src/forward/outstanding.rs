@@ -12,7 +12,7 @@ use super::machine::Numbers;
 use super::question::{Question, Via};
 use crate::wire::edns::{UDP_PAYLOAD_MAX, UDP_PAYLOAD_PLAIN, opt_head};
 use crate::wire::header::{self, HEADER_LEN, Header};
-use crate::wire::{Rcode, Reading, UpstreamMessage};
+use crate::wire::{Rcode, UpstreamMessage};
 
 /// How long an answer takes that is worth a turn.
 const ANSWER_TIME: Duration = Duration::from_millis(100);
@@ -59,9 +59,9 @@ pub(super) struct OutstandingQuery<W> {
     /// Somebody may be guessing: only TCP decides now.
     pub(super) is_suspicious: bool,
     /// A UDP answer that matched after a suspicion: for where TCP is not to be had.
-    pub(super) held: Option<Vec<u8>>,
+    pub(super) held: Option<UpstreamMessage>,
     /// An answer that says failure: passed on where nobody says better.
-    pub(super) failure: Option<Vec<u8>>,
+    pub(super) failure: Option<UpstreamMessage>,
     /// An upstream could not even be reached: which one, and why.
     pub(super) trouble: Option<(usize, Arc<str>)>,
 }
@@ -240,7 +240,7 @@ pub(super) fn judge(message: &UpstreamMessage, id: u16, question: &[u8], with_ed
     if bytes.len() > usize::from(advertised) {
         return Judgement::Damaged;
     }
-    judge_matching(message.reading, &header, with_edns, Via::Datagram)
+    judge_matching(message, &header, with_edns, Via::Datagram)
 }
 
 /// Judges what came by TCP, where nobody can guess: case and a missing question are forgiven.
@@ -259,19 +259,18 @@ pub(super) fn judge_stream(message: &UpstreamMessage, id: u16, question: &[u8], 
     if header.qdcount != 1 || !echoed.eq_ignore_ascii_case(question) {
         return Judgement::Unrelated;
     }
-    judge_matching(message.reading, &header, with_edns, Via::Stream)
+    judge_matching(message, &header, with_edns, Via::Stream)
 }
 
-fn judge_matching(reading: Reading, header: &Header, with_edns: bool, via: Via) -> Judgement {
+fn judge_matching(message: &UpstreamMessage, header: &Header, with_edns: bool, via: Via) -> Judgement {
     if header.flags & header::TC != 0 {
         return Judgement::Cut;
     }
-    let rcode = match reading {
-        Reading::Damaged => return Judgement::Damaged,
-        // TCP decides. What it brings is taken without the records that do not belong.
-        Reading::Sound { has_foreign: true, .. } if via == Via::Datagram => return Judgement::Damaged,
-        Reading::Sound { rcode, .. } => rcode,
-    };
+    let Some(rcode) = message.rcode() else { return Judgement::Damaged };
+    // TCP decides. What it brings is taken without the records that do not belong.
+    if via == Via::Datagram && message.has_foreign() {
+        return Judgement::Damaged;
+    }
     match rcode {
         Rcode::NOERROR | Rcode::NXDOMAIN => Judgement::Answer,
         Rcode::BADVERS | Rcode::FORMERR | Rcode::NOTIMP if with_edns => Judgement::NoEdns,

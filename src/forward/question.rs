@@ -162,7 +162,7 @@ pub struct Answered {
     /// The question.
     pub question: Box<Question>,
     /// The upstream's answer, accepted and whole.
-    pub message: Vec<u8>,
+    pub message: UpstreamMessage,
 }
 
 /// Somebody who waits no longer.

@@ -131,7 +131,7 @@ type Outcome = Result<Rcode, Option<Failure>>;
 
 /// Outcomes with those whom they concern: who takes a stale answer is shown as `Err(None)`.
 fn outcomes(settled: &[Settled<u32>]) -> Vec<(Outcome, Vec<u32>)> {
-    let rcode = |answered: &Answered| Header::read(&answered.message).unwrap().rcode();
+    let rcode = |answered: &Answered| Header::read(&answered.message.bytes).unwrap().rcode();
     let mut shown = Vec::new();
     for settled in settled {
         for released in &settled.waiters {

@@ -22,6 +22,7 @@ use super::machine::Forwarding;
 use super::outstanding::{Try, write_query};
 use super::question::{Failure, Outbox, Transmit, Trouble, TroubleKind, TryId, Via};
 use super::upstream::{Failing, Ticket};
+use crate::wire::UpstreamMessage;
 
 /// Tries per round.
 const TRIES_MAX: usize = 8;
@@ -426,16 +427,23 @@ impl<W> Forwarding<W> {
         }
     }
 
-    pub(super) fn take_answer(&mut self, now: Instant, slot: u32, via: Via, bytes: Vec<u8>, out: &mut Outbox<W>) {
+    pub(super) fn take_answer(
+        &mut self,
+        now: Instant,
+        slot: u32,
+        via: Via,
+        message: UpstreamMessage,
+        out: &mut Outbox<W>,
+    ) {
         let Some(query) = self.outstanding.get_mut(slot as usize) else {
             return;
         };
         if query.is_suspicious && via == Via::Datagram && query.has_open_stream() {
-            query.held = Some(bytes);
+            query.held = Some(message);
             return;
         }
         self.failures.forget(&query.question.key);
-        self.end(now, slot, Ok(bytes), out);
+        self.end(now, slot, Ok(message), out);
     }
 
     /// An upstream has no answer to a question, or cannot give it: what it was asked beside that is not waited for.
@@ -505,7 +513,7 @@ impl<W> Forwarding<W> {
         let all_failed = query.upstreams.iter().all(|&number| query.has_failed(number));
         match query.failure.take() {
             Some(failure) => {
-                self.failures.remember(&query.question.key, Some(Arc::from(&*failure)), now);
+                self.failures.remember(&query.question.key, Some(Arc::from(&*failure.bytes)), now);
                 self.end(now, slot, Ok(failure), out);
             }
             // An upstream that restarts refuses for a moment: the tries left are made at their time.

@@ -11,6 +11,7 @@ use super::outstanding::Waiting;
 use super::question::{Answered, Asker, Delivery, Failure, Outbox, Question, Released, Settled};
 use super::tries::AGAIN_AFTER;
 use super::upstream::Ticket;
+use crate::wire::UpstreamMessage;
 
 /// Queries of one client that wait at once where places are scarce.
 const PER_CLIENT_SURE: u32 = 1000;
@@ -123,7 +124,7 @@ impl<W> Forwarding<W> {
         now: Instant,
         question: Box<Question>,
         asker: Asker<W>,
-        outcome: Result<Vec<u8>, Failure>,
+        outcome: Result<UpstreamMessage, Failure>,
         out: &mut Outbox<W>,
     ) {
         let upstreams = self.upstream_numbers(&question.rule);
@@ -197,7 +198,7 @@ impl<W> Forwarding<W> {
         if out_of_patience > 0 {
             self.mark_late(now, slot);
         }
-        let cost = cost_of(section_len, outcome.as_ref().ok().map(|answered| answered.message.len()));
+        let cost = cost_of(section_len, outcome.as_ref().ok().map(|answered| answered.message.bytes.len()));
         let waiters = released
             .into_iter()
             .map(|(waiting, use_stale)| {

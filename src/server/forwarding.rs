@@ -245,10 +245,10 @@ impl Worker {
             tracing::debug!(?reason, detail, waiters, "no answer from upstream");
         }
         let snapshot = self.shared.snapshot.load();
-        let outcome = settled.outcome.and_then(|Answered { question, message }| {
-            let keep = || self.shared.engine.keep(&snapshot, &question, &message, now, fetch);
+        let outcome = settled.outcome.and_then(|Answered { question, mut message }| {
+            let keep = || self.shared.engine.keep(&snapshot, &question, &mut message, now, fetch);
             let answer = self.shared.faults.guarded(Part::Answer, keep, || None);
-            self.sockets.borrow_mut().take_back(message);
+            self.sockets.borrow_mut().take_back(message.bytes);
             answer.ok_or(Failure::Silence)
         });
         let detail = settled.detail.as_deref();

@@ -4,10 +4,10 @@
 
 use smallvec::SmallVec;
 
-use super::header::HEADER_LEN;
-use super::message::{Message, RecordView, Section, Steps, is_same_name, walk_name};
+use super::header::{HEADER_LEN, Header};
+use super::message::{Message, RecordView, RecordViews, Section, Steps, is_same_name, walk_name};
 use super::name::is_within;
-use super::soundness::SoundMessage;
+use super::soundness::{Opt, SoundMessage};
 use super::{Rcode, Rtype};
 
 /// CNAMEs that are followed for one query, whichever of table and upstreams they come from: Unbound follows 11, Knot
@@ -20,47 +20,91 @@ const DNAMES_MAX: usize = ALIASES_MAX;
 /// The place of a record that belongs to no name of the chain.
 const FOREIGN: u8 = u8::MAX;
 
-/// A message of an upstream, with what was found when it was read.
+/// A message of an upstream, with what was found when it was read: it is read once, before any lock is taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UpstreamMessage {
-    /// The bytes as they came.
+    /// The bytes as they came. Only the case of letters may be changed: the places of names and records stay.
     pub bytes: Vec<u8>,
-    /// What they are.
-    pub reading: Reading,
+    state: State,
 }
 
-/// What a message of an upstream is, whatever was asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reading {
-    /// It cannot be read to its end, or is not sound ([`SoundMessage::parse`]).
+/// What is known of the bytes of a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum State {
+    /// They cannot be read to their end, or are not sound ([`SoundMessage::parse`]).
     Damaged,
-    /// It is sound.
-    Sound {
-        /// Its response code, with the upper bits of its OPT record.
-        rcode: Rcode,
-        /// Its answer section has records that do not belong to the question.
-        has_foreign: bool,
-    },
+    /// They are sound.
+    Sound(Box<Reading>),
+    /// They were sound, and have to be read again.
+    Unread,
+}
+
+/// What a sound message of an upstream is, whatever was asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Reading {
+    /// The response code, with the upper bits of the OPT record.
+    rcode: Rcode,
+    header: Header,
+    question_end: usize,
+    records: RecordViews,
+    opt: Option<Opt>,
+    /// `None` where there is no question.
+    section: Option<AnswerSection>,
 }
 
 impl UpstreamMessage {
     /// Reads a message. At most 1 ms for any 64 KiB: the cost is linear in the message.
     pub fn read(bytes: Vec<u8>) -> Self {
-        let reading = Reading::of(&bytes);
-        Self { bytes, reading }
+        let state = Reading::of(&bytes).map_or(State::Damaged, State::Sound);
+        Self { bytes, state }
+    }
+
+    /// Bytes that are known to be damaged.
+    pub fn damaged(bytes: Vec<u8>) -> Self {
+        Self { bytes, state: State::Damaged }
+    }
+
+    /// A message that was read and accepted before: it is read again when its records are needed, not here.
+    pub fn accepted_before(bytes: Vec<u8>) -> Self {
+        Self { bytes, state: State::Unread }
+    }
+
+    fn reading(&self) -> Option<&Reading> {
+        match &self.state {
+            State::Sound(reading) => Some(reading),
+            State::Damaged | State::Unread => None,
+        }
+    }
+
+    /// The response code, with the upper bits of the OPT record; `None` for damage.
+    pub fn rcode(&self) -> Option<Rcode> {
+        self.reading().map(|reading| reading.rcode)
+    }
+
+    /// Whether the answer section has records that do not belong to the question.
+    pub fn has_foreign(&self) -> bool {
+        self.reading().and_then(|reading| reading.section.as_ref()).is_some_and(|section| section.has_foreign)
+    }
+
+    /// Hands out what was read; `None` for damage and for a message without a question. It has to be read again after that.
+    pub fn take_reading(&mut self) -> Option<(SoundMessage<'_>, AnswerSection)> {
+        let reading = match std::mem::replace(&mut self.state, State::Unread) {
+            State::Sound(reading) => reading,
+            State::Unread => Reading::of(&self.bytes)?,
+            State::Damaged => return None,
+        };
+        let Reading { rcode, header, question_end, records, opt, section } = *reading;
+        let message = Message { bytes: &self.bytes, header, question_end, records };
+        Some((SoundMessage { message, rcode, opt }, section?))
     }
 }
 
 impl Reading {
-    fn of(bytes: &[u8]) -> Self {
-        let Some(SoundMessage { message, rcode, .. }) = SoundMessage::parse(bytes) else { return Self::Damaged };
-        if message.header.qdcount == 0 {
-            return Self::Sound { rcode, has_foreign: false };
-        }
-        match AnswerSection::of(&message) {
-            None => Self::Damaged,
-            Some(section) => Self::Sound { rcode, has_foreign: section.has_foreign },
-        }
+    fn of(bytes: &[u8]) -> Option<Box<Self>> {
+        let SoundMessage { message, rcode, opt } = SoundMessage::parse(bytes)?;
+        let section = if message.header.qdcount == 0 { None } else { Some(AnswerSection::of(&message)?) };
+        let Message { header, question_end, records, .. } = message;
+        Some(Box::new(Self { rcode, header, question_end, records, opt, section }))
     }
 }
 
@@ -76,7 +120,7 @@ pub enum ChainEnd {
 }
 
 /// The answer section of a sound message.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AnswerSection {
     /// Where the targets of the CNAME records are, in the order of the chain, at most one more than [`ALIASES_MAX`]. The
     /// last one of a loop is a name that precedes it.

@@ -73,8 +73,11 @@ pub struct Message<'a> {
     /// Where the question section ends.
     pub question_end: usize,
     /// All records in order.
-    pub records: SmallVec<[RecordView; 8]>,
+    pub records: RecordViews,
 }
+
+/// The records of a message, in its order.
+pub type RecordViews = SmallVec<[RecordView; 8]>;
 
 impl<'a> Message<'a> {
     /// Reads a message with at most one question; `None` when a record is truncated, malformed, or missing.

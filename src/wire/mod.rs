@@ -23,7 +23,7 @@ pub mod soundness;
 mod transport;
 
 pub use address::{is_private, is_private_address};
-pub use answer::{Reading, UpstreamMessage};
+pub use answer::UpstreamMessage;
 pub use compose::{OwnedRecord, Verdict};
 pub use edns::{Edns, ExtendedError};
 pub use header::{Header, Rcode};

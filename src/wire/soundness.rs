@@ -26,7 +26,7 @@ pub struct SoundMessage<'a> {
 }
 
 /// The OPT record of a message.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Opt {
     /// How many records precede it.
     pub place: usize,

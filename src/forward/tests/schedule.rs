@@ -307,7 +307,7 @@ fn letter_case_is_drawn_where_it_is_repeated_and_clients_get_theirs() {
         bytes.extend_from_slice(&[0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, 1]);
         world.hear(&sent[0], bytes);
         let settled = world.settled();
-        let message = &settled[0].outcome.as_ref().unwrap().message;
+        let message = &settled[0].outcome.as_ref().unwrap().message.bytes;
         let wire = Name::parse(&format!("{name}{n}")).unwrap();
         assert!(message[HEADER_LEN..].starts_with(wire.as_wire()));
         assert_eq!(message.windows(wire.as_wire().len()).filter(|part| *part == wire.as_wire()).count(), 2);
