@@ -525,7 +525,7 @@ impl<W> Forwarding<W> {
         let is_down = self.are_down(&query.upstreams);
         let detail = if outcome.is_err() { self.detail(&query) } else { None };
         // An upstream's word that it failed is no answer: the stale one is better (RFC 8767 §5).
-        let is_failure = outcome.as_ref().map_or(true, |message| says_failure(message));
+        let is_failure = outcome.as_ref().map_or(true, says_failure);
         let cost = cost_of(query.question.section.len(), outcome.as_ref().ok().map(|message| message.bytes.len()));
         let waiters = query.waiters.into_iter().map(|waiting| Released {
             use_stale: is_failure && waiting.stale.is_some_and(|stale| stale.may_serve(now, is_down)),
