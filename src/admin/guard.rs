@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use axum::extract::{Request, State};
 use axum::http::header::{AUTHORIZATION, HOST, ORIGIN, WWW_AUTHENTICATE};
-use axum::http::{HeaderMap, Method, StatusCode};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -15,7 +16,7 @@ const OWN_HEADER: &str = "x-pldns";
 
 /// Lets requests in that name this machine. A page whose name leads here (DNS rebinding) names itself.
 pub(super) async fn host(State(door): State<Door>, request: Request, next: Next) -> Response {
-    if door.is_loopback && !names_loopback(request.headers()) {
+    if door.is_loopback && !names_loopback(request.uri(), request.headers()) {
         return refuse(StatusCode::MISDIRECTED_REQUEST, "Host is not of this machine");
     }
     next.run(request).await
@@ -53,16 +54,20 @@ pub(super) fn refuse(status: StatusCode, error: &str) -> Response {
     (status, axum::Json(serde_json::json!({ "error": error }))).into_response()
 }
 
-fn names_loopback(headers: &HeaderMap) -> bool {
-    let Some(host) = headers.get(HOST).and_then(|host| host.to_str().ok()) else {
+/// Whether a request is for a name of this machine: its one `Host` says so, and so does the host in its target where there
+/// is one, which takes precedence (RFC 9112 §3.2, §3.2.2).
+fn names_loopback(target: &Uri, headers: &HeaderMap) -> bool {
+    let mut hosts = headers.get_all(HOST).iter();
+    let (Some(host), None) = (hosts.next(), hosts.next()) else {
         return false;
     };
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|octet| octet.is_ascii_digit()) => name,
-        _ => host,
+    let is_loopback = |host: &Authority| {
+        let name = host.host();
+        let address = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+        name.eq_ignore_ascii_case("localhost") || address.parse().is_ok_and(|address: IpAddr| address.is_loopback())
     };
-    let bare = name.trim_start_matches('[').trim_end_matches(']');
-    name.eq_ignore_ascii_case("localhost") || bare.parse().is_ok_and(|address: IpAddr| address.is_loopback())
+    Authority::try_from(host.as_bytes()).is_ok_and(|host| is_loopback(&host))
+        && target.authority().is_none_or(is_loopback)
 }
 
 /// Compares without telling by its time how much was right.
@@ -81,14 +86,34 @@ mod tests {
 
     #[test]
     fn hosts_of_this_machine() {
-        let with = |host: &str| names_loopback(&HeaderMap::from_iter([(HOST, host.parse().unwrap())]));
+        let path = Uri::from_static("/metrics");
+        let headers = |host: &str| HeaderMap::from_iter([(HOST, host.parse().unwrap())]);
+        let with = |host: &str| names_loopback(&path, &headers(host));
         for good in ["localhost", "LOCALHOST:8053", "127.0.0.1", "127.0.0.2:1", "[::1]:8053", "[::1]"] {
             assert!(with(good), "{good}");
         }
-        for bad in ["", "evil.example", "localhost.evil.example", "10.0.0.4:8053", "[fd00::1]:1", "127.0.0.1.nip.io"] {
+        for bad in [
+            "",
+            "evil.example",
+            "localhost.evil.example",
+            "10.0.0.4:8053",
+            "[fd00::1]:1",
+            "127.0.0.1.nip.io",
+            "localhost:evil",
+            "[]",
+            "[127.0.0.1",
+            "127.0.0.1]",
+            "localhost@evil.example",
+        ] {
             assert!(!with(bad), "{bad}");
         }
-        assert!(!names_loopback(&HeaderMap::new()));
+        assert!(!names_loopback(&path, &HeaderMap::new()));
+        let mut two = headers("localhost");
+        two.append(HOST, "evil.example".parse().unwrap());
+        assert!(!names_loopback(&path, &two), "more than one Host");
+        for (target, is_good) in [("http://evil.example/metrics", false), ("http://localhost:8053/metrics", true)] {
+            assert_eq!(names_loopback(&Uri::from_static(target), &headers("localhost")), is_good, "{target}");
+        }
     }
 
     #[test]

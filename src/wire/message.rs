@@ -278,7 +278,8 @@ pub fn read_name(bytes: &[u8], at: usize) -> Option<(Name, usize)> {
     Some((Name::from_wire(&wire)?, end))
 }
 
-/// How much comparing the names of one message may cost: a label or a pointer is one step. Honest messages need a few
+/// How much comparing the names of one message may cost: a pointer is one step, a label one, and one
+/// more for every 16 bytes. Honest messages need a few
 /// thousand at most; one that needs more is built to be expensive.
 #[derive(Debug)]
 pub(super) struct Steps(u32);
@@ -291,7 +292,12 @@ impl Steps {
 
     #[inline]
     pub(super) fn take(&mut self) -> Option<()> {
-        self.0 = self.0.checked_sub(1)?;
+        self.take_many(1)
+    }
+
+    #[inline]
+    fn take_many(&mut self, steps: u32) -> Option<()> {
+        self.0 = self.0.checked_sub(steps)?;
         Some(())
     }
 }
@@ -312,6 +318,7 @@ pub(super) fn is_same_name(bytes: &[u8], mut one: usize, mut other: usize, steps
         if len == 0 {
             return Some(true);
         }
+        steps.take_many(u32::try_from(len).ok()? / 16)?;
         let (label, other_label) = (bytes.get(one..=one + len)?, bytes.get(other..=other + len)?);
         if !label.eq_ignore_ascii_case(other_label) {
             return Some(false);
