@@ -64,7 +64,11 @@ fn names_loopback(target: &Uri, headers: &HeaderMap) -> bool {
     let is_loopback = |host: &Authority| {
         let name = host.host();
         let address = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
-        name.eq_ignore_ascii_case("localhost") || address.parse().is_ok_and(|address: IpAddr| address.is_loopback())
+        let is_port =
+            |rest: &str| rest.is_empty() || rest.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok());
+        host.as_str().strip_prefix(name).is_some_and(is_port)
+            && (name.eq_ignore_ascii_case("localhost")
+                || address.parse().is_ok_and(|address: IpAddr| address.is_loopback()))
     };
     Authority::try_from(host.as_bytes()).is_ok_and(|host| is_loopback(&host))
         && target.authority().is_none_or(is_loopback)
@@ -105,7 +109,7 @@ mod tests {
             "127.0.0.1]",
             "localhost@evil.example",
         ] {
-            assert!(!with(bad), "{bad}");
+            assert!(!with(bad), "{bad:?}");
         }
         assert!(!names_loopback(&path, &HeaderMap::new()));
         let mut two = headers("localhost");
