@@ -15,7 +15,8 @@ use serde::Deserialize;
 use super::Admin;
 use super::guard::refuse;
 use crate::client::ask_rule;
-use crate::explain::{Explanation, Question, RejectedReload, Walk};
+use crate::discover::DriftKind;
+use crate::explain::{Explanation, Question, RejectedReload, Seen, Surroundings, Unapproved, Walk};
 use crate::wire::{Name, NameError, Rtype};
 
 /// The client where none is named: this machine.
@@ -94,23 +95,48 @@ impl Asked {
 
 async fn explanation(admin: &Admin, question: Question, ask: bool) -> Explanation {
     let snapshot = admin.shared.snapshot.load_full();
-    let upstreams = admin.shared.forwarding().upstream_states().collect();
-    let mut walk = Walk::begin((&admin.shared.engine, &snapshot), admin.azure, question, upstreams, Instant::now());
+    let around = surroundings(admin, question.client);
+    let mut walk = Walk::begin((&admin.shared.engine, &snapshot), admin.azure, question, around, Instant::now());
     while let Some((rule, query, key)) = walk.next().filter(|_| ask) {
         let now = Instant::now();
         let remembered = admin.shared.forwarding().remembered_failure(now, key);
         match remembered {
             Some(answer) => walk.recall(answer.as_deref(), now),
             None => {
-                let (tries, message) = ask_rule(&rule, &query).await;
+                let (tries, message) = ask_rule(&rule, &query, &admin.shared.trust).await;
                 walk.hear(tries, message.as_deref(), Instant::now());
             }
         }
     }
+    walk.finish()
+}
+
+/// What this server knows beside settings and records.
+fn surroundings(admin: &Admin, client: IpAddr) -> Surroundings {
     let last = admin.status.reloads().last;
     let rejected = RejectedReload {
         problem: last.problems.first().cloned().unwrap_or_default(),
         problem_count: last.problem_count,
     };
-    walk.finish((!last.accepted).then_some(rejected))
+    let unapproved = admin.discover.drift().into_iter().filter(|drift| drift.kind == DriftKind::PendingConnection);
+    let unapproved = unapproved.map(|drift| Unapproved {
+        names: drift.names.iter().filter_map(|name| Name::parse(name).ok()).collect(),
+        endpoint: drift.subject,
+        state: drift.reason,
+    });
+    Surroundings {
+        upstreams: admin.shared.forwarding().upstream_states().collect(),
+        reload: (!last.accepted).then_some(rejected),
+        unapproved: unapproved.collect(),
+        seen: (!client.is_loopback()).then(|| seen(admin, client)),
+    }
+}
+
+/// When a query of this client last came, to any worker.
+fn seen(admin: &Admin, client: IpAddr) -> Seen {
+    let ages = admin.counters.iter().filter_map(|counters| counters.clients.age(client));
+    match ages.min() {
+        Some(minutes) => Seen::Ago { minutes },
+        None => Seen::Never { minutes: admin.status.started.elapsed().as_secs() / 60 },
+    }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use clap::Args;
+use tokio::task::LocalSet;
 
 use super::compare::{Resolver, compare};
 use super::http::{HttpError, ServerUrl};
@@ -14,9 +15,10 @@ use super::{SettingsArg, report};
 use crate::cache::Cache;
 use crate::client::ask_rule;
 use crate::engine::Engine;
-use crate::explain::{Explanation, Question, Verdict, Walk};
+use crate::explain::{Explanation, Question, Surroundings, Verdict, Walk};
 use crate::forward::{LoopGuard, UpstreamSets};
 use crate::reload::{azure_names, load, settings_alone};
+use crate::upstream::Trust;
 use crate::wire::{Name, NameError, Rtype};
 
 /// Explain how a name is answered, step by step, with a verdict, the reason and the fix
@@ -72,7 +74,7 @@ pub(super) fn run(args: &ExplainArgs) -> ExitCode {
     };
     let explained = match &args.server {
         Some(server) => args.by_server(server),
-        None => runtime.block_on(args.by_settings()),
+        None => runtime.block_on(LocalSet::new().run_until(args.by_settings())),
     };
     let Some(mut explanation) = explained else {
         return ExitCode::FAILURE;
@@ -96,15 +98,17 @@ impl ExplainArgs {
             report(path, &loaded.problems);
             return None;
         }
+        let trust = Arc::new(Trust::new(&loaded.authorities));
         let snapshot = loaded.into_snapshot(&mut UpstreamSets::default(), 0);
         let engine = Engine::new(Arc::new(Cache::new(0)), LoopGuard::default());
         let question = Question { name: self.name.clone(), rtype: self.rtype, client: self.client.to_canonical() };
-        let mut walk = Walk::begin((&engine, &snapshot), azure_names(), question, Vec::new(), Instant::now());
+        let mut walk =
+            Walk::begin((&engine, &snapshot), azure_names(), question, Surroundings::default(), Instant::now());
         while let Some((rule, query, _)) = walk.next() {
-            let (tries, message) = ask_rule(&rule, &query).await;
+            let (tries, message) = ask_rule(&rule, &query, &trust).await;
             walk.hear(tries, message.as_deref(), Instant::now());
         }
-        Some(walk.finish(None))
+        Some(walk.finish())
     }
 
     /// Lets a running server explain.

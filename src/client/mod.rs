@@ -45,6 +45,9 @@ pub enum AskError {
     /// The server cannot be reached.
     #[error("{0}")]
     Unreachable(#[from] io::Error),
+    /// Its certificate is not accepted.
+    #[error("{0}")]
+    Certificate(#[source] io::Error),
 }
 
 /// Asks over UDP: sends the query again after each of the `waits` but the last. Datagrams that do not answer the query

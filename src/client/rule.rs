@@ -1,12 +1,19 @@
 //! Asking the upstreams of a rule, one after another.
 
+use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
+use rand::rngs::SysRng;
+use rand::{RngExt, TryRng};
+use tokio::sync::oneshot;
+use tokio::task::{LocalSet, spawn_local};
 use tokio::time::Instant;
 
-use super::{AskError, ask_tcp, ask_udp, is_truncated};
+use super::{AskError, ask_tcp, ask_udp, is_truncated, with_id};
 use crate::explain::{Cause, Try};
-use crate::forward::{ForwardRule, Protocol, Target};
+use crate::forward::{ForwardRule, Protocol, Target, TroubleKind};
+use crate::upstream::{Streams, Trust, trouble_of};
 use crate::wire::edns::OPT_LEN;
 use crate::wire::{Edns, Header, Message, Rcode, Rtype};
 
@@ -18,12 +25,13 @@ const PLAIN_WAIT: [Duration; 1] = [Duration::from_secs(1)];
 const STREAM_WAIT: Duration = Duration::from_secs(4);
 
 /// Asks a rule's upstreams in turn until one answers: what came of each, and the message of the last if there is one.
-/// `query` has EDNS without options, as [`super::query`] and the engine write it.
-pub async fn ask_rule(rule: &ForwardRule, query: &[u8]) -> (Vec<Try>, Option<Vec<u8>>) {
+/// `query` has EDNS without options, as [`super::query`] and the engine write it. Upstreams over TLS and HTTPS are asked over
+/// a connection of their own, and their certificates are checked against `trust`. To be called in a `LocalSet`.
+pub async fn ask_rule(rule: &ForwardRule, query: &[u8], trust: &Arc<Trust>) -> (Vec<Try>, Option<Vec<u8>>) {
     let mut tries = Vec::new();
     let mut last = None;
     for target in &rule.upstreams {
-        let (tried, message) = ask_target(target, query).await;
+        let (tried, message) = ask_target(target, query, trust).await;
         let is_useful = tried.cause.is_none() && matches!(tried.rcode.as_deref(), Some("NOERROR" | "NXDOMAIN"));
         tries.push(tried);
         last = message;
@@ -35,7 +43,7 @@ pub async fn ask_rule(rule: &ForwardRule, query: &[u8]) -> (Vec<Try>, Option<Vec
 }
 
 /// Asks one upstream as the server would: over UDP, and over TCP where the answer is truncated.
-async fn ask_target(target: &Target, query: &[u8]) -> (Try, Option<Vec<u8>>) {
+async fn ask_target(target: &Target, query: &[u8], trust: &Arc<Trust>) -> (Try, Option<Vec<u8>>) {
     let start = Instant::now();
     let server = target.address;
     let mut over = "udp";
@@ -68,8 +76,8 @@ async fn ask_target(target: &Target, query: &[u8]) -> (Try, Option<Vec<u8>>) {
         }
         Protocol::Tls { .. } | Protocol::Https { .. } => {
             over = if matches!(target.protocol, Protocol::Tls { .. }) { "tls" } else { "https" };
-            let reason = "not asked: encrypted upstreams are asked by a running server only";
-            Err(AskError::Unreachable(std::io::Error::new(std::io::ErrorKind::Unsupported, reason)))
+            let query = with_id(query, rand::rng().random());
+            ask_encrypted(target.clone(), query, trust.clone()).await
         }
     };
     let milliseconds = start.elapsed().as_secs_f64() * 1000.0;
@@ -98,10 +106,35 @@ async fn ask_target(target: &Target, query: &[u8]) -> (Try, Option<Vec<u8>>) {
             tried.cause = cause.or(Some(match error {
                 AskError::Timeout => Cause::UpstreamTimeout,
                 AskError::Unreachable(_) => Cause::UpstreamUnreachable,
+                AskError::Certificate(_) => Cause::UpstreamCertificate,
             }));
             (tried, None)
         }
     }
+}
+
+/// Asks over TLS or HTTPS with the server's own client, over a connection that ends with the answer. That client works on one
+/// thread alone, so it has a task of its own.
+async fn ask_encrypted(target: Target, query: Vec<u8>, trust: Arc<Trust>) -> Result<Vec<u8>, AskError> {
+    let mut seed = [0; 32];
+    SysRng.try_fill_bytes(&mut seed).map_err(io::Error::other)?;
+    let (answer, answered) = oneshot::channel();
+    spawn_local(async move {
+        let ask = async { Streams::new(trust, seed).ask(&target, &query, deadline()).await };
+        // The connection is a task of this set, and ends with it.
+        let _ = answer.send(LocalSet::new().run_until(ask).await);
+    });
+    let outcome = answered.await.map_err(|_| io::Error::other("asking failed"))?;
+    outcome.map_err(|error| match (error.kind(), trouble_of(&error).kind) {
+        (io::ErrorKind::TimedOut, _) => AskError::Timeout,
+        (_, TroubleKind::Certificate) => AskError::Certificate(error),
+        _ => AskError::Unreachable(error),
+    })
+}
+
+#[expect(clippy::disallowed_methods, reason = "part of the shell, which owns the clock")]
+fn deadline() -> std::time::Instant {
+    std::time::Instant::now() + STREAM_WAIT
 }
 
 /// FORMERR or NOTIMP without an OPT record: what servers answer that do not know EDNS (RFC 6891 §7).

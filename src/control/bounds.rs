@@ -8,7 +8,7 @@ use crate::engine::CHAIN_MEMORY_MAX;
 use crate::forward::{OUTSTANDING_MAX, REMEMBERED_OCTETS_MAX, WAITING_MAX};
 use crate::log;
 use crate::reload::Loaded;
-use crate::server::{Connections, TLS_BYTES};
+use crate::server::{CLIENTS_BYTES, Connections, TLS_BYTES};
 use crate::sys::RECEIVE_BUFFER;
 
 /// What the program takes before it has anything to keep.
@@ -47,7 +47,7 @@ impl MemoryBound {
         let upstreams: HashSet<_> = settings.forwards.iter().flat_map(|rule| &rule.upstreams).collect();
         Self(vec![
             ("program", PROGRAM),
-            ("workers", workers * (WORKER + addresses * BATCHES)),
+            ("workers", workers * (WORKER + CLIENTS_BYTES as u64 + addresses * BATCHES)),
             ("table, twice during a reload", loaded.table.memory() as u64 * 2),
             ("reading of records", loaded.record_octets as u64 * READING),
             ("cache", settings.cache.max_size),

@@ -42,6 +42,27 @@ impl DriftKind {
             Self::EmptyLinkedZone => "empty_linked_zone",
         }
     }
+
+    /// What to do about it, in one sentence.
+    pub fn fix(self) -> &'static str {
+        match self {
+            Self::EndpointWithoutRecord => {
+                "Add its records to a file (`pldns generate`); if it should list names, see the endpoint's DNS configuration."
+            }
+            Self::RecordWithoutEndpoint => "Remove the record from its file, or create the endpoint again.",
+            Self::DifferentRecord => "Put the endpoint's address into the file, or remove the record from it.",
+            Self::PendingConnection => {
+                "Approve the connection at the resource (`az network private-endpoint-connection approve`), or delete the \
+                 endpoint."
+            }
+            Self::WorkspaceDependency => {
+                "Create a private endpoint for the resource, or serve its name publicly on purpose."
+            }
+            Self::EmptyLinkedZone => {
+                "Unlink the zone from the network, add its records, or name `[azure] public_fallback`."
+            }
+        }
+    }
 }
 
 /// One thing that does not fit.
@@ -53,6 +74,11 @@ pub struct Drift {
     pub subject: String,
     /// One sentence.
     pub reason: String,
+    /// What to do about it.
+    pub fix: &'static str,
+    /// The names that it concerns, where that is known.
+    #[serde(skip)]
+    pub names: Vec<String>,
     /// Networks that it concerns, where it does not concern all.
     #[serde(skip)]
     pub(super) networks: Vec<String>,
@@ -61,6 +87,13 @@ pub struct Drift {
 impl Drift {
     /// One that concerns all networks.
     pub fn new(kind: DriftKind, subject: &str, reason: &str) -> Self {
-        Self { kind, subject: subject.to_owned(), reason: reason.to_owned(), networks: Vec::new() }
+        Self {
+            kind,
+            subject: subject.to_owned(),
+            reason: reason.to_owned(),
+            fix: kind.fix(),
+            names: Vec::new(),
+            networks: Vec::new(),
+        }
     }
 }

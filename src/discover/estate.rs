@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::arm::{Lists, id_of};
+use super::expected::expected_names;
 use crate::azure::Cloud;
 use crate::generate::{Input, Options, generate};
 
@@ -34,6 +35,8 @@ pub(super) struct Endpoint {
     /// The id of the resource behind it, in lower case.
     pub(super) service: String,
     pub(super) connection: Connection,
+    /// The names that it will have; none once it is approved.
+    pub(super) expected: Vec<String>,
     /// Address records; none unless it is approved.
     pub(super) records: Vec<EndpointRecord>,
 }
@@ -95,6 +98,9 @@ pub(super) fn estates(lists: &BTreeMap<String, Lists>, cloud: Cloud) -> BTreeMap
                 let (records, mut remarks) = records(object, &endpoint, &interfaces, &workspaces, &computes, cloud);
                 endpoint.records = records;
                 estate.remarks.append(&mut remarks);
+            } else {
+                let service = (endpoint.service.as_str(), &groups(object)[..]);
+                endpoint.expected = expected_names(service, &endpoint.region, &workspaces, cloud);
             }
             estate.endpoints.push(endpoint);
         }
@@ -107,11 +113,22 @@ fn lower(value: &Value) -> Option<String> {
     value.as_str().map(str::to_ascii_lowercase)
 }
 
+/// The properties of an endpoint's connection.
+fn connection_of(object: &Value) -> Option<&Value> {
+    let connections = ["privateLinkServiceConnections", "manualPrivateLinkServiceConnections"];
+    let mut all = connections.iter().filter_map(|key| object["properties"][key].as_array()).flatten();
+    all.next().map(|connection| &connection["properties"])
+}
+
+/// The group ids of an endpoint's connection.
+fn groups(object: &Value) -> Vec<String> {
+    let groups = connection_of(object).and_then(|connection| connection["groupIds"].as_array());
+    groups.into_iter().flatten().filter_map(lower).collect()
+}
+
 fn endpoint(subscription: &str, object: &Value) -> Option<Endpoint> {
     let properties = &object["properties"];
-    let connections = ["privateLinkServiceConnections", "manualPrivateLinkServiceConnections"];
-    let connection = connections.iter().filter_map(|key| properties[key].as_array()).flatten().next()?;
-    let connection = &connection["properties"];
+    let connection = connection_of(object)?;
     let status = lower(&connection["privateLinkServiceConnectionState"]["status"]).unwrap_or_default();
     let subnet = lower(&properties["subnet"]["id"]).unwrap_or_default();
     Some(Endpoint {
@@ -126,6 +143,7 @@ fn endpoint(subscription: &str, object: &Value) -> Option<Endpoint> {
             "rejected" => Connection::Rejected,
             _ => Connection::Disconnected,
         },
+        expected: Vec::new(),
         records: Vec::new(),
     })
 }

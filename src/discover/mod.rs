@@ -20,6 +20,7 @@ mod client;
 mod cloud;
 mod drift;
 mod estate;
+mod expected;
 mod names;
 mod round;
 mod state;

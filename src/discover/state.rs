@@ -263,7 +263,8 @@ fn drift_of(estate: &Estate, listed: &BTreeMap<String, Endpoint>) -> Vec<Drift> 
                 (DriftKind::PendingConnection, "the connection was removed from the service: delete the endpoint")
             }
         };
-        found.push(Drift::new(kind, &endpoint.id, what));
+        let names = endpoint.expected.clone();
+        found.push(Drift { names, ..Drift::new(kind, &endpoint.id, what) });
     }
     let served: BTreeSet<&str> = listed.values().map(|endpoint| endpoint.service.as_str()).collect();
     for (workspace, needed) in &estate.dependencies.0 {
@@ -379,6 +380,7 @@ impl State {
                 region: it.region,
                 service: it.service,
                 connection: Connection::Approved,
+                expected: Vec::new(),
                 records: it.records,
             };
             state.endpoints.insert(it.id, Known { endpoint, gone_since });
@@ -480,6 +482,7 @@ mod tests {
             region: region.to_owned(),
             service: "/acct".to_owned(),
             connection: Connection::Approved,
+            expected: Vec::new(),
             records: vec![EndpointRecord {
                 name: "acct.blob.core.windows.net".to_owned(),
                 record_type: "A".to_owned(),

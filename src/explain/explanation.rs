@@ -100,6 +100,8 @@ pub enum Cause {
     ReloadRejected,
     /// A service's public name that leads into no privatelink zone.
     NoEndpoint,
+    /// A private endpoint exists, and its connection is not approved.
+    PendingApproval,
     /// A privatelink name without a record, here or in Azure.
     NoRecord,
     /// A private DNS zone that is linked to the network lacks the name.
@@ -126,6 +128,8 @@ pub enum Cause {
     UpstreamTimeout,
     /// The upstream cannot be reached.
     UpstreamUnreachable,
+    /// The upstream's certificate is not accepted.
+    UpstreamCertificate,
     /// The upstream answers REFUSED.
     UpstreamRefused,
     /// The upstream answers SERVFAIL or another failure.
@@ -140,6 +144,8 @@ pub enum Cause {
     NoData,
     /// The machine asks another resolver, which answers otherwise.
     OtherResolver,
+    /// No query of this client came: it does not ask this server.
+    ClientNotSeen,
     /// A chain of CNAMEs does not end.
     Loop,
     /// An upstream would have to be asked.
@@ -175,6 +181,13 @@ pub struct Link {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "step", rename_all = "snake_case")]
 pub enum Step {
+    /// Whether queries of the client came to this server.
+    Client {
+        /// Whether any did since the server started.
+        seen: bool,
+        /// Minutes since the last one; since the server started where there was none.
+        minutes: u64,
+    },
     /// The access list was checked.
     Access {
         /// Whether the client may ask.

@@ -2,10 +2,8 @@
 
 use std::net::IpAddr;
 
-use super::explanation::{
-    Ask, Cause, Hidden, Outcome, RejectedReload, Reply, RuleStep, ShownUpstream, Step, TableStep, Try, Verdict,
-};
-use super::walk::Question;
+use super::explanation::{Ask, Cause, Hidden, Outcome, Reply, RuleStep, ShownUpstream, Step, TableStep, Try, Verdict};
+use super::walk::{Question, Seen, Surroundings, Unapproved};
 use super::{AzureNames, is_private, is_privatelink};
 use crate::engine::{AnswerSource, Reason, Snapshot};
 use crate::forward::{AZURE_DNS, Disposition, Failure};
@@ -29,7 +27,7 @@ pub(super) struct Case<'c> {
     /// What was tried for the last question.
     pub(super) tries: &'c [Try],
     pub(super) is_remembered: bool,
-    pub(super) reload: Option<&'c RejectedReload>,
+    pub(super) around: &'c Surroundings,
 }
 
 /// What is found.
@@ -51,7 +49,7 @@ pub(super) fn judge(case: &Case<'_>) -> Finding {
         Outcome::Forwarded => (None, case.not_asked()),
         Outcome::Answered => {
             let verdict = case.content();
-            (Some(verdict), case.answered(verdict))
+            (Some(verdict), case.not_seen(verdict).unwrap_or_else(|| case.answered(verdict)))
         }
     };
     Finding { verdict, cause, reason, fix }
@@ -127,6 +125,25 @@ impl Case<'_> {
     fn is_from_table(&self) -> bool {
         use AnswerSource::{BuiltIn, PartialWildcard, Record, Reverse, Wildcard, Zone};
         matches!(self.source, Some(BuiltIn | PartialWildcard | Record | Reverse | Wildcard | Zone))
+    }
+
+    /// All is as it should be here, but no query of this client ever came.
+    fn not_seen(&self, verdict: Verdict) -> Option<Found> {
+        let Some(Seen::Never { minutes }) = self.around.seen.filter(|_| verdict == Verdict::Private) else {
+            return None;
+        };
+        let (client, name) = (self.question.client, &self.question.name);
+        Some((
+            Cause::ClientNotSeen,
+            format!(
+                "{name} is private here, but no query of {client} came since the server started {minutes} min ago: it asks \
+                 another resolver, or a forwarder asks for it."
+            ),
+            Some(format!(
+                "Set the DNS servers of the network of {client} to this server and renew its lease; behind a forwarder, \
+                 explain for the forwarder's address and see its conditional forwarders (`pldns zones`)."
+            )),
+        ))
     }
 
     fn answered(&self, verdict: Verdict) -> Found {
@@ -233,7 +250,7 @@ impl Case<'_> {
             let reason = format!("No service of Azure with private endpoints has names like {}.", self.question.name);
             return (Cause::PublicName, reason, None);
         }
-        if let Some(found) = self.outside_resolver() {
+        if let Some(found) = self.unapproved().or_else(|| self.outside_resolver()) {
             return found;
         }
         if let Some(found) = self.rule_not_reached(passed) {
@@ -261,6 +278,25 @@ impl Case<'_> {
             }
             None => self.no_endpoint(),
         }
+    }
+
+    /// There is a private endpoint for the name, and its connection is not approved.
+    fn unapproved(&self) -> Option<Found> {
+        let is_for = |unapproved: &&Unapproved| {
+            let publics = self.names.iter().flat_map(|name| (self.azure.public_names)(name));
+            let mut all = self.names.iter().cloned().chain(publics);
+            all.any(|name| unapproved.names.contains(&name))
+        };
+        let Unapproved { endpoint, state, .. } = self.around.unapproved.iter().find(is_for)?;
+        Some((
+            Cause::PendingApproval,
+            format!("The private endpoint {endpoint} is for {}, but {state}.", self.question.name),
+            Some(
+                "Approve its connection at the resource (`az network private-endpoint-connection approve`); the record \
+                 follows by itself."
+                    .to_owned(),
+            ),
+        ))
     }
 
     fn no_endpoint(&self) -> Found {
@@ -313,11 +349,17 @@ impl Case<'_> {
             let (disposition, zone_len) = self.snapshot.rules.find(lower.as_wire());
             let start = lower.as_wire().len().checked_sub(zone_len)?;
             let Some(zone) = lower.as_wire().get(start..).and_then(Name::from_wire) else { continue };
+            let Disposition::Forward(rule) = disposition else { continue };
+            let upstreams: Vec<String> = rule.upstreams.iter().map(ToString::to_string).collect();
             let was_used = self.steps.iter().any(|step| match step {
-                Step::Rule(rule) => rule.zone.as_deref().is_some_and(|used| used == zone.to_string()),
+                // A rule with the same upstreams says the same of the name, and they were asked.
+                Step::Rule(used) => {
+                    used.zone.as_deref().is_some_and(|used| used == zone.to_string())
+                        || used.upstreams.iter().map(|used| &used.upstream).eq(&upstreams)
+                }
                 _ => false,
             });
-            if !matches!(disposition, Disposition::Forward(_)) || !is_privatelink(&zone) || was_used {
+            if !is_privatelink(&zone) || was_used {
                 continue;
             }
             let public = (self.azure.public_names)(&private).first().map_or_else(
@@ -337,7 +379,7 @@ impl Case<'_> {
     }
 
     fn reload_rejected(&self) -> Option<Found> {
-        let reload = self.reload?;
+        let reload = self.around.reload.as_ref()?;
         Some((
             Cause::ReloadRejected,
             format!(
@@ -363,6 +405,9 @@ impl Case<'_> {
                     self.question.name
                 )),
             );
+        }
+        if let Some(found) = self.unapproved() {
+            return found;
         }
         if (self.is_service() || is_privatelink(name))
             && let Some(found) = self.reload_rejected()
@@ -449,6 +494,13 @@ impl Case<'_> {
             Cause::UpstreamUnreachable => (
                 format!("{upstream} cannot be reached{error}."),
                 format!("See that {upstream} runs and listens on this port, or name another in [[forward]]."),
+            ),
+            Cause::UpstreamCertificate => (
+                format!("The certificate of {upstream} is not accepted{error}."),
+                format!(
+                    "Renew the certificate of {upstream}, or set the name after `#` in the rule or the authorities of [tls] \
+                     upstream_ca."
+                ),
             ),
             Cause::UpstreamRefused => (
                 format!("{upstream} answers REFUSED."),

@@ -25,7 +25,7 @@ pub use explanation::{
     ShownUpstream, Step, TableStep, Try, UpstreamStep, Verdict,
 };
 pub use text::wrapped;
-pub use walk::{Question, Walk};
+pub use walk::{Question, Seen, Surroundings, Unapproved, Walk};
 
 pub use crate::wire::is_private;
 

@@ -102,8 +102,7 @@ impl Play {
 struct World {
     engine: Engine,
     snapshot: Snapshot,
-    upstreams: Vec<UpstreamState>,
-    reload: Option<RejectedReload>,
+    around: Surroundings,
     client: IpAddr,
     start: Instant,
 }
@@ -120,8 +119,7 @@ impl World {
         Self {
             engine: Engine::new(Arc::new(Cache::new(1 << 20)), LoopGuard::default()),
             snapshot: loaded.into_snapshot(&mut UpstreamSets::default(), 1),
-            upstreams: Vec::new(),
-            reload: None,
+            around: Surroundings::default(),
             client: "10.1.0.9".parse().unwrap(),
             start: Instant::now(),
         }
@@ -129,7 +127,7 @@ impl World {
 
     fn walk(&self, name: &str, rtype: Rtype, now: Instant) -> Walk<'_> {
         let question = Question { name: Name::parse(name).unwrap(), rtype, client: self.client };
-        Walk::begin((&self.engine, &self.snapshot), azure_names(), question, self.upstreams.clone(), now)
+        Walk::begin((&self.engine, &self.snapshot), azure_names(), question, self.around.clone(), now)
     }
 
     fn explain(&self, name: &str, plays: &[Play]) -> Explanation {
@@ -153,7 +151,7 @@ impl World {
             };
             walk.hear(vec![tried], message.as_deref(), now);
         }
-        walk.finish(self.reload.clone())
+        walk.finish()
     }
 }
 
@@ -264,6 +262,69 @@ fn a_rule_for_a_privatelink_zone_that_is_never_reached() {
 }
 
 #[test]
+fn a_rule_for_a_privatelink_zone_with_the_upstreams_that_were_asked_is_not_the_reason() {
+    let rule = |zone: &str, upstream: &str| format!("[[forward]]\nzone = {zone:?}\nupstreams = [{upstream:?}]\n");
+    let private = "privatelink.blob.core.windows.net";
+    let same = World::new(&(rule(".", "10.0.0.4") + &rule(private, "10.0.0.4")), "");
+    let direct = answers(&[&format!("{BLOB} 60 A 20.60.1.1")]);
+    check(
+        &same.explain(BLOB, std::slice::from_ref(&direct)),
+        Verdict::Public,
+        Cause::NoEndpoint,
+        &["no CNAME into a privatelink"],
+    );
+    check(&same.explain(BLOB, &[public_chain()]), Verdict::Public, Cause::NoRecord, &[PRIVATE, "has no record"]);
+    let other = World::new(&(rule(".", "10.0.0.4") + &rule(private, "10.0.0.5")), "");
+    check(&other.explain(BLOB, &[direct]), Verdict::Public, Cause::RuleNotReached, &["never reached"]);
+    // The chain leads there: the rule is asked, and says that the name is public.
+    let [first, second] = chain();
+    let plays = [first, second, "blob.ams20.store.core.windows.net 60 A 20.60.1.1".to_owned()];
+    check(&other.explain(BLOB, &plays.map(|line| answers(&[&line]))), Verdict::Public, Cause::NoRecord, &[PRIVATE]);
+}
+
+#[test]
+fn an_endpoint_whose_connection_waits_for_approval() {
+    let mut world = World::new("", "");
+    world.around.unapproved = vec![Unapproved {
+        endpoint: "/subscriptions/s/pe".to_owned(),
+        names: vec![Name::parse("Acct.blob.core.windows.net").unwrap()],
+        state: "the connection waits for approval".to_owned(),
+    }];
+    let words = ["/subscriptions/s/pe", "waits for approval", "approve"];
+    let direct = answers(&[&format!("{BLOB} 60 A 20.60.1.1")]);
+    check(&world.explain(BLOB, &[direct]), Verdict::Public, Cause::PendingApproval, &words);
+    check(
+        &world.explain(BLOB, &[nxdomain(&[], "core.windows.net")]),
+        Verdict::Nxdomain,
+        Cause::PendingApproval,
+        &words,
+    );
+    check(
+        &world.explain(PRIVATE, &[nxdomain(&[], "core.windows.net")]),
+        Verdict::Nxdomain,
+        Cause::PendingApproval,
+        &words,
+    );
+    let other = answers(&["other.blob.core.windows.net 60 A 20.60.1.1"]);
+    check(&world.explain("other.blob.core.windows.net", &[other]), Verdict::Public, Cause::NoEndpoint, &[]);
+}
+
+#[test]
+fn a_client_that_does_not_use_this_server() {
+    let mut world = World::new("", &record(BLOB, "10.1.0.5", ""));
+    world.around.seen = Some(Seen::Never { minutes: 90 });
+    let words = ["no query of 10.1.0.9 came", "90 min", "DNS servers of the network", "forwarder"];
+    check(&world.explain(BLOB, &[]), Verdict::Private, Cause::ClientNotSeen, &words);
+    // What is wrong here comes first.
+    let direct = answers(&["acct2.blob.core.windows.net 60 A 20.60.1.1"]);
+    check(&world.explain("acct2.blob.core.windows.net", &[direct]), Verdict::Public, Cause::NoEndpoint, &[]);
+    world.around.seen = Some(Seen::Ago { minutes: 5 });
+    let seen = world.explain(BLOB, &[]);
+    check(&seen, Verdict::Private, Cause::Record, &[]);
+    assert!(seen.to_string().contains("last query came 5 min ago"), "{seen}");
+}
+
+#[test]
 fn an_expired_answer_is_served() {
     let world = World::new("", "");
     let walk = world.walk("www.example.com", Rtype::A, world.start);
@@ -288,7 +349,7 @@ fn a_failure_that_is_remembered() {
     let world = World::new("", "");
     let mut walk = world.walk("www.example.com", Rtype::A, world.start);
     walk.recall(None, world.start);
-    let explanation = walk.finish(None);
+    let explanation = walk.finish();
     check(&explanation, Verdict::Failed, Cause::RememberedFailure, &["a moment ago", "168.63.129.16"]);
 }
 
@@ -297,7 +358,7 @@ fn a_budget_that_is_used_up() {
     let address: SocketAddr = "168.63.129.16:53".parse().unwrap();
     let mut world = World::new("", "");
     let target = Target { address, protocol: Protocol::Datagram };
-    world.upstreams =
+    world.around.upstreams =
         vec![UpstreamState { target, is_down: false, rtt: None, pending: 180, waiting: 40, last_error: None }];
     let explanation = world.explain("www.example.com", &[answers(&["www.example.com 60 A 192.0.2.1"])]);
     check(&explanation, Verdict::Public, Cause::Budget, &["180 queries", "40 wait", "replica"]);
@@ -317,6 +378,7 @@ fn upstreams_that_are_broken() {
     for (play, cause, words) in [
         (breaks(Cause::UpstreamTimeout), Cause::UpstreamTimeout, ["does not respond", "firewall"]),
         (breaks(Cause::UpstreamUnreachable), Cause::UpstreamUnreachable, ["cannot be reached", "[[forward]]"]),
+        (breaks(Cause::UpstreamCertificate), Cause::UpstreamCertificate, ["is not accepted", "upstream_ca"]),
         (fails(5), Cause::UpstreamRefused, ["REFUSED", "Allow this server's address"]),
         (fails(2), Cause::UpstreamFailed, ["SERVFAIL", "log"]),
         (breaks(Cause::UpstreamTruncated), Cause::UpstreamTruncated, ["truncates", "TCP"]),
@@ -331,7 +393,7 @@ fn upstreams_that_are_broken() {
 fn a_reload_that_was_rejected() {
     let mut world = World::new("", "");
     let problem = "error: records/new.toml:3:1: ...".to_owned();
-    world.reload = Some(RejectedReload { problem, problem_count: 2 });
+    world.around.reload = Some(RejectedReload { problem, problem_count: 2 });
     let explanation = world.explain(BLOB, &[public_chain()]);
     check(&explanation, Verdict::Public, Cause::ReloadRejected, &["2 problems", "records/new.toml:3:1"]);
     let other = world.explain("www.example.com", &[answers(&["www.example.com 60 A 192.0.2.1"])]);

@@ -76,6 +76,13 @@ fn block(f: &mut fmt::Formatter<'_>, column: usize, text: &str) -> fmt::Result {
 
 fn write_step(f: &mut fmt::Formatter<'_>, step: &Step) -> fmt::Result {
     match step {
+        Step::Client { seen: true, minutes } => {
+            let age = if *minutes == 0 { "in the last minutes".to_owned() } else { format!("{minutes} min ago") };
+            item(f, "client", &format!("its last query came {age}"))
+        }
+        Step::Client { seen: false, minutes } => {
+            item(f, "client", &format!("no query of it since the server started {minutes} min ago"))
+        }
         Step::Access { allowed: true } => item(f, "access", "allowed"),
         Step::Access { allowed: false } => item(f, "access", "not allowed"),
         Step::Table(table) => item(f, "table", &table_text(table)),

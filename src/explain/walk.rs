@@ -32,6 +32,45 @@ pub struct Question {
     pub client: IpAddr,
 }
 
+/// What is known beside settings and records, in a server that runs.
+#[derive(Debug, Clone, Default)]
+pub struct Surroundings {
+    /// The upstreams' states.
+    pub upstreams: Vec<UpstreamState>,
+    /// The last reload, where it was rejected.
+    pub reload: Option<RejectedReload>,
+    /// Private endpoints whose connection is not approved.
+    pub unapproved: Vec<Unapproved>,
+    /// Whether queries of the client came; `None` where that is not known.
+    pub seen: Option<Seen>,
+}
+
+/// A private endpoint whose connection is not approved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unapproved {
+    /// Its resource id.
+    pub endpoint: String,
+    /// The public names that it is for.
+    pub names: Vec<Name>,
+    /// The state of its connection, as the end of a sentence.
+    pub state: String,
+}
+
+/// When a client was last seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seen {
+    /// No query of it came in this time: since the server started.
+    Never {
+        /// How long that is, minutes.
+        minutes: u64,
+    },
+    /// Its last query came about so long ago.
+    Ago {
+        /// Minutes; what is younger than the clock's step counts as 0.
+        minutes: u64,
+    },
+}
+
 /// A query on its way through the engine.
 pub struct Walk<'w> {
     engine: &'w Engine,
@@ -45,18 +84,20 @@ pub struct Walk<'w> {
     tries: Vec<Try>,
     questions: usize,
     is_remembered: bool,
+    surroundings: Surroundings,
 }
 
 impl<'w> Walk<'w> {
-    /// Plays the query until an upstream is needed. `upstreams` are their states in a server that runs; none otherwise.
+    /// Plays the query until an upstream is needed.
     pub fn begin(
         (engine, snapshot): (&'w Engine, &'w Snapshot),
         azure: AzureNames,
         question: Question,
-        upstreams: Vec<UpstreamState>,
+        surroundings: Surroundings,
         now: Instant,
     ) -> Self {
         let (rtype, client) = (question.rtype, question.client);
+        let upstreams = surroundings.upstreams.clone();
         let notes = Notes { snapshot, rtype, client, now, upstreams, steps: RefCell::default() };
         let mut walk = Self {
             engine,
@@ -68,6 +109,7 @@ impl<'w> Walk<'w> {
             tries: Vec::new(),
             questions: 0,
             is_remembered: false,
+            surroundings,
         };
         let asked = (&walk.question.name, rtype);
         walk.state = Some(engine.explain(snapshot, asked, walk.client(), now, &walk.notes));
@@ -137,8 +179,8 @@ impl<'w> Walk<'w> {
         self.state = Some(self.engine.explain_further(snapshot, asked, reached, client, now, &self.notes));
     }
 
-    /// The explanation. `reload` is the last reload where it was rejected.
-    pub fn finish(self, reload: Option<RejectedReload>) -> Explanation {
+    /// The explanation.
+    pub fn finish(self) -> Explanation {
         let Question { name, rtype, client } = &self.question;
         let (mut source, mut refusal, mut reply, mut ask) = (None, None, None, None);
         let outcome = match &self.state {
@@ -165,6 +207,10 @@ impl<'w> Walk<'w> {
         };
         let names = chain_of(name, reply.as_ref());
         self.note_privatelink(&names);
+        if let Some(seen) = self.surroundings.seen.filter(|_| outcome == Outcome::Answered) {
+            let (Seen::Never { minutes } | Seen::Ago { minutes }) = seen;
+            self.notes.push(Step::Client { seen: matches!(seen, Seen::Ago { .. }), minutes });
+        }
         let steps = self.notes.steps.take();
         let case = Case {
             snapshot: self.notes.snapshot,
@@ -180,7 +226,7 @@ impl<'w> Walk<'w> {
             failure: self.failure,
             tries: &self.tries,
             is_remembered: self.is_remembered,
-            reload: reload.as_ref(),
+            around: &self.surroundings,
         };
         let finding = judge(&case);
         let answer = reply.iter().flat_map(|reply| &reply.answer);
@@ -199,7 +245,7 @@ impl<'w> Walk<'w> {
             refusal: refusal.map(|reason| reason.name().to_owned()),
             reply,
             ask,
-            reload,
+            reload: self.surroundings.reload,
             generation: self.notes.snapshot.generation,
             steps,
             compare: Vec::new(),

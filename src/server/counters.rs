@@ -5,6 +5,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::clients::Clients;
 use super::kind::QueryKind;
 use super::latency::{Latencies, Latency, Path};
 use crate::engine::{AnswerSource, Reason};
@@ -19,6 +20,8 @@ pub struct Counters {
     answered: [AtomicU64; AnswerSource::ALL.len()],
     reasons: [AtomicU64; Reason::ALL.len()],
     latency: [Latency; Path::ALL.len()],
+    /// The clients that were seen.
+    pub clients: Clients,
     /// Counts up while the worker's own tasks have their turn.
     beat: AtomicU64,
     /// Queries lost by a panic; written by any thread.

@@ -10,6 +10,7 @@
 
 mod accept;
 mod certificate;
+mod clients;
 mod connections;
 mod counters;
 mod endpoint;
@@ -34,6 +35,7 @@ mod workers;
 
 pub use accept::accept;
 pub use certificate::{Certificate, CertificateError, Certificates};
+pub use clients::{CLIENTS_BYTES, Clients};
 pub use connections::{ConnectionLimits, Connections, Place, Refused};
 pub use counters::{Counters, Totals};
 pub use endpoint::{Endpoint, EndpointKind};

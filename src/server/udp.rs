@@ -143,6 +143,7 @@ impl Group<'_> {
             };
             worker.counters.kind(datagram.bytes);
             let client = client(&datagram);
+            worker.counters.clients.note(client.address);
             match worker.read(self.snapshot, datagram.bytes, client, self.now, room, reply) {
                 Err(done) => *action = Some(worker.limit_refusals(done, datagram.peer, self.now, reply)),
                 Ok(query) => {

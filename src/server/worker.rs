@@ -365,6 +365,7 @@ impl Worker {
     pub(super) fn take(self: &Rc<Self>, message: &[u8], client: Client, path: ReplyPath, reply: &mut Vec<u8>) {
         self.counters.received(client.transport, 1);
         self.counters.kind(message);
+        self.counters.clients.note(client.address);
         let uncounted = Uncounted::new(&self.counters);
         let now = Instant::now();
         let snapshot = self.shared.snapshot.load();

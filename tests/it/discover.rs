@@ -2,7 +2,7 @@
 
 use crate::common::ask::Got;
 use crate::common::pldns::run;
-use crate::common::{FakeAzureDns, Pldns, Query, Scratch, Setup};
+use crate::common::{Answer, FakeAzureDns, Pldns, Query, Scratch, Setup};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -293,14 +293,19 @@ fn rounds(azure: &FakeAzure, subscription: &str, count: usize) {
 }
 
 fn state_of(server: &Pldns) -> Value {
-    let address = server.health_address();
+    // Discovery never makes a server unready.
+    page(server.health_address(), "/readyz")["discover"].clone()
+}
+
+/// A page as JSON.
+fn page(address: SocketAddr, path: &str) -> Value {
     let mut stream = TcpStream::connect(address).unwrap();
-    stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
-    assert!(text.starts_with("HTTP/1.1 200"), "discovery never makes a server unready: {text}");
-    let body: Value = serde_json::from_str(text.split("\r\n\r\n").nth(1).unwrap()).unwrap();
-    body["discover"].clone()
+    assert!(text.starts_with("HTTP/1.1 200"), "{text}");
+    serde_json::from_str(text.split("\r\n\r\n").nth(1).unwrap()).unwrap()
 }
 
 #[test]
@@ -353,6 +358,23 @@ fn only_approved_connections_are_served() {
         server.ask(&format!("{name}.blob.core.windows.net A")).rcode("NXDOMAIN").no_answers();
     }
     assert_eq!(state_of(&server)["drift"], 3, "three connections that are not approved");
+    server.stop();
+}
+
+#[test]
+fn an_endpoint_that_waits_for_approval_is_the_reason_for_a_public_answer() {
+    let (azure, fake) = (FakeAzure::start(), FakeAzureDns::start());
+    azure.endpoint_in(HUB, "acct-pe", "hub", "10.0.0.4", "Pending").endpoint(HUB, "d-pe", "hub", "10.0.0.5");
+    fake.gives(&format!("{ACCOUNT} A"), Answer::of(&[&format!("{ACCOUNT} 60 IN A 20.60.1.1")]));
+    let text = azure.settings(&[HUB], "").replace("admin = \"\"", "admin = \"127.0.0.1:0\"");
+    let server = Setup::new(&(text + &fake.rule(".")), "").start();
+    until_address(&server, "d.blob.core.windows.net", "10.0.0.5");
+    let admin = server.events().iter().find(|event| event["transport"] == "admin").unwrap()["address"].clone();
+    let explanation: Value =
+        page(admin.as_str().unwrap().parse().unwrap(), &format!("/explain?name={ACCOUNT}&ask=true"));
+    assert_eq!((&explanation["verdict"], &explanation["cause"]), (&"public".into(), &"pending_approval".into()));
+    let reason = explanation["reason"].as_str().unwrap();
+    assert!(reason.contains("privateendpoints/acct-pe") && reason.contains("waits for approval"), "{reason}");
     server.stop();
 }
 

@@ -13,7 +13,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("forward", &["wire"]),
     ("engine", &["wire", "records", "cache", "forward"]),
     ("explain", &["wire", "rdata", "records", "forward", "engine"]),
-    ("client", &["wire", "forward", "explain"]),
+    ("client", &["wire", "forward", "explain", "upstream"]),
     ("verify", &["wire", "rdata", "records", "cache", "forward", "engine", "explain", "client"]),
     ("sys", &[]),
     ("server", &["sys", "engine", "wire", "forward", "upstream", "log"]),

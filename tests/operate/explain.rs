@@ -384,3 +384,17 @@ fn what_is_malformed_is_told() {
     assert_eq!(explain(&server, "name=a%5C.b.example&type=TXT")["name"], "a\\.b.example");
     server.stop();
 }
+
+#[test]
+fn a_client_that_never_asked_is_told_apart_from_one_that_did() {
+    let server = start(&Upstream::start());
+    assert!(ask(server.dns, "a.example").is_some());
+    let unseen = explain(&server, "name=a.example&client=10.9.9.9");
+    assert_eq!((&unseen["verdict"], &unseen["cause"]), (&"private".into(), &"client_not_seen".into()), "{unseen:#}");
+    assert_eq!((&step(&unseen, "client")["seen"], &step(&unseen, "client")["minutes"]), (&false.into(), &0.into()));
+    // Loopback is whoever explains.
+    let here = explain(&server, "name=a.example");
+    assert_eq!(here["cause"], "record", "{here:#}");
+    assert!(here["steps"].as_array().unwrap().iter().all(|step| step["step"] != "client"), "{here:#}");
+    server.stop();
+}

@@ -14,7 +14,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::certificates::{Authority, Valid};
 use crate::message::{answer, name_of};
-use crate::server::Pldns;
+use crate::server::{Pldns, explain};
 use crate::upstream::Seen;
 
 const AT_ONCE: Duration = Duration::from_secs(4);
@@ -251,4 +251,16 @@ async fn what_http_says_instead_costs_its_query_alone() {
     tokio::join!(others, failing);
     assert_eq!(upstream.connections(), 1);
     server.logged("asking the upstream failed").await;
+}
+
+#[tokio::test]
+async fn explain_asks_over_https() {
+    let authority = Authority::new();
+    let upstream =
+        Https::start(authority.acceptor("dns.example", Valid::Now, b"h2"), |_, _| Conduct::Answer, answer).await;
+    let target = format!("https://{}/dns-query#dns.example", upstream.address);
+    let explanation = explain(&target, &authority.pem, "a.example").await;
+    let step = explanation["steps"].as_array().unwrap().iter().find(|step| step["step"] == "upstream").unwrap();
+    assert_eq!((&step["over"], &step["rcode"]), (&"https".into(), &"NOERROR".into()), "{explanation:#}");
+    assert_eq!(upstream.connections(), 1);
 }

@@ -56,6 +56,20 @@ pub(crate) fn check(settings: &str, files: &[(&str, &str)]) -> Output {
     output
 }
 
+/// `pldns explain` of a name by settings whose only rule has this upstream.
+pub(crate) async fn explain(upstream: &str, authority: &str, name: &str) -> serde_json::Value {
+    let settings =
+        format!("[tls]\nupstream_ca = \"ca.pem\"\n[[forward]]\nzone = \".\"\nupstreams = [\"{upstream}\"]\n");
+    let directory = directory(&settings, &[("ca.pem", authority)]);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pldns"));
+    command.args(["explain", name, "--json", "-c"]).arg(directory.join("pldns.toml"));
+    // The upstream runs on this test's thread.
+    let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+    std::fs::remove_dir_all(directory).unwrap();
+    assert!(output.status.success(), "{output:?}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
 impl Pldns {
     /// A server whose only rule has this upstream.
     pub(crate) async fn with_upstream(upstream: &str, files: &[(&str, &str)]) -> Self {

@@ -6,7 +6,7 @@ use hickory_proto::op::ResponseCode;
 
 use crate::certificates::{Authority, Valid};
 use crate::message::answer;
-use crate::server::{Pldns, check};
+use crate::server::{Pldns, check, explain};
 use crate::upstream::{Framed, Upstream};
 
 const AT_ONCE: Duration = Duration::from_secs(4);
@@ -161,5 +161,33 @@ fn a_check_names_the_file_that_is_no_authority() {
         let said = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
         assert_eq!(output.status.code(), Some(1), "{said}");
         assert!(said.contains(":7:15: error: ") && said.contains(expected), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn explain_asks_over_tls_and_names_what_is_wrong_with_a_certificate() {
+    let authority = Authority::new();
+    let tls = authority.acceptor("dns.example", Valid::Now, b"");
+    let upstream = Upstream::start(Some(tls), |_, framed| framed.answer_all()).await;
+    let target = format!("tls://{}#dns.example", upstream.address);
+    let explanation = explain(&target, &authority.pem, "a.example").await;
+    let step = explanation["steps"].as_array().unwrap().iter().find(|step| step["step"] == "upstream").unwrap();
+    assert_eq!(
+        (&step["over"], &step["rcode"], &step["upstream"]),
+        (&"tls".into(), &"NOERROR".into(), &(&*target).into())
+    );
+    let address = crate::message::address_of("a.example").to_string();
+    assert!(explanation["answer"][0].as_str().unwrap().ends_with(&address), "{explanation:#}");
+    for (target, cause, word) in [
+        (format!("tls://{}#other.example", upstream.address), "upstream_certificate", "another name"),
+        ("tls://127.0.0.1:9#dns.example".to_owned(), "upstream_unreachable", "refused"),
+    ] {
+        let explanation = explain(&target, &authority.pem, "a.example").await;
+        assert_eq!(
+            (&explanation["verdict"], &explanation["cause"]),
+            (&"failed".into(), &cause.into()),
+            "{explanation:#}"
+        );
+        assert!(explanation["reason"].as_str().unwrap().contains(word), "{explanation:#}");
     }
 }
