@@ -1,8 +1,9 @@
 //! The way of one query. Read this first.
 //!
-//! [`Engine::answer`] takes the bytes of a query and writes the reply into the listener's buffer, or says that the
+//! [`Engine::answer_batch`] takes the bytes of queries and writes each reply into the listener's buffer, or says that the
 //! question must go upstream. [`Engine::settle`] takes what came back and does the same for each client that waited.
-//! The order is the same for every transport: parse, access, records, names answered here, cache, upstream.
+//! The order is the same for every transport, and stands in `pipeline.rs`: parse, access, records, names answered here,
+//! cache, upstream.
 //!
 //! No socket, no clock, no waiting: the instant is an argument, and what must leave the machine is a value.
 
@@ -16,9 +17,9 @@ mod explain;
 mod guard;
 mod observe;
 mod outcome;
+mod pipeline;
 mod refusals;
 mod snapshot;
-mod steps;
 mod write;
 
 use std::net::IpAddr;
@@ -36,9 +37,9 @@ pub use explain::{Asked, Explained, Reached};
 pub use guard::{Finding, Findings, PublicAction, PublicGuard};
 pub use observe::{Observer, Responsible, Step, matched_owner};
 pub use outcome::{AnswerSource, Reason};
-pub use refusals::RefusalRate;
+pub use pipeline::{Ask, Batch, GROUP, Rooms, StepGuard};
+use refusals::RefusalRate;
 pub use snapshot::{Snapshot, StaleLimits};
-pub use steps::{Approach, Begun, Pending, Read};
 
 use crate::cache::{Age, Cache, CacheKey, KeyHash, State, TtlLimits};
 use crate::forward::{Disposition, Failure, ForwardRule, LoopGuard, Question, Stale};
@@ -104,6 +105,7 @@ pub struct Engine {
     cache: Arc<Cache>,
     guard: LoopGuard,
     findings: Findings,
+    refusals: RefusalRate,
     /// That of chains that wait for upstreams.
     chain_memory: Arc<ChainMemory>,
 }
@@ -130,7 +132,13 @@ impl<O: Observer> Context<'_, O> {
 impl Engine {
     /// An engine that keeps upstreams' answers in `cache` and knows its own questions by `guard`.
     pub fn new(cache: Arc<Cache>, guard: LoopGuard) -> Self {
-        Self { cache, guard, findings: Findings::default(), chain_memory: Arc::default() }
+        Self {
+            cache,
+            guard,
+            findings: Findings::default(),
+            refusals: RefusalRate::default(),
+            chain_memory: Arc::default(),
+        }
     }
 
     /// What the guard found.
@@ -169,16 +177,11 @@ impl Engine {
         reply: &mut Vec<u8>,
         observer: &impl Observer,
     ) -> Action {
-        let mut room = NameRoom::new();
-        let read = match self.read_observed(snapshot, bytes, client, &mut room, reply, observer) {
-            Ok(read) => read,
-            Err(action) => return action,
-        };
-        let context = Context { snapshot, query: &read.query, client, now, turn, observer };
-        match self.begin_observed(&context, read.hash, reply) {
-            Begun::Done(action) => action,
-            Begun::Pending(pending) => self.finish_observed(&context, &pending, reply),
-        }
+        let mut room = [NameRoom::new()];
+        let mut ask = [Ask::new(bytes, client, u16::MAX, reply)];
+        self.answer_group(Batch { snapshot, now, turn }, &mut ask, &mut room, &(), observer, |_| ());
+        let [Ask { action, .. }] = ask;
+        action
     }
 
     /// Has `fetch` bring nearer what [`Self::keep`] will read for an answer under `key`.

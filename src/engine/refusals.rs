@@ -22,7 +22,7 @@ const COUNTERS: usize = (1 << 20) / size_of::<AtomicU64>();
 /// Counts refusals by network and second. All workers share one; what two of them count at the same instant may count as
 /// one.
 #[derive(Default)]
-pub struct RefusalRate {
+pub(super) struct RefusalRate {
     table: OnceLock<Table>,
     /// Keyed at random: nobody outside can tell which networks meet in one counter.
     hasher: foldhash::fast::RandomState,
@@ -36,7 +36,7 @@ struct Table {
 
 impl RefusalRate {
     /// Whether a refusal or format error over UDP may leave for `peer` at `now`; counts it.
-    pub fn allows(&self, reason: Reason, peer: SocketAddr, now: Instant) -> bool {
+    pub(super) fn allows(&self, reason: Reason, peer: SocketAddr, now: Instant) -> bool {
         let (kind, most) = match reason {
             Reason::Access => (0_u8, STRANGERS_MAX),
             Reason::Malformed | Reason::Opcode | Reason::EdnsVersion if peer.port() < LOW_PORTS_END => {

@@ -10,6 +10,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use super::worker::Worker;
+use crate::engine::StepGuard;
 
 /// How long a task rests that ended by a panic, before it begins again: one that panics at once must not take the CPU.
 const REST: Duration = Duration::from_millis(100);
@@ -73,6 +74,13 @@ pub struct Faults {
     counts: [AtomicU64; Part::ALL.len()],
     #[cfg(test)]
     injected: std::sync::Mutex<Vec<(Part, u32)>>,
+}
+
+impl StepGuard for Faults {
+    #[inline]
+    fn step<R>(&self, step: impl FnOnce() -> R, lost: impl FnOnce() -> R) -> R {
+        self.guarded(Part::Query, step, lost)
+    }
 }
 
 impl Faults {

@@ -9,7 +9,7 @@ use super::counters::Outcome;
 use super::faults::Part;
 use super::hearing::take;
 use super::kind::{question_name, type_at_question};
-use super::latency::Path;
+use super::replies::Waited;
 use super::shared::CLIENT_TIMEOUT;
 use super::waiter::{ReplyPath, Uncounted, Waiter};
 use super::worker::{Worker, dropped};
@@ -82,7 +82,7 @@ impl Worker {
         let result = work();
         self.depart();
         drop(gathering);
-        self.replies.borrow_mut().send(&self.counters);
+        self.replies.borrow_mut().send(self);
         result
     }
 
@@ -349,18 +349,13 @@ impl Worker {
             Action::Answered(source) | Action::AnsweredAndRefresh(source, _) => Outcome::Answered(source),
             Action::Dropped(reason) | Action::Refused(reason) => Outcome::Not(reason),
         };
-        if let Outcome::Answered(_) = outcome {
-            let asked = waiter.deadline - CLIENT_TIMEOUT;
-            let took = now.saturating_duration_since(asked);
-            self.counters.latency(Path::Forwarded, took, 1);
-        }
-        let response = if let Action::Dropped(_) = action { &[] } else { &reply[..] };
-        self.sample(&waiter.query, waiter.client, outcome, response, waiter.deadline - CLIENT_TIMEOUT);
-        waiter.uncounted.counted();
+        let Waiter { query, client, deadline, path, uncounted, .. } = *waiter;
+        let waited = Waited { query, client, start: deadline - CLIENT_TIMEOUT, outcome };
+        uncounted.counted();
         if let Action::Dropped(_) = action {
-            self.counters.count(outcome);
+            waited.end(self, &[], now);
         } else {
-            self.replies.borrow_mut().push(waiter.path, &reply, outcome, &self.counters);
+            self.replies.borrow_mut().push(self, path, &reply, waited, now);
         }
         false
     }

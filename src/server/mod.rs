@@ -13,6 +13,7 @@ mod certificate;
 mod clients;
 mod connections;
 mod counters;
+mod end;
 mod endpoint;
 mod faults;
 mod forwarding;

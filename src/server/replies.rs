@@ -3,46 +3,77 @@
 use std::net::UdpSocket;
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::time::Instant;
 
-use super::counters::{Counters, Outcome};
+use super::counters::Outcome;
+use super::end::End;
 use super::waiter::ReplyPath;
-use crate::engine::Reason;
+use super::worker::Worker;
+use crate::engine::{Client, Reason};
 use crate::sys::Gathered;
+use crate::wire::query::Kept;
 
-/// Datagrams that leave from the same socket, with what is to be counted of each.
+/// Datagrams that leave from the same socket, with what each answers.
 #[derive(Default)]
 pub(super) struct Replies {
     socket: Option<Arc<UdpSocket>>,
     gathered: Gathered,
-    outcomes: Vec<Outcome>,
+    waited: Vec<Waited>,
+}
+
+/// A query that waited for an upstream, and what became of it.
+pub(super) struct Waited {
+    pub(super) query: Kept,
+    pub(super) client: Client,
+    /// When it came in.
+    pub(super) start: Instant,
+    pub(super) outcome: Outcome,
+}
+
+impl Waited {
+    /// It is over: its reply was sent, or there is none.
+    pub(super) fn end(&self, worker: &Worker, reply: &[u8], now: Instant) {
+        let Self { query, client, start, outcome } = self;
+        let end = End { query, client: *client, outcome: *outcome, reply, has_waited: true };
+        worker.end([end], [*start, now]);
+    }
 }
 
 impl Replies {
-    /// Takes a reply on its way; `outcome` comes of it, unless it cannot be sent.
-    pub(super) fn push(&mut self, path: ReplyPath, message: &[u8], outcome: Outcome, counters: &Counters) {
+    /// Takes a reply on its way; the outcome comes of it, unless it cannot be sent.
+    pub(super) fn push(&mut self, worker: &Worker, path: ReplyPath, message: &[u8], mut waited: Waited, now: Instant) {
         let (socket, peer, local) = match path {
             ReplyPath::Datagram { socket, peer, local } => (socket, peer, local),
-            ReplyPath::Stream(path) => return counters.count(path.deliver(message, outcome)),
-            ReplyPath::Once(path) => return counters.count(path.deliver(message, outcome)),
+            ReplyPath::Stream(path) => {
+                waited.outcome = path.deliver(message, waited.outcome);
+                return waited.end(worker, message, now);
+            }
+            ReplyPath::Once(path) => {
+                waited.outcome = path.deliver(message, waited.outcome);
+                return waited.end(worker, message, now);
+            }
         };
         let is_other = self.socket.as_ref().is_some_and(|open| !Arc::ptr_eq(open, &socket));
         if is_other || self.gathered.is_full() {
-            self.send(counters);
+            self.send(worker);
         }
         self.gathered.push(message, peer, local);
-        self.outcomes.push(outcome);
+        self.waited.push(waited);
         self.socket = Some(socket);
     }
 
     /// Sends what was gathered.
-    pub(super) fn send(&mut self, counters: &Counters) {
+    pub(super) fn send(&mut self, worker: &Worker) {
         let Some(socket) = self.socket.take() else { return };
-        let outcomes = &mut self.outcomes;
+        let waited = &mut self.waited;
         self.gathered.send(socket.as_fd(), |index| {
-            if let Some(outcome) = outcomes.get_mut(index) {
-                *outcome = Outcome::Not(Reason::Unsent);
+            if let Some(waited) = waited.get_mut(index) {
+                waited.outcome = Outcome::Not(Reason::Unsent);
             }
         });
-        self.outcomes.drain(..).for_each(|outcome| counters.count(outcome));
+        let now = Instant::now();
+        for (waited, message) in self.waited.drain(..).zip(self.gathered.sent()) {
+            waited.end(worker, message, now);
+        }
     }
 }

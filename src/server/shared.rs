@@ -13,7 +13,7 @@ use super::connections::{ConnectionLimits, Connections};
 use super::faults::Faults;
 use super::tls::TlsServer;
 use super::waiter::Waiter;
-use crate::engine::{Engine, RefusalRate, Snapshot};
+use crate::engine::{Engine, Snapshot};
 use crate::forward::Forwarding;
 use crate::upstream::{Authorities, Pools, Trust};
 
@@ -44,8 +44,6 @@ pub struct Shared {
     pub trust: Arc<Trust>,
     /// Ports that are used again.
     pub pools: Arc<Pools>,
-    /// Refusals over UDP, by the network of the sender.
-    pub(super) refusals: RefusalRate,
     /// Connections of clients, whatever their transport.
     pub connections: Arc<Connections>,
     /// Those of clients that are not allowed.
@@ -92,7 +90,6 @@ impl Shared {
             forwarding: Mutex::new(forwarding),
             trust: Arc::new(Trust::new(&Authorities::default())),
             pools: Arc::default(),
-            refusals: RefusalRate::default(),
             connections: Arc::new(Connections::new(connections)),
             strangers: Arc::new(Connections::new(STRANGERS)),
             not_allowed: AtomicU64::new(0),

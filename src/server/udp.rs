@@ -1,6 +1,6 @@
 //! Datagrams: a batch in, each answered, the replies out in a batch.
 
-use std::net::UdpSocket;
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -9,18 +9,15 @@ use std::time::Instant;
 use smallvec::SmallVec;
 
 use super::counters::Outcome;
+use super::end::End;
 use super::faults::Part;
 use super::forwarding::Origin;
-use super::latency::Path;
 use super::listen::{Datagrams, Stop};
 use super::waiter::{ReplyPath, Uncounted};
 use super::worker::Worker;
-use crate::engine::{Action, Approach, Begun, Client, Forward, Pending, Read, Reason, Snapshot};
-use crate::sys::{BATCH, Batch, Datagram, fetch, readable_socket};
+use crate::engine::{Action, Ask, Client, Forward, GROUP, Reason, Rooms, Snapshot};
+use crate::sys::{BATCH, Batch, Datagram, readable_socket};
 use crate::wire::{NameRoom, Transport};
-
-/// Queries of a batch that are in work at the same time: as many as it takes until memory is there.
-const GROUP: usize = 16;
 
 /// What became of a datagram so far.
 #[derive(Debug, Clone, Copy)]
@@ -71,12 +68,7 @@ pub(super) async fn serve(worker: &Rc<Worker>, datagrams: &Datagrams, stop: &Sto
 }
 
 /// Receives what is there, answers it, sends the replies; gives how many datagrams there were.
-fn serve_batch(
-    worker: &Rc<Worker>,
-    socket: &Arc<UdpSocket>,
-    batch: &mut Batch,
-    rooms: &mut [NameRoom; GROUP],
-) -> usize {
+fn serve_batch(worker: &Rc<Worker>, socket: &Arc<UdpSocket>, batch: &mut Batch, rooms: &mut Rooms) -> usize {
     let fd: BorrowedFd<'_> = socket.as_fd();
     // An error here is about an earlier reply (an unreachable client), or there is nothing to read.
     let Ok(count) = batch.receive(fd) else { return 0 };
@@ -110,7 +102,15 @@ fn serve_batch(
             *fate = Fate::Known(Outcome::Not(Reason::Unsent));
         }
     });
-    count_batch(worker, &fates[..count], now);
+    // All of a batch leave together, so one look at the clock tells how long each took.
+    let left = Instant::now();
+    let (datagrams, replies) = batch.split();
+    let ends = fates.iter().zip(&*replies).enumerate().filter_map(|(place, (&fate, reply))| {
+        let Fate::Known(outcome) = fate else { return None };
+        let (query, client) = datagrams.at(place).map_or((&[][..], UNREAD), |it| (it.bytes, client(&it)));
+        Some(End { query, client, outcome, reply, has_waited: false })
+    });
+    worker.end(ends.take(count), [now, left]);
     count
 }
 
@@ -123,80 +123,46 @@ struct Group<'g> {
 }
 
 impl Group<'_> {
-    /// Answers a group step by step, and has what the next step reads brought nearer in between.
+    /// Answers a group.
     fn answer<'d>(
         &self,
         datagram: impl Fn(usize) -> Option<Datagram<'d>>,
-        rooms: &mut [NameRoom; GROUP],
+        rooms: &mut Rooms,
         fates: &mut [Fate],
         replies: &mut [Vec<u8>],
     ) {
-        let (worker, engine) = (self.worker, &self.worker.shared.engine);
-        let mut actions: [Option<Action>; GROUP] = [const { None }; GROUP];
-        let mut read: SmallVec<[(usize, Client, Read<'_>); GROUP]> = SmallVec::new();
-        for (place, ((action, reply), room)) in actions.iter_mut().zip(&mut *replies).zip(rooms).enumerate() {
+        let worker = self.worker;
+        let mut asks: SmallVec<[Ask<'_>; GROUP]> = SmallVec::new();
+        let mut places: SmallVec<[usize; GROUP]> = SmallVec::new();
+        for (place, (fate, reply)) in fates.iter_mut().zip(replies).enumerate() {
             let Some(datagram) = datagram(place) else {
                 worker.counters.kind(&[]);
                 // A reply of an earlier batch may stand in its place.
                 reply.clear();
+                *fate = Fate::Known(Outcome::Not(Reason::Fault));
                 continue;
             };
             worker.counters.kind(datagram.bytes);
-            let client = client(&datagram);
-            worker.counters.clients.note(client.address);
-            match worker.read(self.snapshot, datagram.bytes, client, self.now, room, reply) {
-                Err(done) => *action = Some(worker.limit_refusals(done, datagram.peer, self.now, reply)),
-                Ok(query) => {
-                    engine.approach_record(self.snapshot, &query, Approach::Place, fetch);
-                    read.push((place, client, query));
-                }
-            }
+            asks.push(Ask::new(datagram.bytes, client(&datagram), datagram.peer.port(), reply));
+            places.push(place);
         }
-        for (.., query) in &read {
-            engine.approach_record(self.snapshot, query, Approach::Content, fetch);
-        }
-        let mut pending: SmallVec<[(usize, Client, Pending<'_>); GROUP]> = SmallVec::new();
-        for (place, client, query) in &read {
-            let (Some(action), Some(reply)) = (actions.get_mut(*place), replies.get_mut(*place)) else { continue };
-            match worker.begin(self.snapshot, query, *client, self.now, reply) {
-                Begun::Done(done) => *action = Some(done),
-                Begun::Pending(begun) => {
-                    engine.approach_answer(&begun, Approach::Place, fetch);
-                    pending.push((*place, *client, begun));
-                }
-            }
-        }
-        for (.., begun) in &pending {
-            engine.approach_answer(begun, Approach::Content, fetch);
-        }
-        for (place, client, begun) in &pending {
-            if let (Some(action), Some(reply)) = (actions.get_mut(*place), replies.get_mut(*place)) {
-                *action = Some(worker.finish(self.snapshot, begun, *client, self.now, reply));
-            }
-        }
+        worker.answer(self.snapshot, self.now, &mut asks, rooms);
         let mut waiting: SmallVec<[(usize, Forward, Uncounted); GROUP]> = SmallVec::new();
-        for (place, ((action, fate), reply)) in actions.into_iter().zip(fates).zip(replies).enumerate() {
-            let known = match action {
-                Some(Action::Answered(source)) => Outcome::Answered(source),
-                Some(Action::Refused(reason) | Action::Dropped(reason)) => Outcome::Not(reason),
-                Some(Action::AnsweredAndRefresh(source, question)) => {
+        for (ask, place) in asks.into_iter().zip(places) {
+            let Some(fate) = fates.get_mut(place) else { continue };
+            *fate = Fate::Known(match ask.action {
+                Action::Answered(source) => Outcome::Answered(source),
+                Action::Refused(reason) | Action::Dropped(reason) => Outcome::Not(reason),
+                Action::AnsweredAndRefresh(source, question) => {
                     worker.refresh(question, self.now);
                     Outcome::Answered(source)
                 }
-                Some(Action::Forward(forward)) => {
-                    reply.clear();
+                Action::Forward(forward) => {
                     *fate = Fate::Waiting;
                     waiting.push((place, forward, Uncounted::new(&worker.counters)));
                     continue;
                 }
-                None => Outcome::Not(Reason::Fault),
-            };
-            *fate = Fate::Known(known);
-            if worker.is_sampling()
-                && let Some(datagram) = datagram(place)
-            {
-                worker.sample(datagram.bytes, client(&datagram), known, reply, self.now);
-            }
+            });
         }
         if !waiting.is_empty() {
             worker.forward(
@@ -212,23 +178,9 @@ impl Group<'_> {
     }
 }
 
+/// The client of a datagram that cannot be read.
+const UNREAD: Client = Client { address: IpAddr::V4(Ipv4Addr::UNSPECIFIED), transport: Transport::Udp };
+
 fn client(datagram: &Datagram<'_>) -> Client {
     Client { address: datagram.peer.ip().to_canonical(), transport: Transport::Udp }
-}
-
-/// Counts a batch that was sent.
-fn count_batch(worker: &Worker, fates: &[Fate], now: Instant) {
-    // All of a batch leave together, so one look at the clock tells how long each took.
-    let took = now.elapsed();
-    let mut by_path = [0; Path::ALL.len()];
-    for &fate in fates {
-        let Fate::Known(outcome) = fate else { continue };
-        worker.counters.count(outcome);
-        if let Outcome::Answered(source) = outcome {
-            by_path[Path::at_once(source) as usize] += 1;
-        }
-    }
-    for (path, count) in Path::ALL.into_iter().zip(by_path) {
-        worker.counters.latency(path, took, count);
-    }
 }

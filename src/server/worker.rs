@@ -2,11 +2,9 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
@@ -14,21 +12,19 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinSet, LocalSet};
 
 use super::counters::{Counters, Outcome};
+use super::end::End;
 use super::faults::Part;
 use super::forwarding::Origin;
-use super::kind::{question_name, type_at_question};
-use super::latency::Path;
 use super::listen::Listener;
 use super::replies::Replies;
 use super::shared::Shared;
 use super::waiter::{OncePath, OnceReply, ReplyPath, Uncounted, Waiter};
 use super::{stream, udp};
-use crate::engine::{Action, AnswerSource, Begun, Client, Pending, Read, Reason, Snapshot};
-use crate::forward::{Disposition, Outbox, Transmit};
-use crate::log::{self, QueryLine};
+use crate::engine::{Action, Ask, Batch, Client, GROUP, Reason, Rooms, Snapshot};
+use crate::forward::{Outbox, Transmit};
+use crate::sys::fetch;
 use crate::upstream::{Datagrams, Streams};
 use crate::wire::NameRoom;
-use crate::wire::header::Rcode;
 
 /// How many of its own tasks a worker runs before it looks at its sockets again.
 const EVENT_INTERVAL: u32 = 13;
@@ -165,7 +161,7 @@ pub(super) struct Worker {
     pub(super) streams: Streams,
     turn: Cell<u32>,
     /// Queries that might have been put into the log.
-    sampled: Cell<u32>,
+    pub(super) sampled: Cell<u32>,
     /// Where a reply to one who waited is written.
     pub(super) reply: RefCell<Vec<u8>>,
     /// Replies to those who waited, on their way.
@@ -186,144 +182,11 @@ impl Worker {
         turn
     }
 
-    /// Whether queries are put into the log at all.
-    #[inline]
-    pub(super) fn is_sampling(&self) -> bool {
-        self.shared.log_queries.load(Ordering::Relaxed) != 0 || tracing::enabled!(tracing::Level::DEBUG)
-    }
-
-    /// Puts one of many queries into the log, all of them where it is debugged. `reply` is the response, empty where
-    /// there is none; `since` is when the query came in.
-    pub(super) fn sample(&self, query: &[u8], client: Client, outcome: Outcome, reply: &[u8], since: Instant) {
-        if !self.is_sampling() {
-            return;
-        }
-        let share = self.shared.log_queries.load(Ordering::Relaxed);
-        let count = self.sampled.get().wrapping_add(1);
-        self.sampled.set(count);
-        let is_sample = share != 0 && count.is_multiple_of(share);
-        if !is_sample && !tracing::enabled!(tracing::Level::DEBUG) {
-            return;
-        }
-        log::query(QueryLine {
-            client: client.address,
-            transport: client.transport.name(),
-            query: query.into(),
-            rtype: type_at_question(query),
-            outcome: match outcome {
-                Outcome::Answered(source) => source.name(),
-                Outcome::Not(reason) => reason.name(),
-            },
-            rcode: reply.get(3).map(|flags| Rcode(u16::from(flags & 15))),
-            rule: self.rule_of(query, outcome),
-            duration: since.elapsed(),
-            is_debug: !is_sample,
-        });
-    }
-
-    /// The zone of the rule whose upstreams are responsible for the answer.
-    fn rule_of(&self, query: &[u8], outcome: Outcome) -> Option<String> {
-        use AnswerSource::{Cache, Failure, Stale, Upstream};
-        let Outcome::Answered(Cache | Failure | Stale | Upstream) = outcome else { return None };
-        let name = question_name(query)?;
-        match self.shared.snapshot.load().rules.find(name.as_wire()) {
-            (Disposition::Forward(rule), _) => Some(rule.zone.to_string()),
-            _ => None,
-        }
-    }
-
-    /// Asks the engine. A panic in there costs this one query.
-    pub(super) fn answer(
-        &self,
-        snapshot: &Snapshot,
-        bytes: &[u8],
-        client: Client,
-        now: Instant,
-        reply: &mut Vec<u8>,
-    ) -> Action {
-        let turn = self.next_turn();
-        let action = self.shared.faults.guarded(
-            Part::Query,
-            || self.shared.engine.answer(snapshot, bytes, client, now, turn, reply),
-            dropped,
-        );
-        self.look_at(action, client, now, reply)
-    }
-
-    /// The first step of that, for one of many queries.
-    #[inline]
-    pub(super) fn read<'a>(
-        &self,
-        snapshot: &Snapshot,
-        bytes: &'a [u8],
-        client: Client,
-        now: Instant,
-        room: &'a mut NameRoom,
-        reply: &mut Vec<u8>,
-    ) -> Result<Read<'a>, Action> {
-        let engine = &self.shared.engine;
-        let read = self.shared.faults.guarded(
-            Part::Query,
-            || engine.read(snapshot, bytes, client, room, reply),
-            || Err(dropped()),
-        );
-        read.map_err(|action| self.look_at(action, client, now, reply))
-    }
-
-    /// The second step.
-    #[inline]
-    pub(super) fn begin<'q>(
-        &self,
-        snapshot: &'q Snapshot,
-        read: &'q Read<'_>,
-        client: Client,
-        now: Instant,
-        reply: &mut Vec<u8>,
-    ) -> Begun<'q> {
-        let (engine, turn) = (&self.shared.engine, self.next_turn());
-        let begin = || engine.begin(snapshot, read, client, now, turn, reply);
-        let begun = self.shared.faults.guarded(Part::Query, begin, || Begun::Done(dropped()));
-        match begun {
-            Begun::Done(action) => Begun::Done(self.look_at(action, client, now, reply)),
-            pending => pending,
-        }
-    }
-
-    /// The third step.
-    #[inline]
-    pub(super) fn finish(
-        &self,
-        snapshot: &Snapshot,
-        pending: &Pending<'_>,
-        client: Client,
-        now: Instant,
-        reply: &mut Vec<u8>,
-    ) -> Action {
-        let (engine, turn) = (&self.shared.engine, self.turn.get());
-        let finish = || engine.finish(snapshot, pending, client, now, turn, reply);
-        let action = self.shared.faults.guarded(Part::Query, finish, dropped);
-        self.look_at(action, client, now, reply)
-    }
-
-    /// Drops a refusal over UDP that would be one too many for the network of its sender.
-    pub(super) fn limit_refusals(&self, action: Action, peer: SocketAddr, now: Instant, reply: &mut Vec<u8>) -> Action {
-        match action {
-            Action::Refused(reason) if !self.shared.refusals.allows(reason, peer, now) => {
-                reply.clear();
-                Action::Dropped(Reason::RefusalRate)
-            }
-            action => action,
-        }
-    }
-
-    fn look_at(&self, action: Action, client: Client, now: Instant, reply: &mut Vec<u8>) -> Action {
-        match action {
-            Action::Refused(Reason::Loop) => self.shared.report_loop(client.address, now),
-            // What a panic left in the buffer is no reply.
-            Action::Dropped(Reason::Fault) => reply.clear(),
-            _ => {}
-        }
-        action
+    /// Has the engine answer queries that came together. A panic in there costs the query that met it.
+    pub(super) fn answer(&self, snapshot: &Snapshot, now: Instant, asks: &mut [Ask<'_>], rooms: &mut Rooms) {
+        let turn = self.turn.get();
+        self.turn.set(turn.wrapping_add(u32::try_from(asks.len()).unwrap_or(u32::MAX)));
+        self.shared.engine.answer_batch(Batch { snapshot, now, turn }, asks, rooms, &self.shared.faults, fetch);
     }
 
     /// Shows that tasks of this worker have their turn.
@@ -365,11 +228,15 @@ impl Worker {
     pub(super) fn take(self: &Rc<Self>, message: &[u8], client: Client, path: ReplyPath, reply: &mut Vec<u8>) {
         self.counters.received(client.transport, 1);
         self.counters.kind(message);
-        self.counters.clients.note(client.address);
         let uncounted = Uncounted::new(&self.counters);
         let now = Instant::now();
         let snapshot = self.shared.snapshot.load();
-        let (answered, outcome) = match self.answer(&snapshot, message, client, now, reply) {
+        let mut rooms = [const { NameRoom::new() }; GROUP];
+        // Over connections nothing depends on the port.
+        let mut asks = [Ask::new(message, client, u16::MAX, reply)];
+        self.answer(&snapshot, now, &mut asks, &mut rooms);
+        let [Ask { action, reply, .. }] = asks;
+        let (answered, outcome) = match action {
             Action::Forward(forward) => {
                 let origin = Origin { query: message, client, path, uncounted };
                 return self.forward([(forward, origin)], now);
@@ -388,13 +255,8 @@ impl Worker {
             // Datagrams are answered in batches.
             ReplyPath::Stream(_) | ReplyPath::Once(_) | ReplyPath::Datagram { .. } => outcome,
         };
-        if let Outcome::Answered(source) = outcome {
-            self.counters.latency(Path::at_once(source), now.elapsed(), 1);
-        }
         uncounted.counted();
-        self.counters.count(outcome);
-        let response = if answered { &reply[..] } else { &[] };
-        self.sample(message, client, outcome, response, now);
+        self.end([End { query: message, client, outcome, reply, has_waited: false }], [now, Instant::now()]);
     }
 
     /// Answers one message, for transports that carry one at a time; nothing where it gets no reply.

@@ -20,6 +20,8 @@ pub struct Gathered {
     replies: Vec<Reply>,
     /// How many of `replies` are in use: their buffers stay.
     len: usize,
+    /// How many were sent last.
+    sent: usize,
     parts: Vec<libc::iovec>,
     headers: Vec<libc::mmsghdr>,
 }
@@ -33,7 +35,13 @@ struct Reply {
 
 impl Default for Gathered {
     fn default() -> Self {
-        Self { replies: Vec::new(), len: 0, parts: Vec::with_capacity(GATHER), headers: Vec::with_capacity(GATHER) }
+        Self {
+            replies: Vec::new(),
+            len: 0,
+            sent: 0,
+            parts: Vec::with_capacity(GATHER),
+            headers: Vec::with_capacity(GATHER),
+        }
     }
 }
 
@@ -56,6 +64,11 @@ impl Gathered {
             reply.control_len = local.map_or(0, |local| local.write(&mut reply.control));
             self.len += 1;
         }
+    }
+
+    /// What was sent last, in the order in which it was added.
+    pub fn sent(&self) -> impl Iterator<Item = &[u8]> {
+        self.replies.iter().take(self.sent).map(|reply| &*reply.octets)
     }
 
     /// Sends all that was added, and forgets it; calls `unsent` with the index of each that could not be sent.
@@ -85,7 +98,7 @@ impl Gathered {
         unsafe { send_all(socket, &mut self.headers, unsent) };
         // No pointer outlives the call.
         self.headers.clear();
-        self.len = 0;
+        (self.sent, self.len) = (self.len, 0);
     }
 }
 

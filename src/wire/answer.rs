@@ -220,7 +220,7 @@ impl Chain {
             return Some(last);
         }
         for (place, &name) in (0_u8..).zip(&self.names) {
-            if is_same_name(bytes, at, name.into(), steps)? {
+            if place != last && is_same_name(bytes, at, name.into(), steps)? {
                 return Some(place);
             }
         }

@@ -74,68 +74,88 @@ impl<'a> SoundMessage<'a> {
 #[derive(Default)]
 struct Names {
     /// Where a label of one begins, in the order of the message.
-    known: SmallVec<[Known; 32]>,
+    labels: SmallVec<[Label; 32]>,
+    names: SmallVec<[Whole; 16]>,
 }
 
 /// A place where a name begins, perhaps the rest of a longer one.
 #[derive(Clone, Copy)]
-struct Known {
+struct Label {
     at: u16,
-    /// Bytes of the uncompressed name from here on.
+    /// The number of the name that it is a part of.
+    name: u16,
+}
+
+/// A name that was read.
+#[derive(Clone, Copy)]
+struct Whole {
+    at: u16,
+    /// Bytes when it is uncompressed.
     len: u8,
-    /// Pointers that are followed from here on.
+    /// Pointers that are followed.
     pointers: u8,
 }
 
 impl Names {
     /// Reads the name at `at`, which is after all names read before; gives the place after it.
     fn read(&mut self, bytes: &[u8], at: usize) -> Option<usize> {
-        let first = self.known.len();
+        let number = u16::try_from(self.names.len()).ok()?;
+        let first = self.labels.len();
         let mut here = at;
-        let (end, rest) = loop {
+        let (end, rest_len, pointers) = loop {
             let len = usize::from(*bytes.get(here)?);
             match len {
                 0 => {
-                    self.note(here, here - at);
-                    break (here + 1, Known { at: 0, len: 1, pointers: 0 });
+                    self.note(here, number);
+                    break (here + 1, 1, 0);
                 }
                 1..=LABEL_MAX => {
                     // 255 bytes in all: the root label is one of them.
                     if here - at + 1 + len >= NAME_MAX {
                         return None;
                     }
-                    self.note(here, here - at);
+                    self.note(here, number);
                     here += 1 + len;
                 }
                 0xc0.. => {
                     let target = pointer(bytes, here, len)?;
-                    let known = self.known.get(..first)?;
-                    let place = known.binary_search_by_key(&target, |known| usize::from(known.at)).ok()?;
-                    let rest = known.get(place)?;
+                    let rest = self.known(first, target)?;
                     if rest.pointers >= POINTERS_MAX {
                         return None;
                     }
-                    let rest = Known { pointers: rest.pointers + 1, ..*rest };
-                    self.note(here, here - at);
-                    break (here + 2, rest);
+                    self.note(here, number);
+                    break (here + 2, rest.len, rest.pointers + 1);
                 }
                 _ => return None,
             }
         };
-        let own = here - at;
-        let total = u8::try_from(own + usize::from(rest.len)).ok()?;
-        for known in self.known.get_mut(first..)? {
-            *known = Known { len: total - known.len, pointers: rest.pointers, ..*known };
-        }
+        let len = u8::try_from(here - at + usize::from(rest_len)).ok()?;
+        self.names.push(Whole { at: u16::try_from(at).ok()?, len, pointers });
         Some(end)
     }
 
-    /// Notes that a name begins at `at`, `before` bytes after the start of the one that it ends.
-    fn note(&mut self, at: usize, before: usize) {
+    /// The name that begins at `target`, by the first `count` labels.
+    #[inline]
+    fn known(&self, count: usize, target: usize) -> Option<Whole> {
+        let labels = self.labels.get(..count)?;
+        // As a rule it is the name of the question.
+        let place = match labels.first() {
+            Some(label) if usize::from(label.at) == target => 0,
+            _ => labels.binary_search_by_key(&target, |label| usize::from(label.at)).ok()?,
+        };
+        let label = labels.get(place)?;
+        let whole = self.names.get(usize::from(label.name))?;
+        let len = whole.len - u8::try_from(label.at - whole.at).ok()?;
+        Some(Whole { at: label.at, len, pointers: whole.pointers })
+    }
+
+    /// Notes that a name begins at `at`, which is the one with this number or its rest.
+    #[inline]
+    fn note(&mut self, at: usize, name: u16) {
         if at <= POINTABLE_MAX
-            && let (Ok(at), Ok(len)) = (u16::try_from(at), u8::try_from(before))
+            && let Ok(at) = u16::try_from(at)
         {
-            self.known.push(Known { at, len, pointers: 0 });
+            self.labels.push(Label { at, name });
         }
     }
 
@@ -177,9 +197,9 @@ impl Names {
             _ => None,
         };
         let Some(at) = name.filter(|at| data.contains(at)) else { return };
-        let first = self.known.len();
+        let first = self.labels.len();
         if bytes.get(at..data.end).and_then(super::name::wire_len).is_none() || self.read(bytes, at).is_none() {
-            self.known.truncate(first);
+            self.labels.truncate(first);
         }
     }
 }
