@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::{SettingsArg, report};
-use crate::control::{MemoryBound, preflight, worker_count};
+use crate::control::{Bounds, MemoryBound, RecordSizes, memory_limit, preflight, worker_count};
 use crate::reload::{Loaded, load};
 
 /// The arguments of `pldns check`.
@@ -58,14 +58,23 @@ fn print_summary(out: &mut impl Write, loaded: &Loaded) -> io::Result<()> {
     }
     writeln!(out, "clients:   {} networks allowed", settings.allow.len())?;
     let workers = worker_count(settings);
-    let bound = MemoryBound::of(settings, loaded, workers);
+    let (records, limit) = (RecordSizes::of(loaded), memory_limit(settings));
+    let bounds = Bounds::fit(settings, records, workers, limit, None);
+    let bound = MemoryBound::of(settings, records, workers, &bounds);
     writeln!(out, "memory:    {} MiB at most, {workers} workers", mebi(bound.total()))?;
-    bound.0.iter().try_for_each(|(part, octets)| writeln!(out, "           {part}: {} MiB", mebi(*octets)))?;
+    if let Some(limit) = limit.filter(|&limit| bound.total() <= limit) {
+        let why = match settings.max_memory {
+            Some(_) => "process.max_memory",
+            None => "three quarters of the memory that there is",
+        };
+        writeln!(out, "           what waits is bounded so that all fits into {} MiB, {why}", limit >> 20)?;
+    }
+    bound.0.iter().try_for_each(|(part, bytes)| writeln!(out, "           {part}: {} MiB", mebi(*bytes)))?;
     let buffers = mebi(MemoryBound::receive_buffers(settings, workers));
     writeln!(out, "           besides, of the kernel's: {buffers} MiB of receive buffers, and those of connections")
 }
 
-/// Octets in MiB, rounded up.
-fn mebi(octets: u64) -> u64 {
-    octets.div_ceil(1 << 20)
+/// Bytes in MiB, rounded up.
+fn mebi(bytes: u64) -> u64 {
+    bytes.div_ceil(1 << 20)
 }

@@ -136,6 +136,11 @@ fn read_process(_: &Document<'_>, section: &TableReader<'_>, settings: &mut Sett
     if let Some(workers) = section.number("workers", 0..=WORKERS_MAX, 0) {
         settings.workers = workers.value as usize;
     }
+    let read_limit = |text: &str| if text.is_empty() { Some(None) } else { parse_size(text).map(Some) };
+    if let Some(limit) = section.parsed("max_memory", "a size", read_limit) {
+        settings.max_memory = limit.value;
+        settings.places.max_memory = limit.span;
+    }
     if let Some(user) = section.text("user") {
         settings.user = user.value.to_owned();
         settings.places.user = user.span;

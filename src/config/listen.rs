@@ -33,6 +33,7 @@ pub(super) fn read_listen(document: &Document<'_>, section: &TableReader<'_>, se
     settings.listen.health = read_optional_address(document, section, "health", settings.listen.health);
     if let Some(connections) = section.number("connections", CONNECTIONS_MIN..=CONNECTIONS_MAX, 4096) {
         settings.listen.connections = connections.value as usize;
+        settings.places.connections = connections.span;
     }
     if let Some(connections) = section.number("connections_per_address", 1..=CONNECTIONS_MAX, 64) {
         settings.listen.connections_per_address = connections.value as usize;

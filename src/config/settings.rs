@@ -32,6 +32,8 @@ pub struct Settings {
     pub cache: CacheSettings,
     /// `[process] workers`; 0: one per CPU that the process may use.
     pub workers: usize,
+    /// `[process] max_memory`, bytes; nothing: a share of the memory that there is.
+    pub max_memory: Option<u64>,
     /// `[process] user`: after binding, become this user; empty: stay.
     pub user: String,
     /// `[process] handover`: the Unix socket over which a new process takes over the sockets of the old; nothing: none.
@@ -53,12 +55,16 @@ pub struct Settings {
 /// Places of settings in their file, in bytes; empty for those that have their default.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Places {
+    /// `[process] max_memory`
+    pub max_memory: Range<usize>,
     /// `[process] user`
     pub user: Range<usize>,
     /// `[admin] token_file`
     pub token_file: Range<usize>,
     /// `[cache] max_size`
     pub cache_max_size: Range<usize>,
+    /// `[listen] connections`
+    pub connections: Range<usize>,
 }
 
 /// `[tls]`: the certificate of the encrypted listeners. File names are relative to the settings file, each with its place
@@ -251,6 +257,7 @@ impl Default for Settings {
             upstream_limits: vec![(AZURE_DNS, Limits::AZURE)],
             cache: CacheSettings::default(),
             workers: 0,
+            max_memory: None,
             user: String::new(),
             handover: None,
             confine: true,

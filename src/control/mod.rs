@@ -16,6 +16,7 @@ mod certificate;
 mod findings;
 mod handover;
 mod http;
+mod memory;
 mod preflight;
 mod privileges;
 mod reloading;
@@ -38,8 +39,9 @@ use tokio::sync::mpsc;
 use handover::{Forerunner, Handover};
 use systemd::Store;
 
-pub use bounds::MemoryBound;
+pub use bounds::{Bounds, MemoryBound, RecordSizes};
 pub use http::HttpError;
+pub use memory::memory_limit;
 pub use preflight::preflight;
 pub use privileges::UserError;
 
@@ -95,7 +97,10 @@ struct Parts {
     shared: Arc<Shared>,
     listeners: NewListeners,
     http: http::Bound,
+    /// What the process may use, bytes.
+    memory_limit: Option<u64>,
     memory_bound: u64,
+    bounds: Bounds,
     workers: usize,
     forerunner: Option<Forerunner>,
     store: Store,
@@ -177,10 +182,12 @@ fn bind(
 ) -> Result<Parts, ServeError> {
     let settings = loaded.settings.clone();
     let workers = worker_count(&settings);
-    let memory_bound = MemoryBound::of(&settings, &loaded, workers).total();
+    let (memory_limit, records) = (memory_limit(&settings), RecordSizes::of(&loaded));
+    let bounds = Bounds::fit(&settings, records, workers, memory_limit, None);
+    let memory_bound = MemoryBound::of(&settings, records, workers, &bounds).total();
     let report = report_of(&loaded, 0, Changes::default());
     let mut sets = UpstreamSets::default();
-    let cache = Arc::new(Cache::new(settings.cache.max_size));
+    let cache = Arc::new(Cache::new(bounds.cache));
     let guard = LoopGuard::default();
     let forwarding = Forwarding::new(random_seed()?, guard.clone());
     let authorities = loaded.authorities.clone();
@@ -188,7 +195,7 @@ fn bind(
     let (certificate, _) = certificate::read(path, &loaded, Severity::Error);
     let snapshot = loaded.into_snapshot(&mut sets, 0);
     let engine = Engine::new(cache, guard);
-    let shared = Arc::new(Shared::new(engine, snapshot, forwarding, connection_limits(&settings))?);
+    let shared = Arc::new(Shared::new(engine, snapshot, forwarding, connection_limits(&settings, &bounds))?);
     shared.trust.replace(&authorities);
     shared.certificates.replace(certificate);
     let listeners = NewListeners::bind(&endpoints(&settings, listen), workers, &mut inherited)?;
@@ -200,7 +207,9 @@ fn bind(
         shared,
         listeners,
         http,
+        memory_limit,
         memory_bound,
+        bounds,
         workers,
         forerunner,
         store,
@@ -221,13 +230,15 @@ async fn run(
         shared,
         listeners,
         http,
+        memory_limit,
         memory_bound,
+        bounds,
         workers,
         forerunner,
         mut store,
     } = parts;
     let mut signals = Signals::new()?;
-    apply_settings(&shared, &settings);
+    apply_settings(&shared, &settings, &bounds);
     let mut workers = start(&shared, workers, &mut random_seed)?;
     let (serving, _) = workers.serve_only(&endpoints(&settings, listen), listeners);
     let first = serving.iter().find(|endpoint| endpoint.kind == EndpointKind::Dns).map(|endpoint| endpoint.address);
@@ -279,7 +290,8 @@ async fn run(
         workers: workers.clone(),
         status: status.clone(),
         http,
-        cache_size: settings.cache.max_size,
+        memory_limit,
+        cache_size: bounds.cache,
         settings,
         drain: drain.clone(),
         store,
@@ -300,9 +312,15 @@ async fn run(
 }
 
 /// Settings that are no part of the Snapshot.
-fn apply_settings(shared: &Shared, settings: &Settings) {
-    shared.forwarding().set_limits(settings.upstream_limits.iter().copied().collect());
-    shared.connections.set_limits(connection_limits(settings));
+fn apply_settings(shared: &Shared, settings: &Settings, bounds: &Bounds) {
+    shared.engine.set_chain_memory(bounds.chains);
+    {
+        let mut forwarding = shared.forwarding();
+        forwarding.set_bounds(bounds.forward);
+        forwarding.set_limits(settings.upstream_limits.iter().copied().collect());
+    }
+    shared.connections.set_limits(connection_limits(settings, bounds));
+    shared.connections.set_room(bounds.room);
     shared.log_queries.store(settings.log.queries, std::sync::atomic::Ordering::Relaxed);
 }
 
@@ -331,9 +349,9 @@ fn dig(table: &Table, address: SocketAddr) -> Option<String> {
     Some(format!("dig {port}@{server} {name}"))
 }
 
-fn connection_limits(settings: &Settings) -> ConnectionLimits {
-    let listen = &settings.listen;
-    ConnectionLimits { total: listen.connections, kept: KEPT_CONNECTIONS, per_address: listen.connections_per_address }
+fn connection_limits(settings: &Settings, bounds: &Bounds) -> ConnectionLimits {
+    let per_address = settings.listen.connections_per_address;
+    ConnectionLimits { total: bounds.connections, kept: KEPT_CONNECTIONS, per_address }
 }
 
 fn log_listening(endpoint: Endpoint) {

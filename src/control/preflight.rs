@@ -1,15 +1,14 @@
 //! What `serve` would refuse on this machine, beyond the text of settings and records: found before anything is bound, and
 //! by `check` as well.
 
-#![expect(clippy::disallowed_methods, reason = "users, tokens and the memory there is are in files")]
-
-use std::fs::read_to_string;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::certificate;
+use super::bounds::{Bounds, MemoryBound, RecordSizes};
 use super::http::{HttpError, read_token};
+use super::memory::memory_there_is;
 use super::privileges::find_user;
+use super::{certificate, worker_count};
 use crate::document::{Diagnostic, Problems, Severity};
 use crate::reload::Loaded;
 
@@ -34,58 +33,47 @@ pub fn preflight(path: &Path, loaded: &Loaded) -> Problems {
         let hint = "one line of printable ASCII, as `openssl rand -hex 32` prints it, readable for this user";
         note(Severity::Error, &settings.places.token_file, message, hint);
     }
-    if let Some(memory) = memory_there_is()
-        && settings.cache.max_size > memory
-    {
-        let mebi = |bytes: u64| bytes >> 20;
-        let message = format!(
-            "the cache may grow to {} MiB, and this machine or its control group has {} MiB of memory",
-            mebi(settings.cache.max_size),
-            mebi(memory)
-        );
-        note(Severity::Warning, &settings.places.cache_max_size, message, "max_size = \"64MiB\"");
-    }
+    judge_memory(loaded, &mut note);
     let (_, of_certificate) = certificate::read(path, loaded, Severity::Error);
     problems.extend(of_certificate);
     problems
 }
 
-/// Memory of this machine, or of the control group that the process is in where that is less, bytes.
-fn memory_there_is() -> Option<u64> {
-    let total = read_to_string("/proc/meminfo").ok().and_then(|text| meminfo_total(&text));
-    let group = read_to_string("/proc/self/cgroup").ok().and_then(|text| cgroup_path(&text));
-    let limits = group.into_iter().flat_map(|group| {
-        let directories: Vec<PathBuf> = group.ancestors().map(Path::to_owned).collect();
-        directories.into_iter().filter_map(|directory| {
-            let limit = read_to_string(directory.join("memory.max")).ok()?;
-            limit.trim().parse().ok()
-        })
-    });
-    total.into_iter().chain(limits).min()
-}
-
-fn meminfo_total(text: &str) -> Option<u64> {
-    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
-    let kibi: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    kibi.checked_mul(1024)
-}
-
-/// The directory of a control group of version 2.
-fn cgroup_path(text: &str) -> Option<PathBuf> {
-    let group = text.lines().find_map(|line| line.strip_prefix("0::/"))?;
-    Some(Path::new("/sys/fs/cgroup").join(group))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn memory_is_read_from_what_the_kernel_prints() {
-        assert_eq!(meminfo_total("MemTotal:       24590420 kB\nMemFree: 1 kB\n"), Some(24_590_420 * 1024));
-        assert_eq!(meminfo_total("MemFree: 1 kB\n"), None);
-        assert_eq!(cgroup_path("1:name=x:/y\n0::/system.slice/pldns.service\n").unwrap().ancestors().count(), 6);
-        assert_eq!(cgroup_path("0::/\n").unwrap(), Path::new("/sys/fs/cgroup/"));
-        assert!(memory_there_is().is_some_and(|memory| memory > 1 << 20));
+/// Whether all that is kept and waits fits, at its least, into what the process may use. That the records are too many is a warning:
+/// the bound is for the worst of times, and a server that does not start is worse than one that may run short.
+fn judge_memory(loaded: &Loaded, note: &mut impl FnMut(Severity, &Range<usize>, String, &str)) {
+    let settings = &loaded.settings;
+    let workers = worker_count(settings);
+    let there_is = memory_there_is();
+    let least = |records| {
+        let bounds = Bounds::fit(settings, records, workers, Some(0), None);
+        MemoryBound::of(settings, records, workers, &bounds).total()
+    };
+    let (alone, with_records) = (least(RecordSizes::default()), least(RecordSizes::of(loaded)));
+    let cache = settings.cache.max_size;
+    let shorter = "less `cache.max_size`, fewer `listen.connections` or `workers`";
+    if let Some(memory) = there_is.filter(|&memory| cache > memory && !settings.places.cache_max_size.is_empty()) {
+        let message = format!(
+            "the cache may grow to {} MiB, and this machine or its control group has {} MiB of memory",
+            cache >> 20,
+            memory >> 20
+        );
+        note(Severity::Warning, &settings.places.cache_max_size, message, "max_size = \"64MiB\"");
+    } else if let Some(limit) = settings.max_memory {
+        let (severity, needed, what) = match limit {
+            _ if alone > limit => (Severity::Error, alone, "these settings"),
+            _ if with_records > limit => (Severity::Warning, with_records, "these settings and records"),
+            _ => return,
+        };
+        let (limit, needed) = (limit >> 20, needed.div_ceil(1 << 20));
+        let message = format!("`max_memory` is {limit} MiB, and {what} need {needed} MiB at least");
+        note(severity, &settings.places.max_memory, message, &format!("max_memory = \"{needed}MiB\", or {shorter}"));
+    } else if let Some(memory) = there_is.filter(|&memory| with_records > memory) {
+        let message = format!(
+            "these settings and records need {} MiB at least, and this machine or its control group has {} MiB of memory",
+            with_records.div_ceil(1 << 20),
+            memory >> 20
+        );
+        note(Severity::Warning, &settings.places.max_memory, message, shorter);
     }
 }

@@ -12,8 +12,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::watch::{fingerprint, settled_fingerprint};
 use super::{
-    MemoryBound, apply_settings, certificate, endpoints, first_problems, handover, http, log_listening, log_problems,
-    report_of, skip_missing_families, systemd,
+    Bounds, MemoryBound, RecordSizes, apply_settings, certificate, endpoints, first_problems, handover, http,
+    log_listening, log_problems, report_of, skip_missing_families, systemd,
 };
 use crate::admin::{ReloadCause, ReloadReport, ReloadRequest, Status};
 use crate::config::Settings;
@@ -47,7 +47,9 @@ pub(super) struct Reloader {
     pub(super) http: Rc<RefCell<http::Listeners>>,
     /// The settings that serve.
     pub(super) settings: Settings,
-    /// Octets of the cache, which no reload changes.
+    /// What the process may use, bytes; as it was at the start, for the files that tell it cannot be opened any more.
+    pub(super) memory_limit: Option<u64>,
+    /// Bytes of the cache, which no reload changes.
     pub(super) cache_size: u64,
     /// `[listen] drain` of these.
     pub(super) drain: Rc<Cell<Duration>>,
@@ -153,10 +155,10 @@ impl Reloader {
         self.warn_of_fixed(&settings);
         let generation = self.shared.snapshot.load().generation + 1;
         let report = report_of(&loaded, generation, changes);
-        let mut sizes = settings.clone();
-        sizes.cache.max_size = self.cache_size;
         let workers = self.workers.borrow().counters().len();
-        self.status.set_memory_bound(MemoryBound::of(&sizes, &loaded, workers).total());
+        let records = RecordSizes::of(&loaded);
+        let bounds = Bounds::fit(&settings, records, workers, self.memory_limit, Some(self.cache_size));
+        self.status.set_memory_bound(MemoryBound::of(&settings, records, workers, &bounds).total());
         let authorities = loaded.authorities.clone();
         let snapshot = loaded.into_snapshot(&mut self.sets, generation);
         self.shared.trust.replace(&authorities);
@@ -165,7 +167,7 @@ impl Reloader {
             self.shared.certificates.replace(certificate);
         }
         self.shared.snapshot.store(Arc::new(snapshot));
-        apply_settings(&self.shared, &settings);
+        apply_settings(&self.shared, &settings, &bounds);
         let (added, removed) = self.workers.borrow_mut().serve_only(&endpoints, new);
         added.into_iter().for_each(log_listening);
         for Endpoint { kind, address } in removed {
@@ -189,6 +191,7 @@ impl Reloader {
         let fixed = [
             ("[cache] max_size", settings.cache.max_size != self.settings.cache.max_size),
             ("[process] workers", settings.workers != self.settings.workers),
+            ("[process] max_memory", settings.max_memory != self.settings.max_memory),
             ("[process] user", settings.user != self.settings.user),
             ("[process] confine", settings.confine != self.settings.confine),
             ("[process] handover", settings.handover != self.settings.handover),

@@ -3,13 +3,16 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Bytes of all chains that wait together. A chain of Azure's takes about 1 KiB, the longest possible one some 15 KiB and its
-/// signatures.
+/// Bytes of all chains that wait together, where memory is no matter. A chain of Azure's takes about 1 KiB, the longest possible
+/// one some 15 KiB and its signatures.
 pub const CHAIN_MEMORY_MAX: usize = 64 << 20;
 
 /// Counts the bytes of chains that wait.
-#[derive(Debug, Default)]
-pub(super) struct ChainMemory(AtomicUsize);
+#[derive(Debug)]
+pub(super) struct ChainMemory {
+    held: AtomicUsize,
+    most: AtomicUsize,
+}
 
 /// The share of one chain, given back when it is dropped.
 #[derive(Debug)]
@@ -18,18 +21,29 @@ pub(super) struct Held {
     bytes: usize,
 }
 
+impl Default for ChainMemory {
+    fn default() -> Self {
+        Self { held: AtomicUsize::new(0), most: AtomicUsize::new(CHAIN_MEMORY_MAX) }
+    }
+}
+
 impl ChainMemory {
+    /// Holds so many bytes at most from now on; what is held stays.
+    pub(super) fn set_most(&self, bytes: usize) {
+        self.most.store(bytes, Ordering::Relaxed);
+    }
+
     /// Takes so many bytes; `None` where there are not as many left.
     pub(super) fn hold(self: &Arc<Self>, bytes: usize) -> Option<Held> {
         let held = Held { memory: self.clone(), bytes };
-        let before = self.0.fetch_add(bytes, Ordering::Relaxed);
-        (before.saturating_add(bytes) <= CHAIN_MEMORY_MAX).then_some(held)
+        let before = self.held.fetch_add(bytes, Ordering::Relaxed);
+        (before.saturating_add(bytes) <= self.most.load(Ordering::Relaxed)).then_some(held)
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.memory.0.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.memory.held.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -46,5 +60,16 @@ mod tests {
         assert!(second.is_some() && memory.hold(1).is_none());
         drop(first);
         assert!(memory.hold(CHAIN_MEMORY_MAX - 10).is_some());
+    }
+
+    #[test]
+    fn a_smaller_bound_holds_for_what_comes() {
+        let memory = Arc::<ChainMemory>::default();
+        let before = memory.hold(2000);
+        memory.set_most(1000);
+        assert!(before.is_some() && memory.hold(1).is_none());
+        drop(before);
+        let (all, more) = (memory.hold(1000), memory.hold(1));
+        assert!(all.is_some() && more.is_none());
     }
 }

@@ -141,6 +141,11 @@ impl Engine {
         }
     }
 
+    /// Lets the chains that wait for upstreams take so many bytes together.
+    pub fn set_chain_memory(&self, bytes: usize) {
+        self.chain_memory.set_most(bytes);
+    }
+
     /// What the guard found.
     pub fn findings(&self) -> &Findings {
         &self.findings

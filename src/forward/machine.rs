@@ -14,6 +14,7 @@ use rand::{RngExt, SeedableRng};
 use slab::Slab;
 use smallvec::SmallVec;
 
+use super::bounds::ForwardBounds;
 use super::budget::Limits;
 use super::capabilities::{Form, restore_case, with_case};
 use super::memory::{FailureMemory, SlowZones};
@@ -38,12 +39,6 @@ const CLIENT_TIMER: Duration = Duration::from_millis(1800);
 const REPEAT_PATIENCE: Duration = Duration::from_millis(400);
 /// How long a question keeps its place when nobody waits for it any more: clients that got no answer ask again after 5 s.
 pub(super) const KEEP: Duration = Duration::from_secs(6);
-/// Questions outstanding or waiting at once.
-pub const OUTSTANDING_MAX: usize = 49_152;
-/// Queries that wait at once, of all clients and for all questions.
-pub const WAITING_MAX: usize = 131_072;
-/// Entries of the timers: beyond, those that are out of date go.
-const TIMERS_MAX: usize = OUTSTANDING_MAX * 4;
 /// Clients waiting for one question.
 const WAITERS_MAX: usize = 4096;
 
@@ -52,6 +47,7 @@ pub(super) type Numbers = SmallVec<[usize; 4]>;
 
 /// The forwarding state machine; `W` is whatever waits for answers.
 pub struct Forwarding<W> {
+    pub(super) bounds: ForwardBounds,
     pub(super) outstanding: Slab<OutstandingQuery<W>>,
     /// Places in `outstanding`, by the hashes of keys.
     by_key: HashTable<u32>,
@@ -89,6 +85,7 @@ impl<W> Forwarding<W> {
     /// one that incoming queries are held against.
     pub fn new(seed: [u8; 32], guard: LoopGuard) -> Self {
         Self {
+            bounds: ForwardBounds::MOST,
             outstanding: Slab::new(),
             by_key: HashTable::new(),
             hasher: foldhash::fast::RandomState::default(),
@@ -109,6 +106,11 @@ impl<W> Forwarding<W> {
             counts: ForwardCounts::default(),
             news: Vec::new(),
         }
+    }
+
+    /// Has other bounds from now on; what is there stays.
+    pub fn set_bounds(&mut self, bounds: ForwardBounds) {
+        self.bounds = bounds;
     }
 
     /// Takes a question that somebody waits for: joins the same one outstanding, sends it, lets it wait its turn, or
@@ -145,7 +147,7 @@ impl<W> Forwarding<W> {
             return self.serve_stale(now, question, known, asker, out);
         }
         self.make_place_where_due(now, asker.client, out);
-        if self.waiting >= WAITING_MAX {
+        if self.waiting >= self.bounds.waiting {
             return self.turn_away(now, question, asker, Err(Failure::Overload), out);
         }
         let full = |query: &OutstandingQuery<W>| query.waiters.len() >= WAITERS_MAX;
@@ -396,6 +398,7 @@ impl<W> Forwarding<W> {
         // Tries of before must not be taken for those of now.
         fresh.generation = self.generation;
         fresh.counts = self.counts;
+        fresh.bounds = self.bounds;
         fresh.limits = std::mem::take(&mut self.limits);
         let old = std::mem::replace(self, fresh);
         let mut asked = Vec::with_capacity(old.waiting);
@@ -435,12 +438,12 @@ impl<W> Forwarding<W> {
 
     /// Whether there is room for another question, and somebody to ask it.
     fn make_room(&mut self, now: Instant, upstreams: &Numbers, out: &mut Outbox<W>) -> bool {
-        !upstreams.is_empty() && (self.outstanding.len() < OUTSTANDING_MAX || self.end_idle(now, out))
+        !upstreams.is_empty() && (self.outstanding.len() < self.bounds.questions || self.end_idle(now, out))
     }
 
     /// Notes a question that is not outstanding yet, in which place.
     fn start(&mut self, now: Instant, question: Box<Question>, hash: u64, upstreams: Numbers) -> u32 {
-        if self.idle.len() > OUTSTANDING_MAX * 2 {
+        if self.idle.len() > self.bounds.tickets() {
             let outstanding = &self.outstanding;
             self.idle.retain(|&(slot, generation)| {
                 outstanding.get(slot as usize).is_some_and(|query| query.generation == generation)
@@ -560,7 +563,7 @@ impl<W> Forwarding<W> {
 
     /// Sees to it that a question is looked at when something is due.
     pub(super) fn arm(&mut self, slot: u32) {
-        if self.timers.len() >= TIMERS_MAX {
+        if self.timers.len() >= self.bounds.timers() {
             self.timers.clear();
             for (slot, query) in &self.outstanding {
                 self.timers.set(query.due(), (slot as u32, query.generation));

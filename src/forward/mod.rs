@@ -20,6 +20,7 @@
 
 #![deny(clippy::indexing_slicing)]
 
+mod bounds;
 mod budget;
 mod capabilities;
 mod health;
@@ -39,8 +40,9 @@ mod upstream;
 mod upstreams;
 mod waiting;
 
+pub use bounds::ForwardBounds;
 pub use budget::{Limits, Ports};
-pub use machine::{Forwarding, OUTSTANDING_MAX, WAITING_MAX};
+pub use machine::Forwarding;
 pub use memory::REMEMBERED_OCTETS_MAX;
 pub use outstanding::Stale;
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::budget::{Budget, Limits};
-use super::machine::{Forwarding, Numbers, OUTSTANDING_MAX};
+use super::machine::{Forwarding, Numbers};
 use super::question::{News, Question, UpstreamState};
 use super::rule::{ForwardRule, Target};
 use super::upstream::Upstream;
@@ -59,7 +59,7 @@ impl<W> Forwarding<W> {
         let Some(upstream) = self.upstreams.get_mut(number) else {
             return;
         };
-        if upstream.waiting() > OUTSTANDING_MAX * 2 {
+        if upstream.waiting() > self.bounds.tickets() {
             let outstanding = &self.outstanding;
             upstream.purge(|&(slot, generation)| {
                 outstanding.get(slot as usize).is_some_and(|query| query.generation == generation)

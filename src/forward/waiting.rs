@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use smallvec::{SmallVec, smallvec};
 
-use super::machine::{Forwarding, WAITING_MAX};
+use super::machine::Forwarding;
 use super::outstanding::Waiting;
 use super::question::{Answered, Asker, Delivery, Failure, Outbox, Question, Released, Settled};
 use super::tries::AGAIN_AFTER;
@@ -18,8 +18,6 @@ const PER_CLIENT_SURE: u32 = 1000;
 /// And where they are not: what a client sends in its own patience at three times Azure's rate, for an on-premises server
 /// is one client too. Lines take turns, so they are no burden to others.
 const PER_CLIENT_MAX: u32 = 32_768;
-/// From how many that wait in all places are scarce.
-const SCARCE: usize = WAITING_MAX / 2;
 /// From how many waiting queries of one client on its replies are paced: they leave at no more than twice the mean rate at
 /// which the queries came. Else a slow answer gathers seconds of queries from a forged address, and all replies reach that
 /// address as one pulse (CVE-2024-33655).
@@ -226,7 +224,7 @@ impl<W> Forwarding<W> {
 
     /// Sees to it that a client has no more places than it may.
     pub(super) fn make_place_where_due(&mut self, now: Instant, client: IpAddr, out: &mut Outbox<W>) {
-        let most = if self.waiting < SCARCE { PER_CLIENT_MAX } else { PER_CLIENT_SURE };
+        let most = if self.waiting < self.bounds.scarce() { PER_CLIENT_MAX } else { PER_CLIENT_SURE };
         if self.waiting_of.get(&client).is_some_and(|places| places.count >= most) {
             self.make_place(now, client, out);
         }
@@ -319,12 +317,19 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use super::super::{ForwardRule, LoopGuard, Protocol, Target};
+    use super::super::{ForwardBounds, ForwardRule, LoopGuard, Protocol, Target};
     use super::*;
     use crate::wire::Name;
 
     #[test]
     fn there_is_an_end_to_those_who_wait() {
+        end_of_those_who_wait(ForwardBounds::MOST);
+        // Where memory is short, it comes sooner.
+        end_of_those_who_wait(ForwardBounds { questions: 3000, waiting: 8000 });
+    }
+
+    fn end_of_those_who_wait(bounds: ForwardBounds) {
+        let most = bounds.waiting;
         #[expect(clippy::disallowed_methods, reason = "a start for the hand-moved clock")]
         let now = Instant::now();
         let target = Target { address: SocketAddr::from(([10, 0, 0, 1], 53)), protocol: Protocol::Datagram };
@@ -336,6 +341,7 @@ mod tests {
             upstream_set: 0,
         });
         let mut machine = Forwarding::new([7; 32], LoopGuard::default());
+        machine.set_bounds(bounds);
         let mut out = Outbox::default();
         let deadline = now + Duration::from_millis(4500);
         let mut ask = |machine: &mut Forwarding<usize>, number: usize| {
@@ -358,18 +364,18 @@ mod tests {
             );
             std::mem::take(&mut out.settled)
         };
-        for number in 0..WAITING_MAX {
+        for number in 0..most {
             assert!(ask(&mut machine, number).is_empty(), "{number}");
         }
-        let turned_away = ask(&mut machine, WAITING_MAX);
+        let turned_away = ask(&mut machine, most);
         assert_eq!(turned_away.len(), 1);
         assert_eq!(turned_away[0].outcome.as_ref().err(), Some(&Failure::Overload));
         let tickets: usize = machine.waiting_of.values().map(|places| places.tickets.len()).sum();
-        assert_eq!((machine.waiting, tickets), (WAITING_MAX, WAITING_MAX));
+        assert_eq!((machine.waiting, tickets), (most, most));
         let mut last = Outbox::default();
         machine.handle_timeout(deadline, &mut last);
         let released: usize = last.settled.iter().map(|settled| settled.waiters.len()).sum();
-        assert_eq!((released, machine.waiting, machine.has_waiters()), (WAITING_MAX, 0, false));
+        assert_eq!((released, machine.waiting, machine.has_waiters()), (most, 0, false));
     }
 
     #[test]

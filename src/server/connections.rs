@@ -19,11 +19,6 @@ const PROBE: IpAddr = IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16));
 /// What a connection takes at most but for the replies that wait, bytes: the longest message, for as long as it may take
 /// to come, and everything else.
 const CONNECTION_BYTES: usize = (64 << 10) + (20 << 10);
-/// Bytes of replies that wait to be written, in all connections together.
-const WAITING_BYTES_MAX: usize = 64 << 20;
-
-/// Requests by HTTP that are open at the same time, in all connections together.
-const REQUESTS_MAX: usize = 16_384;
 /// What one of them takes besides its message, bytes: its task, its stream, its head.
 const REQUEST_BYTES: usize = 8 << 10;
 
@@ -38,12 +33,40 @@ pub struct ConnectionLimits {
     pub per_address: usize,
 }
 
+/// What all connections together may have at the same time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConnectionRoom {
+    /// Bytes of replies that wait to be written.
+    pub reply_bytes: usize,
+    /// Requests by HTTP that are open.
+    pub requests: usize,
+}
+
+impl ConnectionRoom {
+    /// Where memory is no matter.
+    pub const MOST: Self = Self { reply_bytes: 64 << 20, requests: 16_384 };
+
+    /// What `total` connections with this room take at most, bytes: of each its task, a message that comes in, the buffers that
+    /// it keeps and the places of its queries; and what waits to be written, once where it waits and once where it is put
+    /// together.
+    pub fn memory_max(self, total: usize) -> usize {
+        total * CONNECTION_BYTES + self.reply_bytes * 2
+    }
+
+    /// What open requests take at most, bytes.
+    pub fn requests_memory_max(self) -> usize {
+        self.requests * REQUEST_BYTES
+    }
+}
+
 /// The connections of all listeners that share their limits.
 #[derive(Debug)]
 pub struct Connections {
     counts: Mutex<Counts>,
     waiting_bytes: AtomicUsize,
+    waiting_bytes_max: AtomicUsize,
     requests: AtomicUsize,
+    requests_max: AtomicUsize,
 }
 
 /// A client as it is counted: an IPv4 address, or the first 64 bits of an IPv6 address.
@@ -109,7 +132,7 @@ impl ReplyBytes {
     pub(super) fn grow(&mut self, bytes: usize) -> bool {
         let before = self.connections.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
         self.bytes += bytes;
-        before + bytes <= WAITING_BYTES_MAX
+        self.connections.has_room_for(before + bytes)
     }
 }
 
@@ -123,9 +146,6 @@ impl Drop for RequestPlace {
 }
 
 impl Connections {
-    /// What open requests take at most, bytes.
-    pub const REQUESTS_MEMORY_MAX: usize = REQUESTS_MAX * REQUEST_BYTES;
-
     /// None yet.
     pub fn new(limits: ConnectionLimits) -> Self {
         Self {
@@ -138,15 +158,20 @@ impl Connections {
                 refused: Refused::default(),
             }),
             waiting_bytes: AtomicUsize::new(0),
+            waiting_bytes_max: AtomicUsize::new(ConnectionRoom::MOST.reply_bytes),
             requests: AtomicUsize::new(0),
+            requests_max: AtomicUsize::new(ConnectionRoom::MOST.requests),
         }
     }
 
-    /// What `total` connections together take at most, bytes: of each its task, a message that comes in, the buffers that
-    /// it keeps and the places of its queries; and what waits to be written, once where it waits and once where it is put
-    /// together.
-    pub fn memory_max(total: usize) -> usize {
-        total * CONNECTION_BYTES + WAITING_BYTES_MAX * 2
+    /// Has other room from now on; what is there stays.
+    pub fn set_room(&self, room: ConnectionRoom) {
+        self.waiting_bytes_max.store(room.reply_bytes, Ordering::Relaxed);
+        self.requests_max.store(room.requests, Ordering::Relaxed);
+    }
+
+    fn has_room_for(&self, waiting_bytes: usize) -> bool {
+        waiting_bytes <= self.waiting_bytes_max.load(Ordering::Relaxed)
     }
 
     /// Has other limits from now on; connections that are open stay.
@@ -158,14 +183,14 @@ impl Connections {
     pub(super) fn take_request(self: &Arc<Self>) -> Option<RequestPlace> {
         let before = self.requests.fetch_add(1, Ordering::Relaxed);
         let place = RequestPlace(self.clone());
-        (before < REQUESTS_MAX).then_some(place)
+        (before < self.requests_max.load(Ordering::Relaxed)).then_some(place)
     }
 
     /// Takes room for a reply that has to wait; nothing when too much waits already.
     pub(super) fn take_bytes(self: &Arc<Self>, bytes: usize) -> Option<ReplyBytes> {
         let before = self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
         let taken = ReplyBytes { connections: self.clone(), bytes };
-        (before + bytes <= WAITING_BYTES_MAX).then_some(taken)
+        self.has_room_for(before + bytes).then_some(taken)
     }
 
     /// Takes a place for a client, that of the largest holder where all are taken; nothing when there is none to be had.

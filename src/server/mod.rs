@@ -37,7 +37,7 @@ mod workers;
 pub use accept::accept;
 pub use certificate::{Certificate, CertificateError, Certificates};
 pub use clients::{CLIENTS_BYTES, Clients};
-pub use connections::{ConnectionLimits, Connections, Place, Refused};
+pub use connections::{ConnectionLimits, ConnectionRoom, Connections, Place, Refused};
 pub use counters::{Counters, Totals};
 pub use endpoint::{Endpoint, EndpointKind};
 pub use faults::{Faults, Part};

@@ -54,6 +54,74 @@ fn the_version_names_what_it_was_built_from() {
     assert_eq!(run(scratch.path(), &["-V"]).out, concat!("pldns ", env!("CARGO_PKG_VERSION"), "\n"));
 }
 
+#[test]
+fn the_pod_of_the_chart_may_use_what_its_settings_can_use_at_most() {
+    let values = include_str!("../../deploy/helm/pldns/values.yaml");
+    let mut lines = values.lines().skip_while(|line| *line != "settings: |").skip(1);
+    let settings: Vec<_> =
+        lines.by_ref().map_while(|line| if line.is_empty() { Some(line) } else { line.strip_prefix("  ") }).collect();
+    let settings = settings.join("\n").replace("/records/*.toml", "records.toml");
+    let limits = values.split_once("  limits:\n").unwrap().1;
+    let limit: u64 = limits.trim_start().strip_prefix("memory: ").unwrap().split_once("Mi").unwrap().0.parse().unwrap();
+    assert!(limit <= 512, "{limit} MiB");
+    let scratch = Scratch::new();
+    scratch.write("pldns.toml", &settings);
+    scratch.write("records.toml", include_str!("../../config/records/workspace.toml"));
+    let bound = memory_bound(&run(scratch.path(), &["check", "-c", "pldns.toml"]).code(0).out);
+    // Three quarters: the kernel's buffers of sockets count as the pod's.
+    assert!(bound <= limit / 4 * 3, "{bound} of {limit} MiB");
+}
+
+fn memory_bound(said: &str) -> u64 {
+    let bound = said.lines().find_map(|line| line.strip_prefix("memory:")?.trim().split(' ').next()?.parse().ok());
+    bound.unwrap_or_else(|| panic!("{said}"))
+}
+
+#[test]
+fn what_waits_is_bounded_by_the_memory_that_the_process_may_use() {
+    let scratch = Scratch::new();
+    let check = |settings: &str| {
+        scratch.write("pldns.toml", settings);
+        run(scratch.path(), &["check", "-c", "pldns.toml"])
+    };
+    let process = "[process]\nworkers = 2\nmax_memory";
+    for limit in [256, 300, 512, 1000] {
+        let ran = check(&format!("{process} = \"{limit}MiB\"\n"));
+        let bound = memory_bound(&ran.code(0).out);
+        assert!(bound <= limit && bound + 2 > limit, "{bound} of {limit} MiB");
+        assert!(ran.out.contains(&format!("all fits into {limit} MiB, process.max_memory")), "{}", ran.out);
+    }
+    let ample = check(&format!("{process} = \"64GiB\"\n"));
+    assert!(
+        ample.code(0).out.contains("4096 connections of clients") && ample.out.contains("cache: 64 MiB"),
+        "{}",
+        ample.out
+    );
+    // What the settings name stays, whatever it costs the rest.
+    let named =
+        check(&format!("{process} = \"400MiB\"\n[cache]\nmax_size = \"100MiB\"\n[listen]\nconnections = 600\n"));
+    assert!(
+        named.code(0).out.contains("600 connections of clients") && named.out.contains("cache: 100 MiB"),
+        "{}",
+        named.out
+    );
+    assert!(memory_bound(&named.out) <= 400);
+}
+
+#[test]
+fn settings_that_need_more_memory_than_they_allow_are_an_error_at_its_place() {
+    let scratch = Scratch::new();
+    scratch.write("pldns.toml", "[process]\nworkers = 2\nmax_memory = \"300MiB\"\n\n[cache]\nmax_size = \"200MiB\"\n");
+    run(scratch.path(), &["check", "-c", "pldns.toml"])
+        .code(1)
+        .err_has("pldns.toml:3:14: error: `max_memory` is 300 MiB, and these settings need ")
+        .err_has("hint: max_memory = \"");
+    scratch.write("pldns.toml", "[process]\nmax_memory = \"much\"\n");
+    run(scratch.path(), &["check", "-c", "pldns.toml"])
+        .code(1)
+        .err_has("pldns.toml:2:14: error: `max_memory` is not a size");
+}
+
 fn schema(kind: &str) -> Value {
     let scratch = Scratch::new();
     serde_json::from_str(&run(scratch.path(), &["schema", kind]).code(0).out).unwrap()

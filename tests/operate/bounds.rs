@@ -178,3 +178,33 @@ fn the_bound_is_printed_part_by_part() {
     let sum: u64 = parts.iter().sum();
     assert!(sum >= total && sum < total + parts.len() as u64, "{sum} and {total} in {said}");
 }
+
+#[test]
+fn a_process_with_little_memory_keeps_less_and_goes_on_fitting_as_the_table_grows() {
+    const LIMIT: f64 = 256.0 * 1_048_576.0;
+    let process = "[process]\nworkers = 2\nmax_memory = \"256MiB\"\n";
+    let server = Server::start(process);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pldns"));
+    let checked = command.args(["check", "-c"]).arg(server.dir.path().join("pldns.toml")).output().unwrap();
+    let said = String::from_utf8(checked.stdout).unwrap();
+    let connections = said.lines().find_map(|line| line.split_once(" connections of clients")?.0.trim().parse().ok());
+    let connections: usize = connections.unwrap_or_else(|| panic!("{said}"));
+    assert!(connections < 2000, "{said}");
+    assert!(metric(&server, "pldns_memory_bound_bytes") <= LIMIT);
+    // No more connections than it said.
+    let streams: Vec<_> = (0..connections + 10).map(|_| TcpStream::connect(server.dns).unwrap()).collect();
+    assert!(metric(&server, "pldns_connections") <= connections as f64);
+    drop(streams);
+    // A larger table leaves less for what waits.
+    let mut records = RECORDS.to_owned();
+    for number in 0..2000 {
+        write!(records, "[[record]]\nname = \"n{number}.example\"\ntype = \"A\"\ndata = \"10.1.0.5\"\n").unwrap();
+    }
+    let before = metric(&server, "pldns_memory_bound_bytes");
+    server.dir.write("records/r.toml", &records);
+    assert_eq!(server.post("/reload").status, 200);
+    assert_eq!(server.get("admin", "/readyz").json()["reload"]["records"], 2001);
+    let bound = metric(&server, "pldns_memory_bound_bytes");
+    assert!(bound <= LIMIT && (bound - before).abs() < 1_048_576.0, "{bound}, {before} before");
+    server.stop();
+}

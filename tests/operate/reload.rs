@@ -245,7 +245,9 @@ const LARGE: u32 = 20_000;
 
 #[test]
 fn reloads_of_a_large_table_lose_nothing() {
-    let server = Server::start("[records]\nfiles = [\"records/*.toml\"]\nwatch = \"0s\"\n");
+    let server = Server::start(
+        "[records]\nfiles = [\"records/*.toml\"]\nwatch = \"0s\"\n[process]\nworkers = 2\nmax_memory = \"64GiB\"\n",
+    );
     let mut large = RECORDS.to_owned();
     for n in 0..LARGE {
         large += &format!(
