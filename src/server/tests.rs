@@ -141,10 +141,12 @@ fn answer_all(upstream: &UdpSocket, told: &UpstreamState) {
         let Ok((len, peer)) = upstream.recv_from(&mut bytes) else { continue };
         let name_end = 12 + bytes[12..len].iter().position(|&byte| byte == 0).unwrap() + 1;
         let question = bytes[12..name_end + 4].to_vec();
-        let is_first = seen.insert(question.clone());
-        let is_unanswered = question.starts_with(b"\x05never")
-            || (question.starts_with(b"\x05again") && is_first)
-            || (question.starts_with(b"\x05later") && !told.is_later.load(Ordering::Relaxed));
+        // The case of its letters is drawn.
+        let asked = question.to_ascii_lowercase();
+        let is_first = seen.insert(asked.clone());
+        let is_unanswered = asked.starts_with(b"\x05never")
+            || (asked.starts_with(b"\x05again") && is_first)
+            || (asked.starts_with(b"\x05later") && !told.is_later.load(Ordering::Relaxed));
         if is_unanswered {
             continue;
         }
