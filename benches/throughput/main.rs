@@ -32,7 +32,7 @@ use clap::{Parser, ValueEnum};
 use load::{Load, Pace, Upstream};
 use peers::{Peer, Setup};
 use process::{Running, find_program, free_port};
-use report::{Row, Sample};
+use report::{Paced, Row, Sample};
 use scratch::Scratch;
 use work::{Source, Work};
 
@@ -66,6 +66,9 @@ struct Args {
     /// Lengths of the names that nobody asked for before, up to 50: queries of one length can leave as one
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=50))]
     lengths: u8,
+    /// Measure at these fixed rates instead, queries a second: what a network sees, where each query wakes the server
+    #[arg(long, value_delimiter = ',')]
+    rate: Vec<u32>,
     /// Write the figures here too
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -117,7 +120,12 @@ fn measure(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
     let mut all = Vec::new();
     for work in works {
         let rows = measure_work(args, work, taskset.as_deref())?;
-        println!("{}", report::show(work, args.records, &rows));
+        let table = if args.rate.is_empty() {
+            report::show(work, args.records, &rows)
+        } else {
+            report::show_rates(work, args.records, &args.rate, &rows)
+        };
+        println!("{table}");
         all.extend(rows.into_iter().map(|row| (work, row)));
     }
     if let Some(path) = &args.json {
@@ -156,9 +164,18 @@ fn measure_work(
         eprintln!("{}: round {round} of {}", work.name(), args.rounds);
         let mut place = 0;
         while let Some(subject) = subjects.get_mut(place) {
-            let sample = sample(subject, work, length, &mut upstream)?;
-            if sample.has_answers() {
-                subject.row.samples.push(sample);
+            let has_answers = if args.rate.is_empty() {
+                let sample = sample(subject, work, length, &mut upstream)?;
+                let has_answers = sample.has_answers();
+                subject.row.samples.extend(has_answers.then_some(sample));
+                has_answers
+            } else {
+                let samples = sample_rates(subject, &args.rate, length, &mut upstream)?;
+                let has_answers = samples.iter().all(Paced::has_answers);
+                subject.row.paced.extend(has_answers.then_some(samples));
+                has_answers
+            };
+            if has_answers {
                 place += 1;
             } else {
                 // One that hangs would hold the CPU that all servers share.
@@ -169,7 +186,7 @@ fn measure_work(
         }
     }
     let rows = subjects.into_iter().map(Subject::into_row).chain(ended);
-    Ok(rows.filter(|row| !row.samples.is_empty()).collect())
+    Ok(rows.filter(|row| !row.samples.is_empty() || !row.paced.is_empty()).collect())
 }
 
 impl Subject {
@@ -272,4 +289,27 @@ fn sample(
         _ => None,
     };
     Ok(Sample::new(&full, cpu, &paced, forwarded.as_ref()))
+}
+
+/// One turn of one server at each of the rates.
+fn sample_rates(
+    subject: &mut Subject,
+    rates: &[u32],
+    length: Duration,
+    upstream: &mut Upstream,
+) -> Result<Vec<Paced>, Box<dyn std::error::Error>> {
+    let source = &mut subject.source;
+    let mut load = Load::new(subject.running.address, upstream, false)?;
+    let mut draw = |send: &mut dyn FnMut(&work::Template)| {
+        send(source.draw());
+        true
+    };
+    let mut samples = Vec::new();
+    for &rate in rates {
+        load.run(length / 10, Pace::Fixed(rate.into()), &mut draw);
+        let before = usage::run_time(&subject.family);
+        let outcome = load.run(length, Pace::Fixed(rate.into()), &mut draw);
+        samples.push(Paced::new(&outcome, usage::run_time(&subject.family).saturating_sub(before)));
+    }
+    Ok(samples)
 }

@@ -45,6 +45,31 @@ impl Sample {
     }
 }
 
+/// One turn of one server at one fixed rate.
+#[derive(Debug, Clone)]
+pub(crate) struct Paced {
+    /// CPU microseconds a query.
+    cost: f64,
+    answered_percent: f64,
+    /// Microseconds: p50, p99, p99.9.
+    took: [f64; 3],
+}
+
+impl Paced {
+    pub(crate) fn new(outcome: &Outcome, cpu: Duration) -> Self {
+        Self {
+            cost: cpu.as_secs_f64() * 1e6 / outcome.answered.max(1) as f64,
+            answered_percent: outcome.answered as f64 * 100.0 / outcome.sent.max(1) as f64,
+            took: [50.0, 99.0, 99.9].map(|percent| f64::from(percentile(&outcome.took, percent)) / 1000.0),
+        }
+    }
+
+    /// Whether any answer came.
+    pub(crate) fn has_answers(&self) -> bool {
+        self.answered_percent > 0.0
+    }
+}
+
 /// A server's figures.
 pub(crate) struct Row {
     pub(crate) peer: Peer,
@@ -56,11 +81,13 @@ pub(crate) struct Row {
     /// KiB after the last round.
     pub(crate) memory: u64,
     pub(crate) samples: Vec<Sample>,
+    /// By turn, then by rate.
+    pub(crate) paced: Vec<Vec<Paced>>,
 }
 
 impl Row {
     pub(crate) fn new(peer: Peer, started_in: Duration, idle_memory: u64) -> Self {
-        Self { peer, started_in, idle_memory, checked: (0, 0), memory: 0, samples: Vec::new() }
+        Self { peer, started_in, idle_memory, checked: (0, 0), memory: 0, samples: Vec::new(), paced: Vec::new() }
     }
 
     fn sorted(&self, of: impl Fn(&Sample) -> f64) -> Vec<f64> {
@@ -71,6 +98,17 @@ impl Row {
 
     fn median(&self, of: impl Fn(&Sample) -> f64) -> f64 {
         let values = self.sorted(of);
+        values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+    }
+
+    fn sorted_at(&self, rate: usize, of: impl Fn(&Paced) -> f64) -> Vec<f64> {
+        let mut values: Vec<f64> = self.paced.iter().filter_map(|turn| turn.get(rate)).map(of).collect();
+        values.sort_unstable_by(f64::total_cmp);
+        values
+    }
+
+    fn median_at(&self, rate: usize, of: impl Fn(&Paced) -> f64) -> f64 {
+        let values = self.sorted_at(rate, of);
         values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
     }
 
@@ -121,6 +159,36 @@ pub(crate) fn show(work: Work, records: u32, rows: &[Row]) -> String {
     table(&text)
 }
 
+/// The table of one work at fixed rates.
+pub(crate) fn show_rates(work: Work, records: u32, rates: &[u32], rows: &[Row]) -> String {
+    let name = if work.has_records() { format!("{} ({records} records)", work.name()) } else { work.name().to_owned() };
+    let head = ["q/s", "CPU us/query", "least, most", "/ responder", "pldns / it", "answered %", "p50 us", "p99 us"];
+    let mut text = vec![[&*name].into_iter().chain(head).chain(["p99.9 us"]).map(str::to_owned).collect::<Vec<_>>()];
+    for (place, rate) in rates.iter().enumerate() {
+        let cost = |row: &Row| row.median_at(place, |sample| sample.cost);
+        let cost_of = |peer| rows.iter().find(|row| row.peer == peer).map(cost);
+        let (floor, ours) = (cost_of(Peer::Responder), cost_of(Peer::Pldns));
+        let ratio = |value: Option<f64>| value.map_or_else(String::new, |value| format!("{value:.2}"));
+        for row in rows {
+            let costs = row.sorted_at(place, |sample| sample.cost);
+            let took = |at: usize| format!("{:.0}", row.median_at(place, |sample| sample.took[at]));
+            text.push(vec![
+                row.peer.name().to_owned(),
+                rate.to_string(),
+                format!("{:.2}", cost(row)),
+                format!("{:.2}, {:.2}", costs.first().unwrap_or(&f64::NAN), costs.last().unwrap_or(&f64::NAN)),
+                ratio(floor.map(|floor| cost(row) / floor)),
+                ratio(ours.map(|ours| ours / cost(row))),
+                format!("{:.2}", row.median_at(place, |sample| sample.answered_percent)),
+                took(0),
+                took(1),
+                took(2),
+            ]);
+        }
+    }
+    table(&text)
+}
+
 /// All rows as JSON.
 pub(crate) fn to_json(rows: &[(Work, Row)]) -> Value {
     let row = |(work, row): &(Work, Row)| {
@@ -131,6 +199,11 @@ pub(crate) fn to_json(rows: &[(Work, Row)]) -> Value {
             "per_second": row.sorted(|sample| sample.per_second),
             "p50_us": row.sorted(|sample| sample.p50),
             "p99_us": row.sorted(|sample| sample.p99),
+            "at_rates": row.paced.iter().map(|turn| turn.iter().map(|at| json!({
+                "cpu_us_per_query": at.cost,
+                "answered_percent": at.answered_percent,
+                "p50_p99_p999_us": at.took,
+            })).collect()).collect::<Vec<Vec<_>>>(),
             "wrong": row.wrong(),
             "idle_kib": row.idle_memory,
             "kib": row.memory,

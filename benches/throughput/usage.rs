@@ -39,6 +39,22 @@ pub(crate) fn cpu(family: &[u32]) -> Duration {
     Duration::from_millis(ticks.sum::<u64>() * (1000 / TICKS))
 }
 
+/// User and system time so far, to the nanosecond, where the kernel tells it; of threads that are still there.
+pub(crate) fn run_time(family: &[u32]) -> Duration {
+    let of = |pid: &u32| -> Option<u64> {
+        let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+        let times = tasks.flatten().filter_map(|task| {
+            let text = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
+            text.split_whitespace().next()?.parse::<u64>().ok()
+        });
+        Some(times.sum())
+    };
+    match family.iter().filter_map(of).sum() {
+        0 => cpu(family),
+        nanoseconds => Duration::from_nanos(nanoseconds),
+    }
+}
+
 /// Memory in KiB: what is shared between forks counts once.
 pub(crate) fn memory(family: &[u32]) -> u64 {
     let of = |pid: &u32| {
