@@ -306,7 +306,11 @@ impl<W> Forwarding<W> {
         match judgement {
             Judgement::Cut if via == Via::Datagram => {
                 self.counts.cut += 1;
-                self.ask_by_stream(now, id.slot, upstream, true, out);
+                if !self.ask_by_stream(now, id.slot, upstream, true, out) {
+                    // There is more than fits a datagram, and TCP was lost each time.
+                    self.note_failed(id.slot, upstream);
+                    self.give_up_try(now, id.slot, out);
+                }
             }
             Judgement::NoEdns => self.ask_without_edns(now, id, out),
             Judgement::Failure => {
@@ -530,10 +534,10 @@ impl<W> Forwarding<W> {
         // An upstream's word that it failed is no answer: the stale one is better (RFC 8767 §5).
         let is_failure = outcome.as_ref().map_or(true, says_failure);
         let cost = cost_of(query.question.section.len(), outcome.as_ref().ok().map(|message| message.bytes.len()));
-        let waiters = query.waiters.into_iter().map(|waiting| Released {
-            use_stale: is_failure && waiting.stale.is_some_and(|stale| stale.may_serve(now, is_down)),
-            delivery: self.deliver(now, &waiting, cost),
-            waiter: waiting.waiter,
+        let waiters = query.waiters.into_iter().map(|waiting| {
+            let use_stale = is_failure && waiting.stale.is_some_and(|stale| stale.may_serve(now, is_down));
+            let (delivery, is_cut) = self.deliver(now, &waiting, cost);
+            Released { waiter: waiting.waiter, use_stale, delivery, is_cut }
         });
         let waiters: SmallVec<_> = waiters.collect();
         // An answer is news for the cache even when nobody waits.

@@ -113,6 +113,11 @@ impl<W> OutstandingQuery<W> {
         self.round().iter().filter(|tried| tried.upstream == upstream && !tried.is_rest).count()
     }
 
+    /// How often one upstream was asked by TCP in this round, for whatever reason.
+    pub(super) fn count_streams_of(&self, upstream: usize) -> usize {
+        self.round().iter().filter(|tried| tried.upstream == upstream && tried.via == Via::Stream).count()
+    }
+
     /// When an upstream was asked last in this round.
     pub(super) fn last_asked(&self, upstream: usize) -> Option<Instant> {
         self.round().iter().filter(|tried| tried.upstream == upstream).map(|tried| tried.sent).max()

@@ -90,6 +90,8 @@ pub struct Transmit {
     pub ports: Ports,
     /// The message.
     pub message: SmallVec<[u8; 128]>,
+    /// How many connections may be lost under it, where by a connection, before it comes to nothing.
+    pub losses_max: u8,
     /// Until when an answer is of use.
     pub deadline: Instant,
 }
@@ -174,6 +176,8 @@ pub struct Released<W> {
     pub use_stale: bool,
     /// When its reply leaves.
     pub delivery: Delivery,
+    /// The reply is to be cut (TC): it is long, and many of this client's wait.
+    pub is_cut: bool,
 }
 
 /// When a reply leaves.

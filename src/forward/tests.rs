@@ -363,6 +363,53 @@ fn a_datagram_in_fragments_or_longer_than_advertised_is_asked_for_by_tcp() {
     assert!(world.sent().is_empty());
 }
 
+/// An upstream that refers to TCP by each datagram and closes each connection: how often TCP is asked for one query, with how
+/// many connections at most, and when the query ends.
+fn asked_of_one_that_closes(datagram: impl Fn(&Transmit) -> Vec<u8>) -> (usize, usize, u64) {
+    let mut world = World::new(1);
+    world.ask("a.example", 1);
+    let (mut streams, mut connections) = (0, 0);
+    for millisecond in 0..=4500 {
+        let mut sent = world.sent();
+        while !sent.is_empty() {
+            for transmit in sent {
+                match transmit.via {
+                    Via::Datagram => drop(world.hear(&transmit, datagram(&transmit))),
+                    Via::Stream => {
+                        streams += 1;
+                        connections += 1 + usize::from(transmit.losses_max);
+                        world.fail_by(&transmit, TroubleKind::Other);
+                    }
+                }
+            }
+            sent = world.sent();
+        }
+        let settled = outcomes(&world.settled());
+        if !settled.is_empty() {
+            assert!(settled[0].0.is_err(), "{settled:?}");
+            return (streams, connections, millisecond);
+        }
+        world.pass(1);
+    }
+    panic!("no end");
+}
+
+#[test]
+fn an_upstream_that_refers_to_tcp_and_closes_it_is_asked_twice_by_tcp() {
+    let longer_than_advertised = |transmit: &Transmit| {
+        let mut bytes = answer(transmit, 0);
+        bytes.resize(1233, 0);
+        bytes
+    };
+    // Datagrams go on, for the one that was damaged may be followed by the right one.
+    let (streams, connections, _) = asked_of_one_that_closes(longer_than_advertised);
+    assert_eq!((streams, connections), (2, 5));
+    // It says itself that there is no answer but by TCP.
+    let (streams, connections, ends) = asked_of_one_that_closes(|transmit| answer(transmit, header::TC));
+    assert_eq!((streams, connections), (2, 5));
+    assert!(ends < 2000, "after {ends} ms");
+}
+
 #[test]
 fn a_mark_of_a_wrong_id_makes_tcp_decide_once() {
     let mut world = World::new(1);

@@ -34,6 +34,14 @@ const PAUSE_MAX: Duration = Duration::from_millis(1000);
 const SLOW_AGAIN_AFTER: Duration = Duration::from_millis(2000);
 /// How long TCP is waited for, where a datagram referred to it, before another datagram is sent.
 const REST_AFTER: Duration = Duration::from_millis(300);
+/// How often TCP is asked for one question of an upstream that is asked by datagrams: one that refers to TCP and closes
+/// each connection must not make one query many.
+const STREAMS_MAX: usize = 2;
+/// Connections that may be lost under a query on its usual way.
+const LOSSES_USUAL: u8 = 1;
+/// And where a datagram referred to TCP, for the first time: there is no other way to its answer, and the query is repeated
+/// at once.
+const LOSSES_OF_REST: u8 = 3;
 /// After how long a repeat that had no turn is tried again.
 const TURN_AFTER: Duration = Duration::from_millis(100);
 /// How long an answer to a try is listened for: above the 4 s that Azure may take.
@@ -265,7 +273,7 @@ impl<W> Forwarding<W> {
         }
         let is_azure_dns = upstream.target.is_azure_dns();
         Some(match before {
-            2 if !query.has_open_stream() => Way::of(Via::Stream, form),
+            2 if !query.has_open_stream() && query.count_streams_of(number) < STREAMS_MAX => Way::of(Via::Stream, form),
             3 if !is_azure_dns => Way::of(Via::Datagram, form.max(Form::WithoutOption)),
             // Who asks for DNSSEC has no use for an answer without.
             4 if !query.question.dnssec_ok => Way::of(Via::Datagram, Form::WithoutEdns),
@@ -313,6 +321,11 @@ impl<W> Forwarding<W> {
         query.is_abandoned = false;
         query.has_left_line.set(false);
         let section = drawn.as_deref().unwrap_or(&query.question.section);
+        let losses_max = match upstream.usual_way() {
+            Via::Stream => LOSSES_USUAL,
+            Via::Datagram if query.count_streams_of(number) == 0 => LOSSES_OF_REST,
+            Via::Datagram => 0,
+        };
         out.transmits.push(Transmit {
             id: TryId { slot, generation: query.generation, number: try_number },
             to: upstream.target.address,
@@ -320,6 +333,7 @@ impl<W> Forwarding<W> {
             via,
             ports: upstream.budget.limits.ports,
             message: write_query(&query.question, section, id, form, &tokens),
+            losses_max,
             deadline: closes,
         });
         query.tries.push(Try {
@@ -352,7 +366,7 @@ impl<W> Forwarding<W> {
         }
     }
 
-    /// Asks for what a datagram could not say; `is_after_tc` where it said so itself.
+    /// Asks for what a datagram could not say; `is_after_tc` where it said so itself. Whether TCP is asked, or still asked.
     pub(super) fn ask_by_stream(
         &mut self,
         now: Instant,
@@ -360,18 +374,22 @@ impl<W> Forwarding<W> {
         number: usize,
         is_after_tc: bool,
         out: &mut Outbox<W>,
-    ) {
+    ) -> bool {
         let Some(query) = self.outstanding.get(slot as usize) else {
-            return;
+            return false;
         };
         let mut tries = query.tries.iter();
         if tries.any(|tried| tried.is_open && tried.via == Via::Stream && tried.upstream == number) {
-            return;
+            return true;
         }
-        let Some(upstream) = self.upstreams.get(number) else { return };
+        if query.count_streams_of(number) >= STREAMS_MAX {
+            return false;
+        }
+        let Some(upstream) = self.upstreams.get(number) else { return false };
         let form = if query.without_edns { Form::WithoutEdns } else { upstream.capabilities.form() };
         self.send(now, slot, number, Way { via: Via::Stream, form, is_rest: true, is_after_tc }, out);
         self.plan(now, slot);
+        true
     }
 
     /// The upstream does not understand EDNS, as an answer says. Over TCP that is certain, and remembered. A datagram may be
@@ -384,9 +402,10 @@ impl<W> Forwarding<W> {
         query.without_edns = true;
         let usual = upstream.usual_way();
         let mut way = Way { via: usual, form: Form::WithoutEdns, is_rest: true, is_after_tc: false };
+        let may_ask = !query.has_open_stream() && query.count_streams_of(number) < STREAMS_MAX;
         if via == Via::Stream {
             upstream.capabilities.refused_edns(now);
-        } else if upstream.capabilities.may_check(now) && !query.has_open_stream() {
+        } else if may_ask && upstream.capabilities.may_check(now) {
             way = Way { via: Via::Stream, form: upstream.capabilities.form(), ..way };
         }
         self.send(now, id.slot, number, way, out);

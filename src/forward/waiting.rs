@@ -18,12 +18,18 @@ const PER_CLIENT_SURE: u32 = 1000;
 /// And where they are not: what a client sends in its own patience at three times Azure's rate, for an on-premises server
 /// is one client too. Lines take turns, so they are no burden to others.
 const PER_CLIENT_MAX: u32 = 32_768;
-/// From how many waiting queries of one client on its replies are paced: they leave at no more than twice the mean rate at
+/// From how many waiting queries of one client on its replies are paced: they leave at less than twice the mean rate at
 /// which the queries came. Else a slow answer gathers seconds of queries from a forged address, and all replies reach that
 /// address as one pulse (CVE-2024-33655).
 const PACED_FROM: u32 = 64;
+/// The time between two paced replies, in twentieths of that between two queries: less than twice as often, so that ten
+/// milliseconds that begin with a reply have no more than twice their mean.
+const PACE_TWENTIETHS: u32 = 11;
 /// A reply up to this many times as long as its query counts as one, a longer one as many as it is times as long.
 const COST_FREE: usize = 4;
+/// A paced reply that would take more than this of its client's pace is cut (TC): one alone would be a pulse. A client that
+/// is there asks by TCP, where addresses are not forged.
+const WHOLE_MAX: Duration = Duration::from_micros(2500);
 /// Over which time the mean rate is taken, and at most twice that.
 const WINDOW: Duration = Duration::from_millis(2500);
 /// Replies are not held back for less.
@@ -76,17 +82,19 @@ impl ClientPlaces {
         (span.unwrap_or_default() + self.window_before) / current.saturating_add(before).max(1)
     }
 
-    /// When a reply that counts as `cost` replies may leave.
-    fn pace(&mut self, now: Instant, cost: u32, latest: Instant) -> Delivery {
+    /// When a reply that counts as `cost` replies may leave, and whether it is to be cut.
+    fn pace(&mut self, now: Instant, cost: u32, latest: Instant) -> (Delivery, bool) {
         let at = self.next_reply.map_or(now, |at| at.max(now));
         if self.count < PACED_FROM && at <= now {
-            return Delivery::Now;
+            return (Delivery::Now, false);
         }
         if at > latest {
-            return Delivery::Never;
+            return (Delivery::Never, false);
         }
-        self.next_reply = Some(at + self.mean_interval() / 2 * cost);
-        if at <= now + PACE_STEP { Delivery::Now } else { Delivery::At(at) }
+        let interval = self.mean_interval() * PACE_TWENTIETHS / 20;
+        let is_cut = cost > 1 && interval * cost > WHOLE_MAX;
+        self.next_reply = Some(at + if is_cut { interval } else { interval * cost });
+        (if at <= now + PACE_STEP { Delivery::Now } else { Delivery::At(at) }, is_cut)
     }
 }
 
@@ -134,7 +142,7 @@ impl<W> Forwarding<W> {
         out.settled.push(Settled {
             detail: None,
             outcome,
-            waiters: smallvec![Released { waiter, use_stale, delivery: Delivery::Now }],
+            waiters: smallvec![Released { waiter, use_stale, delivery: Delivery::Now, is_cut: false }],
         });
     }
 
@@ -200,8 +208,8 @@ impl<W> Forwarding<W> {
         let waiters = released
             .into_iter()
             .map(|(waiting, use_stale)| {
-                let delivery = self.deliver(now, &waiting, cost);
-                Released { waiter: waiting.waiter, use_stale, delivery }
+                let (delivery, is_cut) = self.deliver(now, &waiting, cost);
+                Released { waiter: waiting.waiter, use_stale, delivery, is_cut }
             })
             .collect();
         out.settled.push(Settled { detail, outcome, waiters });
@@ -262,18 +270,18 @@ impl<W> Forwarding<W> {
         false
     }
 
-    /// When the reply to a waiter leaves that waits no longer; one that leaves later keeps its place until
-    /// [`Self::left`].
-    pub(super) fn deliver(&mut self, now: Instant, waiting: &Waiting<W>, cost: u32) -> Delivery {
+    /// When the reply to a waiter leaves that waits no longer, and whether it is cut; one that leaves later keeps its place
+    /// until [`Self::left`].
+    pub(super) fn deliver(&mut self, now: Instant, waiting: &Waiting<W>, cost: u32) -> (Delivery, bool) {
         let latest = waiting.deadline + LATE_MAX;
-        let delivery = match self.waiting_of.get_mut(&waiting.client) {
+        let (delivery, is_cut) = match self.waiting_of.get_mut(&waiting.client) {
             Some(places) if waiting.is_datagram => places.pace(now, cost, latest),
-            _ => Delivery::Now,
+            _ => (Delivery::Now, false),
         };
         if !matches!(delivery, Delivery::At(_)) {
             self.count_out(waiting.client);
         }
-        delivery
+        (delivery, is_cut)
     }
 
     /// A reply left that was not to leave before its time.

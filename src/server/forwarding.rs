@@ -23,12 +23,15 @@ use crate::sys::fetch;
 use crate::upstream::trouble_of;
 use crate::wire::UpstreamMessage;
 use crate::wire::query::kept;
+use crate::wire::reply;
 
 /// An outbox that has room for more than this is not kept.
 const OUTBOX_KEPT: usize = 256;
 
 /// How long after the deadline for an answer a datagram may still leave: no client waits longer than 5 s.
 const LATE_MAX: Duration = Duration::from_millis(500);
+/// How late a timer is as a rule: it counts milliseconds.
+const WAKE_UP_LATE: Duration = Duration::from_millis(2);
 
 /// A query whose question goes upstream.
 pub(super) struct Origin<'q> {
@@ -224,7 +227,7 @@ impl Worker {
 
     async fn ask_by_stream(self: Rc<Self>, transmit: Transmit) {
         let target = Target { address: transmit.to, protocol: transmit.protocol };
-        let asking = self.streams.ask(&target, &transmit.message, transmit.deadline);
+        let asking = self.streams.ask(&target, &transmit.message, transmit.losses_max, transmit.deadline);
         let outcome = self.shared.faults.supervised(Part::Upstream, asking).await;
         // A try that ended by a panic failed.
         let outcome = outcome.unwrap_or_else(|| Err(io::ErrorKind::Other.into()));
@@ -275,14 +278,20 @@ impl Worker {
         detail: Option<Arc<str>>,
     ) {
         let mut later = later.into_iter().peekable();
+        // A late wake-up must not make a pulse of those that were to leave meanwhile.
+        let mut held_up = Duration::ZERO;
         while let Some(&(next, _)) = later.peek() {
-            tokio::time::sleep_until(next.into()).await;
+            tokio::time::sleep_until((next + held_up).into()).await;
             let now = Instant::now();
+            let late = now.saturating_duration_since(next + held_up);
+            if late > WAKE_UP_LATE {
+                held_up += late;
+            }
             self.gather(|| {
                 let snapshot = self.shared.snapshot.load();
                 let mut out = self.spare.borrow_mut().pop().unwrap_or_default();
                 let mut left = Vec::new();
-                while let Some((_, released)) = later.next_if(|(at, _)| *at <= now) {
+                while let Some((_, released)) = later.next_if(|(at, _)| *at + held_up <= now) {
                     left.push(released.waiter.client.address);
                     self.settle_waiter(&snapshot, released, &outcome, detail.as_deref(), now, &mut out);
                 }
@@ -310,7 +319,7 @@ impl Worker {
         now: Instant,
         out: &mut Outbox<Box<Waiter>>,
     ) -> bool {
-        let Released { mut waiter, use_stale, delivery } = released;
+        let Released { mut waiter, use_stale, delivery, is_cut } = released;
         let is_late = matches!(waiter.path, ReplyPath::Datagram { .. }) && now > waiter.deadline + LATE_MAX;
         let (chain, stale, turn) = (waiter.chain.take(), waiter.stale.take(), self.next_turn());
         let settlement = match (&stale, outcome) {
@@ -349,6 +358,9 @@ impl Worker {
             Action::Answered(source) | Action::AnsweredAndRefresh(source, _) => Outcome::Answered(source),
             Action::Dropped(reason) | Action::Refused(reason) => Outcome::Not(reason),
         };
+        if is_cut && let Outcome::Answered(_) = outcome {
+            reply::cut(&waiter.query, &mut reply);
+        }
         let Waiter { query, client, deadline, path, uncounted, .. } = *waiter;
         let waited = Waited { query, client, start: deadline - CLIENT_TIMEOUT, outcome };
         uncounted.counted();

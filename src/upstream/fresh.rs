@@ -265,6 +265,7 @@ mod tests {
                 via: Via::Datagram,
                 ports: Ports::Fresh,
                 message: (&b"query"[..]).into(),
+                losses_max: 0,
                 deadline: self.now + Duration::from_secs(4),
             };
             self.sockets.send(&transmit, &mut self.rng, self.poll.registry(), Token).unwrap();

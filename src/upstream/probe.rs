@@ -30,7 +30,7 @@ pub async fn probe(streams: &Streams, target: &Target, query: &[u8]) -> Finding 
             _ => None,
         }
     };
-    let (datagram, stream) = tokio::join!(by_datagram, streams.ask(target, query, Instant::now() + PATIENCE));
+    let (datagram, stream) = tokio::join!(by_datagram, streams.ask(target, query, 1, Instant::now() + PATIENCE));
     Finding { datagram, stream: stream.map(|_| ()) }
 }
 

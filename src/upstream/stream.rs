@@ -33,9 +33,6 @@ const CONNECTIONS_MAX: usize = 2;
 const CROWD: usize = 32;
 /// Connections per upstream that carry one query alone, because another connection lost it.
 const ALONE_MAX: usize = 16;
-/// Connections that may be lost under a query, where a datagram referred to TCP: there is no other way to its answer, and
-/// the query is repeated at once.
-const LOSSES_MAX: usize = 3;
 /// How long opening may take.
 const OPEN_MAX: Duration = Duration::from_secs(3);
 /// How long an upstream is left alone after it could not be opened.
@@ -78,16 +75,15 @@ impl Streams {
     }
 
     /// Asks `target` (by TCP where its usual way is UDP) and gives its answer as it came, but for the ID, which is that
-    /// of `message`.
+    /// of `message`. It is asked again on a fresh connection where one is lost, as often as `losses_max`.
     ///
     /// # Errors
     /// Those of the connection; `TimedOut` when the deadline passes.
-    pub async fn ask(&self, target: &Target, message: &[u8], deadline: Instant) -> io::Result<Vec<u8>> {
+    pub async fn ask(&self, target: &Target, message: &[u8], losses_max: u8, deadline: Instant) -> io::Result<Vec<u8>> {
         // Where UDP is the usual way, the look at start-up says once whether TCP is to be had.
         let is_usual_way = target.protocol != Protocol::Datagram;
         let target = by_stream(target);
-        let losses = if is_usual_way { 1 } else { LOSSES_MAX };
-        let answer = timeout_at(deadline.into(), self.ask_again(&target, message, losses)).await?;
+        let answer = timeout_at(deadline.into(), self.ask_again(&target, message, losses_max)).await?;
         answer.map_err(|fault| {
             if is_usual_way {
                 self.0.trust.tell(&target, &fault, Instant::now());
@@ -97,12 +93,12 @@ impl Streams {
     }
 
     /// Asks, and again on a fresh connection where one is lost, as often as `losses`.
-    async fn ask_again(&self, target: &Target, message: &[u8], losses: usize) -> Result<Vec<u8>, Fault> {
+    async fn ask_again(&self, target: &Target, message: &[u8], losses_max: u8) -> Result<Vec<u8>, Fault> {
         let mut since = None;
-        for _ in 0..losses {
+        for _ in 0..losses_max {
             match self.ask_once(target, message, since).await {
                 Err(Fault { lost: Some(lost), .. }) => since = Some(lost),
-                Err(fault) if losses > 1 && fault.is_break() => since = Some(Instant::now()),
+                Err(fault) if losses_max > 1 && fault.is_break() => since = Some(Instant::now()),
                 outcome => return outcome,
             }
         }

@@ -3,7 +3,7 @@
 use super::edns::{self, Edns, OPT_LEN};
 use super::header::{self, HEADER_LEN, Header};
 use super::query::Refusal;
-use super::{ExtendedError, Message, Query, Rcode, Rtype, Section};
+use super::{ExtendedError, Message, NameRoom, Query, Rcode, Rtype, Section};
 
 /// How many octets a reply to this query may have over UDP: what the client can take, at most 1232 (RFC 6891 §6.2.3,
 /// RFC 9715); 512 without EDNS.
@@ -229,6 +229,23 @@ pub fn write_refusal(bytes: &[u8], refusal: &Refusal, limit: usize, out: &mut Ve
     close(out, &asked, closing, limit);
 }
 
+/// Cuts a reply that was written: no records, and TC, so that the client asks again over TCP. `bytes` is its query.
+pub fn cut(bytes: &[u8], reply: &mut Vec<u8>) {
+    let mut room = NameRoom::new();
+    let (Ok(query), Some(header)) = (Query::parse(bytes, &mut room), Header::read(reply)) else { return };
+    let asked = Asked::from(&query);
+    reply.truncate(asked.question_end);
+    let closing = Closing {
+        rcode: header.rcode(),
+        authoritative: header.flags & header::AA != 0,
+        authentic: false,
+        truncated: true,
+        counts: Counts::default(),
+        options: ReplyOptions::default(),
+    };
+    close(reply, &asked, closing, udp_limit(asked.edns));
+}
+
 /// How long an answer is of use to a cache between, seconds (RFC 8484 §5.1): the least TTL of the answer section, or of a
 /// negative answer that of its SOA record (RFC 2308 §5). Nothing where it may not be kept.
 pub fn freshness(reply: &[u8]) -> Option<u32> {
@@ -249,7 +266,7 @@ pub fn freshness(reply: &[u8]) -> Option<u32> {
 mod tests {
     use super::*;
     use crate::wire::query::tests::query_bytes;
-    use crate::wire::{Message, NameRoom, Rtype};
+    use crate::wire::{Message, Rtype};
 
     /// Closes a reply with `records` bytes of records to a query with EDNS; gives its length and TC.
     fn closed(records: usize, upstream_errors: &[u8], limit: usize) -> (usize, bool, Vec<u8>) {
@@ -302,6 +319,25 @@ mod tests {
         let (.., options) = closed(20, &many, 65_535);
         assert_eq!(options.len(), 4 * 6);
         assert!(options.starts_with(&edns::extended_error_option(ExtendedError::STALE_ANSWER)), "our own comes first");
+    }
+
+    #[test]
+    fn a_reply_that_is_cut_is_as_long_as_its_query() {
+        for opt in [None, Some((1232, 0))] {
+            let bytes = query_bytes("a.example", Rtype::A, header::RD, opt);
+            let mut room = NameRoom::new();
+            let query = Query::parse(&bytes, &mut room).unwrap();
+            let mut reply = Vec::new();
+            let mut writer = Writer::start(&query, 512, &mut reply);
+            writer.buffer().extend_from_slice(&[0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 9, 0, 4, 192, 0, 2, 1]);
+            writer.finish(Rcode::NXDOMAIN, false, Counts { answer: 1, ..Counts::default() }, None);
+            cut(&bytes, &mut reply);
+            assert_eq!(reply.len(), bytes.len());
+            let message = Message::parse(&reply).unwrap();
+            assert!(message.header.flags & header::TC != 0);
+            assert_eq!(message.header.rcode(), Rcode::NXDOMAIN);
+            assert_eq!(message.records.iter().filter(|record| record.rtype != Rtype::OPT).count(), 0);
+        }
     }
 
     #[test]

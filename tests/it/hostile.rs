@@ -1,8 +1,9 @@
 //! Upstreams whose answers are built to do harm: to clients, to other answers, to the time that other queries take.
 
-use crate::common::ask::{connect, read_frame, write_frame};
+use crate::common::ask::{client, connect, read_frame, receive, write_frame};
 use crate::common::cast::{API, RECORDS, record};
 use crate::common::{Answer, FakeAzureDns, Play, Pldns, Query, Script, dns};
+use std::thread;
 use std::time::Duration;
 
 /// The data of an extended error with so many bytes of text.
@@ -206,6 +207,27 @@ fn long_answers_are_truncated_over_udp_and_whole_over_tcp() {
             assert_eq!(whole.message.answers.len(), aliases + 1000);
         }
     }
+}
+
+/// One answer that many of a client's queries waited for, and that is many times as long as they are.
+#[test]
+fn long_replies_to_many_queries_that_waited_are_cut() {
+    let fake = FakeAzureDns::start();
+    let text = format!("bomb.example 60 IN TXT {}", vec![format!("\"{}\"", "x".repeat(250)); 4].join(" "));
+    fake.on("bomb.example TXT", Script::udp([Play::silence().then(3500, Answer::of(&[&text]))]));
+    let server = Pldns::start(&fake.rule("."), "");
+    let socket = client(None, server.address());
+    let query = Query::new("bomb.example TXT");
+    for _ in 0..100 {
+        socket.send(&query.bytes()).unwrap();
+        thread::sleep(Duration::from_millis(20));
+    }
+    let first = receive(&socket, Duration::from_secs(20)).unwrap();
+    let others = std::iter::repeat_with(|| receive(&socket, Duration::from_secs(3))).map_while(|reply| reply);
+    let lengths: Vec<_> = std::iter::once(first).chain(others).take(100).map(|reply| reply.len()).collect();
+    let cut = lengths.iter().filter(|len| **len == query.bytes().len()).count();
+    assert!(cut >= 64, "{lengths:?}");
+    Query::new("bomb.example TXT").tcp().ask_at(server.address()).no_tc().answers(&[text.replace(" 60 ", " * ")]);
 }
 
 /// A chain of as many pointers as fit, and records of which each name is the last of them.

@@ -39,6 +39,20 @@ fn where_tcp_is_not_to_be_had_the_matching_answer_serves() {
 }
 
 #[test]
+fn an_upstream_that_refers_to_tcp_and_closes_each_connection_is_not_asked_without_end() {
+    let long: Vec<String> = (0..200).map(|n| format!("a.example 60 IN A 192.0.2.{n}")).collect();
+    let long = Answer::of(&long.iter().map(String::as_str).collect::<Vec<_>>());
+    for datagram in [long, Answer::of(&[]).flag(dns::TC)] {
+        let fake = FakeAzureDns::start();
+        fake.on(QUESTION, Script::udp([Play::of(datagram)]).tcp([Play::closed()]));
+        let server = Pldns::start(&fake.rule("."), "");
+        server.ask(QUESTION).rcode("SERVFAIL");
+        let by_tcp = fake.seen(QUESTION).iter().filter(|seen| seen.transport == Transport::Tcp).count();
+        assert!((1..=5).contains(&by_tcp), "{by_tcp} connections");
+    }
+}
+
+#[test]
 fn answers_to_another_question_do_not_end_the_wait() {
     let fake = FakeAzureDns::start();
     let play = Play::of(lie().wrong_question()).then(

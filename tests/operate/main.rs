@@ -13,6 +13,7 @@ mod encrypted;
 mod explain;
 mod families;
 mod flood;
+mod fragments;
 mod handover;
 mod hold;
 mod hostile;

@@ -38,7 +38,7 @@ async fn answers_come_through_as_they_are() {
             for id in [0_u16, 1, 0x1234, 0xffff] {
                 let asked = query(id, "MiXed.example");
                 let deadline = Instant::now() + Duration::from_secs(10);
-                let came = streams.ask(target, &asked, deadline).await.unwrap();
+                let came = streams.ask(target, &asked, 1, deadline).await.unwrap();
                 assert_eq!(came, odd_answer(&asked), "{target} {id}");
             }
         }
@@ -54,11 +54,11 @@ async fn a_deadline_is_kept() {
     let streams = Streams::new(Arc::new(Trust::new(&Authorities::default())), [1; 32]);
     let asking = async {
         let start = Instant::now();
-        let outcome = streams.ask(&target, &query(1, "a.example"), start + Duration::from_millis(100)).await;
+        let outcome = streams.ask(&target, &query(1, "a.example"), 1, start + Duration::from_millis(100)).await;
         assert_eq!(outcome.unwrap_err().kind(), std::io::ErrorKind::TimedOut);
         assert!(start.elapsed() < Duration::from_secs(2));
         for unsendable in [&b""[..], b"\0\0", &[0; 12], &[255; 40]] {
-            assert!(streams.ask(&target, unsendable, start + Duration::from_secs(9)).await.is_err());
+            assert!(streams.ask(&target, unsendable, 1, start + Duration::from_secs(9)).await.is_err());
         }
     };
     LocalSet::new().run_until(asking).await;

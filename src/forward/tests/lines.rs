@@ -297,7 +297,8 @@ fn who_joins_a_question_that_nobody_waited_for_has_it_asked_again() {
     assert_eq!(outcomes(&world.settled()), [(Ok(Rcode::NOERROR), vec![2])]);
 }
 
-/// The replies of one question by the millisecond in which they leave after its answer, and how many never do.
+/// The bytes of the replies of one question by the millisecond in which they leave after its answer, in queries' lengths, and
+/// how many never do.
 fn replies(queries: u32, milliseconds: u64, text: usize) -> (std::collections::BTreeMap<u64, usize>, usize) {
     let mut world = World::new(1);
     world.ask("slow.example", 0);
@@ -313,18 +314,24 @@ fn replies(queries: u32, milliseconds: u64, text: usize) -> (std::collections::B
     world.settled();
     let mut long = answer(&sent[0], 0);
     long.resize(long.len() + text, 0);
+    let query_len = Message::parse(&sent[0].message).unwrap().question_end + 11;
+    let whole = (long.len() / query_len).max(1);
     world.hear(&sent[0], long);
-    let (mut leave, mut never) = (std::collections::BTreeMap::new(), 0);
+    let (mut leave, mut never, mut later) = (std::collections::BTreeMap::new(), 0, 0);
     for released in world.settled().into_iter().flat_map(|settled| settled.waiters) {
-        match released.delivery {
-            Delivery::Now => *leave.entry(0).or_insert(0) += 1,
-            Delivery::At(at) => *leave.entry(u64::try_from((at - world.now).as_millis()).unwrap()).or_insert(0) += 1,
-            Delivery::Never => never += 1,
-        }
+        let at = match released.delivery {
+            Delivery::Now => 0,
+            Delivery::At(at) => u64::try_from((at - world.now).as_millis()).unwrap(),
+            Delivery::Never => {
+                never += 1;
+                continue;
+            }
+        };
+        later += usize::from(at > 0);
+        *leave.entry(at).or_insert(0) += if released.is_cut { 1 } else { whole };
     }
-    let kept: usize = leave.iter().filter(|(at, _)| **at > 0).map(|(_, count)| count).sum();
-    assert!(world.machine.has_waiters() || kept == 0, "replies that leave later keep their places");
-    for _ in 0..leave.values().sum::<usize>() {
+    assert!(world.machine.has_waiters() || later == 0, "replies that leave later keep their places");
+    for _ in 0..later {
         world.machine.left([10, 0, 0, 1].into());
     }
     assert!(!world.machine.has_waiters());
@@ -338,14 +345,19 @@ fn replies_that_waited_leave_at_twice_the_rate_of_their_queries_at_most() {
     };
     // 850 a second for four seconds: 8.5 in 10 ms.
     let (leave, never) = replies(3400, 4000, 0);
-    assert!(largest(&leave) <= 19, "{} in 10 ms", largest(&leave));
+    assert!(largest(&leave) <= 17, "{} in 10 ms", largest(&leave));
     assert_eq!(never, 0);
-    // A reply that is 20 times as long as its query counts as 20: an amplified pulse is worth nothing.
+    // One that is 17 times as long as its query is cut: alone it would be more than ten milliseconds of queries.
     let (leave, never) = replies(3400, 4000, 700);
-    assert!(largest(&leave) <= 3, "{} in 10 ms", largest(&leave));
-    assert!(never > 2000, "{never}");
+    assert!(largest(&leave) <= 17, "{} in 10 ms", largest(&leave));
+    assert_eq!(never, 0);
     assert!(leave.keys().all(|at| *at <= 5000));
-    // Those of a moment, and few, leave in a moment.
+    // Where it is much less than that, it is whole, and counts as 17.
+    let (leave, never) = replies(4000, 400, 700);
+    assert!(leave.values().all(|bytes| bytes % 17 == 0), "{leave:?}");
+    assert!(largest(&leave) <= 200 + 17, "{} in 10 ms", largest(&leave));
+    assert_eq!(never, 0);
+    // Those of a moment, and few, leave in a moment, and whole.
     let (leave, never) = replies(60, 1000, 700);
     assert_eq!((leave.len(), never), (1, 0));
     let (leave, _) = replies(500, 5, 0);
