@@ -23,8 +23,8 @@ const PER_CLIENT_MAX: u32 = 32_768;
 /// address as one pulse (CVE-2024-33655).
 const PACED_FROM: u32 = 64;
 /// The time between two paced replies, in twentieths of that between two queries: less than twice as often, so that ten
-/// milliseconds that begin with a reply have no more than twice their mean.
-const PACE_TWENTIETHS: u32 = 11;
+/// milliseconds have no more than twice their mean though timers count milliseconds.
+const PACE_TWENTIETHS: u32 = 13;
 /// A reply up to this many times as long as its query counts as one, a longer one as many as it is times as long.
 const COST_FREE: usize = 4;
 /// A paced reply that would take more than this of its client's pace is cut (TC): one alone would be a pulse. A client that
