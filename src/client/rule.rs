@@ -120,7 +120,7 @@ async fn ask_encrypted(target: Target, query: Vec<u8>, trust: Arc<Trust>) -> Res
     SysRng.try_fill_bytes(&mut seed).map_err(io::Error::other)?;
     let (answer, answered) = oneshot::channel();
     spawn_local(async move {
-        let ask = async { Streams::new(trust, seed).ask(&target, &query, deadline()).await };
+        let ask = async { Streams::new(trust, seed).ask(&target, &query, 1, deadline()).await };
         // The connection is a task of this set, and ends with it.
         let _ = answer.send(LocalSet::new().run_until(ask).await);
     });

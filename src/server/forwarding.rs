@@ -30,8 +30,8 @@ const OUTBOX_KEPT: usize = 256;
 
 /// How long after the deadline for an answer a datagram may still leave: no client waits longer than 5 s.
 const LATE_MAX: Duration = Duration::from_millis(500);
-/// How late a timer is as a rule: it counts milliseconds.
-const WAKE_UP_LATE: Duration = Duration::from_millis(2);
+/// How late replies may leave and still keep to their times: what was to leave in this time leaves in one moment.
+const WAKE_UP_LATE: Duration = Duration::from_millis(10);
 
 /// A query whose question goes upstream.
 pub(super) struct Origin<'q> {
@@ -283,10 +283,7 @@ impl Worker {
         while let Some(&(next, _)) = later.peek() {
             tokio::time::sleep_until((next + held_up).into()).await;
             let now = Instant::now();
-            let late = now.saturating_duration_since(next + held_up);
-            if late > WAKE_UP_LATE {
-                held_up += late;
-            }
+            held_up += now.saturating_duration_since(next + held_up).saturating_sub(WAKE_UP_LATE);
             self.gather(|| {
                 let snapshot = self.shared.snapshot.load();
                 let mut out = self.spare.borrow_mut().pop().unwrap_or_default();
