@@ -1,4 +1,5 @@
-//! Instructions of a query's way, counted by callgrind: what a change costs, without the noise of a clock.
+//! Instructions of a query's way, counted by callgrind, and its allocations: what a change costs, without the noise of a
+//! clock.
 //!
 //! `cargo bench --bench instructions` holds each way against `benches/results/instructions.txt` and fails when one has
 //! become dearer than that by more than the tolerance; `-- --write` makes today's figures the ones to hold against.
@@ -6,6 +7,8 @@
 
 #![expect(clippy::disallowed_methods, reason = "a measurement owns a clock")]
 
+#[path = "support/allocations.rs"]
+mod allocations;
 #[expect(dead_code, reason = "other benchmarks use more of it")]
 #[path = "support/dns.rs"]
 mod dns;
@@ -41,6 +44,9 @@ const AAAA: u16 = 28;
 const CLIENT: Client = Client { address: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), transport: Transport::Udp };
 /// The zone of the records.
 const ZONE: &str = "workspace.eastus.api.azureml.ms";
+
+#[global_allocator]
+static ALLOCATOR: allocations::Counting = allocations::Counting;
 
 #[derive(Debug, Parser)]
 struct Args {
@@ -81,11 +87,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args = Args::parse();
     if let (Some(way), Some(times)) = (&args.way, args.times) {
         let way = WAYS.iter().find(|known| known.name == way).ok_or("no such way")?;
-        if way.name == FORWARDED {
-            forward(way, times)
-        } else {
-            take(way, times)
-        }
+        way.run(times);
         return Ok(());
     }
     if Command::new("valgrind").arg("--version").output().is_err() {
@@ -103,15 +105,32 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let known = std::fs::read_to_string(&file)?;
     let mut dearer = false;
-    println!("{:<14} {:>12} {:>12} {:>8}", "way", "instructions", "before", "change");
-    for (name, count) in counted {
+    println!("{:<14} {:>12} {:>12} {:>8} {:>12}", "way", "instructions", "before", "change", "allocations");
+    for (way, (name, count)) in WAYS.iter().zip(counted) {
         let before = known.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")?.parse::<u64>().ok());
         let before = before.ok_or_else(|| format!("{}: nothing about \"{name}\"", file.display()))?;
         let change = count as f64 / before as f64 - 1.0;
         dearer |= change > TOLERANCE;
-        println!("{name:<14} {count:>12} {before:>12} {:>7.1}%", change * 100.0);
+        let allocations = way.allocations();
+        println!("{name:<14} {count:>12} {before:>12} {:>7.1}% {allocations:>12.2}", change * 100.0);
     }
     if dearer { Err("a way has become dearer".into()) } else { Ok(()) }
+}
+
+impl Way {
+    fn run(&self, times: u32) {
+        if self.name == FORWARDED { forward(self, times) } else { take(self, times) }
+    }
+
+    /// Allocations of one query.
+    fn allocations(&self) -> f64 {
+        let [few, many] = RUNS.map(|times| {
+            let before = allocations::count();
+            self.run(times);
+            allocations::count() - before
+        });
+        many.saturating_sub(few) as f64 / f64::from(RUNS[1] - RUNS[0])
+    }
 }
 
 /// Instructions of one query.

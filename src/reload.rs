@@ -32,7 +32,7 @@ use crate::wire::{Name, Rtype};
 pub use changes::Changes;
 use files::{access_hint, find_all};
 
-/// From so many octets of records files on, what the reading took is worth giving back.
+/// From so many bytes of records files on, what the reading took is worth giving back.
 const MUCH_TEXT: usize = 1 << 20;
 
 /// What was read.
@@ -47,8 +47,8 @@ pub struct Loaded {
     pub table: Table,
     /// How many files records came from.
     pub record_files: usize,
-    /// Octets of their texts.
-    pub record_octets: usize,
+    /// Bytes of their texts.
+    pub record_bytes: usize,
     /// All that is wrong or risky.
     pub problems: Problems,
 }
@@ -108,16 +108,16 @@ pub fn load_with(path: &Path, discover: &Status) -> Loaded {
     let overridden =
         if is_discovering { discovered::add(discover, &mut sources, &mut packs, &mut problems) } else { Vec::new() };
     let table_settings = TableSettings { ttl: settings.records.ttl };
-    let record_octets = sources.iter().map(|source| source.text().len()).sum();
+    let record_bytes = sources.iter().map(|source| source.text().len()).sum();
     let table = compile(&packs, &settings.zones, table_settings, sources, &mut problems);
     drop(packs);
     if is_discovering && !problems.has_errors() {
         discovered::note(discover, &table, &overridden);
     }
-    if record_octets > MUCH_TEXT {
+    if record_bytes > MUCH_TEXT {
         give_back_memory();
     }
-    Loaded { source, settings, authorities, table, record_files, record_octets, problems }
+    Loaded { source, settings, authorities, table, record_files, record_bytes, problems }
 }
 
 impl Loaded {

@@ -35,14 +35,13 @@ impl HostName {
         Ok(Self(labels))
     }
 
-    /// Puts labels together; nothing when the result is no host name or is too long (63 octets a label, 255 in all).
+    /// Puts labels together; nothing when the result is no host name or is too long (63 bytes a label, 255 in all).
     ///
     /// Besides what [`parse`](Self::parse) takes, the first label may be a partial wildcard: `*` before or after more.
     pub fn from_labels<'a>(labels: impl IntoIterator<Item = &'a str>) -> Option<Self> {
         let labels: Vec<String> = labels.into_iter().map(str::to_ascii_lowercase).collect();
         let plain = |label: &str| {
-            !label.is_empty()
-                && label.bytes().all(|octet| octet.is_ascii_alphanumeric() || octet == b'-' || octet == b'_')
+            !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
         };
         let (first, rest) = labels.split_first()?;
         let fixed = first.strip_prefix('*').or_else(|| first.strip_suffix('*')).unwrap_or(first);
@@ -120,7 +119,7 @@ pub fn is_privatelink_label(label: &str) -> bool {
 }
 
 fn plain_label(label: &[u8]) -> Option<String> {
-    let plain = label.iter().all(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_' | b'*'));
+    let plain = label.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'*'));
     plain.then(|| label.escape_ascii().to_string().to_ascii_lowercase())
 }
 

@@ -109,7 +109,7 @@ impl WorkspaceName {
 impl WorkspaceId {
     /// Puts an id together; nothing when the GUID or the region cannot be one.
     pub fn new(cloud: Cloud, region: &str, guid: &str) -> Option<Self> {
-        let region_ok = !region.is_empty() && region.bytes().all(|octet| octet.is_ascii_alphanumeric());
+        let region_ok = !region.is_empty() && region.bytes().all(|byte| byte.is_ascii_alphanumeric());
         (region_ok && is_guid(guid)).then(|| Self {
             cloud,
             region: region.to_ascii_lowercase(),
@@ -137,7 +137,7 @@ impl WorkspaceId {
 
     /// The notebook labels that a workspace of this name may have, likeliest first: one to four.
     ///
-    /// The name is cut so that the label fits in 63 octets. Whether a hyphen at the cut is dropped, and whether the
+    /// The name is cut so that the label fits in 63 bytes. Whether a hyphen at the cut is dropped, and whether the
     /// sovereign clouds cut at 62, is not settled by any published name; the GUID makes a wrong candidate harmless.
     pub fn notebook_candidates(&self, workspace: &str, service_region: &str) -> Vec<HostName> {
         let budget = LABEL_MAX.saturating_sub("ml-".len() + 1 + self.region.len() + 1 + GUID_LEN);
@@ -204,12 +204,12 @@ pub fn is_guid(text: &str) -> bool {
         && parts
             .iter()
             .zip(groups)
-            .all(|(part, len)| part.len() == len && part.bytes().all(|octet| octet.is_ascii_hexdigit()))
+            .all(|(part, len)| part.len() == len && part.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 /// Characters of a GUID.
 const GUID_LEN: usize = 36;
-/// The largest size of a label, octets (RFC 1035 §2.3.4).
+/// The largest size of a label, bytes (RFC 1035 §2.3.4).
 const LABEL_MAX: usize = 63;
 
 #[cfg(test)]

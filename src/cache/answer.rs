@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use triomphe::ThinArc;
 
-use super::normal::{Normal, Octets, normalise};
+use super::normal::{Normal, NormalBytes, normalise};
 use super::{State, TtlLimits};
 use crate::wire::compose::compose_from;
 use crate::wire::edns::OPT_LEN;
@@ -39,13 +39,13 @@ impl Age {
 
 /// TTL of stale answers, seconds (RFC 8767 §4).
 const STALE_TTL: u32 = 30;
-/// Octets of the run besides what is in it: reference count, length, and what the allocator adds.
+/// Bytes of the run besides what is in it: reference count, length, and what the allocator adds.
 const BLOCK_OVERHEAD: usize = 32;
 /// An answer that is in use is asked for again in the last tenth of its life,
 const PREFETCH_SHARE: u32 = 10;
 /// if it was used so often since it was heard.
 const PREFETCH_HITS: u8 = 3;
-/// Octets of a line of the processor's cache, and lines that nearly all answers fit into.
+/// Bytes of a line of the processor's cache, and lines that nearly all answers fit into.
 const LINE: usize = 64;
 const LINES: usize = 3;
 /// Uses counted per answer: more say nothing more.
@@ -56,7 +56,7 @@ const USES_MAX: u8 = 3;
 #[derive(Clone)]
 pub struct Answer(Block);
 
-/// The run of memory: what is known, then the octets: key, message, places of TTLs, extended errors, targets.
+/// The run of memory: what is known, then the bytes: key, message, places of TTLs, extended errors, targets.
 pub(super) type Block = ThinArc<Head, u8>;
 
 /// What is known of an answer.
@@ -67,7 +67,7 @@ pub(super) struct Head {
     rcode: Rcode,
     key_len: u16,
     message_len: u16,
-    /// Octets of the places of TTLs, two for each.
+    /// Bytes of the places of TTLs, two for each.
     places_len: u16,
     errors_len: u16,
     /// It speaks of a name in a privatelink zone.
@@ -92,15 +92,15 @@ impl Answer {
     /// Takes an answer that was accepted at `heard`, for the question with this key; `None` when it is damaged or has
     /// no question.
     pub fn from_message(key: &[u8], message: &mut UpstreamMessage, limits: &TtlLimits, heard: Instant) -> Option<Self> {
-        let mut octets = Octets::from_slice(key);
+        let mut bytes = NormalBytes::from_slice(key);
         let Normal { ttl_places, errors, rcode, ttl, targets, is_private, is_unfinished, has_public_address } =
-            normalise(message, limits, &mut octets)?;
+            normalise(message, limits, &mut bytes)?;
         let head = Head {
             heard,
             ttl,
             rcode,
             key_len: u16::try_from(key.len()).ok()?,
-            message_len: u16::try_from(octets.len() - key.len()).ok()?,
+            message_len: u16::try_from(bytes.len() - key.len()).ok()?,
             places_len: u16::try_from(ttl_places.len() * 2).ok()?,
             errors_len: u16::try_from(errors.len()).ok()?,
             is_private,
@@ -114,10 +114,10 @@ impl Answer {
         };
         for part in [ttl_places.as_flattened(), &errors, &targets] {
             if !part.is_empty() {
-                octets.extend_from_slice(part);
+                bytes.extend_from_slice(part);
             }
         }
-        Some(Self(ThinArc::from_header_and_slice(head, &octets)))
+        Some(Self(ThinArc::from_header_and_slice(head, &bytes)))
     }
 
     /// Looks at it.
@@ -161,25 +161,25 @@ impl<'a> AnswerView<'a> {
         &self.0.header.header
     }
 
-    fn octets_from(self, start: usize, len: u16) -> &'a [u8] {
+    fn bytes_from(self, start: usize, len: u16) -> &'a [u8] {
         self.0.slice.get(start..start + usize::from(len)).unwrap_or_default()
     }
 
     /// What it is kept under.
     pub(super) fn key(self) -> &'a [u8] {
-        self.octets_from(0, self.head().key_len)
+        self.bytes_from(0, self.head().key_len)
     }
 
     fn message(self) -> &'a [u8] {
         let head = self.head();
-        self.octets_from(head.key_len.into(), head.message_len)
+        self.bytes_from(head.key_len.into(), head.message_len)
     }
 
     /// Where TTLs stand in the message that count down.
     fn ttl_places(self) -> impl Iterator<Item = usize> {
         let head = self.head();
         let (places, _) = self
-            .octets_from(usize::from(head.key_len) + usize::from(head.message_len), head.places_len)
+            .bytes_from(usize::from(head.key_len) + usize::from(head.message_len), head.places_len)
             .as_chunks::<2>();
         places.iter().map(|place| usize::from(u16::from_be_bytes(*place)))
     }
@@ -188,7 +188,7 @@ impl<'a> AnswerView<'a> {
     pub fn errors(self) -> &'a [u8] {
         let head = self.head();
         let start = [head.key_len, head.message_len, head.places_len].into_iter().map(usize::from).sum();
-        self.octets_from(start, head.errors_len)
+        self.bytes_from(start, head.errors_len)
     }
 
     /// Where its CNAMEs lead, from the question's name on: names in lower case wire form.
@@ -253,8 +253,8 @@ impl<'a> AnswerView<'a> {
         Header::read(self.message()).is_some_and(|header| header.flags & header::AD != 0)
     }
 
-    /// Octets of memory that it takes, its key among them.
-    pub(super) fn octets(self) -> usize {
+    /// Bytes of memory that it takes, its key among them.
+    pub(super) fn bytes(self) -> usize {
         size_of::<Head>() + self.0.slice.len() + BLOCK_OVERHEAD
     }
 

@@ -12,8 +12,8 @@ use super::answer::{AnswerView, Block};
 
 /// Places of a bucket: what fits into a line.
 const PLACES: usize = 5;
-/// Octets of a bucket.
-pub(super) const BUCKET_OCTETS: usize = size_of::<Bucket>();
+/// Bytes of a bucket.
+pub(super) const BUCKET_BYTES: usize = size_of::<Bucket>();
 
 /// The places of one shard.
 pub(super) struct Index(Box<[Bucket]>);
@@ -172,6 +172,6 @@ mod tests {
 
     #[test]
     fn a_bucket_is_one_line() {
-        assert_eq!(BUCKET_OCTETS, 64);
+        assert_eq!(BUCKET_BYTES, 64);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Shared by all workers. A hit takes no lock: `index.rs` says where an answer is, `answer.rs` is the run of memory that
 //! it is, with the bytes to send; TTLs are counted down in the copy that goes out. Who puts an answer in locks one
-//! shard of many (`shard.rs`). Each shard is bounded in octets and evicts by S3-FIFO: what was asked only once goes
+//! shard of many (`shard.rs`). Each shard is bounded in bytes and evicts by S3-FIFO: what was asked only once goes
 //! first, so that a flood of names that nobody asks again cannot wash out what is in use (Yang et al., "FIFO queues
 //! are all you need for cache eviction", SOSP 2023).
 //!
@@ -33,7 +33,7 @@ use crate::wire::{LowerName, Rtype};
 
 /// Shards, a power of two: enough that two workers seldom write to the same.
 const SHARDS: usize = 64;
-/// Octets of a key besides the name.
+/// Bytes of a key besides the name.
 const KEY_TAIL: usize = 8;
 
 /// What an answer is kept under: name in lower case, type, DO, CD and the set of upstreams that it may come from, so
@@ -65,7 +65,7 @@ impl<'n> CacheKey<'n> {
         Self { name: qname.as_wire(), tail: [t0, t1, flags[0], flags[1], u0, u1, u2, u3] }
     }
 
-    /// The octets that tell it from others.
+    /// The bytes that tell it from others.
     pub fn to_bytes(self) -> SmallVec<[u8; 72]> {
         let mut bytes = SmallVec::from_slice(self.name);
         bytes.extend_from_slice(&self.tail);
@@ -91,7 +91,7 @@ impl KeyHasher {
         hash.finish()
     }
 
-    /// The hash of a key's octets.
+    /// The hash of a key's bytes.
     fn hash(&self, bytes: &[u8]) -> u64 {
         bytes.split_last_chunk().map_or(0, |(name, tail)| self.hash_parts(name, *tail))
     }
@@ -122,12 +122,12 @@ pub struct Cache {
     shards: Box<[Mutex<Shard>]>,
     /// Buckets of each index.
     buckets: usize,
-    /// Octets that each shard takes besides its answers, once it has one.
+    /// Bytes that each shard takes besides its answers, once it has one.
     fixed: usize,
 }
 
 impl Cache {
-    /// A cache of at most `max_size` octets, overhead included; 0 keeps nothing.
+    /// A cache of at most `max_size` bytes, overhead included; 0 keeps nothing.
     pub fn new(max_size: u64) -> Self {
         let per_shard = usize::try_from(max_size).unwrap_or(usize::MAX) / SHARDS;
         let hasher = KeyHasher::default();
@@ -214,13 +214,13 @@ impl Cache {
         shards.filter_map(|(shard, index)| Some(lock(shard).remove_all(index.get()?, is_it))).sum()
     }
 
-    /// Entries and octets in use.
+    /// Entries and bytes in use.
     pub fn size(&self) -> (usize, usize) {
         let indexes = self.indexes.iter().filter(|index| index.get().is_some()).count() * self.fixed;
         self.shards
             .iter()
             .map(lock)
-            .fold((0, indexes), |(entries, octets), shard| (entries + shard.len(), octets + shard.octets()))
+            .fold((0, indexes), |(entries, bytes), shard| (entries + shard.len(), bytes + shard.bytes()))
     }
 }
 
@@ -362,9 +362,9 @@ mod tests {
             }
             let kept = in_use.iter().filter(|name| state(&cache, name, now).is_some()).count();
             assert!(kept * 100 >= in_use.len() * 95, "{kept} of {} names in use survived", in_use.len());
-            let (entries, octets) = cache.size();
-            assert!(octets as u64 <= bound, "{octets} of {bound}");
-            assert!(entries as u64 >= bound / 600, "{entries} entries in {bound} octets");
+            let (entries, bytes) = cache.size();
+            assert!(bytes as u64 <= bound, "{bytes} of {bound}");
+            assert!(entries as u64 >= bound / 600, "{entries} entries in {bound} bytes");
         }
     }
 
@@ -387,9 +387,9 @@ mod tests {
                 });
             }
         });
-        let (entries, octets) = cache.size();
+        let (entries, bytes) = cache.size();
         let there = names.iter().filter(|name| state(&cache, name, now).is_some()).count();
         assert_eq!(there, entries);
-        assert!(octets <= 1 << 18);
+        assert!(bytes <= 1 << 18);
     }
 }

@@ -23,11 +23,11 @@ pub struct TtlLimits {
 }
 
 /// Where an answer is put together.
-pub(super) type Octets = SmallVec<[u8; 512]>;
+pub(super) type NormalBytes = SmallVec<[u8; 512]>;
 
 /// What is known of a message in its normal form.
 pub(super) struct Normal {
-    /// Where TTLs stand that count down, most significant octet first.
+    /// Where TTLs stand that count down, most significant byte first.
     pub(super) ttl_places: SmallVec<[[u8; 2]; 8]>,
     /// The extended errors that the upstream gave, as options.
     pub(super) errors: Vec<u8>,
@@ -48,7 +48,7 @@ pub(super) struct Normal {
 /// Takes an answer that was accepted, and appends its normal form to `out`: ID 0, no OPT record, TTLs within limits; in the
 /// answer section only records that belong to the question, each CNAME record before the records of its target. `None` when
 /// it is not sound, or has no question.
-pub(super) fn normalise(answer: &mut UpstreamMessage, limits: &TtlLimits, out: &mut Octets) -> Option<Normal> {
+pub(super) fn normalise(answer: &mut UpstreamMessage, limits: &TtlLimits, out: &mut NormalBytes) -> Option<Normal> {
     let written;
     let (SoundMessage { mut message, rcode, opt }, mut section) = answer.take_reading()?;
     let errors = match &opt {
@@ -77,8 +77,8 @@ pub(super) fn normalise(answer: &mut UpstreamMessage, limits: &TtlLimits, out: &
     };
     let start = out.len();
     out.extend_from_slice(message.bytes.get(..end)?);
-    let octets = out.get_mut(start..)?;
-    *octets.first_chunk_mut()? = Header { id: 0, ..message.header }.to_bytes();
+    let bytes = out.get_mut(start..)?;
+    *bytes.first_chunk_mut()? = Header { id: 0, ..message.header }.to_bytes();
     let mut ttl_places = SmallVec::new();
     for record in &message.records {
         let mut seconds = sane_ttl(record.ttl).min(limits.max);
@@ -87,7 +87,7 @@ pub(super) fn normalise(answer: &mut UpstreamMessage, limits: &TtlLimits, out: &
         }
         ttl = ttl.min(seconds);
         let ttl_at = record.ttl_at();
-        *octets.get_mut(ttl_at..)?.first_chunk_mut()? = seconds.to_be_bytes();
+        *bytes.get_mut(ttl_at..)?.first_chunk_mut()? = seconds.to_be_bytes();
         ttl_places.push(u16::try_from(ttl_at).ok()?.to_be_bytes());
     }
     let is_address = |record: &&RecordView| matches!(record.rtype, Rtype::A | Rtype::AAAA);

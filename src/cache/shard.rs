@@ -4,15 +4,15 @@ use std::collections::VecDeque;
 
 use super::KeyHasher;
 use super::answer::{Answer, AnswerView};
-use super::index::{BUCKET_OCTETS, Index, Place, lower_half};
+use super::index::{BUCKET_BYTES, Index, Place, lower_half};
 
-/// Octets that an answer takes besides itself: its places in the queues.
-const QUEUES_OCTETS: usize = 32;
+/// Bytes that an answer takes besides itself: its places in the queues.
+const QUEUES_BYTES: usize = 32;
 /// How many answers that are gone are remembered: nearly as many as are there.
 const GHOSTS_PER_BUCKET: usize = 4;
-/// Octets of the bound for each bucket: with answers as small as they get, two thirds of the places are taken.
-const OCTETS_PER_BUCKET: usize = 768;
-/// The largest answer, octets.
+/// Bytes of the bound for each bucket: with answers as small as they get, two thirds of the places are taken.
+const BYTES_PER_BUCKET: usize = 768;
+/// The largest answer, bytes.
 const ANSWER_MAX: usize = 64 << 10;
 /// The share of the small queue, where new answers prove themselves: a tenth.
 const SMALL_SHARE: usize = 10;
@@ -20,13 +20,13 @@ const SMALL_SHARE: usize = 10;
 const QUEUE_MIN: usize = 64;
 
 /// How many buckets a shard of this bound has.
-pub(super) fn buckets(octets_max: usize) -> usize {
-    (octets_max / OCTETS_PER_BUCKET).max(1)
+pub(super) fn buckets(bytes_max: usize) -> usize {
+    (bytes_max / BYTES_PER_BUCKET).max(1)
 }
 
-/// Octets of a shard of this bound besides its answers: the index, and what is remembered of answers that are gone.
-pub(super) fn fixed(octets_max: usize) -> usize {
-    buckets(octets_max) * (BUCKET_OCTETS + GHOSTS_PER_BUCKET * size_of::<u32>())
+/// Bytes of a shard of this bound besides its answers: the index, and what is remembered of answers that are gone.
+pub(super) fn fixed(bytes_max: usize) -> usize {
+    buckets(bytes_max) * (BUCKET_BYTES + GHOSTS_PER_BUCKET * size_of::<u32>())
 }
 
 /// The writer's side of a shard. The queues hold hashes: whose answer is gone is passed over.
@@ -39,23 +39,23 @@ pub(super) struct Shard {
     ghosts: Ghosts,
     hasher: KeyHasher,
     len: usize,
-    octets: usize,
-    small_octets: usize,
-    octets_max: usize,
+    bytes: usize,
+    small_bytes: usize,
+    bytes_max: usize,
 }
 
 impl Shard {
-    /// A shard of at most this many octets, its index included.
-    pub(super) fn new(octets_max: usize, hasher: KeyHasher) -> Self {
+    /// A shard of at most this many bytes, its index included.
+    pub(super) fn new(bytes_max: usize, hasher: KeyHasher) -> Self {
         Self {
             hasher,
             small: VecDeque::new(),
             main: VecDeque::new(),
-            ghosts: Ghosts::new(buckets(octets_max)),
+            ghosts: Ghosts::new(buckets(bytes_max)),
             len: 0,
-            octets: 0,
-            small_octets: 0,
-            octets_max: octets_max.saturating_sub(fixed(octets_max)),
+            bytes: 0,
+            small_bytes: 0,
+            bytes_max: bytes_max.saturating_sub(fixed(bytes_max)),
         }
     }
 
@@ -63,17 +63,17 @@ impl Shard {
         self.len
     }
 
-    /// Octets in use, without the index.
-    pub(super) fn octets(&self) -> usize {
-        self.octets
+    /// Bytes in use, without the index.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Puts an answer in, in the place of an older one to the same question. `fetch` is told what the next eviction will
     /// read.
     pub(super) fn insert(&mut self, index: &Index, hash: u64, answer: Answer, fetch: impl Fn(*const u8)) {
         let view = answer.view();
-        let octets = cost(view);
-        if octets > ANSWER_MAX.min(self.octets_max) {
+        let bytes = cost(view);
+        if bytes > ANSWER_MAX.min(self.bytes_max) {
             return;
         }
         let at = match index.find(hash, |old| old.key() == view.key()) {
@@ -94,12 +94,12 @@ impl Shard {
                 at
             }
         };
-        self.octets += octets;
+        self.bytes += bytes;
         if !view.is_main() {
-            self.small_octets += octets;
+            self.small_bytes += bytes;
         }
         index.store(at, hash, answer.into_block());
-        while self.octets > self.octets_max && self.evict_one(index) {}
+        while self.bytes > self.bytes_max && self.evict_one(index) {}
         self.approach_next(index, fetch);
         if self.small.len() + self.main.len() > QUEUE_MIN.max(2 * self.len) {
             self.tidy(index);
@@ -143,7 +143,7 @@ impl Shard {
 
     /// Names the memory of what will be evicted next, and where what follows stands.
     fn approach_next(&mut self, index: &Index, fetch: impl Fn(*const u8)) {
-        if self.octets + ANSWER_MAX < self.octets_max {
+        if self.bytes + ANSWER_MAX < self.bytes_max {
             return;
         }
         let queue = self.next_queue();
@@ -167,20 +167,20 @@ impl Shard {
             }
             return;
         }
-        let octets = index.look(at, |answer| {
+        let bytes = index.look(at, |answer| {
             answer.set_uses(if from_main { uses - 1 } else { 0 });
             answer.set_main(true);
             cost(answer)
         });
         if !from_main {
-            self.small_octets -= octets.unwrap_or(0);
+            self.small_bytes -= bytes.unwrap_or(0);
         }
         self.main.push_back(hash);
     }
 
     /// Whether the main queue is the next to give something up.
     fn is_main_next(&self) -> bool {
-        self.small_octets <= self.octets_max / SMALL_SHARE
+        self.small_bytes <= self.bytes_max / SMALL_SHARE
     }
 
     fn next_queue(&mut self) -> &VecDeque<u64> {
@@ -208,17 +208,17 @@ impl Shard {
 
     /// Frees a place.
     fn remove(&mut self, index: &Index, at: Place) {
-        if let Some((is_main, octets)) = index.look(at, |answer| (answer.is_main(), cost(answer))) {
-            self.discount(is_main, octets);
+        if let Some((is_main, bytes)) = index.look(at, |answer| (answer.is_main(), cost(answer))) {
+            self.discount(is_main, bytes);
             self.len -= 1;
             index.remove(at);
         }
     }
 
-    fn discount(&mut self, is_main: bool, octets: usize) {
-        self.octets -= octets;
+    fn discount(&mut self, is_main: bool, bytes: usize) {
+        self.bytes -= bytes;
         if !is_main {
-            self.small_octets -= octets;
+            self.small_bytes -= bytes;
         }
     }
 }
@@ -272,7 +272,7 @@ impl Ghosts {
     }
 }
 
-/// Octets that an answer takes in a shard.
+/// Bytes that an answer takes in a shard.
 fn cost(answer: AnswerView<'_>) -> usize {
-    answer.octets() + QUEUES_OCTETS
+    answer.bytes() + QUEUES_BYTES
 }

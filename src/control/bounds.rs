@@ -112,7 +112,7 @@ pub struct RecordSizes {
 impl RecordSizes {
     /// Of what was loaded.
     pub fn of(loaded: &Loaded) -> Self {
-        Self { table: loaded.table.memory() as u64, files: loaded.record_octets as u64 }
+        Self { table: loaded.table.memory() as u64, files: loaded.record_bytes as u64 }
     }
 }
 

@@ -150,7 +150,7 @@ pub struct Diagnostic {
 }
 
 impl Diagnostic {
-    /// A problem at `span` (octets) of `source`.
+    /// A problem at `span` (bytes) of `source`.
     pub fn at(
         severity: Severity,
         source: &SourceText,

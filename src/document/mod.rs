@@ -137,7 +137,7 @@ pub struct TableReader<'t> {
 pub struct Placed<T> {
     /// The value.
     pub value: T,
-    /// Octets of the text that it was read from.
+    /// Bytes of the text that it was read from.
     pub span: Range<usize>,
 }
 

@@ -25,7 +25,7 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
     (!text.is_empty()).then_some(total)
 }
 
-/// Reads a size in octets: one number with the unit B, KiB, MiB or GiB.
+/// Reads a size in bytes: one number with the unit B, KiB, MiB or GiB.
 pub fn parse_size(text: &str) -> Option<u64> {
     let (number, unit) = take_number(text)?;
     let factor = match unit {

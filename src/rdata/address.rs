@@ -47,7 +47,7 @@ pub(super) fn present_ipv6(wire: &mut Wire<'_>, words: &mut Words) -> Option<()>
     wire.array::<16>().map(|octets| words.word(Ipv6Addr::from(octets)))
 }
 
-/// Reads an EUI of that many octets (RFC 7043).
+/// Reads an EUI of that many bytes (RFC 7043).
 pub(super) fn read_eui(len: usize, tokens: &mut Tokens<'_>, rdata: &mut Vec<u8>) -> Result<(), Fault> {
     let token = tokens.word()?;
     let octets: Option<Vec<u8>> = token.raw.split('-').map(hex_pair).collect();
@@ -61,9 +61,9 @@ fn hex_pair(text: &str) -> Option<u8> {
     plain.then(|| u8::from_str_radix(text, 16).ok())?
 }
 
-/// Prints an EUI of that many octets.
+/// Prints an EUI of that many bytes.
 pub(super) fn present_eui(len: usize, wire: &mut Wire<'_>, words: &mut Words) -> Option<()> {
-    let pairs: Vec<String> = wire.take(len)?.iter().map(|octet| format!("{octet:02x}")).collect();
+    let pairs: Vec<String> = wire.take(len)?.iter().map(|byte| format!("{byte:02x}")).collect();
     words.word(pairs.join("-"));
     Some(())
 }
@@ -136,9 +136,9 @@ fn push_prefix(text: &str, rdata: &mut Vec<u8>) -> Option<()> {
     Some(())
 }
 
-/// The octets up to the last that is not zero.
+/// The bytes up to the last that is not zero.
 pub(super) fn without_final_zeros(octets: &[u8]) -> &[u8] {
-    let len = octets.iter().rposition(|&octet| octet != 0).map_or(0, |last| last + 1);
+    let len = octets.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
     octets.get(..len).unwrap_or_default()
 }
 

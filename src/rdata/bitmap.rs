@@ -9,9 +9,9 @@ use super::token::Tokens;
 use super::wire::{Wire, Words};
 use crate::wire::Rtype;
 
-/// The largest bitmap of one window of types, octets.
+/// The largest bitmap of one window of types, bytes.
 const WINDOW_MAX: usize = 32;
-/// A bitmap of all ports, octets.
+/// A bitmap of all ports, bytes.
 const PORTS_MAX: usize = 8192;
 
 const WANT_TYPE: &str = "a record type such as AAAA or TYPE65280";
@@ -82,12 +82,12 @@ pub(super) fn present_ports(wire: &mut Wire<'_>, words: &mut Words) -> Option<()
     (bits.len() <= PORTS_MAX && bits.last() != Some(&0)).then_some(())
 }
 
-/// The smallest bitmap that holds the members, at most `max` octets; bit 0 is the highest of the first octet.
+/// The smallest bitmap that holds the members, at most `max` bytes; bit 0 is the highest of the first byte.
 fn bits(max: usize, members: impl Iterator<Item = u16>) -> Vec<u8> {
     let mut bits = vec![0; max];
     for member in members {
-        if let Some(octet) = bits.get_mut(usize::from(member >> 3)) {
-            *octet |= 0x80 >> (member & 7);
+        if let Some(byte) = bits.get_mut(usize::from(member >> 3)) {
+            *byte |= 0x80 >> (member & 7);
         }
     }
     without_final_zeros(&bits).to_vec()
@@ -95,6 +95,6 @@ fn bits(max: usize, members: impl Iterator<Item = u16>) -> Vec<u8> {
 
 fn members(bits: &[u8]) -> impl Iterator<Item = u16> {
     (0..=u16::MAX)
-        .zip(bits.iter().flat_map(|octet| (0..8).map(move |bit| octet & (0x80 >> bit) != 0)))
+        .zip(bits.iter().flat_map(|byte| (0..8).map(move |bit| byte & (0x80 >> bit) != 0)))
         .filter_map(|(member, set)| set.then_some(member))
 }

@@ -1,4 +1,4 @@
-//! Octets as hexadecimal, base32hex and base64 text (RFC 4648), which in records may have white space in it.
+//! Bytes as hexadecimal, base32hex and base64 text (RFC 4648), which in records may have white space in it.
 
 use super::token::{Token, Tokens};
 use super::wire::{Wire, Words};
@@ -34,7 +34,7 @@ pub(super) const BASE64: Encoding = Encoding {
     whole: "base64 characters come in groups of four, the last one filled up with =",
 };
 
-/// A way to write octets with a few bits in each character.
+/// A way to write bytes with a few bits in each character.
 pub(super) struct Encoding {
     bits: u32,
     digits: &'static [u8],
@@ -45,7 +45,7 @@ pub(super) struct Encoding {
 }
 
 impl Encoding {
-    /// Reads all that is left of the text; at least `min` octets.
+    /// Reads all that is left of the text; at least `min` bytes.
     pub(super) fn read_rest(&self, tokens: &mut Tokens<'_>, rdata: &mut Vec<u8>, min: usize) -> Result<(), Fault> {
         let first = if min > 0 { Some(tokens.word()?) } else { tokens.next_word()? };
         let Some(first) = first else { return Ok(()) };
@@ -56,11 +56,11 @@ impl Encoding {
             decoder.take(token, tokens.label)?;
             last = token;
         }
-        let octets = decoder.finish(last, tokens.label)?;
-        if octets.len() < min {
-            return Err(first.fault(Problem::TooShort { label: tokens.label, len: octets.len(), min }));
+        let bytes = decoder.finish(last, tokens.label)?;
+        if bytes.len() < min {
+            return Err(first.fault(Problem::TooShort { label: tokens.label, len: bytes.len(), min }));
         }
-        rdata.extend_from_slice(&octets);
+        rdata.extend_from_slice(&bytes);
         Ok(())
     }
 
@@ -71,21 +71,21 @@ impl Encoding {
         decoder.finish(token, label)
     }
 
-    /// Prints all that is left of the data; at least `min` octets.
+    /// Prints all that is left of the data; at least `min` bytes.
     pub(super) fn present_rest(&self, wire: &mut Wire<'_>, words: &mut Words, min: usize) -> Option<()> {
-        let octets = wire.rest();
-        if !octets.is_empty() {
-            words.word(self.encode(octets));
+        let bytes = wire.rest();
+        if !bytes.is_empty() {
+            words.word(self.encode(bytes));
         }
-        (octets.len() >= min).then_some(())
+        (bytes.len() >= min).then_some(())
     }
 
-    /// The text of some octets.
-    pub(super) fn encode(&self, octets: &[u8]) -> String {
-        let mut text = String::with_capacity(octets.len() * 2);
+    /// The text of some bytes.
+    pub(super) fn encode(&self, bytes: &[u8]) -> String {
+        let mut text = String::with_capacity(bytes.len() * 2);
         let (mut held, mut count) = (0, 0);
-        for &octet in octets {
-            held = (held << 8) | u32::from(octet);
+        for &byte in bytes {
+            held = (held << 8) | u32::from(byte);
             count += 8;
             while count >= self.bits {
                 count -= self.bits;
@@ -113,11 +113,11 @@ impl Encoding {
     }
 }
 
-/// Characters to octets, in several pieces.
+/// Characters to bytes, in several pieces.
 struct Decoder<'a> {
     encoding: &'a Encoding,
-    octets: Vec<u8>,
-    /// Bits that make no whole octet yet, and how many.
+    bytes: Vec<u8>,
+    /// Bits that make no whole byte yet, and how many.
     held: u32,
     count: u32,
     characters: usize,
@@ -126,7 +126,7 @@ struct Decoder<'a> {
 
 impl<'a> Decoder<'a> {
     fn new(encoding: &'a Encoding) -> Self {
-        Self { encoding, octets: Vec::new(), held: 0, count: 0, characters: 0, padding: 0 }
+        Self { encoding, bytes: Vec::new(), held: 0, count: 0, characters: 0, padding: 0 }
     }
 
     fn take(&mut self, token: Token<'_>, label: &'static str) -> Result<(), Fault> {
@@ -143,19 +143,19 @@ impl<'a> Decoder<'a> {
             self.count += self.encoding.bits;
             if self.count >= 8 {
                 self.count -= 8;
-                self.octets.push((self.held >> self.count) as u8);
+                self.bytes.push((self.held >> self.count) as u8);
                 self.held &= (1 << self.count) - 1;
             }
         }
         Ok(())
     }
 
-    /// The octets, when the text ended where an octet ends and filled up as it must.
+    /// The bytes, when the text ended where an byte ends and filled up as it must.
     fn finish(self, last: Token<'_>, label: &'static str) -> Result<Vec<u8>, Fault> {
         let whole = self.count < self.encoding.bits && self.held == 0;
         let filled = !self.encoding.padded || (self.characters.is_multiple_of(4) && self.padding <= 2);
         if whole && filled {
-            return Ok(self.octets);
+            return Ok(self.bytes);
         }
         Err(Fault { at: last.at + last.raw.len(), problem: Problem::CutOff { label, want: self.encoding.whole } })
     }
@@ -171,7 +171,7 @@ mod tests {
 
     #[test]
     fn rfc_4648_test_vectors() {
-        for (octets, hex, base32, base64) in [
+        for (bytes, hex, base32, base64) in [
             ("", "", "", ""),
             ("f", "66", "CO", "Zg=="),
             ("fo", "666F", "CPNG", "Zm8="),
@@ -181,8 +181,8 @@ mod tests {
             ("foobar", "666F6F626172", "CPNMUOJ1E8", "Zm9vYmFy"),
         ] {
             for (encoding, text) in [(&HEX, hex), (&BASE32, base32), (&BASE64, base64)] {
-                assert_eq!(encoding.encode(octets.as_bytes()), text);
-                assert_eq!(decode(encoding, text).as_deref(), Some(octets.as_bytes()), "{text}");
+                assert_eq!(encoding.encode(bytes.as_bytes()), text);
+                assert_eq!(decode(encoding, text).as_deref(), Some(bytes.as_bytes()), "{text}");
             }
         }
         assert_eq!(decode(&HEX, "aF"), Some(vec![0xaf]));

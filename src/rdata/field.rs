@@ -10,7 +10,7 @@ use super::token::Tokens;
 use super::wire::{Wire, Words};
 use super::{Fault, location, service, time};
 
-/// A kind of field. Where a number is given, it is the smallest or the exact size in octets.
+/// A kind of field. Where a number is given, it is the smallest or the exact size in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Field {
     U8,
@@ -113,7 +113,7 @@ impl Field {
         }
     }
 
-    /// Prints the field from wire form; nothing when the octets do not fit.
+    /// Prints the field from wire form; nothing when the bytes do not fit.
     pub(super) fn present(self, wire: &mut Wire<'_>, words: &mut Words) -> Option<()> {
         match self {
             Self::U8 | Self::NamedU8(_) => n::present_u8(wire, words),

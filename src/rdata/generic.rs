@@ -10,9 +10,9 @@ pub(super) const MARK: &str = r"\#";
 pub(super) fn read(tokens: &mut Tokens<'_>, rdata: &mut Vec<u8>) -> Result<(), Fault> {
     tokens.label = "LENGTH";
     let length = tokens.peek()?;
-    let mut octets = [0; 2];
-    number::read_into(tokens, &mut octets)?;
-    let said = usize::from(u16::from_be_bytes(octets));
+    let mut bytes = [0; 2];
+    number::read_into(tokens, &mut bytes)?;
+    let said = usize::from(u16::from_be_bytes(bytes));
     tokens.label = "HEX";
     encoded::HEX.read_rest(tokens, rdata, 0)?;
     if rdata.len() != said {
@@ -22,7 +22,7 @@ pub(super) fn read(tokens: &mut Tokens<'_>, rdata: &mut Vec<u8>) -> Result<(), F
     Ok(())
 }
 
-/// Prints any octets.
+/// Prints any bytes.
 pub(super) fn present(rdata: &[u8]) -> String {
     format!("{MARK} {} {}", rdata.len(), encoded::HEX.encode(rdata)).trim_end().to_owned()
 }

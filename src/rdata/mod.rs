@@ -2,11 +2,11 @@
 //!
 //! `schema` says for each type which fields its data has, in order. Each kind of field knows both directions, side by
 //! side: text to wire in terms of `Tokens`, wire to text in terms of `Wire` and `Words`. Every
-//! type, known or not, can also be written `\# LENGTH HEX`; for a known type the octets must then fit its fields.
+//! type, known or not, can also be written `\# LENGTH HEX`; for a known type the bytes must then fit its fields.
 //!
-//! What [`parse`] gives, [`present`] prints so that it reads back as the same octets. Names in text are absolute with or
+//! What [`parse`] gives, [`present`] prints so that it reads back as the same bytes. Names in text are absolute with or
 //! without their final dot. This room must never guess: text that does not fit is refused with its place and what would
-//! fit, octets that do not fit are printed as octets.
+//! fit, bytes that do not fit are printed as bytes.
 
 #![deny(clippy::indexing_slicing)]
 
@@ -33,7 +33,7 @@ use schema::Schema;
 use token::Tokens;
 use wire::{Wire, Words};
 
-/// The largest size of record data, octets (RFC 1035 §3.2.1: a length of 16 bits).
+/// The largest size of record data, bytes (RFC 1035 §3.2.1: a length of 16 bits).
 pub const RDATA_MAX: usize = 65535;
 
 /// Reads one record's data from presentation form into uncompressed wire form.
@@ -61,7 +61,7 @@ pub fn present(rtype: Rtype, rdata: &[u8]) -> String {
 pub struct RdataError {
     /// The type that the text was read as.
     pub rtype: Rtype,
-    /// Where in the text, in octets from its start; the text's length when something is missing at its end.
+    /// Where in the text, in bytes from its start; the text's length when something is missing at its end.
     pub at: usize,
     /// What is wrong.
     pub problem: Problem,
@@ -73,15 +73,15 @@ impl RdataError {
         match &self.problem {
             Problem::Meta(_) => "leave the record out".to_owned(),
             Problem::StringTooLong(_) if self.fields_repeat() => {
-                r#"split it into several quoted strings of at most 255 octets each, such as "first part" "second part""#
+                r#"split it into several quoted strings of at most 255 bytes each, such as "first part" "second part""#
                     .to_owned()
             }
             Problem::Special(special) => format!(r#"put the text in quotes, or write \{special}"#),
             Problem::BadEscape => {
-                r#"write \DDD for the octet with that decimal number, and \\ for a backslash"#.to_owned()
+                r#"write \DDD for the byte with that decimal number, and \\ for a backslash"#.to_owned()
             }
             Problem::Length { .. } => generic::hint(),
-            Problem::TooLong(_) => format!("record data has at most {RDATA_MAX} octets"),
+            Problem::TooLong(_) => format!("record data has at most {RDATA_MAX} bytes"),
             _ => schema::find(self.rtype).map_or_else(generic::hint, Schema::hint),
         }
     }
@@ -98,7 +98,7 @@ pub enum Problem {
     #[error("{0} is a type of questions or messages, never of a record")]
     Meta(Rtype),
     /// The type has no form but the one of RFC 3597.
-    #[error("data of type {0} has no form of its own here, only the one by length and octets")]
+    #[error("data of type {0} has no form of its own here, only the one by length and bytes")]
     NumberOnly(Rtype),
     /// The text ends before this field.
     #[error("{0} is missing")]
@@ -126,8 +126,8 @@ pub enum Problem {
         /// Why not.
         error: NameError,
     },
-    /// A character-string of more than 255 octets (RFC 1035 §3.3); its size.
-    #[error("the text is {0} octets long, and one string holds at most 255")]
+    /// A character-string of more than 255 bytes (RFC 1035 §3.3); its size.
+    #[error("the text is {0} bytes long, and one string holds at most 255")]
     StringTooLong(usize),
     /// Quotes around something that is no text.
     #[error("{0} stands without quotes")]
@@ -147,7 +147,7 @@ pub enum Problem {
     /// A backslash with nothing usable behind it.
     #[error("a backslash must be followed by three decimal digits up to 255, or by one character")]
     BadEscape,
-    /// Hexadecimal or base64 text that ends in the middle of an octet.
+    /// Hexadecimal or base64 text that ends in the middle of an byte.
     #[error("{label} is cut off: {want}")]
     CutOff {
         /// The field.
@@ -155,8 +155,8 @@ pub enum Problem {
         /// What the encoding needs.
         want: &'static str,
     },
-    /// Fewer octets than the field must have.
-    #[error("{label} has {len} octets, fewer than the {min} that it must have")]
+    /// Fewer bytes than the field must have.
+    #[error("{label} has {len} bytes, fewer than the {min} that it must have")]
     TooShort {
         /// The field.
         label: &'static str,
@@ -165,19 +165,19 @@ pub enum Problem {
         /// How many there must be.
         min: usize,
     },
-    /// The length and the octets of RFC 3597's form disagree.
-    #[error("the length says {said} octets, but {given} are given")]
+    /// The length and the bytes of RFC 3597's form disagree.
+    #[error("the length says {said} bytes, but {given} are given")]
     Length {
         /// The stated length.
         said: usize,
-        /// The number of octets given.
+        /// The number of bytes given.
         given: usize,
     },
-    /// The octets of RFC 3597's form are not data of the known type.
-    #[error("these octets do not form data of type {0}")]
+    /// The bytes of RFC 3597's form are not data of the known type.
+    #[error("these bytes do not form data of type {0}")]
     NotOf(Rtype),
     /// More data than a record can hold; its size.
-    #[error("the data is {0} octets long, more than a record can hold")]
+    #[error("the data is {0} bytes long, more than a record can hold")]
     TooLong(usize),
     /// A service parameter stands twice.
     #[error("the parameter {0} stands twice")]

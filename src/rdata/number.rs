@@ -72,13 +72,13 @@ pub(super) fn read_into(tokens: &mut Tokens<'_>, octets: &mut [u8]) -> Result<()
     };
     let token = tokens.word()?;
     let value = decimal(token.raw, max).ok_or_else(|| tokens.not(token, want))?;
-    for (octet, part) in octets.iter_mut().rev().zip(value.to_le_bytes()) {
-        *octet = part;
+    for (byte, part) in octets.iter_mut().rev().zip(value.to_le_bytes()) {
+        *byte = part;
     }
     Ok(())
 }
 
-/// Reads a number of `N` octets (1, 2 or 4).
+/// Reads a number of `N` bytes (1, 2 or 4).
 pub(super) fn read<const N: usize>(tokens: &mut Tokens<'_>, rdata: &mut Vec<u8>) -> Result<(), Fault> {
     let mut octets = [0; N];
     read_into(tokens, &mut octets)?;

@@ -48,9 +48,9 @@ pub(super) fn read_relay(tokens: &mut Tokens<'_>, rdata: &mut Vec<u8>) -> Result
 
 /// Prints discovery bit, type and relay of AMTRELAY.
 pub(super) fn present_relay(wire: &mut Wire<'_>, words: &mut Words) -> Option<()> {
-    let octet = wire.u8()?;
-    let kind = octet & !DISCOVERY;
-    words.word(u8::from(octet & DISCOVERY != 0));
+    let byte = wire.u8()?;
+    let kind = byte & !DISCOVERY;
+    words.word(u8::from(byte & DISCOVERY != 0));
     words.word(kind);
     present_by_kind(kind, wire, words)
 }
@@ -95,7 +95,7 @@ pub(super) fn read_identity(tokens: &mut Tokens<'_>, rdata: &mut Vec<u8>) -> Res
     tokens.label = "IDENTITY-TAG";
     let token = tokens.word()?;
     let tag = HEX.decode(token, tokens.label)?;
-    let tag_len = u8::try_from(tag.len()).map_err(|_| tokens.not(token, "at most 255 octets"))?;
+    let tag_len = u8::try_from(tag.len()).map_err(|_| tokens.not(token, "at most 255 bytes"))?;
     tokens.label = "PUBLIC-KEY";
     let token = tokens.word()?;
     let key = BASE64.decode(token, tokens.label)?;
@@ -119,14 +119,14 @@ pub(super) fn present_identity(wire: &mut Wire<'_>, words: &mut Words) -> Option
     Some(())
 }
 
-/// Reads octets behind a length octet: hexadecimal, or `-` for none (the salt of RFC 5155 §3.3).
+/// Reads bytes behind a length byte: hexadecimal, or `-` for none (the salt of RFC 5155 §3.3).
 pub(super) fn read_salt(tokens: &mut Tokens<'_>, rdata: &mut Vec<u8>) -> Result<(), Fault> {
     let token = tokens.word()?;
     let salt = if token.raw == "-" { Vec::new() } else { HEX.decode(token, tokens.label)? };
-    push_counted(&salt, "- or hexadecimal digits of at most 255 octets", tokens, token, rdata)
+    push_counted(&salt, "- or hexadecimal digits of at most 255 bytes", tokens, token, rdata)
 }
 
-/// Prints octets behind a length octet, `-` for none.
+/// Prints bytes behind a length byte, `-` for none.
 pub(super) fn present_salt(wire: &mut Wire<'_>, words: &mut Words) -> Option<()> {
     match wire.counted()? {
         [] => words.word('-'),
@@ -135,14 +135,14 @@ pub(super) fn present_salt(wire: &mut Wire<'_>, words: &mut Words) -> Option<()>
     Some(())
 }
 
-/// Reads a hashed name behind its length octet (RFC 5155 §3.3).
+/// Reads a hashed name behind its length byte (RFC 5155 §3.3).
 pub(super) fn read_hash(tokens: &mut Tokens<'_>, rdata: &mut Vec<u8>) -> Result<(), Fault> {
     let token = tokens.word()?;
     let hash = BASE32.decode(token, tokens.label)?;
-    push_counted(&hash, "base32hex of at most 255 octets", tokens, token, rdata)
+    push_counted(&hash, "base32hex of at most 255 bytes", tokens, token, rdata)
 }
 
-/// Prints a hashed name behind its length octet.
+/// Prints a hashed name behind its length byte.
 pub(super) fn present_hash(wire: &mut Wire<'_>, words: &mut Words) -> Option<()> {
     let hash = wire.counted().filter(|hash| !hash.is_empty())?;
     words.word(BASE32.encode(hash));
@@ -150,14 +150,14 @@ pub(super) fn present_hash(wire: &mut Wire<'_>, words: &mut Words) -> Option<()>
 }
 
 fn push_counted(
-    octets: &[u8],
+    bytes: &[u8],
     want: &'static str,
     tokens: &Tokens<'_>,
     token: super::token::Token<'_>,
     rdata: &mut Vec<u8>,
 ) -> Result<(), Fault> {
-    rdata.push(u8::try_from(octets.len()).map_err(|_| tokens.not(token, want))?);
-    rdata.extend_from_slice(octets);
+    rdata.push(u8::try_from(bytes.len()).map_err(|_| tokens.not(token, want))?);
+    rdata.extend_from_slice(bytes);
     Ok(())
 }
 

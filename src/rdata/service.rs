@@ -1,7 +1,7 @@
 //! Parameters of SVCB and HTTPS (RFC 9460 §2, RFC 9461, RFC 9540).
 //!
 //! On the wire they stand in ascending order of their keys, each once; in text in any order. `keyNNNNN` with a text of
-//! octets may be written for every key, and is how keys without a name are printed.
+//! bytes may be written for every key, and is how keys without a name are printed.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -24,7 +24,7 @@ enum Kind {
     Ipv6s,
     Base64,
     Text,
-    /// Anything, as octets: keys without a name.
+    /// Anything, as bytes: keys without a name.
     Octets,
 }
 
@@ -58,8 +58,8 @@ pub(super) fn read(tokens: &mut Tokens<'_>, rdata: &mut Vec<u8>) -> Result<(), F
         let value = Token { at: token.at + token.raw.len() - value.len(), raw: value };
         let kind = if KEYS.iter().any(|known| known.1 == name) { kind(key) } else { Kind::Octets };
         tokens.label = "VALUE";
-        let octets = value.octets()?;
-        let wire = encode(kind, &octets).filter(|wire| decode(key, wire).is_some());
+        let bytes = value.bytes()?;
+        let wire = encode(kind, &bytes).filter(|wire| decode(key, wire).is_some());
         let wire = wire.ok_or_else(|| tokens.not(value_or(value, token), want(key)))?;
         if parameters.insert(key, wire).is_some() {
             return Err(token.fault(Problem::Twice(key_name(key))));
@@ -125,7 +125,7 @@ fn want(key: u16) -> &'static str {
         Kind::Ipv6s => "IPv6 addresses with commas between",
         Kind::Base64 => "base64",
         Kind::Text => "a text",
-        Kind::Octets => "at most 65535 octets",
+        Kind::Octets => "at most 65535 bytes",
     }
 }
 
@@ -184,11 +184,11 @@ fn decode(key: u16, value: &[u8]) -> Option<String> {
         Kind::Nothing => value.is_empty().then(String::new),
         Kind::Port => <[u8; 2]>::try_from(value).ok().map(|port| u16::from_be_bytes(port).to_string()),
         Kind::Ipv4s => {
-            Some(chunks(value)?.map(|octets: [u8; 4]| Ipv4Addr::from(octets).to_string()).collect::<Vec<_>>().join(","))
+            Some(chunks(value)?.map(|bytes: [u8; 4]| Ipv4Addr::from(bytes).to_string()).collect::<Vec<_>>().join(","))
         }
-        Kind::Ipv6s => Some(
-            chunks(value)?.map(|octets: [u8; 16]| Ipv6Addr::from(octets).to_string()).collect::<Vec<_>>().join(","),
-        ),
+        Kind::Ipv6s => {
+            Some(chunks(value)?.map(|bytes: [u8; 16]| Ipv6Addr::from(bytes).to_string()).collect::<Vec<_>>().join(","))
+        }
         Kind::Base64 => (!value.is_empty()).then(|| BASE64.encode(value)),
         Kind::Text => (!value.is_empty() && std::str::from_utf8(value).is_ok()).then(|| quoted(value)),
         Kind::Octets if value.is_empty() => Some(String::new()),
@@ -196,7 +196,7 @@ fn decode(key: u16, value: &[u8]) -> Option<String> {
     }
 }
 
-/// At least one piece of `N` octets, and nothing left over.
+/// At least one piece of `N` bytes, and nothing left over.
 fn chunks<const N: usize>(value: &[u8]) -> Option<impl Iterator<Item = [u8; N]>> {
     let (pieces, rest) = value.as_chunks::<N>();
     (!pieces.is_empty() && rest.is_empty()).then(|| pieces.iter().copied())
@@ -207,11 +207,11 @@ fn split_list(value: &[u8]) -> Option<Vec<Vec<u8>>> {
     let mut items = Vec::new();
     let mut item = Vec::new();
     let mut rest = value.iter().copied();
-    while let Some(octet) = rest.next() {
-        match octet {
+    while let Some(byte) = rest.next() {
+        match byte {
             b',' => items.push(std::mem::take(&mut item)),
             b'\\' => item.push(rest.next().filter(|escaped| matches!(escaped, b',' | b'\\'))?),
-            _ => item.push(octet),
+            _ => item.push(byte),
         }
     }
     items.push(item);
@@ -220,11 +220,11 @@ fn split_list(value: &[u8]) -> Option<Vec<Vec<u8>>> {
 
 fn list_item(item: &[u8]) -> Vec<u8> {
     let mut text = Vec::with_capacity(item.len());
-    for &octet in item {
-        if matches!(octet, b',' | b'\\') {
+    for &byte in item {
+        if matches!(byte, b',' | b'\\') {
             text.push(b'\\');
         }
-        text.push(octet);
+        text.push(byte);
     }
     text
 }

@@ -7,7 +7,7 @@ use super::wire::{Wire, Words};
 use super::{Fault, Problem};
 use crate::wire::{Name, name::Presented};
 
-/// The largest size of a character-string, octets (RFC 1035 §3.3).
+/// The largest size of a character-string, bytes (RFC 1035 §3.3).
 const STRING_MAX: usize = 255;
 
 /// Reads a domain name; it is absolute with or without the final dot.
@@ -65,16 +65,16 @@ pub(super) fn read_strings(tokens: &mut Tokens<'_>, rdata: &mut Vec<u8>) -> Resu
 }
 
 fn push_string(token: Token<'_>, rdata: &mut Vec<u8>) -> Result<(), Fault> {
-    let octets = token.octets()?;
-    let len = u8::try_from(octets.len()).map_err(|_| token.fault(Problem::StringTooLong(octets.len())))?;
+    let bytes = token.bytes()?;
+    let len = u8::try_from(bytes.len()).map_err(|_| token.fault(Problem::StringTooLong(bytes.len())))?;
     rdata.push(len);
-    rdata.extend_from_slice(&octets);
+    rdata.extend_from_slice(&bytes);
     Ok(())
 }
 
 /// Prints one character-string in quotes.
 pub(super) fn present_string(wire: &mut Wire<'_>, words: &mut Words) -> Option<()> {
-    wire.counted().map(|octets| words.word(quoted(octets)))
+    wire.counted().map(|bytes| words.word(quoted(bytes)))
 }
 
 /// Prints a character-string if the data goes on.
@@ -91,22 +91,22 @@ pub(super) fn present_strings(wire: &mut Wire<'_>, words: &mut Words) -> Option<
     Some(())
 }
 
-/// Reads one text of any length that fills the rest of the data; at least `min` octets.
+/// Reads one text of any length that fills the rest of the data; at least `min` bytes.
 pub(super) fn read_long(min: usize, tokens: &mut Tokens<'_>, rdata: &mut Vec<u8>) -> Result<(), Fault> {
     let token = tokens.some()?;
-    let octets = token.octets()?;
-    if octets.len() < min {
-        return Err(token.fault(Problem::TooShort { label: tokens.label, len: octets.len(), min }));
+    let bytes = token.bytes()?;
+    if bytes.len() < min {
+        return Err(token.fault(Problem::TooShort { label: tokens.label, len: bytes.len(), min }));
     }
-    rdata.extend_from_slice(&octets);
+    rdata.extend_from_slice(&bytes);
     Ok(())
 }
 
-/// Prints the rest of the data as one text in quotes; at least `min` octets.
+/// Prints the rest of the data as one text in quotes; at least `min` bytes.
 pub(super) fn present_long(min: usize, wire: &mut Wire<'_>, words: &mut Words) -> Option<()> {
-    let octets = wire.rest();
-    words.word(quoted(octets));
-    (octets.len() >= min).then_some(())
+    let bytes = wire.rest();
+    words.word(quoted(bytes));
+    (bytes.len() >= min).then_some(())
 }
 
 /// Reads the tag of a CAA property: letters and digits (RFC 8659 §4.1).
@@ -130,15 +130,15 @@ fn is_tag(tag: &[u8]) -> bool {
 }
 
 /// A text in quotes; what is not printable ASCII as `\DDD`, so that it can break no line and no terminal.
-pub(super) fn quoted(octets: &[u8]) -> String {
-    let mut text = String::with_capacity(octets.len() + 2);
+pub(super) fn quoted(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len() + 2);
     text.push('"');
-    for &octet in octets {
-        match octet {
-            b'"' | b'\\' => text.extend(['\\', char::from(octet)]),
-            b' '..=b'~' => text.push(char::from(octet)),
+    for &byte in bytes {
+        match byte {
+            b'"' | b'\\' => text.extend(['\\', char::from(byte)]),
+            b' '..=b'~' => text.push(char::from(byte)),
             // Writing to a String cannot fail.
-            _ => drop(write!(text, "\\{octet:03}")),
+            _ => drop(write!(text, "\\{byte:03}")),
         }
     }
     text.push('"');

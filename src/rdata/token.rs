@@ -8,7 +8,7 @@ const SHOWN_MAX: usize = 60;
 /// One word or quoted text, as written: escapes and quotes are still in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Token<'a> {
-    /// Where it begins, octets from the start of the text.
+    /// Where it begins, bytes from the start of the text.
     pub(super) at: usize,
     /// The text itself.
     pub(super) raw: &'a str,
@@ -28,25 +28,25 @@ impl Token<'_> {
         }
     }
 
-    /// The octets that the text means: quotes around it taken off, escapes resolved.
-    pub(super) fn octets(&self) -> Result<Vec<u8>, Fault> {
+    /// The bytes that the text means: quotes around it taken off, escapes resolved.
+    pub(super) fn bytes(&self) -> Result<Vec<u8>, Fault> {
         let inner = self.raw.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
         let (text, at) = inner.map_or((self.raw, self.at), |inner| (inner, self.at + 1));
-        let mut octets = Vec::with_capacity(text.len());
+        let mut bytes = Vec::with_capacity(text.len());
         let mut rest = text.char_indices();
         while let Some((i, c)) = rest.next() {
             match c {
                 '\\' => {
                     let bad = || Fault { at: at + i, problem: Problem::BadEscape };
-                    push_escaped(&mut octets, &mut rest).ok_or_else(bad)?;
+                    push_escaped(&mut bytes, &mut rest).ok_or_else(bad)?;
                 }
                 '"' => {
                     return Err(Fault { at: at + i, problem: Problem::InnerQuote });
                 }
-                _ => push_char(&mut octets, c),
+                _ => push_char(&mut bytes, c),
             }
         }
-        Ok(octets)
+        Ok(bytes)
     }
 
     fn is_quoted(&self) -> bool {
@@ -130,7 +130,7 @@ fn is_space(c: char) -> bool {
     matches!(c, ' ' | '\t' | '\n' | '\r')
 }
 
-/// How long the token at the start of the text is, octets; 0 when the text is empty.
+/// How long the token at the start of the text is, bytes; 0 when the text is empty.
 fn token_len(text: &str) -> Result<usize, Fault> {
     let mut quote = None;
     let mut rest = text.char_indices();
@@ -159,20 +159,20 @@ fn token_len(text: &str) -> Result<usize, Fault> {
     }
 }
 
-fn push_escaped(octets: &mut Vec<u8>, rest: &mut std::str::CharIndices<'_>) -> Option<()> {
+fn push_escaped(bytes: &mut Vec<u8>, rest: &mut std::str::CharIndices<'_>) -> Option<()> {
     let (_, first) = rest.next()?;
     let Some(hundreds) = first.to_digit(10) else {
-        push_char(octets, first);
+        push_char(bytes, first);
         return Some(());
     };
     let mut digit = || rest.next().and_then(|(_, c)| c.to_digit(10));
     let value = hundreds * 100 + digit()? * 10 + digit()?;
-    octets.push(u8::try_from(value).ok()?);
+    bytes.push(u8::try_from(value).ok()?);
     Some(())
 }
 
-fn push_char(octets: &mut Vec<u8>, c: char) {
-    octets.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+fn push_char(bytes: &mut Vec<u8>, c: char) {
+    bytes.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
 }
 
 #[cfg(test)]
@@ -208,15 +208,15 @@ mod tests {
     }
 
     #[test]
-    fn escapes_mean_octets() {
-        let octets = |raw| Token { at: 5, raw }.octets();
-        assert_eq!(octets(r#""a\"b\\\000\255\ü""#).unwrap(), b"a\"b\\\x00\xff\xc3\xbc");
-        assert_eq!(octets("é").unwrap(), [0xc3, 0xa9]);
-        assert!(octets(r#""""#).unwrap().is_empty());
+    fn escapes_mean_bytes() {
+        let bytes = |raw| Token { at: 5, raw }.bytes();
+        assert_eq!(bytes(r#""a\"b\\\000\255\ü""#).unwrap(), b"a\"b\\\x00\xff\xc3\xbc");
+        assert_eq!(bytes("é").unwrap(), [0xc3, 0xa9]);
+        assert!(bytes(r#""""#).unwrap().is_empty());
         for (raw, at, problem) in
             [(r"a\256", 6, Problem::BadEscape), (r#""a\1""#, 7, Problem::BadEscape), (r#"a"b"#, 6, Problem::InnerQuote)]
         {
-            let fault = octets(raw).unwrap_err();
+            let fault = bytes(raw).unwrap_err();
             assert_eq!((fault.at, fault.problem), (at, problem), "{raw}");
         }
     }

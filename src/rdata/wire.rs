@@ -12,7 +12,7 @@ impl<'a> Wire<'a> {
         self.0.is_empty()
     }
 
-    /// The next `len` octets; nothing when there are fewer.
+    /// The next `len` bytes; nothing when there are fewer.
     pub(super) fn take(&mut self, len: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.0.split_at_checked(len)?;
         self.0 = rest;
@@ -52,7 +52,7 @@ impl<'a> Wire<'a> {
         self.take(len)
     }
 
-    /// What stands behind a length octet.
+    /// What stands behind a length byte.
     pub(super) fn counted(&mut self) -> Option<&'a [u8]> {
         let len = self.u8()?;
         self.take(usize::from(len))

@@ -1,10 +1,10 @@
-//! How a name lies in the table's memory: one run of octets, so that an exact hit touches two or three cache lines.
+//! How a name lies in the table's memory: one run of bytes, so that an exact hit touches two or three cache lines.
 //!
 //! ```text
 //! name length u8 │ flags u8 │ zone u16 │ RRsets u16 │ name, lower case wire form
 //!   │ where PARTIAL_WILDCARDS: count u8, fixed parts u8 each, longest first
 //!   │ where LIMITED: count u16, views u16 each
-//!   │ per RRset: type u16 │ view u16 │ records u16 │ octets u32 │ records ready to be copied behind a question
+//!   │ per RRset: type u16 │ view u16 │ records u16 │ bytes u32 │ records ready to be copied behind a question
 //! ```
 //!
 //! A record lies as it is sent: its owner name is a pointer to the question's name (`c0 0c`), which is right for every
@@ -25,9 +25,9 @@ pub(super) const LIMITED: u8 = 4;
 /// This name is the apex of a zone.
 pub(super) const APEX: u8 = 8;
 
-/// Octets in front of the name.
+/// Bytes in front of the name.
 pub(super) const HEAD_LEN: usize = 6;
-/// Octets in front of an RRset's records.
+/// Bytes in front of an RRset's records.
 const RRSET_HEAD_LEN: usize = 10;
 
 /// A name with all that the table knows of it.
@@ -55,10 +55,10 @@ pub struct Rrset<'t> {
 }
 
 impl<'t> Entry<'t> {
-    /// Reads the entry that begins at the start of `octets`.
+    /// Reads the entry that begins at the start of `bytes`.
     #[inline]
-    pub(super) fn read(octets: &'t [u8]) -> Option<Self> {
-        let (&[name_len, flags, z0, z1, r0, r1], rest) = octets.split_first_chunk::<HEAD_LEN>()?;
+    pub(super) fn read(bytes: &'t [u8]) -> Option<Self> {
+        let (&[name_len, flags, z0, z1, r0, r1], rest) = bytes.split_first_chunk::<HEAD_LEN>()?;
         let (name, rest) = rest.split_at_checked(name_len as usize)?;
         Some(Self { flags, zone: u16::from_be_bytes([z0, z1]), rrset_count: u16::from_be_bytes([r0, r1]), name, rest })
     }
@@ -105,14 +105,14 @@ impl<'t> Entry<'t> {
     /// All RRsets.
     #[inline]
     pub(super) fn rrsets(&self) -> Rrsets<'t> {
-        Rrsets { left: self.rrset_count, octets: self.behind_views() }
+        Rrsets { left: self.rrset_count, bytes: self.behind_views() }
     }
 
     /// What follows the entry.
     pub(super) fn behind(&self) -> &'t [u8] {
         let mut rrsets = self.rrsets();
         rrsets.by_ref().for_each(drop);
-        rrsets.octets
+        rrsets.bytes
     }
 
     #[inline]
@@ -138,7 +138,7 @@ impl<'t> Entry<'t> {
 /// The RRsets of an entry, one after the other.
 pub(super) struct Rrsets<'t> {
     left: u16,
-    octets: &'t [u8],
+    bytes: &'t [u8],
 }
 
 impl<'t> Iterator for Rrsets<'t> {
@@ -147,9 +147,9 @@ impl<'t> Iterator for Rrsets<'t> {
     #[inline]
     fn next(&mut self) -> Option<Rrset<'t>> {
         self.left = self.left.checked_sub(1)?;
-        let (&[t0, t1, v0, v1, n0, n1, l0, l1, l2, l3], rest) = self.octets.split_first_chunk::<RRSET_HEAD_LEN>()?;
+        let (&[t0, t1, v0, v1, n0, n1, l0, l1, l2, l3], rest) = self.bytes.split_first_chunk::<RRSET_HEAD_LEN>()?;
         let (records, rest) = rest.split_at_checked(u32::from_be_bytes([l0, l1, l2, l3]) as usize)?;
-        self.octets = rest;
+        self.bytes = rest;
         Some(Rrset {
             rtype: Rtype(u16::from_be_bytes([t0, t1])),
             view: u16::from_be_bytes([v0, v1]),
@@ -211,7 +211,7 @@ impl FixedPart {
     }
 }
 
-/// Octets of a record with a pointer as its owner, without its data.
+/// Bytes of a record with a pointer as its owner, without its data.
 pub(super) const RECORD_HEAD_LEN: usize = 12;
 
 /// What the compiler knows of a name when it writes the entry.
@@ -256,11 +256,11 @@ pub(super) fn push_rrset<'a>(
     data: impl Iterator<Item = &'a [u8]> + Clone,
 ) -> usize {
     let count = data.clone().count();
-    let octets: usize = data.clone().map(|data| RECORD_HEAD_LEN + data.len()).sum();
+    let bytes: usize = data.clone().map(|data| RECORD_HEAD_LEN + data.len()).sum();
     out.extend_from_slice(&rtype.0.to_be_bytes());
     out.extend_from_slice(&view.to_be_bytes());
     out.extend_from_slice(&(count as u16).to_be_bytes());
-    out.extend_from_slice(&(octets as u32).to_be_bytes());
+    out.extend_from_slice(&(bytes as u32).to_be_bytes());
     for data in data {
         push_record(out, rtype, ttl, data);
     }

@@ -38,7 +38,7 @@ pub(super) struct RecordSpec {
     pub(super) ttl: Option<u32>,
     /// The clients that see it; empty for everybody.
     pub(super) clients: Vec<IpNet>,
-    /// Where it stands in its file, octets.
+    /// Where it stands in its file, bytes.
     pub(super) at: u32,
 }
 

@@ -15,7 +15,7 @@ use crate::wire::Rtype;
 use crate::wire::name::{is_wildcard, partial_wildcard};
 
 /// More than the entry of a name with one record takes besides what the packed record holds.
-const ENTRY_OCTETS: usize = 16;
+const ENTRY_BYTES: usize = 16;
 
 /// TTL and data of the SOA records at the apexes of zones, by the zones' numbers.
 type Soas = HashMap<u16, (u32, Box<[u8]>)>;
@@ -23,8 +23,8 @@ type Soas = HashMap<u16, (u32, Box<[u8]>)>;
 impl Builder<'_> {
     /// Writes the table.
     pub(super) fn finish(mut self, zones: &[Zone], problems: &mut Problems) -> Table {
-        let octets: usize = self.packs.iter().map(Packed::octets).sum();
-        let mut arena = Vec::with_capacity(octets + self.nodes.len() * ENTRY_OCTETS);
+        let bytes: usize = self.packs.iter().map(Packed::bytes).sum();
+        let mut arena = Vec::with_capacity(bytes + self.nodes.len() * ENTRY_BYTES);
         let mut entries = Vec::with_capacity(self.nodes.len());
         let mut reverse = Reverse::with_room(self.rrsets.len());
         let mut stats = TableStats::default();
@@ -122,8 +122,8 @@ impl Builder<'_> {
 fn note_addresses(reverse: &mut Reverse, record: &Record<'_>, entry: u32) {
     for data in record.data() {
         match record.rtype {
-            Rtype::A => data.try_into().into_iter().for_each(|octets| reverse.push_v4(octets, entry)),
-            Rtype::AAAA => data.try_into().into_iter().for_each(|octets| reverse.push_v6(octets, entry)),
+            Rtype::A => data.try_into().into_iter().for_each(|bytes| reverse.push_v4(bytes, entry)),
+            Rtype::AAAA => data.try_into().into_iter().for_each(|bytes| reverse.push_v6(bytes, entry)),
             _ => {}
         }
     }

@@ -1,7 +1,7 @@
-//! Records on their way from the files to the table, packed: a run of octets for thousands of them.
+//! Records on their way from the files to the table, packed: a run of bytes for thousands of them.
 //!
 //! ```text
-//! place in the file u32 │ TTL u32 │ clients u32 │ octets of data u32 │ type u16 │ octets of name u8 │ name, case kept
+//! place in the file u32 │ TTL u32 │ clients u32 │ bytes of data u32 │ type u16 │ bytes of name u8 │ name, case kept
 //!   │ per piece of data: length u16 │ data
 //! ```
 //!
@@ -17,7 +17,7 @@ use crate::rdata;
 use crate::wire::Rtype;
 use crate::wire::name::{misplaced_star, push_parsed};
 
-/// Octets in front of the name.
+/// Bytes in front of the name.
 const HEAD_LEN: usize = 19;
 /// So many pieces of data are compared each with each.
 const FEW: usize = 8;
@@ -91,8 +91,8 @@ impl Packed {
         self.iter().map(|(_, record)| (record.name, record.rtype))
     }
 
-    /// Octets of memory that the records take.
-    pub(super) fn octets(&self) -> usize {
+    /// Bytes of memory that the records take.
+    pub(super) fn bytes(&self) -> usize {
         self.bytes.len()
     }
 
@@ -163,7 +163,7 @@ impl Packed {
         u32::try_from(self.clients.len()).ok()
     }
 
-    /// The record that begins at octet `at`, and where the next one begins.
+    /// The record that begins at byte `at`, and where the next one begins.
     pub(super) fn read(&self, at: usize) -> Option<(Record<'_>, usize)> {
         let (head, rest) = self.bytes.get(at..)?.split_first_chunk::<HEAD_LEN>()?;
         let &[a0, a1, a2, a3, x0, x1, x2, x3, c0, c1, c2, c3, d0, d1, d2, d3, t0, t1, name_len] = head;
@@ -183,7 +183,7 @@ impl Packed {
         Some((record, at + HEAD_LEN + name.len() + data.len()))
     }
 
-    /// All records, each with the octet at which it begins.
+    /// All records, each with the byte at which it begins.
     pub(super) fn iter(&self) -> impl Iterator<Item = (usize, Record<'_>)> {
         let mut at = 0;
         std::iter::from_fn(move || {

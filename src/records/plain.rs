@@ -31,7 +31,7 @@ pub(super) struct PlainRecord<'t> {
 }
 
 impl<'t> PlainRecord<'t> {
-    /// Reads the record whose header begins at octet `at`; says where the next header, or the end of the text, is.
+    /// Reads the record whose header begins at byte `at`; says where the next header, or the end of the text, is.
     /// Nothing when it is not plain.
     pub(super) fn read(&mut self, text: &'t str, at: usize) -> Option<usize> {
         (self.name, self.rtype, self.ttl) = (None, None, None);
@@ -133,18 +133,18 @@ impl<'t> Cursor<'t> {
 
     #[inline]
     fn skip_spaces(&mut self) {
-        self.skip_while(|octet| matches!(octet, b' ' | b'\t'));
+        self.skip_while(|byte| matches!(byte, b' ' | b'\t'));
     }
 
     #[inline]
     fn skip_while(&mut self, fits: impl Fn(u8) -> bool) {
         let rest = self.rest();
-        self.at += rest.iter().position(|&octet| !fits(octet)).unwrap_or(rest.len());
+        self.at += rest.iter().position(|&byte| !fits(byte)).unwrap_or(rest.len());
     }
 
     fn bare_key(&mut self) -> &'t str {
         let start = self.at;
-        self.skip_while(|octet| octet.is_ascii_lowercase());
+        self.skip_while(|byte| byte.is_ascii_lowercase());
         self.text.get(start..self.at).unwrap_or_default()
     }
 
@@ -152,7 +152,7 @@ impl<'t> Cursor<'t> {
     fn end_line(&mut self) -> Option<()> {
         self.skip_spaces();
         if self.peek() == Some(b'#') {
-            self.skip_while(|octet| octet == b'\t' || octet >= b' ' && octet != 0x7f);
+            self.skip_while(|byte| byte == b'\t' || byte >= b' ' && byte != 0x7f);
         }
         match self.peek() {
             None => Some(()),
@@ -174,10 +174,10 @@ impl<'t> Cursor<'t> {
 
     /// A text in one line without escapes.
     fn text(&mut self) -> Option<&'t str> {
-        let quote = self.peek().filter(|octet| matches!(octet, b'"' | b'\''))?;
+        let quote = self.peek().filter(|byte| matches!(byte, b'"' | b'\''))?;
         self.at += 1;
         let start = self.at;
-        self.skip_while(|octet| matches!(octet, b' '..=b'~') && octet != quote && octet != b'\\');
+        self.skip_while(|byte| matches!(byte, b' '..=b'~') && byte != quote && byte != b'\\');
         let text = self.text.get(start..self.at)?;
         if self.peek()? != quote {
             return None;

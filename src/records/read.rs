@@ -132,7 +132,7 @@ enum Obstacle {
     NoHeader,
 }
 
-/// Cuts a text into parts of `len` octets or more that begin with what looks like a header.
+/// Cuts a text into parts of `len` bytes or more that begin with what looks like a header.
 fn cut(text: &str, start: usize, len: usize) -> Vec<Range<usize>> {
     let mut parts = Vec::new();
     let mut at = start;
@@ -144,7 +144,7 @@ fn cut(text: &str, start: usize, len: usize) -> Vec<Range<usize>> {
     parts
 }
 
-/// Where the first line begins that looks like a header, `len` octets or more behind `at`.
+/// Where the first line begins that looks like a header, `len` bytes or more behind `at`.
 fn next_header_line(text: &str, at: usize, len: usize) -> usize {
     const LINE: &str = "\n[[record]]";
     let from = text.floor_char_boundary(at.saturating_add(len));

@@ -46,7 +46,7 @@ impl Reverse {
         self.v4.chunk_by(|a, b| a.0 == b.0).count() + self.v6.chunk_by(|a, b| a.0 == b.0).count()
     }
 
-    /// Octets of memory that they take.
+    /// Bytes of memory that they take.
     pub(super) fn memory(&self) -> usize {
         size_of_val(&*self.v4) + size_of_val(&*self.v6)
     }
@@ -101,13 +101,13 @@ impl<'t> Pointers<'t> {
     fn ttl_at(&self, entry: &Entry<'_>) -> Option<u32> {
         let rrsets = entry.rrsets().filter(|rrset| self.table.views.fit(rrset.view, self.client).is_some());
         let (mut v4, mut v6) = (None, None);
-        let (rtype, octets): (_, &[u8]) = match self.address {
+        let (rtype, bytes): (_, &[u8]) = match self.address {
             IpAddr::V4(address) => (Rtype::A, v4.insert(address.octets())),
             IpAddr::V6(address) => (Rtype::AAAA, v6.insert(address.octets())),
         };
         rrsets
             .filter(|rrset| rrset.rtype == rtype)
-            .find_map(|rrset| rrset.iter().find(|(_, data)| *data == octets).map(|(ttl, _)| ttl))
+            .find_map(|rrset| rrset.iter().find(|(_, data)| *data == bytes).map(|(ttl, _)| ttl))
     }
 }
 
@@ -116,14 +116,14 @@ pub(super) fn address_of_reverse_name(lower_name: &[u8]) -> Option<IpAddr> {
     const IN_ADDR_ARPA: &[u8] = b"\x07in-addr\x04arpa\0";
     const IP6_ARPA: &[u8] = b"\x03ip6\x04arpa\0";
     if let Some(front) = lower_name.strip_suffix(IN_ADDR_ARPA) {
-        let mut octets = [0u8; 4];
+        let mut bytes = [0u8; 4];
         let mut labels = labels_of(front);
-        for place in octets.iter_mut().rev() {
+        for place in bytes.iter_mut().rev() {
             let label = std::str::from_utf8(labels.next()?).ok()?;
             let plain = label == "0" || !label.starts_with(['0', '+']);
             *place = label.parse().ok().filter(|_| plain)?;
         }
-        return labels.next().is_none().then(|| IpAddr::from(octets));
+        return labels.next().is_none().then(|| IpAddr::from(bytes));
     }
     let front = lower_name.strip_suffix(IP6_ARPA)?;
     if front.len() != 64 {

@@ -7,7 +7,7 @@ use crate::wire::{Name, OwnedRecord, Rtype, Section};
 /// The SOA of a negative answer (RFC 2308 §3).
 #[derive(Clone, Copy)]
 pub struct Soa<'t> {
-    /// Octets of the owner's wire form, which is an end of the name asked.
+    /// Bytes of the owner's wire form, which is an end of the name asked.
     pub(super) owner_len: usize,
     /// TTL and data of the SOA that the table has at the zone's apex.
     pub(super) own: Option<(u32, &'t [u8])>,
@@ -15,7 +15,7 @@ pub struct Soa<'t> {
 }
 
 impl Soa<'static> {
-    /// A synthesised one: its owner is the last `owner_len` octets of the name asked.
+    /// A synthesised one: its owner is the last `owner_len` bytes of the name asked.
     pub fn new(owner_len: usize, negative_ttl: u32) -> Self {
         Self { owner_len, own: None, negative_ttl }
     }
@@ -36,7 +36,7 @@ impl Soa<'_> {
         if self.owner_len + SOA_MAILBOX.len() > NAME_MAX { &[] } else { SOA_MAILBOX }
     }
 
-    /// Appends the record to a reply whose question's name is `qname_len` octets long.
+    /// Appends the record to a reply whose question's name is `qname_len` bytes long.
     pub fn push(&self, out: &mut Vec<u8>, qname_len: usize) {
         let owner_at = 0xc000 | (HEADER_LEN + qname_len.saturating_sub(self.owner_len)) as u16;
         let [o0, o1] = owner_at.to_be_bytes();

@@ -45,7 +45,7 @@ pub(super) const MARK_EVERY: usize = 256;
 
 /// Labels that a name may have.
 const LABELS_MAX: usize = NAME_MAX.div_ceil(2);
-/// Octets of a line of the processor's cache.
+/// Bytes of a line of the processor's cache.
 const LINE: usize = 64;
 
 /// The hash of a name in one table.
@@ -141,10 +141,10 @@ impl Table {
     pub fn approach_entry(&self, NameHash(hash): NameHash, fetch: impl Fn(*const u8)) {
         if let Some(slot) = self.slots.get(first_place(hash, self.slots.len()))
             && slot.tag == tag_of(hash)
-            && let Some(octets) = self.arena.get(slot.entry as usize..)
+            && let Some(bytes) = self.arena.get(slot.entry as usize..)
         {
-            fetch(octets.as_ptr());
-            fetch(octets.as_ptr().wrapping_add(LINE));
+            fetch(bytes.as_ptr());
+            fetch(bytes.as_ptr().wrapping_add(LINE));
         }
     }
 
@@ -187,7 +187,7 @@ impl Table {
         self.stats
     }
 
-    /// Octets of memory that it takes.
+    /// Bytes of memory that it takes.
     pub fn memory(&self) -> usize {
         let slots = size_of_val(&*self.slots) + size_of_val(&*self.marks);
         slots + self.arena.len() + self.reverse.memory() + self.places.memory()
@@ -287,7 +287,7 @@ impl Table {
             && len != 0
         {
             at += 1 + usize::from(len);
-            *starts.get_mut(labels)? = at as u8; // a name has 255 octets at most
+            *starts.get_mut(labels)? = at as u8; // a name has 255 bytes at most
             labels += 1;
         }
         let ancestor = |number: usize| parent.get(usize::from(*starts.get(number)?)..);

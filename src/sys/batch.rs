@@ -13,12 +13,12 @@ use super::gather::send_all;
 
 /// Datagrams that are received at once.
 pub const BATCH: usize = 64;
-/// Octets of a datagram that are received; no query that can be answered is longer.
+/// Bytes of a datagram that are received; no query that can be answered is longer.
 const DATAGRAM_MAX: usize = 4096;
 /// From one datagram's place to the next: a line more, for places a whole page apart would share the same few sets of
 /// the processor's cache and push each other out.
 const STRIDE: usize = DATAGRAM_MAX + 64;
-/// Octets of a reply that fit without growing its buffer.
+/// Bytes of a reply that fit without growing its buffer.
 const REPLY_CAPACITY: usize = 1280;
 
 /// Buffers for a batch of datagrams and their replies.
@@ -40,7 +40,7 @@ pub struct Batch {
 /// A datagram that was received.
 #[derive(Debug, Clone, Copy)]
 pub struct Datagram<'b> {
-    /// Its octets.
+    /// Its bytes.
     pub bytes: &'b [u8],
     /// Who sent it.
     pub peer: SocketAddr,

@@ -3,7 +3,7 @@
 use std::mem;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// Octets of control data that hold either kind of packet info.
+/// Bytes of control data that hold either kind of packet info.
 pub(super) const CONTROL_LEN: usize = 64;
 
 /// Control data, aligned as the kernel's headers want it.
@@ -45,10 +45,10 @@ impl Control {
     }
 }
 
-/// Writes control data that makes the kernel cut a message into datagrams of this many octets, the last one of what is
+/// Writes control data that makes the kernel cut a message into datagrams of this many bytes, the last one of what is
 /// left (`UDP_SEGMENT`); gives its length.
-pub(super) fn write_segment_size(octets: u16, control: &mut Control) -> usize {
-    control.put(libc::IPPROTO_UDP, libc::UDP_SEGMENT, &octets.to_ne_bytes())
+pub(super) fn write_segment_size(bytes: u16, control: &mut Control) -> usize {
+    control.put(libc::IPPROTO_UDP, libc::UDP_SEGMENT, &bytes.to_ne_bytes())
 }
 
 /// The local address that a datagram came to.
@@ -72,7 +72,7 @@ impl LocalAddress {
         let payload = data.get(header_len..)?;
         match (header.cmsg_level, header.cmsg_type) {
             (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
-                // in_pktinfo: interface index, local address to reply from, destination address; 4 octets each.
+                // in_pktinfo: interface index, local address to reply from, destination address; 4 bytes each.
                 let address: [u8; 4] = payload.get(4..8)?.try_into().ok()?;
                 Some(Self::V4(Ipv4Addr::from(address)))
             }

@@ -34,8 +34,8 @@ pub fn disconnect(socket: &UdpSocket) -> io::Result<()> {
 
 /// Throws away what came to a socket before it was disconnected; whether nothing is left.
 pub fn discard_received(socket: &UdpSocket) -> bool {
-    let mut octet = [0];
-    (0..LEFT_MAX).any(|_| matches!(socket.recv(&mut octet), Err(error) if error.kind() == io::ErrorKind::WouldBlock))
+    let mut byte = [0];
+    (0..LEFT_MAX).any(|_| matches!(socket.recv(&mut byte), Err(error) if error.kind() == io::ErrorKind::WouldBlock))
 }
 
 #[cfg(test)]

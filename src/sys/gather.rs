@@ -93,7 +93,7 @@ impl Gathered {
             }
             self.headers.push(header);
         }
-        // SAFETY: the headers' pointers lead to peers, controls, octets and parts owned by `self`, which is borrowed
+        // SAFETY: the headers' pointers lead to peers, controls, bytes and parts owned by `self`, which is borrowed
         // through the call and changes none of them meanwhile.
         unsafe { send_all(socket, &mut self.headers, unsent) };
         // No pointer outlives the call.

@@ -4,7 +4,7 @@
 /// With allocators other than glibc's it does nothing: musl's gives back at once.
 #[cfg(target_env = "gnu")]
 pub fn give_back_memory() {
-    // SAFETY: malloc_trim takes a number of octets to keep and no pointer, and locks what it touches.
+    // SAFETY: malloc_trim takes a number of bytes to keep and no pointer, and locks what it touches.
     unsafe {
         libc::malloc_trim(0);
     }

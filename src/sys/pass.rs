@@ -12,7 +12,7 @@ use rustix::net::{
     socket_with, sockopt,
 };
 
-/// Octets of a message.
+/// Bytes of a message.
 const MESSAGE_MAX: usize = 256;
 /// Who may wait to be accepted.
 const BACKLOG: i32 = 4;

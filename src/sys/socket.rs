@@ -10,7 +10,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::arrival::guard_against_fragments;
 
-/// Octets of receive buffer asked for: room for a burst while a worker is busy.
+/// Bytes of receive buffer asked for: room for a burst while a worker is busy.
 pub const RECEIVE_BUFFER: usize = 4 << 20;
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;

@@ -9,7 +9,7 @@ use super::gather::send_all;
 
 /// Messages of one size that the kernel takes as one (`UDP_MAX_SEGMENTS` of its older versions).
 const SEGMENTS_MAX: usize = 64;
-/// Octets of them: what fits into a datagram.
+/// Bytes of them: what fits into a datagram.
 const SEGMENTED_MAX: usize = 65_000;
 
 /// Sends several messages from a connected socket with one system call.

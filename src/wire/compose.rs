@@ -384,7 +384,7 @@ mod tests {
         let read: Vec<_> =
             message.section(Section::Answer).map(|view| OwnedRecord::from_view(&message, view).unwrap()).collect();
         assert_eq!(read, records);
-        assert!(out.len() < 110, "names are compressed: {} octets", out.len());
+        assert!(out.len() < 110, "names are compressed: {} bytes", out.len());
     }
 
     #[test]

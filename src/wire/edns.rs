@@ -2,10 +2,10 @@
 
 use super::Rcode;
 
-/// The largest payload announced and sent over UDP, octets: larger datagrams are cut into fragments, which Azure's
+/// The largest payload announced and sent over UDP, bytes: larger datagrams are cut into fragments, which Azure's
 /// networks lose and which carry neither port nor ID to check (RFC 9715).
 pub const UDP_PAYLOAD_MAX: u16 = 1232;
-/// The largest answer over UDP to a client without EDNS, octets (RFC 1035 §4.2.1).
+/// The largest answer over UDP to a client without EDNS, bytes (RFC 1035 §4.2.1).
 pub const UDP_PAYLOAD_PLAIN: u16 = 512;
 /// Options in one OPT record beyond which a query is taken for an attack.
 pub const OPTIONS_MAX: usize = 32;
@@ -35,7 +35,7 @@ const DO: u32 = 0x8000;
 /// What an OPT record says, without its options: they are hop by hop and none of them changes an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Edns {
-    /// The sender's payload size, octets.
+    /// The sender's payload size, bytes.
     pub payload: u16,
     /// The EDNS version; 0 is the only one there is.
     pub version: u8,

@@ -1,6 +1,6 @@
-//! The twelve octets in front of every message (RFC 1035 §4.1.1), and response codes.
+//! The twelve bytes in front of every message (RFC 1035 §4.1.1), and response codes.
 
-/// Octets in a header.
+/// Bytes in a header.
 pub const HEADER_LEN: usize = 12;
 
 /// Response (QR), RFC 1035.
@@ -76,7 +76,7 @@ pub struct Header {
 }
 
 impl Header {
-    /// Reads the first twelve octets of `message`; nothing when there are fewer.
+    /// Reads the first twelve bytes of `message`; nothing when there are fewer.
     pub fn read(message: &[u8]) -> Option<Self> {
         let &[i0, i1, f0, f1, q0, q1, a0, a1, n0, n1, r0, r1] = message.first_chunk::<HEADER_LEN>()?;
         Some(Self {
@@ -89,7 +89,7 @@ impl Header {
         })
     }
 
-    /// The twelve octets.
+    /// The twelve bytes.
     pub fn to_bytes(self) -> [u8; HEADER_LEN] {
         let [i0, i1] = self.id.to_be_bytes();
         let [f0, f1] = self.flags.to_be_bytes();

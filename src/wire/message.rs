@@ -210,7 +210,7 @@ impl<'a> RecordReader<'a> {
     }
 }
 
-/// Where names stand in the data of a type that may hold compressed ones: octets before the first, how many follow.
+/// Where names stand in the data of a type that may hold compressed ones: bytes before the first, how many follow.
 pub(super) fn names_in(rtype: Rtype) -> Option<(usize, usize)> {
     Some(match rtype.0 {
         // NS MD MF CNAME MB MG MR PTR NSAP-PTR DNAME
@@ -355,14 +355,14 @@ pub fn push_lower_name<A: smallvec::Array<Item = u8>>(bytes: &[u8], at: usize, o
     let start = out.len();
     let end = walk_name(bytes, at, |labels| out.extend_from_slice(labels));
     match end {
-        // Length octets are below every letter.
+        // Length bytes are below every letter.
         Some(_) => out.get_mut(start..)?.make_ascii_lowercase(),
         None => out.truncate(start),
     }
     end
 }
 
-/// Calls `take` with the labels of the name at `at`, their length octets in front, that of the root at last: once for
+/// Calls `take` with the labels of the name at `at`, their length bytes in front, that of the root at last: once for
 /// each run of them that follow one another. Gives the place after the name.
 pub(super) fn walk_name(bytes: &[u8], at: usize, mut take: impl FnMut(&[u8])) -> Option<usize> {
     let (mut here, mut run_start, mut end, mut octets, mut pointers) = (at, at, None, 0, POINTERS_MAX);

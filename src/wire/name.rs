@@ -1,14 +1,14 @@
-//! Domain names in wire form (RFC 1035 §3.1): length octet, label, ..., zero octet; at most 255 octets.
+//! Domain names in wire form (RFC 1035 §3.1): length byte, label, ..., zero byte; at most 255 bytes.
 //!
-//! Names are compared as wire labels, octet by octet without regard to ASCII case (RFC 4343), never as text: a dot
+//! Names are compared as wire labels, byte by byte without regard to ASCII case (RFC 4343), never as text: a dot
 //! inside a label does not end it. Text is read and written in presentation form (RFC 1035 §5.1, RFC 4343 §2.1):
 //! `\.` and `\DDD` escape what is not a plain character.
 
 use std::fmt;
 
-/// The largest size of a name in wire form, octets (RFC 1035 §2.3.4).
+/// The largest size of a name in wire form, bytes (RFC 1035 §2.3.4).
 pub const NAME_MAX: usize = 255;
-/// The largest size of a label, octets (RFC 1035 §2.3.4).
+/// The largest size of a label, bytes (RFC 1035 §2.3.4).
 pub const LABEL_MAX: usize = 63;
 
 /// A domain name in wire form: uncompressed, ending in the root label, case kept as given.
@@ -48,11 +48,11 @@ pub enum NameError {
     /// Two dots in a row or a leading dot.
     #[error("a label is empty: there are two dots in a row, or one at the start")]
     EmptyLabel,
-    /// A label of more than 63 octets.
-    #[error("the label \"{0}\" is longer than 63 octets")]
+    /// A label of more than 63 bytes.
+    #[error("the label \"{0}\" is longer than 63 bytes")]
     LabelTooLong(String),
-    /// More than 255 octets.
-    #[error("the name is longer than 255 octets")]
+    /// More than 255 bytes.
+    #[error("the name is longer than 255 bytes")]
     TooLong,
     /// A backslash with nothing usable behind it.
     #[error("a backslash must be followed by three decimal digits up to 255, or by one character")]
@@ -70,7 +70,7 @@ impl Name {
 
     /// Reads presentation form. With or without the final dot the name is absolute.
     ///
-    /// Letters, digits, `-`, `_`, `*` and `/` may stand plain; every other octet must be escaped, so that look-alike
+    /// Letters, digits, `-`, `_`, `*` and `/` may stand plain; every other byte must be escaped, so that look-alike
     /// characters and other separators (U+3002) are refused instead of becoming different names.
     pub fn parse(text: &str) -> Result<Self, NameError> {
         let mut wire = Vec::with_capacity(text.len() + 2);
@@ -78,12 +78,12 @@ impl Name {
         Ok(Self(wire.into_boxed_slice()))
     }
 
-    /// Takes a name that is already in uncompressed wire form; nothing when it is not one, or has octets behind it.
+    /// Takes a name that is already in uncompressed wire form; nothing when it is not one, or has bytes behind it.
     pub fn from_wire(wire: &[u8]) -> Option<Self> {
         (wire_len(wire)? == wire.len()).then(|| Self(wire.into()))
     }
 
-    /// The wire form, ending in the zero octet.
+    /// The wire form, ending in the zero byte.
     pub fn as_wire(&self) -> &[u8] {
         &self.0
     }
@@ -142,8 +142,8 @@ impl Eq for Name {}
 
 impl std::hash::Hash for Name {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        for octet in &self.0 {
-            state.write_u8(octet.to_ascii_lowercase());
+        for byte in &self.0 {
+            state.write_u8(byte.to_ascii_lowercase());
         }
     }
 }
@@ -175,13 +175,13 @@ impl fmt::Display for Presented<'_> {
                 f.write_str(".")?;
             }
             first = false;
-            for &octet in label {
-                match octet {
+            for &byte in label {
+                match byte {
                     b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'*' | b'/' => {
-                        write!(f, "{}", octet as char)?
+                        write!(f, "{}", byte as char)?
                     }
-                    b'.' | b'\\' | b'"' | b'@' | b'$' | b'(' | b')' | b';' => write!(f, "\\{}", octet as char)?,
-                    _ => write!(f, "\\{octet:03}")?,
+                    b'.' | b'\\' | b'"' | b'@' | b'$' | b'(' | b')' | b';' => write!(f, "\\{}", byte as char)?,
+                    _ => write!(f, "\\{byte:03}")?,
                 }
             }
         }
@@ -320,7 +320,7 @@ pub fn push_parsed(out: &mut Vec<u8>, text: &str) -> Result<(), NameError> {
         _ => {}
     }
     let mut rest = text.chars();
-    let mut label = start; // where the length octet of the label being read is
+    let mut label = start; // where the length byte of the label being read is
     out.push(0);
     while let Some(c) = rest.next() {
         match c {
@@ -342,7 +342,7 @@ pub fn push_parsed(out: &mut Vec<u8>, text: &str) -> Result<(), NameError> {
     if out.len() - start > NAME_MAX { Err(NameError::TooLong) } else { Ok(()) }
 }
 
-/// Writes the length of the label whose length octet stands at `at` and which ends with `out`.
+/// Writes the length of the label whose length byte stands at `at` and which ends with `out`.
 fn close_label(out: &mut [u8], at: usize) -> Result<(), NameError> {
     let Some((len, label)) = out.get_mut(at..).and_then(<[u8]>::split_first_mut) else {
         return Err(NameError::EmptyLabel);

@@ -1,7 +1,7 @@
 //! A query: the bytes that a client sent, parsed once into a borrowed view.
 //!
 //! What is no good query is told from what deserves no word at all: a response is never answered (two servers would
-//! talk to each other without end), nor are octets too few for a header.
+//! talk to each other without end), nor are bytes too few for a header.
 
 use smallvec::SmallVec;
 
@@ -13,7 +13,7 @@ use super::{ExtendedError, Rcode, Rtype};
 
 /// The class IN (RFC 1035 §3.2.4).
 pub const CLASS_IN: u16 = 1;
-/// Octets of a query that is kept while it waits: header, the longest name, type and class, OPT without options.
+/// Bytes of a query that is kept while it waits: header, the longest name, type and class, OPT without options.
 pub const KEPT_MAX: usize = HEADER_LEN + name::NAME_MAX + 4 + edns::OPT_LEN + edns::EMPTY_PADDING.len();
 
 /// A query, borrowed from the bytes that came.
@@ -23,7 +23,7 @@ pub struct Query<'a> {
     bytes: &'a [u8],
     /// Its header.
     pub header: Header,
-    /// Where the question ends, octets from the start of the message.
+    /// Where the question ends, bytes from the start of the message.
     question_end: usize,
     /// The type asked for.
     pub qtype: Rtype,
@@ -40,7 +40,7 @@ pub struct Query<'a> {
 /// Why bytes are no query that can be answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// Fewer octets than a header has: no answer.
+    /// Fewer bytes than a header has: no answer.
     Short,
     /// A response (QR set): no answer.
     Response,
@@ -242,10 +242,10 @@ fn read_record(bytes: &[u8], at: usize) -> Option<QueryRecord<'_>> {
     Some(QueryRecord { end: fields + 10 + len, is_opt, opt })
 }
 
-/// The octets of a query that is kept while it waits; most have room without an allocation of their own.
+/// The bytes of a query that is kept while it waits; most have room without an allocation of their own.
 pub type Kept = SmallVec<[u8; 120]>;
 
-/// What is kept of a query: the octets that came, or its essence where they are many.
+/// What is kept of a query: the bytes that came, or its essence where they are many.
 pub fn kept(bytes: &[u8]) -> Kept {
     if bytes.len() <= KEPT_MAX {
         return Kept::from_slice(bytes);
@@ -264,7 +264,7 @@ impl<'a> LowerName<'a> {
         self.0
     }
 
-    /// Octets of the wire form.
+    /// Bytes of the wire form.
     #[expect(clippy::len_without_is_empty, reason = "a name has at least the root label")]
     #[inline]
     pub fn len(self) -> usize {
@@ -278,9 +278,9 @@ pub struct NameRoom {
     len: u8,
 }
 
-/// Octets that are made lower case in one go.
+/// Bytes that are made lower case in one go.
 const AT_ONCE: usize = 16;
-/// A name's octets, and what fills up the last of those goes.
+/// A name's bytes, and what fills up the last of those goes.
 const ROOM: usize = name::NAME_MAX.next_multiple_of(AT_ONCE);
 
 impl NameRoom {
@@ -295,7 +295,7 @@ impl NameRoom {
         LowerName(self.octets.get(..usize::from(self.len)).unwrap_or_default())
     }
 
-    /// Takes a name that is in wire form, at most 255 octets of it.
+    /// Takes a name that is in wire form, at most 255 bytes of it.
     #[inline]
     pub fn lower(&mut self, wire: &[u8]) -> LowerName<'_> {
         let len = wire.len().min(name::NAME_MAX);
@@ -303,7 +303,7 @@ impl NameRoom {
         if let (Some(place), Some(name)) = (place, name) {
             place.copy_from_slice(name);
         }
-        // Length octets are at most 63, below every upper case letter, so the whole name can be lowered at once; what
+        // Length bytes are at most 63, below every upper case letter, so the whole name can be lowered at once; what
         // stands behind it does not matter.
         let (pieces, _) = self.octets.as_chunks_mut::<AT_ONCE>();
         for piece in pieces.iter_mut().take(len.div_ceil(AT_ONCE)) {
@@ -357,9 +357,9 @@ pub(crate) mod tests {
         long.resize(end + 4 + 256, 0);
         long[end - 2..end].copy_from_slice(&260u16.to_be_bytes());
         let (mut room, mut other_room) = (NameRoom::new(), NameRoom::new());
-        let (query, kept_octets) = (Query::parse(&long, &mut room).unwrap(), kept(&long));
-        assert!(long.len() > KEPT_MAX && kept_octets.len() <= KEPT_MAX);
-        let read = Query::parse(&kept_octets, &mut other_room).unwrap();
+        let (query, kept_bytes) = (Query::parse(&long, &mut room).unwrap(), kept(&long));
+        assert!(long.len() > KEPT_MAX && kept_bytes.len() <= KEPT_MAX);
+        let read = Query::parse(&kept_bytes, &mut other_room).unwrap();
         assert_eq!((read.question(), read.edns, read.header.id), (query.question(), query.edns, query.header.id));
         assert_eq!(read.header.flags, query.header.flags);
         let short = query_bytes("ws.example", Rtype::A, header::RD, None);
@@ -396,7 +396,7 @@ pub(crate) mod tests {
     fn malformed_queries_are_form_errors() {
         let good = query_bytes("a.b", Rtype::A, 0, Some((1232, 0)));
         let mut cases: Vec<Vec<u8>> = (12..good.len()).map(|end| good[..end].to_vec()).collect();
-        cases.push([&good[..], &[0]].concat()); // an octet too many
+        cases.push([&good[..], &[0]].concat()); // an byte too many
         let mut two_questions = good.clone();
         two_questions[5] = 2;
         cases.push(two_questions);

@@ -5,7 +5,7 @@ use super::header::{self, HEADER_LEN, Header};
 use super::query::Refusal;
 use super::{ExtendedError, Message, NameRoom, Query, Rcode, Rtype, Section};
 
-/// How many octets a reply to this query may have over UDP: what the client can take, at most 1232 (RFC 6891 §6.2.3,
+/// How many bytes a reply to this query may have over UDP: what the client can take, at most 1232 (RFC 6891 §6.2.3,
 /// RFC 9715); 512 without EDNS.
 pub fn udp_limit(edns: Option<Edns>) -> usize {
     edns.map_or(edns::UDP_PAYLOAD_PLAIN, |edns| edns.payload.clamp(edns::UDP_PAYLOAD_PLAIN, edns::UDP_PAYLOAD_MAX))

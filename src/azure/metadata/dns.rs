@@ -153,17 +153,17 @@ fn absolute(name: &str) -> String {
 }
 
 fn quoted(text: &str) -> String {
-    quoted_octets(text.as_bytes())
+    quoted_bytes(text.as_bytes())
 }
 
 /// A character string in presentation form (RFC 1035 §5.1).
-pub(super) fn quoted_octets(octets: &[u8]) -> String {
+pub(super) fn quoted_bytes(bytes: &[u8]) -> String {
     let mut out = String::from("\"");
-    for octet in octets {
-        match octet {
-            b'"' | b'\\' => out.extend(['\\', *octet as char]),
-            b' '..=b'~' => out.push(*octet as char),
-            _ => out.push_str(&format!("\\{octet:03}")),
+    for byte in bytes {
+        match byte {
+            b'"' | b'\\' => out.extend(['\\', *byte as char]),
+            b' '..=b'~' => out.push(*byte as char),
+            _ => out.push_str(&format!("\\{byte:03}")),
         }
     }
     out.push('"');

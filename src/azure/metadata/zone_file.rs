@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::dns::quoted_octets;
+use super::dns::quoted_bytes;
 use super::{Located, Problem, RecordSet};
 
 /// What a zone file holds: record sets and problems, with `line:column` as their path.
@@ -148,7 +148,7 @@ impl Reader {
             }
             ("TXT", [_, ..]) => {
                 let texts: Option<Vec<String>> =
-                    tokens.iter().map(|token| Some(quoted_octets(&unescaped(&token.text)?))).collect();
+                    tokens.iter().map(|token| Some(quoted_bytes(&unescaped(&token.text)?))).collect();
                 Ok(texts.ok_or_else(wrong)?.join(" "))
             }
             _ => Err(wrong()),
@@ -277,13 +277,13 @@ fn seconds(text: &str) -> Option<u32> {
     (number.is_empty() && !text.is_empty()).then_some(total)
 }
 
-/// The octets of a text: `\DDD` and `\c` resolved (RFC 1035 §5.1).
+/// The bytes of a text: `\DDD` and `\c` resolved (RFC 1035 §5.1).
 fn unescaped(text: &str) -> Option<Vec<u8>> {
     let mut octets = Vec::new();
     let mut rest = text.bytes();
-    while let Some(octet) = rest.next() {
-        if octet != b'\\' {
-            octets.push(octet);
+    while let Some(byte) = rest.next() {
+        if byte != b'\\' {
+            octets.push(byte);
             continue;
         }
         let next = rest.next()?;

@@ -1,7 +1,7 @@
-//! Record data in presentation form and the octets that BIND 9.18 (`named-rrchecker -u`) makes of it, most of it the
+//! Record data in presentation form and the bytes that BIND 9.18 (`named-rrchecker -u`) makes of it, most of it the
 //! examples of the RFCs that define the types.
 
-/// Type, text, octets in hexadecimal.
+/// Type, text, bytes in hexadecimal.
 #[rustfmt::skip]
 pub(super) const EXAMPLES: &[(&str, &str, &str)] = &[
     ("A", "10.1.0.5", "0A010005"),

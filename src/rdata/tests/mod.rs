@@ -1,4 +1,4 @@
-//! All types together: other makes' octets, both directions, errors with place and hint.
+//! All types together: other makes' bytes, both directions, errors with place and hint.
 
 mod examples;
 mod round_trip;
@@ -10,12 +10,12 @@ fn rtype(text: &str) -> Rtype {
     Rtype::parse(text).unwrap()
 }
 
-fn hex(octets: &[u8]) -> String {
-    encoded::HEX.encode(octets)
+fn hex(bytes: &[u8]) -> String {
+    encoded::HEX.encode(bytes)
 }
 
 #[test]
-fn octets_are_those_of_bind() {
+fn bytes_are_those_of_bind() {
     for &(mnemonic, text, expected) in EXAMPLES {
         match parse(rtype(mnemonic), text) {
             Ok(rdata) => assert_eq!(hex(&rdata), expected, "{mnemonic} {text}"),
@@ -24,7 +24,7 @@ fn octets_are_those_of_bind() {
     }
 }
 
-/// What hickory 0.26 reads into other octets than BIND: it takes case from NS names, writes octets above 127 as UTF-8,
+/// What hickory 0.26 reads into other bytes than BIND: it takes case from NS names, writes bytes above 127 as UTF-8,
 /// leaves escapes in values of service parameters, and keeps parameters in the order of the text.
 const HICKORY_DIFFERS: &[&str] = &[
     "ns1.Example.com.",
@@ -60,7 +60,7 @@ const HICKORY_READS: &[&str] = &[
 ];
 
 #[test]
-fn octets_are_those_of_hickory() {
+fn bytes_are_those_of_hickory() {
     use hickory_proto::rr::{RData, RecordType};
     use hickory_proto::serialize::binary::{BinEncodable, BinEncoder, NameEncoding};
     let mut judged = std::collections::BTreeSet::new();
@@ -68,19 +68,19 @@ fn octets_are_those_of_hickory() {
         let Ok(theirs) = RData::try_from_str(RecordType::from(rtype(mnemonic).0), text) else {
             continue;
         };
-        let mut octets = Vec::new();
-        let mut encoder = BinEncoder::new(&mut octets);
+        let mut bytes = Vec::new();
+        let mut encoder = BinEncoder::new(&mut bytes);
         encoder.set_name_encoding(NameEncoding::Uncompressed);
         let encoded = theirs.emit(&mut encoder);
         assert!(encoded.is_ok(), "{mnemonic} {text}: {encoded:?}");
-        assert_eq!(hex(&octets), expected, "{mnemonic} {text}");
+        assert_eq!(hex(&bytes), expected, "{mnemonic} {text}");
         judged.insert(mnemonic);
     }
     assert_eq!(judged.into_iter().collect::<Vec<_>>(), HICKORY_READS);
 }
 
 #[test]
-fn hickory_reads_these_octets() {
+fn hickory_reads_these_bytes() {
     use hickory_proto::rr::{RData, RecordType};
     use hickory_proto::serialize::binary::{BinDecoder, Restrict};
     for &(mnemonic, text, _) in EXAMPLES {
@@ -130,7 +130,7 @@ fn what_is_printed_is_the_usual_form() {
 }
 
 #[test]
-fn octets_that_do_not_fit_are_printed_as_octets() {
+fn bytes_that_do_not_fit_are_printed_as_bytes() {
     for (mnemonic, rdata, printed) in [
         ("A", &b"\x0a\x01\x00"[..], r"\# 3 0A0100"),
         ("A", b"\x0a\x01\x00\x05\x00", r"\# 5 0A01000500"),
@@ -198,8 +198,8 @@ fn errors_say_what_and_where() {
         ),
         ("A", "10.1.0.5 10.1.0.6", 9, r#""10.1.0.6" is too much: the data is complete before it"#),
         ("A", r#""10.1.0.5""#, 0, "an IPv4 address stands without quotes"),
-        ("A", r"\# 3 010203", 0, "these octets do not form data of type A"),
-        ("A", r"\# 4 010203", 3, "the length says 4 octets, but 3 are given"),
+        ("A", r"\# 3 010203", 0, "these bytes do not form data of type A"),
+        ("A", r"\# 4 010203", 3, "the length says 4 bytes, but 3 are given"),
         ("A", r"\# 4 0102030", 12, "HEX is cut off: hexadecimal digits come in pairs"),
         ("A", r"\# 4 01 0x", 9, r#""x" cannot be read as HEX: expected hexadecimal digits"#),
         ("A", r"\#", 2, "LENGTH is missing"),
@@ -217,14 +217,14 @@ fn errors_say_what_and_where() {
             3,
             r#""a..b" cannot be read as EXCHANGE: a label is empty: there are two dots in a row, or one at the start"#,
         ),
-        ("TXT", &long, 0, "the text is 256 octets long, and one string holds at most 255"),
+        ("TXT", &long, 0, "the text is 256 bytes long, and one string holds at most 255"),
         ("TXT", "v=DMARC1; p=none", 8, "';' outside of quotes means something else in zone files"),
         ("TXT", "a \"b", 2, "the quote that begins here does not end"),
         ("TXT", r"a\300", 1, "a backslash must be followed by three decimal digits up to 255, or by one character"),
         ("TXT", r#"a"b""#, 1, "a quote inside a text must be written \\\""),
         ("TLSA", "3 1 1 00 0g", 10, r#""g" cannot be read as DATA: expected hexadecimal digits"#),
-        ("ZONEMD", "1 1 1 0000", 6, "DIGEST has 2 octets, fewer than the 12 that it must have"),
-        ("URI", r#"1 1 """#, 4, "TARGET has 0 octets, fewer than the 1 that it must have"),
+        ("ZONEMD", "1 1 1 0000", 6, "DIGEST has 2 bytes, fewer than the 12 that it must have"),
+        ("URI", r#"1 1 """#, 4, "TARGET has 0 bytes, fewer than the 1 that it must have"),
         (
             "LOC",
             "91 N 0 E 0m",
@@ -250,7 +250,7 @@ fn errors_say_what_and_where() {
         ("NSEC", ". A FOO", 4, r#""FOO" cannot be read as TYPE: expected a record type such as AAAA or TYPE65280"#),
         ("OPT", "", 0, "OPT is a type of questions or messages, never of a record"),
         ("NXNAME", r"\# 0", 0, "NXNAME is a type of questions or messages, never of a record"),
-        ("TYPE65280", "x", 0, "data of type TYPE65280 has no form of its own here, only the one by length and octets"),
+        ("TYPE65280", "x", 0, "data of type TYPE65280 has no form of its own here, only the one by length and bytes"),
     ] {
         let error = parse(rtype(mnemonic), text).expect_err(text);
         assert_eq!((error.at, error.to_string().as_str()), (at, message), "{mnemonic} {text}");

@@ -1,4 +1,4 @@
-//! Arbitrary octets that fit each type, octets that nearly fit, octets and texts that need not fit at all.
+//! Arbitrary bytes that fit each type, bytes that nearly fit, bytes and texts that need not fit at all.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -7,7 +7,7 @@ use proptest::sample::{Index, select};
 use super::*;
 use crate::rdata::schema::SCHEMAS;
 
-/// Octets that are valid as this field.
+/// Bytes that are valid as this field.
 fn valid(field: Field) -> BoxedStrategy<Vec<u8>> {
     match field {
         Field::U8 | Field::NamedU8(_) => exactly(1),
@@ -60,7 +60,7 @@ fn several(one: BoxedStrategy<Vec<u8>>, amount: std::ops::Range<usize>) -> Boxed
     vec(one, amount).prop_map(|all| all.concat()).boxed()
 }
 
-/// Octets whose last is not zero.
+/// Bytes whose last is not zero.
 fn trimmed(len: std::ops::Range<usize>) -> BoxedStrategy<Vec<u8>> {
     vec(select(vec![0, 0, 1, 0x80, 0xff]), len)
         .prop_map(|octets| address::without_final_zeros(&octets).to_vec())
@@ -159,10 +159,10 @@ fn known_type() -> impl Strategy<Value = Rtype> {
     (0..SCHEMAS.len()).prop_map(|at| SCHEMAS[at].rtype)
 }
 
-/// Printed in its own form it reads back; printed as octets it is not of a known type.
+/// Printed in its own form it reads back; printed as bytes it is not of a known type.
 fn printed_reads_back(rtype: Rtype, rdata: &[u8]) -> Result<(), TestCaseError> {
     let printed = present(rtype, rdata);
-    prop_assert!(printed.bytes().all(|octet| (b' '..=b'~').contains(&octet)), "{}", printed);
+    prop_assert!(printed.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{}", printed);
     let read = parse(rtype, &printed);
     if printed.starts_with(generic::MARK) && schema::find(rtype).is_some() {
         prop_assert_eq!(read.unwrap_err().problem, Problem::NotOf(rtype));
@@ -233,7 +233,7 @@ fn likely_text() -> impl Strategy<Value = String> {
     vec(word, 0..9).prop_map(|words| words.join(" "))
 }
 
-/// The text is refused with a place in it, or its octets are printed and read again.
+/// The text is refused with a place in it, or its bytes are printed and read again.
 fn text_is_taken_or_refused(rtype: Rtype, text: &str) -> Result<(), TestCaseError> {
     match parse(rtype, text) {
         Ok(rdata) => {
@@ -263,13 +263,13 @@ proptest! {
 
     #[test]
     fn nearly_valid_octets_never_read_back_as_others(
-        (rtype, mut rdata) in valid_record(), at: Index, octet: u8, cut in 0..3,
+        (rtype, mut rdata) in valid_record(), at: Index, byte: u8, cut in 0..3,
     ) {
         match cut {
             0 => rdata.truncate(at.index(rdata.len() + 1)),
-            1 => rdata.insert(at.index(rdata.len() + 1), octet),
+            1 => rdata.insert(at.index(rdata.len() + 1), byte),
             _ if rdata.is_empty() => {}
-            _ => *at.get_mut(&mut rdata) = octet,
+            _ => *at.get_mut(&mut rdata) = byte,
         }
         printed_reads_back(rtype, &rdata)?;
     }
@@ -280,7 +280,7 @@ proptest! {
     }
 
     #[test]
-    fn octets_of_unknown_types_are_kept(rtype in 65280..=65534_u16, rdata in vec(any::<u8>(), 0..600)) {
+    fn bytes_of_unknown_types_are_kept(rtype in 65280..=65534_u16, rdata in vec(any::<u8>(), 0..600)) {
         printed_reads_back(Rtype(rtype), &rdata)?;
     }
 
