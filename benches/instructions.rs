@@ -25,10 +25,11 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use privatelink_dns::cache::Cache;
-use privatelink_dns::engine::{Action, Client, Engine, Settlement, Snapshot};
+use privatelink_dns::engine::{Action, Ask, Batch, Client, Engine, GROUP, Settlement, Snapshot};
 use privatelink_dns::forward::{Answered, Arrival, Asker, Forwarding, LoopGuard, Outbox, UpstreamSets};
 use privatelink_dns::reload::load;
-use privatelink_dns::wire::{Transport, UpstreamMessage};
+use privatelink_dns::wire::{NameRoom, Transport, UpstreamMessage};
+use smallvec::SmallVec;
 
 use scratch::Scratch;
 
@@ -157,7 +158,7 @@ fn count_all(way: &Way, times: u32) -> Result<u64, std::io::Error> {
     })
 }
 
-/// Answers so many queries from the table and the cache.
+/// Answers so many queries from the table and the cache, in batches, as datagrams are.
 fn take(way: &Way, times: u32) {
     let (client, snapshot) = (CLIENT, snapshot());
     let engine = Engine::new(Arc::new(Cache::new(64 << 20)), LoopGuard::default());
@@ -169,9 +170,15 @@ fn take(way: &Way, times: u32) {
             engine.keep(&snapshot, &forward.question, &mut answer, now, |_| ()).expect("an answer that can be read");
         }
     }
-    for (turn, query) in (0..times).zip(queries.iter().cycle()) {
-        let action = engine.answer(&snapshot, black_box(query), client, now, turn, &mut reply);
-        assert!(matches!(action, Action::Answered(_)), "every way ends in an answer");
+    let mut replies = [const { Vec::new() }; GROUP];
+    let mut rooms = [const { NameRoom::new() }; GROUP];
+    let mut left = (0..times).zip(queries.iter().cycle()).peekable();
+    while let Some(&(turn, _)) = left.peek() {
+        let asked = left.by_ref().map(|(_, query)| &**query);
+        let asks = replies.iter_mut().zip(asked).map(|(reply, query)| Ask::new(black_box(query), client, 4000, reply));
+        let mut asks: SmallVec<[Ask<'_>; GROUP]> = asks.collect();
+        engine.answer_batch(Batch { snapshot: &snapshot, now, turn }, &mut asks, &mut rooms, &(), |_| ());
+        assert!(asks.iter().all(|ask| matches!(ask.action, Action::Answered(_))), "every way ends in an answer");
     }
 }
 
