@@ -2,6 +2,7 @@
 # Builds a release into dist/: static binaries, tarball, packages, image, chart, Terraform module, SBOM, checksums.
 #
 #     deploy/release.sh [--out DIR] [--arch amd64|arm64]... [--all]
+#     deploy/release.sh --flags    prints how the compiler is called, for builds that share dependencies with this one
 #
 # PLDNS_SOURCE in the environment is the repository's address for the image's label.
 #
@@ -15,15 +16,20 @@ export LC_ALL=C TZ=UTC
 
 out=dist
 archs=()
-all=""
+all="" flags=""
 while [ $# -gt 0 ]; do
     case "$1" in
     --out) out=$2; shift 2 ;;
     --arch) archs+=("$2"); shift 2 ;;
     --all) all=1; shift ;;
-    *) sed -n '2,10s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+    --flags) flags=1; shift ;;
+    *) sed -n '2,11s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
     esac
 done
+
+cargo_home=${CARGO_HOME:-$HOME/.cargo}
+static_flags="-C target-feature=+crt-static --remap-path-prefix=$PWD=/pldns --remap-path-prefix=$cargo_home=/cargo"
+[ -z "$flags" ] || { echo "$static_flags"; exit; }
 
 say() { printf '==> %s\n' "$*"; }
 have() { command -v "$1" >/dev/null 2>&1; }
@@ -36,7 +42,6 @@ SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
 export SOURCE_DATE_EPOCH PLDNS_COMMIT=$commit
 stamp=@$SOURCE_DATE_EPOCH
 tools=${CARGO_TARGET_DIR:-target}/release-tools
-cargo_home=${CARGO_HOME:-$HOME/.cargo}
 mkdir -p "$tools" "$out"
 out=$(cd "$out" && pwd)
 
@@ -50,8 +55,6 @@ for tool in cargo-auditable@0.7.7 cargo-cyclonedx@0.5.9; do
     have "${tool%@*}" || cargo install --quiet --locked --debug --root "$tools" "$tool" || left_out+=("what ${tool%@*} makes")
 done
 
-static_flags="-C target-feature=+crt-static --remap-path-prefix=$PWD=/pldns --remap-path-prefix=$cargo_home=/cargo"
-
 # A tar archive without anything of this machine in it: tree NAME, from folder DIR, into FILE.
 tarball() {
     tar --sort=name --mtime="$stamp" --owner=0 --group=0 --numeric-owner --format=ustar -C "$2" -cf - "$1" | gzip -n9 >"$3"
@@ -62,7 +65,7 @@ build() {
     local link=(-C strip=symbols) auditable=()
     # The linker that comes with the compiler for this target: relative relocations in their short form, and code that is the same
     # once. Together a twentieth of the file.
-    [ "$2" != x86_64-unknown-linux-gnu ] || link+=(-C link-arg=-Wl,--pack-dyn-relocs=relr -C link-arg=-Wl,--icf=all)
+    [ "$2" != x86_64-unknown-linux-gnu ] || link+=(-C "link-arg=-Wl,--pack-dyn-relocs=relr" -C "link-arg=-Wl,--icf=all")
     ! have cargo-auditable || auditable=(auditable)
     # What follows -- is for the binary alone: dependencies are compiled once for this and for the benchmarks of .ci/run.
     RUSTFLAGS=$static_flags cargo "${auditable[@]}" rustc --quiet --release --locked --bin pldns --target "$2" -- "${link[@]}"
@@ -109,6 +112,19 @@ packages() {
 
 envsubst_py() {
     python3 -c 'import os, sys; sys.stdout.write(os.path.expandvars(sys.stdin.read()))'
+}
+
+# Whether images can be built: a file copied into an empty one, in the way that the Dockerfile is built.
+can_build_images() {
+    have buildah || return 1
+    local folder
+    folder=$(mktemp -d)
+    touch "$folder/file"
+    printf 'FROM scratch\nCOPY file /\n' >"$folder/Dockerfile"
+    local done=0
+    buildah --root "$folder/root" --runroot "$folder/run" --storage-driver vfs bud --quiet --isolation chroot "$folder" >/dev/null 2>&1 || done=1
+    rm -rf "$folder"
+    return "$done"
 }
 
 # image ARCH: the Dockerfile as it is, its first stage in the place of which comes the binary that is already here.
@@ -164,11 +180,11 @@ for arch in "${archs[@]}"; do
     sed -i 's|/usr/bin/pldns|/usr/local/bin/pldns|' "$stage/tar/$root/pldns.service"
     tarball "$root" "$stage/tar" "$out/pldns_${version}_$arch.tar.gz"
     rm -rf "$stage"
-    if have buildah; then
+    if can_build_images; then
         say "$arch: image"
         image "$arch"
     else
-        left_out+=("$arch image: buildah is not installed")
+        left_out+=("$arch image: buildah is not installed, or cannot build")
     fi
 done
 

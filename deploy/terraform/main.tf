@@ -1,8 +1,19 @@
 # Two machines in two zones behind an internal load balancer, which is the DNS server of a virtual network.
 
 locals {
+  # Name of a rule of the load balancer to its protocol and port.
+  all_ports = {
+    "dns-udp"   = { protocol = "Udp", port = 53 }
+    "dns-tcp"   = { protocol = "Tcp", port = 53 }
+    "dns-tls"   = { protocol = "Tcp", port = 853 }
+    "dns-https" = { protocol = "Tcp", port = 443 }
+  }
+  ports = { for name, rule in local.all_ports : name => rule if var.encrypted || rule.port == 53 }
+
   settings = templatefile("${path.module}/pldns.toml.tftpl", {
     client_prefixes = var.client_prefixes
+    encrypted       = var.encrypted
+    designated_name = var.designated_name
     forward         = var.forward
     subscriptions   = var.discover_subscriptions
     client_id       = azurerm_user_assigned_identity.this.client_id
@@ -61,7 +72,7 @@ resource "azurerm_network_security_group" "this" {
     source_address_prefixes    = var.client_prefixes
     source_port_range          = "*"
     destination_address_prefix = "*"
-    destination_port_range     = "53"
+    destination_port_ranges    = distinct([for rule in local.ports : tostring(rule.port)])
   }
 
   # The probe of the load balancer comes from 168.63.129.16.
@@ -123,6 +134,8 @@ resource "azurerm_linux_virtual_machine" "this" {
     package_sha256 = var.package_sha256
     settings       = local.settings
     records        = var.records
+    certificate    = var.encrypted ? var.certificate : ""
+    private_key    = var.encrypted ? var.private_key : ""
   }))
 
   admin_ssh_key {
@@ -189,13 +202,13 @@ resource "azurerm_lb_probe" "this" {
 }
 
 resource "azurerm_lb_rule" "this" {
-  for_each = toset(["Udp", "Tcp"])
+  for_each = local.ports
 
-  name                           = "dns-${lower(each.value)}"
+  name                           = each.key
   loadbalancer_id                = azurerm_lb.this.id
-  protocol                       = each.value
-  frontend_port                  = 53
-  backend_port                   = 53
+  protocol                       = each.value.protocol
+  frontend_port                  = each.value.port
+  backend_port                   = each.value.port
   frontend_ip_configuration_name = "dns"
   backend_address_pool_ids       = [azurerm_lb_backend_address_pool.this.id]
   probe_id                       = azurerm_lb_probe.this.id

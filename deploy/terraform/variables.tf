@@ -117,6 +117,31 @@ variable "discover_subscriptions" {
   default     = []
 }
 
+variable "encrypted" {
+  description = "DNS over TLS and HTTPS beside port 53, with certificate and private_key, or with files of that name that something else puts into /etc/pldns/tls."
+  type        = bool
+  default     = false
+}
+
+variable "certificate" {
+  description = "The certificate of the encrypted listeners, in PEM, with those between it and an authority."
+  type        = string
+  default     = ""
+}
+
+variable "private_key" {
+  description = "Its private key, in PEM. It is then part of Terraform's state and of the machines' custom data: where that must not be, leave it empty and put /etc/pldns/tls/key.pem there by the Key Vault extension or by hand."
+  type        = string
+  default     = ""
+  sensitive   = true
+}
+
+variable "designated_name" {
+  description = "The name, in the certificate, by which clients that ask port 53 are told of the encrypted listeners (RFC 9462); empty: they are not."
+  type        = string
+  default     = ""
+}
+
 variable "client_prefixes" {
   description = "Networks whose machines may ask."
   type        = list(string)

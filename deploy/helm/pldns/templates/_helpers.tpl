@@ -40,3 +40,15 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- printf "%s:%s" .Values.image.repository (default .Chart.AppVersion .Values.image.tag) -}}
 {{- end -}}
 {{- end -}}
+
+{{- /* The encrypted listeners that the values turn on: name to port. */ -}}
+{{- define "pldns.encrypted" -}}
+{{- if .Values.tls.secret -}}
+{{- with .Values.tls.tlsPort }}
+dns-tls: {{ . }}
+{{- end }}
+{{- with .Values.tls.httpsPort }}
+dns-https: {{ . }}
+{{- end }}
+{{- end -}}
+{{- end -}}
