@@ -28,7 +28,8 @@ while [ $# -gt 0 ]; do
 done
 
 cargo_home=${CARGO_HOME:-$HOME/.cargo}
-static_flags="-C target-feature=+crt-static --remap-path-prefix=$PWD=/pldns --remap-path-prefix=$cargo_home=/cargo"
+# Random numbers from the system call: a static binary has no dlsym to look for it, and the fallback needs /dev.
+static_flags="-C target-feature=+crt-static --cfg getrandom_backend=\"linux_getrandom\" --remap-path-prefix=$PWD=/pldns --remap-path-prefix=$cargo_home=/cargo"
 [ -z "$flags" ] || { echo "$static_flags"; exit; }
 
 say() { printf '==> %s\n' "$*"; }
@@ -88,10 +89,11 @@ stage() {
     sed 's|/usr/local/bin/pldns|/usr/bin/pldns|' deploy/systemd/pldns.service >"$stage/pldns.service"
     cp deploy/systemd/pldns.socket deploy/packaging/pldns.sysusers "$stage/"
     cp deploy/grafana/* "$stage/grafana/"
-    cp README.md CHANGELOG.md SECURITY.md docs/*.md "$stage/docs/"
+    cp README.md SECURITY.md docs/*.md "$stage/docs/"
+    gzip -n9 <CHANGELOG.md >"$stage/changelog.gz"
     {
         printf 'Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n\nFiles: *\n'
-        printf 'Copyright: the pldns authors\nLicense: MIT\n'
+        printf 'Copyright: %s the pldns authors\nLicense: MIT\n' "$(date -d "$stamp" +%Y)"
         sed '1,/^Copyright/d; /^$/d; s/^/ /' LICENSE
     } >"$stage/copyright"
     printf 'pldns (%s-1) stable; urgency=medium\n\n  * See CHANGELOG.md.\n\n -- The pldns authors <pldns@localhost.localdomain>  %s\n' \
@@ -176,7 +178,7 @@ for arch in "${archs[@]}"; do
     root=pldns-$version-linux-$arch
     mkdir -p "$stage/tar/$root"
     (cd "$stage" && cp -r pldns pldns.toml pldns.service pldns.socket man completions schema grafana docs "tar/$root/")
-    cp LICENSE "$stage/tar/$root/"
+    cp LICENSE CHANGELOG.md "$stage/tar/$root/"
     sed -i 's|/usr/bin/pldns|/usr/local/bin/pldns|' "$stage/tar/$root/pldns.service"
     tarball "$root" "$stage/tar" "$out/pldns_${version}_$arch.tar.gz"
     rm -rf "$stage"
