@@ -1,45 +1,39 @@
 //! Bytes as hexadecimal, base32hex and base64 text (RFC 4648), which in records may have white space in it.
 
+use data_encoding::{BASE32HEX_NOPAD, BASE64 as BASE64_PADDED, HEXUPPER};
+
 use super::token::{Token, Tokens};
 use super::wire::{Wire, Words};
 use super::{Fault, Problem};
 
 /// Hexadecimal, printed in upper case, read in both.
 pub(super) const HEX: Encoding = Encoding {
-    bits: 4,
-    digits: b"0123456789ABCDEF",
+    alphabet: &HEXUPPER,
     any_case: true,
-    padded: false,
     want: "hexadecimal digits",
     whole: "hexadecimal digits come in pairs",
 };
 
 /// Base 32 with the extended hex alphabet, unpadded, as NSEC3 has it (RFC 5155 §3.3).
 pub(super) const BASE32: Encoding = Encoding {
-    bits: 5,
-    digits: b"0123456789ABCDEFGHIJKLMNOPQRSTUV",
+    alphabet: &BASE32HEX_NOPAD,
     any_case: true,
-    padded: false,
     want: "base32hex (0 to 9 and A to V)",
     whole: "a base32hex character is missing or wrong at its end",
 };
 
 /// Base 64, padded.
 pub(super) const BASE64: Encoding = Encoding {
-    bits: 6,
-    digits: b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/",
+    alphabet: &BASE64_PADDED,
     any_case: false,
-    padded: true,
     want: "base64",
     whole: "base64 characters come in groups of four, the last one filled up with =",
 };
 
 /// A way to write bytes with a few bits in each character.
 pub(super) struct Encoding {
-    bits: u32,
-    digits: &'static [u8],
+    alphabet: &'static data_encoding::Encoding,
     any_case: bool,
-    padded: bool,
     want: &'static str,
     whole: &'static str,
 }
@@ -49,14 +43,11 @@ impl Encoding {
     pub(super) fn read_rest(&self, tokens: &mut Tokens<'_>, rdata: &mut Vec<u8>, min: usize) -> Result<(), Fault> {
         let first = if min > 0 { Some(tokens.word()?) } else { tokens.next_word()? };
         let Some(first) = first else { return Ok(()) };
-        let mut decoder = Decoder::new(self);
-        let mut last = first;
-        decoder.take(first, tokens.label)?;
+        let mut pieces = vec![first];
         while let Some(token) = tokens.next_word()? {
-            decoder.take(token, tokens.label)?;
-            last = token;
+            pieces.push(token);
         }
-        let bytes = decoder.finish(last, tokens.label)?;
+        let bytes = self.decode_all(&pieces, tokens.label)?;
         if bytes.len() < min {
             return Err(first.fault(Problem::TooShort { label: tokens.label, len: bytes.len(), min }));
         }
@@ -66,9 +57,7 @@ impl Encoding {
 
     /// Reads one token.
     pub(super) fn decode(&self, token: Token<'_>, label: &'static str) -> Result<Vec<u8>, Fault> {
-        let mut decoder = Decoder::new(self);
-        decoder.take(token, label)?;
-        decoder.finish(token, label)
+        self.decode_all(&[token], label)
     }
 
     /// Prints all that is left of the data; at least `min` bytes.
@@ -82,82 +71,42 @@ impl Encoding {
 
     /// The text of some bytes.
     pub(super) fn encode(&self, bytes: &[u8]) -> String {
-        let mut text = String::with_capacity(bytes.len() * 2);
-        let (mut held, mut count) = (0, 0);
-        for &byte in bytes {
-            held = (held << 8) | u32::from(byte);
-            count += 8;
-            while count >= self.bits {
-                count -= self.bits;
-                text.push(self.digit(held >> count));
-                held &= (1 << count) - 1;
+        self.alphabet.encode(bytes)
+    }
+
+    /// Reads text that stands in pieces.
+    fn decode_all(&self, pieces: &[Token<'_>], label: &'static str) -> Result<Vec<u8>, Fault> {
+        let mut text: String = pieces.iter().map(|piece| piece.raw).collect();
+        if self.any_case {
+            text.make_ascii_uppercase();
+        }
+        let cut_off = || {
+            let at = pieces.last().map_or(0, |last| last.at + last.raw.len());
+            Fault { at, problem: Problem::CutOff { label, want: self.whole } }
+        };
+        // Filled up in the middle, it would be read as several texts.
+        let is_filled_early = text.find('=').is_some_and(|first| first + 2 < text.len());
+        match self.alphabet.decode(text.as_bytes()) {
+            Ok(bytes) if !is_filled_early => Ok(bytes),
+            // A wrong character is named, also where the length is wrong as well.
+            _ => Err(self.wrong_character(pieces, label).unwrap_or_else(cut_off)),
+        }
+    }
+
+    /// The first character that is none of the alphabet, or comes after the text was filled up.
+    fn wrong_character(&self, pieces: &[Token<'_>], label: &'static str) -> Option<Fault> {
+        let specification = self.alphabet.specification();
+        let mut is_filled = false;
+        let characters = pieces.iter().flat_map(|piece| piece.raw.char_indices().map(|(at, c)| (piece.at + at, c)));
+        for (at, found) in characters {
+            let c = if self.any_case { found.to_ascii_uppercase() } else { found };
+            if specification.padding == Some(c) {
+                is_filled = true;
+            } else if is_filled || !specification.symbols.contains(c) {
+                return Some(Fault { at, problem: Problem::Not { found: found.to_string(), label, want: self.want } });
             }
         }
-        if count > 0 {
-            text.push(self.digit(held << (self.bits - count)));
-        }
-        while self.padded && !text.len().is_multiple_of(4) {
-            text.push('=');
-        }
-        text
-    }
-
-    fn digit(&self, value: u32) -> char {
-        self.digits.get(value as usize).copied().map_or('?', char::from)
-    }
-
-    fn value(&self, c: char) -> Option<u32> {
-        let c = if self.any_case { c.to_ascii_uppercase() } else { c };
-        let at = self.digits.iter().position(|&digit| char::from(digit) == c)?;
-        u32::try_from(at).ok()
-    }
-}
-
-/// Characters to bytes, in several pieces.
-struct Decoder<'a> {
-    encoding: &'a Encoding,
-    bytes: Vec<u8>,
-    /// Bits that make no whole byte yet, and how many.
-    held: u32,
-    count: u32,
-    characters: usize,
-    padding: usize,
-}
-
-impl<'a> Decoder<'a> {
-    fn new(encoding: &'a Encoding) -> Self {
-        Self { encoding, bytes: Vec::new(), held: 0, count: 0, characters: 0, padding: 0 }
-    }
-
-    fn take(&mut self, token: Token<'_>, label: &'static str) -> Result<(), Fault> {
-        for (i, c) in token.raw.char_indices() {
-            let want = self.encoding.want;
-            let wrong = || Fault { at: token.at + i, problem: Problem::Not { found: c.to_string(), label, want } };
-            self.characters += 1;
-            if self.encoding.padded && c == '=' {
-                self.padding += 1;
-                continue;
-            }
-            let value = self.encoding.value(c).filter(|_| self.padding == 0).ok_or_else(wrong)?;
-            self.held = (self.held << self.encoding.bits) | value;
-            self.count += self.encoding.bits;
-            if self.count >= 8 {
-                self.count -= 8;
-                self.bytes.push((self.held >> self.count) as u8);
-                self.held &= (1 << self.count) - 1;
-            }
-        }
-        Ok(())
-    }
-
-    /// The bytes, when the text ended where an byte ends and filled up as it must.
-    fn finish(self, last: Token<'_>, label: &'static str) -> Result<Vec<u8>, Fault> {
-        let whole = self.count < self.encoding.bits && self.held == 0;
-        let filled = !self.encoding.padded || (self.characters.is_multiple_of(4) && self.padding <= 2);
-        if whole && filled {
-            return Ok(self.bytes);
-        }
-        Err(Fault { at: last.at + last.raw.len(), problem: Problem::CutOff { label, want: self.encoding.whole } })
+        None
     }
 }
 
