@@ -42,7 +42,10 @@ pub fn read_settings(source: &SourceText, facts: &Facts<'_>, problems: &mut Prob
     read_zones(&document, &reader, facts, &mut settings);
     read_forwards(&document, &reader, facts, &mut settings);
     read_upstreams(&document, &reader, &mut settings);
-    reader.finish();
+    // Keys below a header that was not closed are none of the file's.
+    if !document.has_unclosed_header() {
+        reader.finish();
+    }
     drop(root);
     problems.extend(document.into_problems());
     settings
@@ -285,6 +288,26 @@ mod tests {
         );
         assert!(problems.contains(":12:26: warning: the upstream 127.0.0.1:53 is this server itself"), "{problems}");
         assert_eq!(settings.forwards.len(), 2, "the rule for the root stays");
+    }
+
+    #[test]
+    fn a_header_that_is_not_closed_is_one_problem() {
+        let (_, problems) = read("[listen\ndns = [\"127.0.0.1:53\"]\n");
+        assert!(problems.contains(":1:8: error: not TOML: unclosed table"), "{problems}");
+        assert_eq!(problems.matches("error:").count(), 1, "{problems}");
+    }
+
+    #[test]
+    fn a_table_that_comes_again_names_the_line_of_the_first() {
+        let (_, problems) = read("[records]\n[listen] # first\nadmin = \"\"\n[cache]\n[listen]\nadmin = \"\"\n");
+        assert!(problems.contains(":5:2: error: not TOML: duplicate key"), "{problems}");
+        assert!(problems.contains("hint: the first is in line 2: put both into one"), "{problems}");
+    }
+
+    #[test]
+    fn zones_of_other_scripts_have_their_a_label_as_the_hint() {
+        let (_, problems) = read("[[forward]]\nzone = \"caf\u{e9}.corp.example\"\nupstreams = [\"10.0.0.4\"]\n");
+        assert!(problems.contains("write it as \"xn--caf-dma.corp.example\""), "{problems}");
     }
 
     #[test]

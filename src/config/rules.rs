@@ -13,6 +13,7 @@ use crate::forward::{AZURE_DNS, Limits, Ports, Target};
 use crate::records::file::read_prefix;
 use crate::records::{Missing, ZONES_MAX, Zone};
 use crate::wire::Name;
+use crate::wire::name::a_label_form;
 
 pub(super) fn read_zones(
     document: &Document<'_>,
@@ -235,7 +236,10 @@ pub(super) fn read_name(document: &Document<'_>, key: &str, text: &Placed<&str>)
             document.error(
                 text.span.clone(),
                 format!("`{key}` is not a valid domain name: {error}"),
-                "a zone such as \"privatelink.api.azureml.ms\"",
+                match a_label_form(text.value) {
+                    Some(name) => format!("write it as \"{name}\": DNS has letters of other scripts in this form"),
+                    None => "a zone such as \"privatelink.api.azureml.ms\"".to_owned(),
+                },
             );
             None
         }

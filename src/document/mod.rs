@@ -8,7 +8,7 @@ mod diagnostic;
 mod syntax;
 mod units;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ops::Range;
 
 use toml::Spanned;
@@ -24,6 +24,8 @@ pub struct Document<'d> {
     /// Where in the file the text begins.
     start: usize,
     problems: RefCell<Problems>,
+    /// The header of a table has no end.
+    has_unclosed_header: Cell<bool>,
 }
 
 /// Why a text is no TOML document: the first error.
@@ -37,14 +39,21 @@ pub struct SyntaxError {
 impl<'d> Document<'d> {
     /// Starts reading `source`.
     pub fn new(source: &'d SourceText) -> Self {
-        Self { source, text: source.text(), start: 0, problems: RefCell::default() }
+        Self {
+            source,
+            text: source.text(),
+            start: 0,
+            problems: RefCell::default(),
+            has_unclosed_header: Cell::default(),
+        }
     }
 
     /// Starts reading a part of `source` as if it were a file of its own; problems have their places in the whole and are
     /// added to `problems`. A part that is none (not within the text) is empty.
     pub fn part(source: &'d SourceText, part: Range<usize>, problems: Problems) -> Self {
         let text = source.text().get(part.clone()).unwrap_or_default();
-        Self { source, text, start: part.start, problems: RefCell::new(problems) }
+        let problems = RefCell::new(problems);
+        Self { source, text, start: part.start, problems, has_unclosed_header: Cell::default() }
     }
 
     /// Where in the file the byte `at` of the text being read is.
@@ -85,7 +94,35 @@ impl<'d> Document<'d> {
 
     /// Notes that the text is not TOML.
     pub fn note_syntax(&self, error: SyntaxError) {
-        self.error(error.span, format!("not TOML: {}", error.message), "see https://toml.io for the format");
+        if error.message.starts_with("unclosed table") {
+            self.has_unclosed_header.set(true);
+        }
+        let hint = match self.line_of_the_first(&error) {
+            Some(line) => format!("the first is in line {line}: put both into one"),
+            None => "see https://toml.io for the format".to_owned(),
+        };
+        self.error(error.span, format!("not TOML: {}", error.message), hint);
+    }
+
+    /// Whether the header of a table was not closed, so that the keys below it seem to be the file's.
+    pub fn has_unclosed_header(&self) -> bool {
+        self.has_unclosed_header.get()
+    }
+
+    /// Where a table stood before, if the error is that its header comes again.
+    fn line_of_the_first(&self, error: &SyntaxError) -> Option<usize> {
+        if error.message != "duplicate key" {
+            return None;
+        }
+        let before = self.text.get(..error.span.start)?;
+        let header = |line: &str| line.split('#').next().unwrap_or_default().trim().to_owned();
+        let again = header(self.text.lines().nth(before.matches('\n').count())?);
+        if !again.starts_with('[') {
+            return None;
+        }
+        let at = before.lines().position(|line| header(line) == again)?;
+        let head = self.source.text().get(..self.start)?;
+        Some(head.matches('\n').count() + at + 1)
     }
 
     /// Notes an error at a place of the text.

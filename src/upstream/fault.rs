@@ -97,7 +97,7 @@ fn of_certificate(error: &CertificateError) -> (&'static str, &'static str, Stri
         E::NotValidForName | E::NotValidForNameContext { .. } => (
             "certificate for another name",
             "certificate is for another name",
-            format!("its certificate is for another name than the one behind # in the rule: {error}"),
+            format!("its certificate is for another name than the rule gives it, behind # or else by its address: {error}"),
         ),
         // A bad signature is what an authority of the same name with another key looks like.
         E::UnknownIssuer | E::BadSignature => (

@@ -374,3 +374,17 @@ fn nonsense_is_the_inputs_fault() {
     }
     run(dir.path(), &["generate", "nowhere.json"]).code(1).err_has("nowhere.json");
 }
+
+/// `check` knows a file that `generate` wrote, and looks at its addresses more closely than at those of a hand-written one.
+#[test]
+fn a_public_address_in_a_generated_file_is_warned_of_by_check() {
+    let dir = Scratch::new();
+    let metadata = r#"[{"FQDNs": ["kv.vault.azure.net"], "IPAddress": "20.60.1.1"}]"#;
+    run_with_input(dir.path(), &["generate", "-o", "records.toml"], metadata)
+        .code(0)
+        .err_has("20.60.1.1 is a public address");
+    dir.write("pldns.toml", "[listen]\nadmin = \"\"\n[records]\nfiles = [\"records.toml\"]\n");
+    run(dir.path(), &["check", "-c", "pldns.toml"])
+        .code(0)
+        .err_has("kv.vault.azure.net has the public address 20.60.1.1");
+}

@@ -10,7 +10,7 @@ use privatelink_dns::config::{Facts, Places, Settings, read_settings};
 use privatelink_dns::document::{Problems, SourceText};
 use privatelink_dns::records::read_records;
 
-use crate::common::Setup;
+use crate::common::{Scratch, Setup};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -134,6 +134,136 @@ fn the_dig_sessions_of_the_readme_come_out_as_printed() {
         }
     }
     assert!(seen >= 5, "{seen} sessions");
+}
+
+/// Stands in for `az`, `cargo` and `pldns` in the commands of the README: recorded output, and the program that is tested. What
+/// would serve is checked instead.
+const STAND_INS: &str = r#"
+az() {
+    case "$*" in
+        "network private-endpoint show "*) echo /subscriptions/s/resourceGroups/rg/providers/i ;;
+        "network nic "*) cat "$ROOT/config/metadata/workspace.json" ;;
+        *) echo "az $*: not known here" >&2; return 1 ;;
+    esac
+}
+pldns() {
+    case "$1" in
+        serve) shift; set -- check "$@" ;;
+    esac
+    case "$*" in
+        "check") set -- check -c "$DIR/pldns.toml" ;;
+    esac
+    "$PLDNS" "$@"
+}
+cargo() {
+    case "$*" in
+        "run --release -- "*) shift 3; pldns "$@" ;;
+        *) echo "cargo $*: not known here" >&2; return 1 ;;
+    esac
+}
+# What starts a command by itself knows no functions.
+xargs() { shift; read -r id && az "$@" "$id"; }
+set -e
+"#;
+
+#[test]
+fn the_commands_of_the_readme_run_as_printed() {
+    let settings = read("config/quickstart.toml").replace("127.0.0.1:5380", "127.0.0.1:0");
+    let settings = settings.replace("[listen]\n", "[listen]\ndrain = \"0s\"\n");
+    let server = Setup::new(&settings, &read("config/records/workspace.toml")).start();
+    let is_admin = |event: &serde_json::Value| event["message"] == "listening" && event["transport"] == "admin";
+    let admin = server.events().into_iter().find(is_admin).unwrap()["address"].as_str().unwrap().to_owned();
+    let dir = Scratch::new();
+    dir.write("records/mine.toml", "[[record]]\nname = \"a.example\"\ntype = \"A\"\ndata = \"10.0.0.1\"\n");
+    dir.write("pldns.toml", "[listen]\ndns = [\"127.0.0.1:0\"]\nadmin = \"\"\n");
+    std::os::unix::fs::symlink(root().join("config"), dir.path().join("config")).unwrap();
+    let mut seen = Vec::new();
+    for (line, block) in blocks(&read("README.md"), "sh") {
+        if block.starts_with("curl ") && Command::new("curl").arg("-V").output().is_err() {
+            eprintln!("no curl: README.md:{line} is left out");
+            continue;
+        }
+        let block = block.replace("127.0.0.1:5380", &admin).replace("/etc/pldns", dir.path().to_str().unwrap());
+        let ran = Command::new("bash")
+            .args(["-o", "pipefail", "-c", &format!("{STAND_INS}{block}")])
+            .current_dir(dir.path())
+            .env("ROOT", root())
+            .env("DIR", dir.path())
+            .env("PLDNS", env!("CARGO_BIN_EXE_pldns"))
+            .output()
+            .unwrap();
+        let (output, errors) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
+        assert!(ran.status.success(), "README.md:{line}: {block}{output}{errors}");
+        if block.contains("/explain?") {
+            assert!(output.contains("\"verdict\":\"private\""), "README.md:{line}: {output}");
+        }
+        seen.push(block);
+    }
+    assert!(seen.len() >= 6, "{seen:?}");
+    for written in ["records/subscription.toml", "records/workspace.toml"] {
+        let text = fs::read_to_string(dir.path().join(written)).unwrap();
+        assert!(text.contains("privatelink.api.azureml.ms"), "{written}: {text}");
+    }
+}
+
+/// The files of tests, by the last part of their path without `.rs`, with their texts.
+fn test_sources() -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    let mut walk = vec![root().join("src"), root().join("tests"), root().join("benches")];
+    while let Some(path) = walk.pop() {
+        if path.is_dir() {
+            walk.extend(fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = fs::read_to_string(&path).unwrap();
+            found.push((path.strip_prefix(root()).unwrap().to_owned(), text));
+        }
+    }
+    found
+}
+
+/// Whether a word of the threat model's last column names something that is there: a file or module with tests, or a test of one.
+fn is_there(word: &str, sources: &[(PathBuf, String)]) -> bool {
+    let texts_of = |module: &str| -> Vec<&str> {
+        let module = module.trim_end_matches(".rs").replace("operate: ", "operate::").replace("::", "/");
+        let is_it = |path: &Path| {
+            let path = path.with_extension("");
+            let path = format!("/{}", path.to_str().unwrap().trim_end_matches("/mod"));
+            [&*module, module.trim_end_matches("/tests")].iter().any(|module| path.ends_with(&format!("/{module}")))
+        };
+        let has_tests = |path: &Path, text: &str| path.starts_with("benches") || text.contains("test]\n");
+        let found = sources.iter().filter(|(path, text)| is_it(path) && has_tests(path, text));
+        found.map(|(_, text)| &**text).collect()
+    };
+    if !texts_of(word).is_empty() {
+        return true;
+    }
+    let (texts, function) = match word.rsplit_once("::") {
+        Some((module, function)) => (texts_of(module), function),
+        None => (sources.iter().map(|(_, text)| &**text).collect(), word),
+    };
+    let is_a_test = |text: &&str| {
+        text.split("test]\n").skip(1).any(|after| {
+            let line = after.lines().next().unwrap_or_default();
+            line.trim_start().trim_start_matches("async ").starts_with(&format!("fn {function}("))
+        })
+    };
+    texts.iter().any(is_a_test)
+}
+
+#[test]
+fn the_threat_model_names_tests_that_exist() {
+    let sources = test_sources();
+    let (mut absent, mut seen) = (Vec::new(), 0);
+    for row in table(&read("SECURITY.md"), "Threat model") {
+        let [attack, _, shown_by] = row.as_slice() else { panic!("{row:?}") };
+        let words = quoted(shown_by);
+        assert!(!words.is_empty(), "{attack}: shown by nothing");
+        seen += words.len();
+        absent.extend(words.into_iter().filter(|word| !is_there(word, &sources)).map(str::to_owned));
+    }
+    assert!(seen > 30, "{seen} tests are named");
+    assert!(absent.is_empty(), "named in SECURITY.md, and not there: {absent:#?}");
+    assert!(!is_there("hostile::a_test_that_is_not_there", &sources) && !is_there("operate: nowhere", &sources));
 }
 
 /// The keys of a schema, as in `listen.dns` and `[[forward]] zone`.
