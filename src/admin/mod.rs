@@ -5,7 +5,7 @@
 //! admin listener  ─> accept (bounded) ─> Host ─> token ─> cross-site ─> the same, and all of ROUTES
 //! ```
 //!
-//! It reads counters, sizes and the Snapshot, and hands a wish to reload to whoever reloads. It must not know how an
+//! It reads counters, sizes and the Snapshot, and hands a wish to reload to the task that reloads. It must not know how an
 //! answer is found (`/explain` lets the engine say so), and nothing in here may make a worker wait: no lock is held while anything is sent.
 
 #![expect(clippy::disallowed_methods, reason = "the shell owns the clock")]

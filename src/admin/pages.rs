@@ -179,10 +179,10 @@ pub(super) async fn flush(State(admin): State<Arc<Admin>>, Query(flush): Query<F
     Json(json!({ "name": name.to_string(), "removed": removed })).into_response()
 }
 
-/// Reads settings and records anew; 422 with all problems when they are broken, and then the old ones go on serving.
+/// Reads settings and records again; 422 with all problems when they are broken, and then the old ones go on serving.
 pub(super) async fn reload(State(admin): State<Arc<Admin>>, _: Bytes) -> Response {
     let (outcome, report) = oneshot::channel();
-    // Somebody else's request may stand before this one; more than a few mean that nobody reads what comes of them.
+    // Another request may stand before this one; more than a few mean that their answers are not read.
     if admin.reloads.try_send(ReloadRequest { cause: ReloadCause::Request, reply: Some(outcome) }).is_err() {
         return refuse(StatusCode::SERVICE_UNAVAILABLE, "a reload is under way");
     }

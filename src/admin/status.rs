@@ -51,7 +51,7 @@ pub struct ReloadReport {
 /// Problems that are shown: the log has all of them.
 pub const PROBLEMS_MAX: usize = 100;
 
-/// Shared by whoever changes it and whoever shows it.
+/// Shared by the task that changes it and the pages that show it.
 #[derive(Debug)]
 pub struct Status {
     /// When the process started.

@@ -13,7 +13,7 @@ impl<'s> Suffix<'s> {
         Self(text)
     }
 
-    /// How a name lies under it; nothing when it does not, or when nobody could own the name.
+    /// How a name lies under it; nothing when it does not, or when no resource can have the name.
     pub(super) fn find<'n>(self, name: &'n HostName) -> Option<Found<'n>> {
         // From the last label on: nearly every suffix ends here, before anything is allocated.
         let mut labels = name.labels();

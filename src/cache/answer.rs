@@ -82,7 +82,7 @@ pub(super) struct Head {
     uses: AtomicU8,
     /// Uses since it was heard, counted until [`PREFETCH_HITS`].
     hits: AtomicU8,
-    /// Somebody was told to ask again before it expires.
+    /// A client's query had it asked for again before it expires.
     is_prefetched: AtomicBool,
     /// Which of the two queues of the cache it stands in.
     is_main: AtomicBool,

@@ -3,7 +3,7 @@
 //! Shared by all workers. A hit takes no lock: `index.rs` says where an answer is, `answer.rs` is the run of memory that
 //! it is, with the bytes to send; TTLs are counted down in the copy that goes out. Who puts an answer in locks one
 //! shard of many (`shard.rs`). Each shard is bounded in bytes and evicts by S3-FIFO: what was asked only once goes
-//! first, so that a flood of names that nobody asks again cannot wash out what is in use (Yang et al., "FIFO queues
+//! first, so that a flood of names that are not asked for again cannot wash out what is in use (Yang et al., "FIFO queues
 //! are all you need for cache eviction", SOSP 2023).
 //!
 //! The cache is told the time. What an answer means, and whom it came from, is in the key.
@@ -78,7 +78,7 @@ impl<'n> CacheKey<'n> {
     }
 }
 
-/// Hashes keys by a seed of the process, so that nobody outside can tell which ones meet.
+/// Hashes keys by a seed of the process, so that no client can tell which ones meet.
 #[derive(Clone, Default)]
 struct KeyHasher(foldhash::fast::RandomState);
 

@@ -54,7 +54,7 @@ pub enum AskError {
 /// are ignored.
 ///
 /// # Errors
-/// Nothing came back, or the kernel reports that nobody listens there.
+/// Nothing came back, or the kernel reports that nothing listens there.
 pub async fn ask_udp(server: SocketAddr, query: &[u8], waits: &[Duration]) -> Result<Vec<u8>, AskError> {
     let any: IpAddr = if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let socket = UdpSocket::bind((any, 0)).await?;

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use super::http;
 use crate::config::Settings;
 use crate::engine::CHAIN_MEMORY_MAX;
-use crate::forward::{ForwardBounds, REMEMBERED_OCTETS_MAX};
+use crate::forward::{ForwardBounds, REMEMBERED_BYTES_MAX};
 use crate::log;
 use crate::reload::Loaded;
 use crate::server::{CLIENTS_BYTES, ConnectionRoom, TLS_BYTES};
@@ -144,7 +144,7 @@ impl MemoryBound {
             (format!("{questions} questions under way"), questions as u64 * QUESTION),
             (format!("{waiting} queries that wait for them"), waiting as u64 * WAITING),
             ("chains that they have followed so far".to_owned(), bounds.chains as u64),
-            ("failures remembered".to_owned(), REMEMBERED_OCTETS_MAX as u64),
+            ("failures remembered".to_owned(), REMEMBERED_BYTES_MAX as u64),
             ("connections to upstreams".to_owned(), upstreams.len() as u64 * workers * UPSTREAM),
             ("admin and health pages".to_owned(), http::MEMORY_MAX as u64),
             ("log".to_owned(), log::WAITING_OCTETS_MAX as u64 + LOG),

@@ -27,7 +27,7 @@ use crate::server::{Inherited, Workers};
 use crate::sys::{PassSocket, readable};
 
 /// How long each message of the old process is waited for.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a new process may take from its first word to its being ready.
 const START_MAX: Duration = Duration::from_secs(300);
 /// Descriptors of one process.
@@ -45,7 +45,7 @@ impl Forerunner {
     /// Takes over the sockets of the process that listens at `path`, if there is one; it runs as this process's user, as
     /// root, or as `user`, which this process is about to become.
     pub(super) fn take_over(path: &Path, user: Option<u32>, inherited: &mut Inherited) -> Option<Self> {
-        let socket = match PassSocket::connect(path, PATIENCE, user) {
+        let socket = match PassSocket::connect(path, TIMEOUT, user) {
             Ok(socket) => socket,
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 tracing::warn!(path = %path.display(), %error, "no sockets are taken over");

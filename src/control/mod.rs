@@ -301,7 +301,7 @@ async fn run(
     let reloading = tokio::task::spawn_local(reloader.run(requests, seen));
     let how = tokio::select! {
         is_urgent = signals.until_end(&reloads) => if is_urgent { End::SOON } else { End::after(drain.get()) },
-        // Nobody notices: the next process answers already.
+        // The next process answers already.
         () = relieved.done() => End::after(Duration::ZERO),
     };
     status.set_stopping();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Reads a duration: numbers with the units ms, s, m, h, d, one behind the other. `"0s"` is zero; a bare number is
-/// none, for nobody can tell its unit.
+/// none, for no client can tell its unit.
 pub fn parse_duration(text: &str) -> Option<Duration> {
     let mut total = Duration::ZERO;
     let mut rest = text;

@@ -1,4 +1,4 @@
-//! CNAME chains: every name is answered by whoever the settings make responsible for it.
+//! CNAME chains: every name is answered by the upstreams or the table that the settings make responsible for it.
 //!
 //! That is the table if it has the name, else the rule with the longest matching zone. A CNAME of the table is followed in
 //! the table, then by the rules. An upstream's answer is used up to the first name that the table has or that belongs to

@@ -123,7 +123,7 @@ struct Context<'a, O> {
 }
 
 impl<O: Observer> Context<'_, O> {
-    /// Octets that the reply may have.
+    /// Bytes that the reply may have.
     fn limit(&self) -> usize {
         self.client.transport.reply_limit(self.query.edns)
     }
@@ -382,7 +382,7 @@ enum Found {
 }
 
 impl<'a, O: Observer> Context<'a, O> {
-    /// The rule for a name, and how many octets at the name's end are its zone.
+    /// The rule for a name, and how many bytes at the name's end are its zone.
     #[inline]
     fn rule(&self, qname: LowerName<'_>) -> (&'a Disposition, usize) {
         let (disposition, zone_len) = self.snapshot.rules.find(qname.as_wire());

@@ -22,7 +22,7 @@ pub trait Observer {
     fn step(&self, step: Step<'_>);
 }
 
-/// Nobody.
+/// No observer.
 impl Observer for () {
     const IS_WATCHING: bool = false;
 
@@ -50,7 +50,7 @@ pub enum Step<'a> {
         name: &'a [u8],
         /// What the rule says.
         disposition: &'a Disposition,
-        /// Octets at the end of `name` that are the rule's zone.
+        /// Bytes at the end of `name` that are the rule's zone.
         zone_len: usize,
     },
     /// The cache was asked for a name.

@@ -23,7 +23,7 @@ pub enum AnswerSource {
     Stale,
     /// An upstream.
     Upstream,
-    /// Nobody: SERVFAIL, because no upstream answered or a chain of aliases does not end.
+    /// No upstream: SERVFAIL, because no upstream answered or a chain of aliases does not end.
     Failure,
 }
 
@@ -73,7 +73,7 @@ impl From<Match> for AnswerSource {
 /// Why a query was refused or dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Reason {
-    /// Dropped: fewer octets than a header.
+    /// Dropped: fewer bytes than a header.
     Short,
     /// Dropped: a response, not a query.
     Response,

@@ -1,5 +1,5 @@
 //! How many refusals and format errors leave over UDP for one network: the address of a sender can be forged, and then a
-//! reply, however short, hits somebody else.
+//! reply, however short, hits another network.
 
 use std::hash::BuildHasher;
 use std::net::{IpAddr, SocketAddr};
@@ -24,7 +24,7 @@ const COUNTERS: usize = (1 << 20) / size_of::<AtomicU64>();
 #[derive(Default)]
 pub(super) struct RefusalRate {
     table: OnceLock<Table>,
-    /// Keyed at random: nobody outside can tell which networks meet in one counter.
+    /// Keyed at random: no client can tell which networks meet in one counter.
     hasher: foldhash::fast::RandomState,
 }
 

@@ -57,7 +57,7 @@ pub(super) fn from_answer(context: &Context<'_, impl Observer>, answer: AnswerVi
     answer.write(context.query, age, context.limit(), reply);
 }
 
-/// A name that is always answered here; `zone_len` octets at the end of its name are the zone's.
+/// A name that is always answered here; `zone_len` bytes at the end of its name are the zone's.
 pub(super) fn here(context: &Context<'_, impl Observer>, here: Here, zone_len: usize, reply: &mut Vec<u8>) -> Action {
     let ttl = context.snapshot.table.ttl();
     let soa = Soa::new(zone_len, ttl);

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::explanation::{CacheStep, Compared, Explanation, RuleStep, Step, TableStep, UpstreamStep};
 
-/// Columns of a terminal that nobody widened.
+/// Columns of a terminal of the usual width.
 const WIDTH: usize = 80;
 /// Columns of the words at the left.
 const LEFT: usize = 12;

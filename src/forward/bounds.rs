@@ -23,7 +23,7 @@ impl ForwardBounds {
         self.questions * 4
     }
 
-    /// Entries of a line, or of the questions that nobody waits for: beyond, those of questions that are done go.
+    /// Entries of a line, or of the questions that no client waits for: beyond, those of questions that are done go.
     pub(super) fn tickets(self) -> usize {
         self.questions * 2
     }

@@ -34,10 +34,10 @@ use crate::wire::{Rcode, UpstreamMessage};
 
 /// How long a client is let wait before it gets the stale answer at hand (RFC 8767 §5).
 const CLIENT_TIMER: Duration = Duration::from_millis(1800);
-/// How much longer a repeat waits for an upstream that answers nobody: who was told so after 4.5 s and asks again has the
-/// 5 s of patience that resolvers have, and no other attempt after this one.
+/// How much longer a repeat waits for an upstream that does not respond: who was told so after 4.5 s and asks again has the
+/// timeout of 5 s that resolvers have, and no other attempt after this one.
 const REPEAT_PATIENCE: Duration = Duration::from_millis(400);
-/// How long a question keeps its place when nobody waits for it any more: clients that got no answer ask again after 5 s.
+/// How long a question keeps its place when no client waits for it any more: clients that got no answer ask again after 5 s.
 pub(super) const KEEP: Duration = Duration::from_secs(6);
 /// Clients waiting for one question.
 const WAITERS_MAX: usize = 4096;
@@ -63,7 +63,7 @@ pub struct Forwarding<W> {
     /// How many they are together.
     pub(super) waiting: usize,
     pub(super) orphans: VecDeque<Orphan>,
-    /// Questions that nobody waited for any more at some time, longest ago in front.
+    /// Questions that no client waited for any more at some time, longest ago in front.
     pub(super) idle: VecDeque<Ticket>,
     pub(super) failures: FailureMemory,
     pub(super) slow_zones: SlowZones,
@@ -113,7 +113,7 @@ impl<W> Forwarding<W> {
         self.bounds = bounds;
     }
 
-    /// Takes a question that somebody waits for: joins the same one outstanding, sends it, lets it wait its turn, or
+    /// Takes a question that a client waits for: joins the same one outstanding, sends it, lets it wait its turn, or
     /// gives the asker the stale answer at hand.
     pub fn ask(&mut self, now: Instant, question: Box<Question>, asker: Asker<W>, out: &mut Outbox<W>) {
         let hash = self.hasher.hash_one(&*question.key);
@@ -198,7 +198,7 @@ impl<W> Forwarding<W> {
         self.failures.recall(key, now).map(|failed| failed.answer.clone())
     }
 
-    /// Takes a question that nobody waits for: an answer in the cache expired (`stale`), or is about to. The latter is
+    /// Takes a question that no client waits for: an answer in the cache expired (`stale`), or is about to. The latter is
     /// asked only where there is room.
     pub fn refresh(&mut self, now: Instant, question: Box<Question>, stale: Option<Stale>, out: &mut Outbox<W>) {
         let hash = self.hasher.hash_one(&*question.key);
@@ -233,7 +233,7 @@ impl<W> Forwarding<W> {
         self.arm(slot);
     }
 
-    /// Counts datagrams with a wrong ID beyond the first of their socket, which nobody looked at.
+    /// Counts datagrams with a wrong ID beyond the first of their socket, which were not looked at.
     pub fn count_ignored(&mut self, datagrams: u64) {
         self.counts.suspicious += datagrams;
     }
@@ -281,7 +281,7 @@ impl<W> Forwarding<W> {
                 return self.heard_wrong_id(now, id, out);
             }
             Judgement::Damaged if via == Via::Datagram => {
-                // Whoever damaged it does not end the wait for what was sent (RFC 5452 §9.1); TCP is asked beside it, once.
+                // The damage does not end the wait for what was sent (RFC 5452 §9.1); TCP is asked beside it, once.
                 if !was_damaged {
                     self.counts.cut += 1;
                     self.note_damaged(now, id);
@@ -321,7 +321,7 @@ impl<W> Forwarding<W> {
                 self.give_up_try(now, id.slot, out);
             }
             Judgement::Cut | Judgement::Damaged => {
-                // Over TCP nobody else can have damaged it.
+                // Over TCP it was the upstream that damaged it.
                 if let Some(query) = self.outstanding.get_mut(id.slot as usize) {
                     query.trouble = Some((upstream, "malformed answer".into()));
                 }
@@ -337,7 +337,7 @@ impl<W> Forwarding<W> {
         Heard::Done
     }
 
-    /// Somebody may be guessing: a datagram came from the right place with the wrong ID or case.
+    /// An attacker may be guessing: a datagram came from the right place with the wrong ID or case.
     fn heard_wrong_id(&mut self, now: Instant, id: TryId, out: &mut Outbox<W>) -> Heard {
         let query = self.outstanding.get(id.slot as usize).filter(|query| query.generation == id.generation);
         let tried = query.and_then(|query| query.tries.get(id.number as usize)).filter(|tried| tried.is_open);
@@ -429,7 +429,7 @@ impl<W> Forwarding<W> {
         self.outstanding.is_empty()
     }
 
-    /// Whether somebody waits.
+    /// Whether a client waits.
     pub fn has_waiters(&self) -> bool {
         !self.waiting_of.is_empty()
     }
@@ -440,7 +440,7 @@ impl<W> Forwarding<W> {
         self.by_key.find(hash, is_it).copied()
     }
 
-    /// Whether there is room for another question, and somebody to ask it.
+    /// Whether there is room for another question, and an upstream to ask.
     fn make_room(&mut self, now: Instant, upstreams: &Numbers, out: &mut Outbox<W>) -> bool {
         !upstreams.is_empty() && (self.outstanding.len() < self.bounds.questions || self.end_idle(now, out))
     }
@@ -540,7 +540,7 @@ impl<W> Forwarding<W> {
             Released { waiter: waiting.waiter, use_stale, delivery, is_cut }
         });
         let waiters: SmallVec<_> = waiters.collect();
-        // An answer is news for the cache even when nobody waits.
+        // An answer is news for the cache even when no client waits.
         if outcome.is_ok() || !waiters.is_empty() {
             let outcome = outcome.map(|message| Answered { question: query.question, message });
             out.settled.push(Settled { detail, outcome, waiters });

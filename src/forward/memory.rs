@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 const REMEMBERED_MAX: usize = 10_000;
 /// How often a full memory is looked through.
 const PURGE_INTERVAL: Duration = Duration::from_millis(100);
-/// Octets of a failing answer that is remembered; of a longer one only that it was there.
+/// Bytes of a failing answer that is remembered; of a longer one only that it was there.
 const ANSWER_MAX: usize = 1232;
-/// Octets of all that is remembered, at most.
-pub const REMEMBERED_OCTETS_MAX: usize = REMEMBERED_MAX * (ANSWER_MAX + 2 * 512);
+/// Bytes of all that is remembered, at most.
+pub const REMEMBERED_BYTES_MAX: usize = REMEMBERED_MAX * (ANSWER_MAX + 2 * 512);
 /// How long a first failure is remembered (RFC 9520 §3.2: at least 1 s), and the longest.
 const FAILURE_FIRST: Duration = Duration::from_secs(1);
 const FAILURE_MAX: Duration = Duration::from_secs(5);
@@ -142,7 +142,7 @@ mod tests {
         }
         memory.forget(b"q");
         memory.remember(b"q", None, now);
-        assert!(memory.recall(b"q", now + Duration::from_secs(1)).is_none(), "an answer starts anew");
+        assert!(memory.recall(b"q", now + Duration::from_secs(1)).is_none(), "an answer starts again");
     }
 
     #[test]

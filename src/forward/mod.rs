@@ -4,18 +4,18 @@
 //!            ask                          heard: an answer that matches
 //! question ──────> waiting for its turn ──> outstanding ──────────────> settled, with all who waited
 //!            │         (budget)               │   ▲                         ▲
-//!            └──────────────────────────────> │   │ again after a while,    │ patience over,
+//!            └──────────────────────────────> │   │ again after a while,    │ timeout over,
 //!               joins the one outstanding     └───┘ elsewhere or by TCP     │ nothing heard
 //!                                               └───────────────────────────┘
 //! ```
 //!
-//! [`Forwarding`] takes questions with whoever waits for them, and gives [`Transmit`]s to carry out and [`Settled`]
+//! [`Forwarding`] takes questions with what waits for them, and gives [`Transmit`]s to carry out and [`Settled`]
 //! questions to answer. It opens no socket and reads no clock: `upstream` does what it says and tells it what came
-//! back. Identical questions are asked once. Every try has a new ID, and the shell gives it a port nobody can foresee; what does not
+//! back. Identical questions are asked once. Every try has a new ID, and the shell gives it a port that cannot be foreseen; what does not
 //! match never ends the wait (RFC 5452).
 //!
 //! A budget is per upstream address. What exceeds it waits in line, clients taking turns; questions for zones that are
-//! slow may not take every place. Whoever has a stale answer at hand does not wait in line: it is served, and the
+//! slow may not take every place. A client with a stale answer at hand does not wait in line: it is served, and the
 //! question asked for the cache's sake when there is a turn to spare.
 
 #![deny(clippy::indexing_slicing)]
@@ -43,7 +43,7 @@ mod waiting;
 pub use bounds::ForwardBounds;
 pub use budget::{Limits, Ports};
 pub use machine::Forwarding;
-pub use memory::REMEMBERED_OCTETS_MAX;
+pub use memory::REMEMBERED_BYTES_MAX;
 pub use outstanding::Stale;
 #[cfg(test)]
 pub(crate) use question::test_try;

@@ -31,7 +31,7 @@ pub(super) struct OutstandingQuery<W> {
     /// The waiters, in the order of their deadlines.
     pub(super) waiters: SmallVec<[Waiting<W>; 1]>,
     pub(super) tries: SmallVec<[Try; 1]>,
-    /// Tries before this one belong to an earlier round: nobody waited for a while, then somebody came again.
+    /// Tries before this one belong to an earlier round: no client waited for a while, then a client asked again.
     pub(super) round_start: usize,
     /// When to ask again; nothing when all tries are made.
     pub(super) next_try: Option<Instant>,
@@ -39,14 +39,14 @@ pub(super) struct OutstandingQuery<W> {
     pub(super) line: Option<usize>,
     /// Some of those who waited had a stale answer at hand.
     pub(super) has_stale: bool,
-    /// Somebody came again after nobody had waited any more, while its upstreams were down.
+    /// A client asked again after no client had waited any more, while its upstreams were down.
     pub(super) is_repeated: bool,
     /// How many askers there were.
     pub(super) askers: u32,
-    /// It stands in line though nobody waits any more, for the second time: a client asks twice, then gives up. It has no
-    /// turn until somebody comes again, and is then the first.
+    /// It stands in line though no client waits any more, for the second time: a client asks twice, then gives up. It has no
+    /// turn until a client asks again, and is then the first.
     pub(super) is_abandoned: bool,
-    /// Until when it is kept though nobody waits: whoever gave up may come again.
+    /// Until when it is kept though no client waits: a client that gave up may ask again.
     pub(super) keep_until: Instant,
     /// Asked without EDNS, because an upstream does not understand it.
     pub(super) without_edns: bool,
@@ -56,17 +56,17 @@ pub(super) struct OutstandingQuery<W> {
     pub(super) waited_for_down: bool,
     /// It has no place in its line any more: it had no chance of an answer in time.
     pub(super) has_left_line: Cell<bool>,
-    /// Somebody may be guessing: only TCP decides now.
+    /// An attacker may be guessing: only TCP decides now.
     pub(super) is_suspicious: bool,
     /// A UDP answer that matched after a suspicion: for where TCP is not to be had.
     pub(super) held: Option<UpstreamMessage>,
-    /// An answer that says failure: passed on where nobody says better.
+    /// An answer that says failure: passed on where no upstream says better.
     pub(super) failure: Option<UpstreamMessage>,
     /// An upstream could not even be reached: which one, and why.
     pub(super) trouble: Option<(usize, Arc<str>)>,
 }
 
-/// Somebody who waits.
+/// A client that waits.
 #[derive(Debug)]
 pub(super) struct Waiting<W> {
     pub(super) waiter: W,
@@ -86,7 +86,7 @@ pub(super) struct Waiting<W> {
 pub struct Stale {
     /// Until when it may be served while its upstream answers others.
     pub until: Instant,
-    /// Until when it may be served while its upstream answers nobody.
+    /// Until when it may be served while its upstream does not respond.
     pub until_down: Instant,
 }
 
@@ -128,9 +128,9 @@ impl<W> OutstandingQuery<W> {
         self.round().iter().any(|tried| tried.upstream == upstream && tried.has_failed)
     }
 
-    /// Whether a turn would be wasted on it: nobody waits any more, or the last who does will have gone before an answer
+    /// Whether a turn would be wasted on it: no client waits any more, or the last who does will have gone before an answer
     /// can be there. A client asks twice, so only the second time counts, unless the answer is `expected` to take longer
-    /// than all have left: a slot for seconds, for nobody. Without this a long line would be served just too late, one
+    /// than all have left: a slot for seconds, for no client. Without this a long line would be served just too late, one
     /// after the other.
     pub(super) fn is_hopeless(&self, now: Instant, expected: Option<Duration>) -> bool {
         let leaves_before = |time: Duration| self.waiters.last().is_some_and(|waiting| waiting.deadline < now + time);
@@ -188,7 +188,7 @@ pub(super) struct Try {
     /// Its upstream said that it has no answer, or can give none.
     pub(super) has_failed: bool,
     pub(super) sent: Instant,
-    /// When nobody listens for its answer any more.
+    /// When nothing listens for its answer any more.
     pub(super) closes: Instant,
     /// When it will be called slow; nothing once it is, or where that does not matter.
     pub(super) slow_at: Option<Instant>,
@@ -196,7 +196,7 @@ pub(super) struct Try {
     pub(super) is_slow: bool,
     /// Still expected to be answered.
     pub(super) is_open: bool,
-    /// Its patience is over, which its upstream was told.
+    /// Its timeout is over, which its upstream was told.
     pub(super) is_late: bool,
 }
 
@@ -205,7 +205,7 @@ pub(super) struct Try {
 pub(super) enum Judgement {
     /// Not an answer to this try.
     Unrelated,
-    /// From the right place with the wrong ID, the wrong case, or without the question: somebody may be guessing.
+    /// From the right place with the wrong ID, the wrong case, or without the question: an attacker may be guessing.
     Suspicious,
     /// The answer, and more of it than fits: TC.
     Cut,
@@ -248,7 +248,7 @@ pub(super) fn judge(message: &UpstreamMessage, id: u16, question: &[u8], with_ed
     judge_matching(message, &header, with_edns, Via::Datagram)
 }
 
-/// Judges what came by TCP, where nobody can guess: case and a missing question are forgiven.
+/// Judges what came by TCP, where no one can guess: case and a missing question are forgiven.
 pub(super) fn judge_stream(message: &UpstreamMessage, id: u16, question: &[u8], with_edns: bool) -> Judgement {
     let bytes = &*message.bytes;
     let Some(header) = Header::read(bytes) else {

@@ -61,7 +61,7 @@ pub struct Question {
     pub rule: Arc<ForwardRule>,
 }
 
-/// Somebody who asks.
+/// A client that asks.
 pub struct Asker<W> {
     /// Who gets the answer.
     pub waiter: W,
@@ -130,7 +130,7 @@ pub struct Trouble {
 /// What a failed try says of further ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TroubleKind {
-    /// Nobody listens: an upstream that restarts refuses for a moment.
+    /// Nothing listens: an upstream that restarts refuses for a moment.
     Refused,
     /// The upstream's certificate is not accepted: that stays as it is.
     Certificate,
@@ -167,7 +167,7 @@ pub struct Answered {
     pub message: UpstreamMessage,
 }
 
-/// Somebody who waits no longer.
+/// A client that waits no longer.
 #[derive(Debug)]
 pub struct Released<W> {
     /// Who waited.
@@ -221,7 +221,7 @@ pub enum Arrival {
     /// The beginning of a datagram that is longer than was advertised, or that came in fragments: its content may be
     /// anybody's, its header and question tell what it was meant for.
     Damaged(Vec<u8>),
-    /// At least one datagram with another ID than the query's, which nobody kept.
+    /// At least one datagram with another ID than the query's, which were not kept.
     WrongId,
 }
 

@@ -158,7 +158,7 @@ const HERE: [(&str, Here); 6] = [
 pub struct Rules {
     /// By zone, lower case wire form.
     by_zone: HashMap<Box<[u8]>, (Disposition, u8), foldhash::fast::RandomState>,
-    /// Bit n of word m is set when a zone's name has 64 m + n octets: others need not be looked for.
+    /// Bit n of word m is set when a zone's name has 64 m + n bytes: others need not be looked for.
     lengths: [u64; 4],
     root: Disposition,
     number: u32,
@@ -212,7 +212,7 @@ impl Rules {
         self.by_zone.insert(zone.to_lowercase().as_wire().into(), (disposition, len as u8));
     }
 
-    /// What the longest zone that holds `qname` (lower case wire form) says, and how many octets of the name's end
+    /// What the longest zone that holds `qname` (lower case wire form) says, and how many bytes of the name's end
     /// that zone's name is.
     pub fn find(&self, qname: &[u8]) -> (&Disposition, usize) {
         let has_zone_of = |len: usize| self.lengths.get(len / 64).is_some_and(|word| word & 1 << (len % 64) != 0);

@@ -14,7 +14,7 @@ use crate::wire::edns::Options;
 
 /// The option's code, from the range for local use (RFC 6891 §9).
 const OPTION_LOOP: u16 = 65_309;
-/// Octets of a token.
+/// Bytes of a token.
 const TOKEN_LEN: usize = 8;
 /// Tokens that are passed on: more servers than that in a row are a loop by themselves.
 const TOKENS_MAX: usize = 8;

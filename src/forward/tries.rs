@@ -92,7 +92,7 @@ impl<W> Forwarding<W> {
         if !is_first && is_slow && !is_down && upstream.budget.limits.pending > 0 {
             return self.plan_no_more(slot);
         }
-        // Repeats take nothing from the budget of first tries; lost queries may be the work of somebody else's limit.
+        // Repeats take nothing from the budget of first tries; lost queries may be the work of another limit.
         let may_send = if is_first || is_new_to_it {
             upstream.is_free(now, is_slow)
         } else {
@@ -112,7 +112,7 @@ impl<W> Forwarding<W> {
         }
     }
 
-    /// Somebody waits again for a question that nobody waited for: it gets its tries anew.
+    /// A client waits again for a question that no client waited for: it gets its tries again.
     pub(super) fn new_round(&mut self, now: Instant, slot: u32, client: IpAddr, out: &mut Outbox<W>) {
         let Some(query) = self.outstanding.get_mut(slot as usize) else {
             return;
@@ -122,11 +122,11 @@ impl<W> Forwarding<W> {
             .last()
             .and_then(|tried| self.upstreams.get(tried.upstream))
             .is_some_and(|upstream| upstream.health.is_down());
-        let patience = if is_down { PROBE_INTERVAL } else { AGAIN_AFTER };
+        let interval = if is_down { PROBE_INTERVAL } else { AGAIN_AFTER };
         let is_fresh = query
             .tries
             .last()
-            .is_some_and(|tried| tried.is_open && now.saturating_duration_since(tried.sent) < patience);
+            .is_some_and(|tried| tried.is_open && now.saturating_duration_since(tried.sent) < interval);
         let is_slow_try = query.tries.iter().any(|tried| tried.is_open && tried.is_slow);
         if query.is_abandoned || query.has_left_line.get() {
             query.line = None;
@@ -281,7 +281,7 @@ impl<W> Forwarding<W> {
         })
     }
 
-    /// Sends one try, whatever the budget says: whoever calls has asked it, or it is the rest of an answer.
+    /// Sends one try, whatever the budget says: the caller has asked it, or it is the rest of an answer.
     pub(super) fn send(&mut self, now: Instant, slot: u32, number: usize, way: Way, out: &mut Outbox<W>) {
         let (Some(query), Some(upstream)) = (self.outstanding.get_mut(slot as usize), self.upstreams.get_mut(number))
         else {
@@ -355,7 +355,7 @@ impl<W> Forwarding<W> {
         });
     }
 
-    /// Somebody may be guessing IDs: TCP is asked at once, and decides.
+    /// An attacker may be guessing IDs: TCP is asked at once, and decides.
     pub(super) fn suspect(&mut self, now: Instant, slot: u32, number: usize, out: &mut Outbox<W>) {
         let Some(query) = self.outstanding.get_mut(slot as usize) else {
             return;
@@ -603,7 +603,7 @@ impl<W> Forwarding<W> {
         }
     }
 
-    /// Closes tries that nobody listens for any more.
+    /// Closes tries that nothing listens for any more.
     pub(super) fn close_old_tries(&mut self, now: Instant, slot: u32) {
         let Some(query) = self.outstanding.get(slot as usize) else {
             return;

@@ -85,7 +85,7 @@ pub(super) struct Upstream {
     release_rate: u32,
     /// Tries open that are slow, or belong to a slow zone.
     pub(super) slow_open: u32,
-    /// Questions that somebody waits for, client by client.
+    /// Questions that a client waits for, client by client.
     pub(super) line: FairQueue<Ticket>,
     /// The same for zones that are slow: they may not take every place.
     pub(super) slow_line: FairQueue<Ticket>,
@@ -170,12 +170,12 @@ impl Upstream {
         }
     }
 
-    /// Whether queries may be sent that nobody needs as much as the first query of a question: repeats.
+    /// Whether queries may be sent that are not needed as much as the first query of a question: repeats.
     pub(super) fn has_spare(&self, now: Instant) -> bool {
         self.line.is_empty() && !self.health.is_down() && self.budget.has_spare(now)
     }
 
-    /// Whether a question may be sent now that nobody stands in line before.
+    /// Whether a question may be sent now that no question stands in line before.
     pub(super) fn is_free(&self, now: Instant, is_slow: bool) -> bool {
         // Without a budget only an outage makes questions wait; when it is over, those that come go as they come.
         let nobody_waits =
@@ -194,7 +194,7 @@ impl Upstream {
         most == 0 || self.slow_open < most - most / 18
     }
 
-    /// Whose turn it is, if anybody's. Questions that somebody waits for go before refreshes, but for every fourth turn
+    /// Whose turn it is, if any. Questions that a client waits for go before refreshes, but for every fourth turn
     /// when a stale answer would soon be too old. Tickets that `is_live` does not know cost no turn.
     pub(super) fn next_in_line(&mut self, now: Instant, is_live: impl Fn(&Ticket) -> bool) -> Option<Ticket> {
         if !self.budget.allows(now) || (self.health.is_down() && !self.health.probe_wait(now).is_zero()) {

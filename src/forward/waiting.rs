@@ -1,4 +1,4 @@
-//! Those who wait: their places, their patience, and the stale answers that they take instead.
+//! Those who wait: their places, their timeouts, and the stale answers that they take instead.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -15,7 +15,7 @@ use crate::wire::UpstreamMessage;
 
 /// Queries of one client that wait at once where places are scarce.
 const PER_CLIENT_SURE: u32 = 1000;
-/// And where they are not: what a client sends in its own patience at three times Azure's rate, for an on-premises server
+/// And where they are not: what a client sends within its own timeout at three times Azure's rate, for an on-premises server
 /// is one client too. Lines take turns, so they are no burden to others.
 const PER_CLIENT_MAX: u32 = 32_768;
 /// From how many waiting queries of one client on its replies are paced: they leave at less than twice the mean rate at
@@ -40,7 +40,7 @@ const LATE_MAX: Duration = Duration::from_millis(500);
 const QUERY_FIXED: usize = 23;
 /// Tickets of one client that are not looked through for those that are done.
 const TICKETS_MIN: usize = 64;
-/// Tries after which a question is forgotten and begun anew.
+/// Tries after which a question is forgotten and begun again.
 pub(super) const TRIES_KEPT: usize = 64;
 
 /// The places that one client's queries take among those that wait.
@@ -111,7 +111,7 @@ impl<W> Forwarding<W> {
         let (client, stale) = (asker.client, asker.stale);
         Self::release(Err(Failure::NoTurn), asker.waiter, true, out);
         match known {
-            // Its tries may be lost: whoever asks keeps the question alive, so that the upstream's return is seen.
+            // Its tries may be lost: a client that asks keeps the question alive, so that the upstream's return is seen.
             Some(slot) if self.outstanding.get(slot as usize).is_some_and(|query| query.tries.len() < TRIES_KEPT) => {
                 self.new_round(now, slot, client, out);
                 self.arm(slot);
@@ -146,7 +146,7 @@ impl<W> Forwarding<W> {
         });
     }
 
-    /// Lets go of those whose patience is over, and of those who take the stale answer at hand.
+    /// Lets go of those whose timeout is over, and of those who take the stale answer at hand.
     pub(super) fn let_go(&mut self, now: Instant, slot: u32, out: &mut Outbox<W>) {
         let Some(query) = self.outstanding.get(slot as usize) else {
             return;
@@ -238,7 +238,7 @@ impl<W> Forwarding<W> {
         }
     }
 
-    /// The one that waited longest of a client's gives its place to a new one: it has the least patience left.
+    /// The one that waited longest of a client's gives its place to a new one: it has the least time left.
     fn make_place(&mut self, now: Instant, client: IpAddr, out: &mut Outbox<W>) {
         while let Some((slot, generation)) =
             self.waiting_of.get_mut(&client).and_then(|places| places.tickets.pop_front())
@@ -258,7 +258,7 @@ impl<W> Forwarding<W> {
         }
     }
 
-    /// Ends a question that nobody waits for any more, to make room; whether there was one.
+    /// Ends a question that no client waits for any more, to make room; whether there was one.
     pub(super) fn end_idle(&mut self, now: Instant, out: &mut Outbox<W>) -> bool {
         while let Some((slot, generation)) = self.idle.pop_front() {
             let query = self.outstanding.get(slot as usize).filter(|query| query.generation == generation);

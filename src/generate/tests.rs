@@ -1,4 +1,4 @@
-//! The generator as a whole, on inputs that nobody wrote.
+//! The generator as a whole, on generated inputs.
 
 use proptest::prelude::*;
 use proptest::sample::Index;

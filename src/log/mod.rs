@@ -75,12 +75,12 @@ pub fn is_text() -> bool {
     TEXT.load(Ordering::Relaxed)
 }
 
-/// Whether somebody reads along: standard error is a terminal.
+/// Whether a person reads along: standard error is a terminal.
 pub fn is_watched() -> bool {
     std::io::stderr().is_terminal()
 }
 
-/// Has panics become lines of the log, with their place; what they cost is logged by whoever catches them.
+/// Has panics become lines of the log, with their place; what they cost is logged by the code that catches them.
 pub fn report_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let message = panic.payload_as_str().unwrap_or("no message");

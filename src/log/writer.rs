@@ -61,7 +61,7 @@ pub struct QueryLine {
     pub is_debug: bool,
 }
 
-/// How many lines were lost, because nobody read them or they could not be written.
+/// How many lines were lost, because they were not read or they could not be written.
 pub fn lost() -> u64 {
     LOST.load(Ordering::Relaxed)
 }

@@ -188,7 +188,7 @@ fn read_clients(document: &Document<'_>, reader: &TableReader<'_>) -> Option<Vec
     {
         document.error(
             value.span(),
-            "`clients` is empty: nobody would see the record",
+            "`clients` is empty: no client would see the record",
             "clients = [\"10.1.0.0/16\"], or leave it out",
         );
         return None;

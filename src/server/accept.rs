@@ -13,7 +13,7 @@ use crate::log::Recurring;
 const REST: Duration = Duration::from_millis(100);
 
 /// Accepts connections as long as it is polled, and gives each to `take` with its client's address: IPv4 where it is one
-/// mapped into IPv6. Whoever takes it looks for a place for it first.
+/// mapped into IPv6. The caller looks for a place for it first.
 pub async fn accept(listener: &TcpListener, mut take: impl FnMut(TcpStream, IpAddr)) -> Infallible {
     loop {
         match listener.accept().await {

@@ -1,6 +1,6 @@
 //! How many connections there may be: in all, for each client, and whose goes when all places are taken.
 //!
-//! A client is counted by its IPv4 address or its IPv6 /64: whoever has one address of a /64 has all of them. When all
+//! A client is counted by its IPv4 address or its IPv6 /64: a host with one address of a /64 has all of them. When all
 //! places are taken, the network (/24, /56) with the most connections loses one of its largest holder to a newcomer that
 //! has fewer, so that a flood is paid for by those who make it. Places are kept for the load balancer's probe
 //! (168.63.129.16, an address that only Azure's platform can send from) and for this machine, so that a flood of

@@ -35,7 +35,7 @@ const WAKE_UP_LATE: Duration = Duration::from_millis(10);
 
 /// A query whose question goes upstream.
 pub(super) struct Origin<'q> {
-    /// Its octets.
+    /// Its bytes.
     pub(super) query: &'q [u8],
     pub(super) client: Client,
     /// The way back.
@@ -90,7 +90,7 @@ impl Worker {
     }
 
     /// One call of the state machine. A panic in it costs the query that it was about: what else waits is asked again by a
-    /// machine that begins anew, because nothing can be said of what this one knows.
+    /// machine that begins again, because nothing can be said of what this one knows.
     #[inline]
     pub(super) fn with_machine<R>(
         &self,
@@ -114,7 +114,7 @@ impl Worker {
         let asked = faults.guarded(Part::Forwarding, || forwarding.start_over(), Vec::new);
         tracing::error!(
             waiting = asked.len(),
-            "what is asked upstream met a defect of the server itself: it begins anew, what waits is asked again"
+            "what is asked upstream met a defect of the server itself: it begins again, what waits is asked again"
         );
         for (question, asker) in asked {
             faults.guarded(Part::Forwarding, || forwarding.ask(now, question, asker, out), || ());

@@ -15,7 +15,7 @@ use crate::forward::{Arrival, Forwarding, Heard, Outbox, TryId};
 use crate::upstream::{Received, trouble_of};
 use crate::wire::header::Rcode;
 
-/// How often sockets are looked for whose queries were settled elsewhere, or by nobody in time.
+/// How often sockets are looked for whose queries were settled elsewhere, or not in time.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// What is taken from upstreams under one lock of the state machine, which others wait for.
 const TAKEN_AT_ONCE: usize = 32;
@@ -41,7 +41,7 @@ impl Worker {
         }
     }
 
-    /// Closes sockets whose queries were settled elsewhere, or by nobody in time.
+    /// Closes sockets whose queries were settled elsewhere, or not in time.
     pub(super) async fn sweep(self: Rc<Self>) {
         loop {
             tokio::time::sleep(SWEEP_INTERVAL).await;

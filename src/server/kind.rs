@@ -68,7 +68,7 @@ impl QueryKind {
         }
     }
 
-    /// Reads it out of a query's octets.
+    /// Reads it out of a query's bytes.
     pub(super) fn of(query: &[u8]) -> Self {
         match type_at_question(query).map(|rtype| rtype.0) {
             Some(1) => Self::A,

@@ -148,7 +148,7 @@ fn share(kind: EndpointKind, (datagram, stream): Sockets, workers: usize) -> io:
     Ok((listeners, kept))
 }
 
-/// Binds one endpoint for every worker. Where any port may be taken, another is tried when somebody else was faster.
+/// Binds one endpoint for every worker. Where any port may be taken, another is tried when another process was faster.
 fn bind_one(endpoint: Endpoint, workers: usize) -> io::Result<(SocketAddr, Sockets)> {
     let mut tries = if endpoint.address.port() == 0 { PORT_TRIES } else { 1 };
     loop {
@@ -174,7 +174,7 @@ fn try_bind(endpoint: Endpoint, workers: usize) -> io::Result<(SocketAddr, Socke
     Ok((real, (datagram, stream)))
 }
 
-/// Finds out that nobody else has the address, and which port it is where any may be taken. Sharing an address among
+/// Finds out that no other process has the address, and which port it is where any may be taken. Sharing an address among
 /// workers would share it with another server just as well, in silence.
 fn try_alone(mut address: SocketAddr, has_datagrams: bool) -> io::Result<SocketAddr> {
     let mut datagram = None;

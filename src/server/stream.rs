@@ -29,15 +29,15 @@ use crate::engine::Client;
 const IDLE: Duration = Duration::from_secs(10);
 /// The same while connections are getting scarce.
 const IDLE_CROWDED: Duration = Duration::from_secs(1);
-/// How long a message may take from its first octet to its last.
+/// How long a message may take from its first byte to its last.
 const MESSAGE: Duration = Duration::from_secs(3);
 /// How long a reply may take to be written.
 const WRITE: Duration = Duration::from_secs(3);
 /// Queries of one connection that are answered at the same time.
 const IN_FLIGHT_MAX: usize = 128;
-/// Octets of a buffer that a connection keeps while it has nothing to say.
-const KEPT_OCTETS: usize = 4096;
-/// Octets of replies that are written at once.
+/// Bytes of a buffer that a connection keeps while it has nothing to say.
+const KEPT_BYTES: usize = 4096;
+/// Bytes of replies that are written at once.
 const WRITE_BATCH: usize = 64 << 10;
 /// How long a connection of a client lasts that is not allowed.
 const STRANGER: Duration = Duration::from_secs(3);
@@ -153,13 +153,13 @@ async fn read_queries(
         worker.take(&message, client, path, &mut reply);
         for buffer in [&mut message, &mut reply] {
             buffer.clear();
-            buffer.shrink_to(KEPT_OCTETS);
+            buffer.shrink_to(KEPT_BYTES);
         }
     }
     Ok(())
 }
 
-/// Reads a message. Silence before its first octet is judged by the idle time, unless replies are due.
+/// Reads a message. Silence before its first byte is judged by the idle time, unless replies are due.
 async fn read_message(
     worker: &Worker,
     in_flight: &Semaphore,
@@ -194,24 +194,24 @@ async fn write_replies(
     mut writer: impl AsyncWrite + Unpin,
     mut outgoing: mpsc::UnboundedReceiver<StreamReply>,
 ) -> io::Result<()> {
-    let mut octets = Vec::new();
+    let mut bytes = Vec::new();
     let mut permits = Vec::new();
     while let Some(first) = outgoing.recv().await {
         let mut next = Some(first);
         while let Some(StreamReply { message, _permit: permit, _bytes: waiting }) = next.take() {
             // No reply is longer than its limit. One that were would be read as several messages: better none.
             if let Ok(len) = u16::try_from(message.len()) {
-                octets.extend_from_slice(&len.to_be_bytes());
-                octets.extend_from_slice(&message);
+                bytes.extend_from_slice(&len.to_be_bytes());
+                bytes.extend_from_slice(&message);
             }
             permits.push((permit, waiting));
-            if octets.len() < WRITE_BATCH {
+            if bytes.len() < WRITE_BATCH {
                 next = outgoing.try_recv().ok();
             }
         }
-        timeout(WRITE, writer.write_all(&octets)).await??;
-        octets.clear();
-        octets.shrink_to(KEPT_OCTETS);
+        timeout(WRITE, writer.write_all(&bytes)).await??;
+        bytes.clear();
+        bytes.shrink_to(KEPT_BYTES);
         permits.clear();
         permits.shrink_to(IN_FLIGHT_MAX / 8);
     }

@@ -60,7 +60,7 @@ pub(super) enum ReplyPath {
     Datagram { socket: Arc<UdpSocket>, peer: SocketAddr, local: Option<LocalAddress> },
     /// The connection that the query came by.
     Stream(StreamPath),
-    /// Whoever asked for one message alone.
+    /// The task that asked for one message alone.
     Once(OncePath),
 }
 

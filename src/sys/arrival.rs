@@ -1,7 +1,7 @@
 //! Datagrams from upstreams: received with what the kernel knows of their way.
 //!
 //! A datagram that was put together from fragments is marked by the kernel (`IP_RECVFRAGSIZE`, Linux 4.14): later fragments
-//! carry neither port nor message ID, so whoever can guess a fragment's 16-bit ID can replace their content.
+//! carry neither port nor message ID, so an attacker who can guess a fragment's 16-bit ID can replace their content.
 
 #![expect(clippy::disallowed_types, reason = "the shell's sockets")]
 

@@ -1,7 +1,7 @@
 //! Many datagrams a system call: `recvmmsg` in, `sendmmsg` out.
 //!
 //! A [`Batch`] is laid out once. The peer's address and the packet info that came with a datagram are used in place for
-//! its reply; per batch only lengths are set anew.
+//! its reply; per batch only lengths are set again.
 
 use std::io;
 use std::mem;

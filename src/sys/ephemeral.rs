@@ -95,7 +95,7 @@ mod tests {
             }
         }
         while !discard_received(&socket) {
-            assert!(Instant::now() < end, "nobody sends any more");
+            assert!(Instant::now() < end, "nothing is sent any more");
         }
     }
 }

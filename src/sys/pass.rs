@@ -24,7 +24,7 @@ const AT_ONCE: usize = 128;
 pub struct PassSocket(OwnedFd);
 
 impl PassSocket {
-    /// Listens at `path`, in place of whoever did before: there is always somebody there.
+    /// Listens at `path`, in place of the process that did before: one always listens.
     ///
     /// # Errors
     /// Those of the system.
@@ -41,22 +41,22 @@ impl PassSocket {
     }
 
     /// Connects to the process that listens at `path`, whose user must be this process's, root, or `also`, the one that this
-    /// process will become; waits at most `patience` for each message.
+    /// process will become; waits at most `timeout` for each message.
     ///
     /// # Errors
     /// Those of the system; `PermissionDenied` where another user listens.
-    pub fn connect(path: &Path, patience: Duration, also: Option<u32>) -> io::Result<Self> {
+    pub fn connect(path: &Path, timeout: Duration, also: Option<u32>) -> io::Result<Self> {
         let socket = new(SocketFlags::CLOEXEC)?;
         connect(&socket, &SocketAddrUnix::new(path)?)?;
         known_peer(&socket, also)?;
-        sockopt::set_socket_timeout(&socket, sockopt::Timeout::Recv, Some(patience))?;
+        sockopt::set_socket_timeout(&socket, sockopt::Timeout::Recv, Some(timeout))?;
         Ok(Self(socket))
     }
 
     /// Accepts one connection, not blocking; its peer's user must be this process's, or root.
     ///
     /// # Errors
-    /// `WouldBlock` when nobody is there; `PermissionDenied` for others.
+    /// `WouldBlock` when no process is there; `PermissionDenied` for others.
     pub fn accept(&self) -> io::Result<Self> {
         let accepted = accept_with(&self.0, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
         known_peer(&accepted, None)?;
@@ -124,7 +124,7 @@ impl AsFd for PassSocket {
     }
 }
 
-/// The user at the other end must be this process's, or root: sockets are taken from nobody else, and given to nobody else.
+/// The user at the other end must be this process's, or root: sockets are taken from no other, and given to no other.
 /// Of a socket that listens, the kernel says who began to listen.
 fn known_peer(socket: &OwnedFd, also: Option<u32>) -> io::Result<()> {
     let peer = sockopt::socket_peercred(socket)?.uid;
@@ -178,7 +178,7 @@ mod tests {
         drop(listener);
         assert!(PassSocket::connect(&path, Duration::from_secs(5), None).is_ok());
         drop(other);
-        assert!(PassSocket::connect(&path, Duration::from_secs(5), None).is_err(), "nobody listens");
+        assert!(PassSocket::connect(&path, Duration::from_secs(5), None).is_err(), "nothing listens");
         std::fs::remove_file(path).unwrap();
     }
 }

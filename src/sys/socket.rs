@@ -61,7 +61,7 @@ pub fn adopt_datagram(socket: &UdpSocket) -> io::Result<()> {
     Ok(())
 }
 
-/// Binds a listening stream socket that shares its address with nobody.
+/// Binds a listening stream socket that does not share its address.
 pub fn bind_stream_alone(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     prepare(&socket, address)?;
@@ -75,7 +75,7 @@ pub fn bind_stream_alone(address: SocketAddr) -> io::Result<TcpListener> {
 /// `port`, which it keeps for good, or from one that the kernel draws.
 ///
 /// # Errors
-/// `AddrInUse` where somebody has the port, and others of the system.
+/// `AddrInUse` where another process has the port, and others of the system.
 pub fn open_connected(upstream: SocketAddr, port: Option<u16>) -> io::Result<UdpSocket> {
     let socket =
         Socket::new_raw(Domain::for_address(upstream), Type::DGRAM.nonblocking().cloexec(), Some(Protocol::UDP))?;

@@ -5,7 +5,7 @@ use std::io;
 /// Becomes the user for good, in all threads, without supplementary groups.
 ///
 /// # Errors
-/// The system's refusal: whoever is not root cannot do this.
+/// The system's refusal: only root can do this.
 pub fn become_user(uid: u32, gid: u32) -> io::Result<()> {
     // SAFETY: the list of groups is empty, so the pointer is not followed.
     check(unsafe { libc::setgroups(0, std::ptr::null()) })?;

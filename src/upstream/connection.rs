@@ -1,6 +1,6 @@
 //! What is in flight on one connection: which answer belongs to which query.
 //!
-//! Queries of many questions share a connection, so their IDs are drawn anew here, each unlike all others under way, and
+//! Queries of many questions share a connection, so their IDs are drawn here, each unlike all others under way, and
 //! the caller's ID is put back into the answer. An answer belongs to a query when its ID and its question do. Nothing
 //! else of a message is looked at or changed.
 
@@ -24,9 +24,9 @@ use crate::wire::message::skip_name;
 pub(super) const IDLE: Duration = Duration::from_secs(10);
 /// A connection that owes answers and gave none for so long takes no more queries.
 const SILENCE: Duration = Duration::from_millis(900);
-/// Queries under way on one connection, those included that nobody waits for any more.
+/// Queries under way on one connection, those included that no client waits for any more.
 const PENDING_MAX: usize = 1024;
-/// Queries that nobody waits for any more, before a connection is replaced.
+/// Queries that no client waits for any more, before a connection is replaced.
 const ABANDONED_MAX: usize = 256;
 
 /// A connection, open or being opened.
@@ -105,7 +105,7 @@ impl Connection {
         Ok(Waiting { connection: self.clone(), answer: receiver })
     }
 
-    /// Takes a message that came: it goes to whoever waits for it, or nowhere.
+    /// Takes a message that came: it goes to what waits for it, or nowhere.
     pub(super) fn take(&self, mut message: Vec<u8>, now: Instant) {
         let mut pending = self.pending.borrow_mut();
         let id = message.first_chunk().copied().map(u16::from_be_bytes);
@@ -116,7 +116,7 @@ impl Connection {
             let query = entry.remove();
             message[..2].copy_from_slice(&query.id);
             self.has_answered.set(true);
-            // Nobody waits for it any more: too late.
+            // No client waits for it any more: too late.
             let _ = query.answer.send(Ok(message));
         }
         self.unheard_since.set((!pending.is_empty()).then_some(now));
@@ -178,7 +178,7 @@ impl Connection {
         self.live.get()
     }
 
-    /// Waits until nobody has a use for this connection.
+    /// Waits until there is no use for this connection.
     pub(super) async fn until_useless(&self) {
         loop {
             let is_free = self.live.get() == 0;

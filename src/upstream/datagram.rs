@@ -1,6 +1,6 @@
 //! Datagrams to upstreams and back, by one of two ways.
 //!
-//! Fresh, the default: a socket of its own with a random port for each query, see [`super::fresh`]. Nobody but the upstream
+//! Fresh, the default: a socket of its own with a random port for each query, see [`super::fresh`]. Only the upstream
 //! can answer on it, and the port is open no longer than its query. Pooled: reused ports, see [`super::pool`].
 
 use std::collections::HashMap;
@@ -59,7 +59,7 @@ pub struct Datagrams {
     rng: StdRng,
     buffer: Box<[u8]>,
     inbox: Inbox,
-    /// Datagrams with a wrong ID that nobody was told of.
+    /// Datagrams with a wrong ID that were not reported.
     ignored: u64,
     volley: Volley,
     spares: Spares,
@@ -243,7 +243,7 @@ impl Datagrams {
         match self.poll.poll(&mut self.events, Some(Duration::ZERO)) {
             Ok(()) => {
                 ready.extend(self.events.iter().map(|event| Place::of(event.token())));
-                // Fewer than there is room for: what comes now makes it readable anew.
+                // Fewer than there is room for: what comes now makes it readable again.
                 self.may_have_more = self.events.iter().count() == EVENTS;
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => self.may_have_more = true,
@@ -350,11 +350,11 @@ impl Datagrams {
                             *ignored += 1;
                             is_guessed = true;
                         }
-                        Recipient::Nobody => {}
+                        Recipient::Unknown => {}
                     }
                 }
                 if is_guessed {
-                    // From here on nobody else's question is concerned.
+                    // From here on no other question is concerned.
                     pooled.retire();
                     let told = |id| Received { place, id, outcome: Ok(Arrival::WrongId) };
                     received.extend(ids.take_unmarked().map(told));
@@ -369,7 +369,7 @@ impl Datagrams {
         }
     }
 
-    /// Closes sockets whose queries were settled by another worker, or by nobody in time, and those of pools that are
+    /// Closes sockets whose queries were settled by another worker, or not in time, and those of pools that are
     /// too old. To be called every now and then.
     pub fn sweep(&mut self, now: Instant) {
         self.fresh.sweep(now);

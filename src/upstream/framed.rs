@@ -1,4 +1,4 @@
-//! DNS messages over a stream of octets: TCP (RFC 7766) and TLS (RFC 7858), each message behind its length.
+//! DNS messages over a stream of bytes: TCP (RFC 7766) and TLS (RFC 7858), each message behind its length.
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,9 +17,9 @@ use super::connection::Connection;
 use super::fault::Fault;
 use crate::wire::header::HEADER_LEN;
 
-/// Octets read at once.
+/// Bytes read at once.
 const READ_BUFFER: usize = 16 << 10;
-/// Octets of queries that are written at once.
+/// Bytes of queries that are written at once.
 const WRITE_MAX: usize = 16 << 10;
 
 /// Opens TCP.
@@ -40,7 +40,7 @@ pub(super) async fn open_tls(
     TlsConnector::from(config).connect(name, stream).await
 }
 
-/// Carries messages both ways until the connection ends or nobody has a use for it.
+/// Carries messages both ways until the connection ends or is not needed any more.
 pub(super) async fn carry(
     connection: &Connection,
     stream: impl AsyncRead + AsyncWrite,

@@ -110,7 +110,7 @@ fn open_drawn(upstream: SocketAddr, rng: &mut StdRng, left: impl Fn(u16) -> bool
     Ok(None)
 }
 
-/// Whether the port was the reason: somebody has it, or it is kept from us.
+/// Whether the port was the reason: another process has it, or it is kept from us.
 fn is_taken(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied)
 }
@@ -121,7 +121,7 @@ impl FreshSockets {
         Self { sockets: Slab::new(), idle_v4: Idle::default(), idle_v6: Idle::default(), ephemeral: ephemeral_ports() }
     }
 
-    /// Sends a query from a socket that nobody shares, which `registry` watches under the token that `token` gives for
+    /// Sends a query from a socket that is not shared, which `registry` watches under the token that `token` gives for
     /// its place.
     pub(super) fn send(
         &mut self,
@@ -219,7 +219,7 @@ impl FreshSockets {
         }
     }
 
-    /// Closes those whose queries were settled by another worker, or by nobody in time, and those that were idle since
+    /// Closes those whose queries were settled by another worker, or not in time, and those that were idle since
     /// the last time.
     pub(super) fn sweep(&mut self, now: Instant) {
         for idle in [&mut self.idle_v4, &mut self.idle_v6] {
@@ -313,7 +313,7 @@ mod tests {
             let from = desk.send(upstream, slot);
             ports.push(from.port());
             assert_eq!(desk.receive(0), None);
-            // The answer twice, and once more when nobody reads: what is left is no datagram of the next query.
+            // The answer twice, and once more when it is not read: what is left is no datagram of the next query.
             for _ in 0..2 {
                 upstream.send_to(b"quiche", from).unwrap();
             }
@@ -322,7 +322,7 @@ mod tests {
             assert_eq!(desk.wait(0), (test_try(slot), 6), "another query's end is not this one's");
             upstream.send_to(b"qulate", from).unwrap();
             desk.sockets.close(0, test_try(slot));
-            assert_eq!(desk.receive(0), None, "nobody asked");
+            assert_eq!(desk.receive(0), None, "no query was sent");
         }
         assert_eq!(desk.sockets.sockets.len(), 1);
         ports.dedup();

@@ -1,7 +1,7 @@
 //! DNS over HTTPS (RFC 8484): each query a request of its own on one HTTP/2 connection, which hickory-net speaks.
 //!
-//! hickory-net writes the query anew from its parts and reads the answer to see that it is one; what is handed on are
-//! the octets that came. They carry ID 0, as caches like it, so the ID is put back here.
+//! hickory-net writes the query again from its parts and reads the answer to see that it is one; what is handed on are
+//! the bytes that came. They carry ID 0, as caches like it, so the ID is put back here.
 
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -21,7 +21,7 @@ use tokio_rustls::rustls::ClientConfig;
 use super::connection::Connection;
 use super::fault::Fault;
 
-/// How long a request may take: nobody waits longer.
+/// How long a request may take: no client waits longer.
 const REQUEST_MAX: Duration = Duration::from_secs(5);
 
 /// Opens HTTP/2 over TLS, verified for `server_name`.
@@ -37,7 +37,7 @@ pub(super) async fn open(
         .map_err(|error| fault(&error))
 }
 
-/// Sends requests and takes their answers until the connection ends or nobody has a use for it.
+/// Sends requests and takes their answers until the connection ends or is not needed any more.
 pub(super) async fn carry(
     connection: &Rc<Connection>,
     client: HttpsClientStream,

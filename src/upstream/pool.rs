@@ -77,7 +77,7 @@ pub(super) struct Ids {
 struct OpenQuestion {
     id: TryId,
     deadline: Instant,
-    /// Somebody may be guessing at it, which was reported.
+    /// An attacker may be guessing at it, which was reported.
     is_marked: bool,
 }
 
@@ -86,10 +86,10 @@ struct OpenQuestion {
 pub(super) enum Recipient {
     /// The question with its ID.
     One(TryId),
-    /// It has an ID that was never used here: somebody may be guessing, which concerns all open questions.
+    /// It has an ID that was never used here: an attacker may be guessing, which concerns all open questions.
     Guess,
     /// It comes too late.
-    Nobody,
+    Unknown,
 }
 
 impl PooledSocket {
@@ -162,12 +162,12 @@ impl Ids {
 
     /// Whom a datagram is for.
     pub(super) fn recipient(&self, datagram: &[u8]) -> Recipient {
-        let Some(&message_id) = datagram.first_chunk::<2>() else { return Recipient::Nobody };
+        let Some(&message_id) = datagram.first_chunk::<2>() else { return Recipient::Unknown };
         let message_id = u16::from_be_bytes(message_id);
         let open = self.open.iter().position(|open| *open == message_id).and_then(|at| self.questions.get(at));
         match open {
             Some(question) => Recipient::One(question.id),
-            None if self.past.contains(&message_id) => Recipient::Nobody,
+            None if self.past.contains(&message_id) => Recipient::Unknown,
             None => Recipient::Guess,
         }
     }
@@ -220,9 +220,9 @@ mod tests {
         assert_eq!(recipient(&[1, 2, 0x80]), Recipient::One(test_try(1)));
         assert_eq!(recipient(&[9, 9, 0x80]), Recipient::Guess);
         socket.close(test_try(1));
-        assert_eq!(recipient(&[1, 2, 0x80]), Recipient::Nobody, "late, and no guess");
+        assert_eq!(recipient(&[1, 2, 0x80]), Recipient::Unknown, "late, and no guess");
         assert_eq!(recipient(&[3, 4, 0x80]), Recipient::One(test_try(2)));
-        assert_eq!(recipient(&[1]), Recipient::Nobody);
+        assert_eq!(recipient(&[1]), Recipient::Unknown);
         assert_eq!(socket.fail(), [test_try(2)]);
         assert!(!socket.is_usable(now));
     }

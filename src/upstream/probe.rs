@@ -11,7 +11,7 @@ use super::stream::Streams;
 use crate::forward::{Protocol, Target};
 
 /// How long an answer is waited for.
-const PATIENCE: Duration = Duration::from_secs(4);
+const TIMEOUT: Duration = Duration::from_secs(4);
 
 /// What was found.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub async fn probe(streams: &Streams, target: &Target, query: &[u8]) -> Finding 
             _ => None,
         }
     };
-    let (datagram, stream) = tokio::join!(by_datagram, streams.ask(target, query, 1, Instant::now() + PATIENCE));
+    let (datagram, stream) = tokio::join!(by_datagram, streams.ask(target, query, 1, Instant::now() + TIMEOUT));
     Finding { datagram, stream: stream.map(|_| ()) }
 }
 
@@ -40,6 +40,6 @@ async fn by_datagram(upstream: SocketAddr, query: &[u8]) -> io::Result<()> {
     socket.connect(upstream).await?;
     socket.send(query).await?;
     let mut answer = [0; 512];
-    timeout(PATIENCE, socket.recv(&mut answer)).await??;
+    timeout(TIMEOUT, socket.recv(&mut answer)).await??;
     Ok(())
 }

@@ -23,7 +23,7 @@ const UDP_WAIT: Duration = Duration::from_millis(2500);
 const UDP_TRIES: usize = 2;
 /// How long an answer over TCP is waited for.
 const TCP_WAIT: Duration = Duration::from_secs(6);
-/// How often it is tried anew on another connection.
+/// How often it is tried again on another connection.
 const TCP_TRIES: usize = 2;
 
 /// What came back for each check, in their order; `None` without an answer.

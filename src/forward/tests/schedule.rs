@@ -214,7 +214,7 @@ fn an_upstream_that_drops_our_option_is_answered_and_remembered() {
             world.pass(1000);
         }
         assert_eq!(last, (0, 1), "remembered: {understood:?}, TCP {by_stream}");
-        // Now and then it is tried in full; whoever asks then waits for a moment.
+        // Now and then it is tried in full; a client that asks then waits for a moment.
         world.pass(61_000);
         assert_eq!(ask_through(&mut world, "later.example", understood, by_stream).1, 2);
         // The firewall was replaced.

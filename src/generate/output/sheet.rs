@@ -37,7 +37,7 @@ impl Sheet {
         sheet
     }
 
-    /// A comment line. A character that could end it early is left out, whoever wrote the text.
+    /// A comment line. A character that could end it early is left out, whatever the text.
     pub(super) fn comment(&mut self, line: &str) {
         let line: String = line.chars().filter(|c| !c.is_control() && !matches!(c, '\u{2028}' | '\u{2029}')).collect();
         let line = format!("{} {line}", self.comment);

@@ -110,7 +110,7 @@ fn what_is_wrong_is_said_alike() {
         ("[[record]]\nname = 'a.b'\ntype = 'ANY'\ndata = '10.0.0.1'\n", "not of records"),
         ("[[record]]\nname = 'a.b'\ntype = 'A'\ndata = '10.0.0.256'\n", "no A record"),
         ("[[record]]\nname = 'a.b'\ntype = 'A'\ndata = []\n", "has no data"),
-        ("[[record]]\nname = 'a.b'\ntype = 'A'\ndata = '10.0.0.1'\nclients = []\n", "nobody would see"),
+        ("[[record]]\nname = 'a.b'\ntype = 'A'\ndata = '10.0.0.1'\nclients = []\n", "no client would see"),
         ("[[record]]\nname = 'a.b'\ntype = 'A'\ndata = '10.0.0.1'\nclients = ['10.0.0.1/8']\n", "bits set beyond"),
         ("[[record]]\nname = 'a.b'\ntype = 'A'\ndata = '10.0.0.1'\nttl = 5\n", "must be a duration in quotes"),
         ("[[record]]\nname = 'a.b'\ntype = 'A'\ndata = '10.0.0.1'\nttl = '5ms'\n", "whole number of seconds"),
