@@ -7,7 +7,6 @@ use prometheus_client::metrics::MetricType;
 use super::Admin;
 use super::metrics::{Family, Sample, Value};
 use super::process::{descriptors, resident_octets};
-use crate::discover::DriftKind;
 use crate::engine::{AnswerSource, Reason};
 use crate::forward::UpstreamState;
 use crate::log;
@@ -263,16 +262,15 @@ fn state(admin: &Admin, families: &mut Vec<Family>) {
         "Time of the last discovery round that read every subscription; 0 before the first",
         admin.discover.last_success().map_or(0.0, unix),
     ));
-    let drift = admin.discover.drift();
+    let drift = admin.discover.drift_counts().into_iter();
     families.push(Family {
         name: "pldns_discover_drift",
         help: "Endpoints, records and zones that do not fit together, by kind",
         kind: MetricType::Gauge,
-        samples: DriftKind::ALL
-            .iter()
-            .map(|kind| Sample {
+        samples: drift
+            .map(|(kind, count)| Sample {
                 labels: vec![("kind", kind.word().to_owned())],
-                value: Value::Gauge(drift.iter().filter(|drift| drift.kind == *kind).count() as f64),
+                value: Value::Gauge(count as f64),
             })
             .collect(),
     });

@@ -20,7 +20,7 @@ use crate::explain::{Explanation, Question, RejectedReload, Seen, Surroundings, 
 use crate::wire::{Name, NameError, Rtype};
 
 /// The client where none is named: this machine.
-const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+pub(super) const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// What is to be explained.
 #[derive(Debug, Deserialize)]
@@ -111,6 +111,13 @@ async fn explanation(admin: &Admin, question: Question, ask: bool) -> Explanatio
     walk.finish()
 }
 
+/// What can be said without asking anything.
+pub(super) fn explanation_at_hand(admin: &Admin, question: Question) -> Explanation {
+    let snapshot = admin.shared.snapshot.load_full();
+    let around = surroundings(admin, question.client);
+    Walk::begin((&admin.shared.engine, &snapshot), admin.azure, question, around, Instant::now()).finish()
+}
+
 /// What this server knows beside settings and records.
 fn surroundings(admin: &Admin, client: IpAddr) -> Surroundings {
     let last = admin.status.reloads().last;
@@ -118,8 +125,7 @@ fn surroundings(admin: &Admin, client: IpAddr) -> Surroundings {
         problem: last.problems.first().cloned().unwrap_or_default(),
         problem_count: last.problem_count,
     };
-    let unapproved = admin.discover.drift().into_iter().filter(|drift| drift.kind == DriftKind::PendingConnection);
-    let unapproved = unapproved.map(|drift| Unapproved {
+    let unapproved = admin.discover.drift_of(DriftKind::PendingConnection).into_iter().map(|drift| Unapproved {
         names: drift.names.iter().filter_map(|name| Name::parse(name).ok()).collect(),
         endpoint: drift.subject,
         state: drift.reason,

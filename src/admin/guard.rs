@@ -10,6 +10,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::Door;
+use super::page::document;
 
 /// The header by which a program shows that it is no web page: pages of other sites cannot set it unasked.
 const OWN_HEADER: &str = "x-pldns";
@@ -29,7 +30,12 @@ pub(super) async fn token(State(door): State<Door>, request: Request, next: Next
         && !carries(request.headers(), &token)
     {
         let challenge = [(WWW_AUTHENTICATE, "Bearer")];
-        return (challenge, refuse(StatusCode::UNAUTHORIZED, "the token is missing or wrong")).into_response();
+        // A browser cannot send the token with its first request: the page has no data, and asks for it.
+        let refusal = match request.uri().path() {
+            "/" => document(StatusCode::UNAUTHORIZED),
+            _ => refuse(StatusCode::UNAUTHORIZED, "the token is missing or wrong"),
+        };
+        return (challenge, refusal).into_response();
     }
     next.run(request).await
 }

@@ -14,10 +14,15 @@
 mod accept;
 mod collect;
 mod explain;
+mod found;
 mod guard;
+mod history;
 mod metrics;
+mod overview;
+mod page;
 mod pages;
 mod process;
+mod records;
 mod status;
 
 use std::net::SocketAddr;
@@ -30,6 +35,8 @@ use axum::{Router, middleware};
 use tokio::sync::{mpsc, oneshot};
 
 pub use accept::{HEAD_MAX, serve_http};
+pub use found::{FOUND_BYTES, Found};
+pub use history::{HISTORY_BYTES, History, INTERVAL};
 pub use status::{PROBLEMS_MAX, ReloadCause, ReloadReport, Status};
 
 use crate::discover;
@@ -43,9 +50,12 @@ pub const BODY_MAX: usize = 64 << 10;
 pub const PAGE_OCTETS: usize = 256 << 10;
 
 /// Every route of the admin listener: method, path, whether it needs the token. The OpenAPI document says the same.
-pub const ROUTES: [(&str, &str, bool); 11] = [
+pub const ROUTES: [(&str, &str, bool); 14] = [
+    ("get", "/", true),
     ("get", "/healthz", false),
     ("get", "/readyz", false),
+    ("get", "/status", true),
+    ("get", "/history", true),
     ("get", "/metrics", true),
     ("get", "/records", true),
     ("get", "/cache", true),
@@ -85,6 +95,12 @@ pub struct Admin {
     pub azure: AzureNames,
     /// How discovery is doing.
     pub discover: Arc<discover::Status>,
+    /// The last hour.
+    pub history: History,
+    /// What the guard found lately.
+    pub found: Found,
+    /// Bytes that the cache may have.
+    pub cache_size: u64,
 }
 
 /// Who may see what: pages for everybody, pages for who has the token.
@@ -104,8 +120,11 @@ pub fn health_router(admin: Arc<Admin>) -> Router {
 pub fn admin_router(admin: Arc<Admin>, address: SocketAddr) -> Router {
     let door = Door { admin: admin.clone(), is_loopback: address.ip().is_loopback() };
     let guarded = Router::new()
+        .route("/", get(page::page))
+        .route("/status", get(overview::status))
+        .route("/history", get(overview::history))
         .route("/metrics", get(pages::metrics))
-        .route("/records", get(pages::records))
+        .route("/records", get(records::records))
         .route("/cache", get(pages::cache))
         .route("/cache/flush", post(pages::flush))
         .route("/explain", get(explain::explain))

@@ -15,13 +15,9 @@ use tokio::sync::oneshot;
 
 use super::guard::refuse;
 use super::metrics::{Format, render};
-use super::{Admin, OPENAPI, PAGE_OCTETS, ReloadCause, ReloadRequest, log};
+use super::{Admin, OPENAPI, ReloadCause, ReloadRequest, log};
 use crate::config::LogLevel;
-use crate::rdata::present;
 use crate::wire::{Name, NameRoom};
-
-/// Records of one page.
-const PAGE_MAX: usize = 1000;
 
 /// The process runs, its control thread answers, and every worker makes progress: where not, only a restart helps.
 pub(super) async fn healthz(State(admin): State<Arc<Admin>>) -> Response {
@@ -104,48 +100,6 @@ pub(super) async fn metrics(State(admin): State<Arc<Admin>>, headers: HeaderMap)
         Ok(text) => ([(CONTENT_TYPE, format.content_type())], text).into_response(),
         Err(error) => refuse(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
     }
-}
-
-/// Which records to show.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Page {
-    /// How many record sets to pass over.
-    #[serde(default)]
-    offset: usize,
-    /// How many to show.
-    limit: Option<usize>,
-}
-
-/// The records table, page by page.
-pub(super) async fn records(State(admin): State<Arc<Admin>>, Query(page): Query<Page>) -> Response {
-    let snapshot = admin.shared.snapshot.load_full();
-    let limit = page.limit.unwrap_or(PAGE_MAX).min(PAGE_MAX);
-    let mut sets = Vec::new();
-    let mut octets = 0;
-    for (owner, set) in snapshot.table.iter_from(page.offset).take(limit) {
-        let data: Vec<_> = set.iter().map(|(_, data)| present(set.rtype, data)).collect();
-        octets += owner.len() + data.iter().map(String::len).sum::<usize>() + 64;
-        if octets > PAGE_OCTETS && !sets.is_empty() {
-            break;
-        }
-        let ttl = set.iter().next().map(|(ttl, _)| ttl);
-        sets.push(json!({
-            "name": Name::from_wire(owner).map(|name| name.to_string()),
-            "type": set.rtype.to_string(),
-            "ttl": ttl,
-            "data": data,
-        }));
-    }
-    let stats = snapshot.table.stats();
-    Json(json!({
-        "generation": snapshot.generation,
-        "names": stats.names,
-        "records": stats.records,
-        "offset": page.offset,
-        "sets": sets,
-    }))
-    .into_response()
 }
 
 /// What does not fit together: endpoints, records, zones.

@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 
 use super::http;
+use crate::admin::{FOUND_BYTES, HISTORY_BYTES};
 use crate::config::Settings;
 use crate::engine::CHAIN_MEMORY_MAX;
 use crate::forward::{ForwardBounds, REMEMBERED_BYTES_MAX};
@@ -147,6 +148,7 @@ impl MemoryBound {
             ("failures remembered".to_owned(), REMEMBERED_BYTES_MAX as u64),
             ("connections to upstreams".to_owned(), upstreams.len() as u64 * workers * UPSTREAM),
             ("admin and health pages".to_owned(), http::MEMORY_MAX as u64),
+            ("history and findings of the status page".to_owned(), (HISTORY_BYTES + FOUND_BYTES) as u64),
             ("log".to_owned(), log::WAITING_OCTETS_MAX as u64 + LOG),
         ];
         Self(parts.into())

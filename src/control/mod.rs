@@ -15,6 +15,7 @@ mod bounds;
 mod certificate;
 mod findings;
 mod handover;
+mod history;
 mod http;
 mod memory;
 mod preflight;
@@ -45,7 +46,7 @@ pub use memory::memory_limit;
 pub use preflight::preflight;
 pub use privileges::UserError;
 
-use crate::admin::{Admin, PROBLEMS_MAX, ReloadCause, ReloadReport, ReloadRequest, Status};
+use crate::admin::{Admin, Found, History, PROBLEMS_MAX, ReloadCause, ReloadReport, ReloadRequest, Status};
 use crate::cache::Cache;
 use crate::config::Settings;
 use crate::discover::{self, Starter};
@@ -253,8 +254,11 @@ async fn run(
         token: http.token().into(),
         azure: azure_names(),
         discover: discovered.clone(),
+        history: History::new(status.started),
+        found: Found::default(),
+        cache_size: bounds.cache,
     });
-    let http = Rc::new(RefCell::new(http::Listeners::serve(http, admin)));
+    let http = Rc::new(RefCell::new(http::Listeners::serve(http, admin.clone())));
     status.set_ready();
     systemd::ready();
     store.keep(&handover::sockets(&workers, &http.borrow()));
@@ -269,7 +273,8 @@ async fn run(
     }
     let streams = Streams::new(shared.trust.clone(), random_seed()?);
     tokio::task::spawn_local(upstreams::look(upstreams::of(&settings), streams, shared.clone()));
-    tokio::task::spawn_local(findings::tell(shared.clone()));
+    tokio::task::spawn_local(findings::tell(admin.clone()));
+    tokio::task::spawn_local(history::keep(admin));
     tokio::task::spawn_local(systemd::watchdog(workers.counters(), status.clone()));
     let workers = Rc::new(RefCell::new(workers));
     let drain = Rc::new(Cell::new(settings.listen.drain));

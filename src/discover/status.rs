@@ -7,7 +7,7 @@ use std::time::{Instant, SystemTime};
 use serde::Serialize;
 
 use super::arm::Failure;
-use super::drift::Drift;
+use super::drift::{Drift, DriftKind};
 use super::round::RoundReport;
 use super::state::Discovered;
 
@@ -128,6 +128,37 @@ impl Status {
     pub fn drift(&self) -> Vec<Drift> {
         let inner = self.lock();
         inner.drift.iter().chain(&inner.record_drift).cloned().collect()
+    }
+
+    /// The first of it, and how much there is.
+    pub fn first_drift(&self, most: usize) -> (Vec<Drift>, usize) {
+        let inner = self.lock();
+        let all = || inner.drift.iter().chain(&inner.record_drift);
+        (all().take(most).cloned().collect(), all().count())
+    }
+
+    /// What is of one kind.
+    pub fn drift_of(&self, kind: DriftKind) -> Vec<Drift> {
+        let inner = self.lock();
+        inner.drift.iter().chain(&inner.record_drift).filter(|drift| drift.kind == kind).cloned().collect()
+    }
+
+    /// How much there is of each kind.
+    pub fn drift_counts(&self) -> Vec<(DriftKind, usize)> {
+        let inner = self.lock();
+        let count = |kind| inner.drift.iter().chain(&inner.record_drift).filter(|drift| drift.kind == kind).count();
+        DriftKind::ALL.into_iter().map(|kind| (kind, count(kind))).collect()
+    }
+
+    /// Why the last round was not complete.
+    pub fn reason(&self) -> Option<String> {
+        let inner = self.lock();
+        (!inner.reasons.is_empty()).then(|| inner.reasons.join("; "))
+    }
+
+    /// How many discovered records files have instead.
+    pub fn overridden(&self) -> usize {
+        self.lock().overridden.len()
     }
 
     /// Failures so far, by reason.

@@ -208,7 +208,8 @@ pub enum Finding {
 }
 
 impl Finding {
-    fn name(&self) -> &Name {
+    /// The name that the client asked for.
+    pub fn name(&self) -> &Name {
         match self {
             Self::Public { name, .. } | Self::Shadowed { name, .. } => name,
         }

@@ -358,8 +358,7 @@ fn a_budget_that_is_used_up() {
     let address: SocketAddr = "168.63.129.16:53".parse().unwrap();
     let mut world = World::new("", "");
     let target = Target { address, protocol: Protocol::Datagram };
-    world.around.upstreams =
-        vec![UpstreamState { target, is_down: false, rtt: None, pending: 180, waiting: 40, last_error: None }];
+    world.around.upstreams = vec![UpstreamState { pending: 180, waiting: 40, ..UpstreamState::new(&target) }];
     let explanation = world.explain("www.example.com", &[answers(&["www.example.com 60 A 192.0.2.1"])]);
     check(&explanation, Verdict::Public, Cause::Budget, &["180 queries", "40 wait", "replica"]);
 }

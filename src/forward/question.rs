@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
+use super::budget::Limits;
 use super::budget::Ports;
 use super::outstanding::Stale;
 use super::rule::{ForwardRule, Protocol, Target};
@@ -268,4 +269,24 @@ pub struct UpstreamState {
     pub waiting: usize,
     /// What went wrong last, and when.
     pub last_error: Option<(Arc<str>, Instant)>,
+    /// Its budget.
+    pub limits: Limits,
+    /// Queries sent to it so far.
+    pub sent: u64,
+}
+
+impl UpstreamState {
+    /// That of one that was never asked.
+    pub fn new(target: &Target) -> Self {
+        Self {
+            target: target.clone(),
+            is_down: false,
+            rtt: None,
+            pending: 0,
+            waiting: 0,
+            last_error: None,
+            limits: Limits::default(),
+            sent: 0,
+        }
+    }
 }

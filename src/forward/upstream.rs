@@ -80,6 +80,8 @@ pub(super) struct Upstream {
     /// What went wrong last, and when.
     pub(super) last_error: Option<(Arc<str>, Instant)>,
     usual: UsualRate,
+    /// Queries sent so far.
+    pub(super) sent: u64,
     /// Where it has no budget: when the next of those that wait may leave, and how many do in a second.
     release_at: Option<Instant>,
     release_rate: u32,
@@ -103,6 +105,7 @@ impl Upstream {
             capabilities: Capabilities::default(),
             last_error: None,
             usual: UsualRate::default(),
+            sent: 0,
             release_at: None,
             release_rate: RELEASED_MIN,
             slow_open: 0,
@@ -164,6 +167,7 @@ impl Upstream {
 
     /// Counts a query that is sent now.
     pub(super) fn note_sent(&mut self, now: Instant) {
+        self.sent += 1;
         // What waited for the end of an outage is not the usual rate.
         if !self.health.is_down() && self.line.is_empty() {
             self.usual.note(now);

@@ -29,6 +29,8 @@ impl<W> Forwarding<W> {
             pending: upstream.budget.pending(),
             waiting: upstream.waiting(),
             last_error: upstream.last_error.clone(),
+            limits: upstream.budget.limits,
+            sent: upstream.sent,
         })
     }
 

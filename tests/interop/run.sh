@@ -6,6 +6,7 @@
 #   getent (glibc's resolver, network namespace of its own) ─────────> pldns, records table alone
 #   kdig, curl ─ TLS, HTTPS ─> pldns; dig ──> Unbound ─ TLS ───────────> pldns     (encrypted.sh)
 #   Unbound, BIND and dnsmasq with what `pldns generate` wrote for them, compared with pldns    (formats.sh)
+#   Chromium ─ HTTP ─> the status page    (page.sh)
 #
 # Everything listens on free ports of loopback; nothing leaves the machine. Only processes started here are ended.
 # Usage: [PLDNS=path/to/pldns] tests/interop/run.sh
@@ -439,6 +440,7 @@ check_of_the_end() {
 
 . "$here/formats.sh"
 . "$here/encrypted.sh"
+. "$here/page.sh"
 
 # ── the run ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -475,6 +477,7 @@ checks_of_onprem
 checks_of_getent
 checks_of_formats
 checks_of_encrypted
+checks_of_page
 check_of_the_end
 
 echo "$passed passed, $failed failed"

@@ -374,6 +374,9 @@ fn an_endpoint_that_waits_for_approval_is_the_reason_for_a_public_answer() {
         page(admin.as_str().unwrap().parse().unwrap(), &format!("/explain?name={ACCOUNT}&ask=true"));
     assert_eq!((&explanation["verdict"], &explanation["cause"]), (&"public".into(), &"pending_approval".into()));
     let reason = explanation["reason"].as_str().unwrap();
+    let finding = &page(admin.as_str().unwrap().parse().unwrap(), "/status")["findings"][0];
+    assert_eq!((&finding["kind"], &finding["name"]), (&"pending_connection".into(), &ACCOUNT.into()), "{finding}");
+    assert!(finding["fix"].as_str().unwrap().contains("Approve the connection"), "{finding}");
     assert!(reason.contains("privateendpoints/acct-pe") && reason.contains("waits for approval"), "{reason}");
     server.stop();
 }

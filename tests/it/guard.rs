@@ -166,6 +166,23 @@ fn what_the_guard_finds_is_counted_logged_once_a_name_and_explained() {
         get(admin, "/metrics").contains("pldns_public_answers_total{action=\"refuse\"} 3"),
         "explaining counts nothing"
     );
+    let end = Instant::now() + Duration::from_secs(20);
+    let status = loop {
+        let status: Value = serde_json::from_str(get(admin, "/status").split("\r\n\r\n").nth(1).unwrap()).unwrap();
+        if status["finding_count"] == 2 {
+            break status;
+        }
+        assert!(Instant::now() < end, "{status:#}");
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    let finding =
+        |kind: &str| status["findings"].as_array().unwrap().iter().find(|it| it["kind"] == kind).unwrap().clone();
+    let public = finding("public_answer");
+    assert_eq!((&public["name"], &public["client"]), (&BLOB.into(), &"127.0.0.1".into()), "{public}");
+    assert!(public["reason"].as_str().unwrap().contains("public_answers is \"refuse\""), "{public}");
+    let shadowed = finding("shadowed");
+    assert!(shadowed["reason"].as_str().unwrap().contains("linked to the network"), "{shadowed}");
+    assert!(shadowed["fix"].as_str().unwrap().contains("NxDomainRedirect"), "{shadowed}");
     let found = |server: &Pldns, message: &str| -> Vec<Value> {
         let begins = |event: &Value| event["message"].as_str().is_some_and(|said| said.starts_with(message));
         server.events().into_iter().filter(begins).collect()

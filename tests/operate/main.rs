@@ -21,6 +21,7 @@ mod http;
 mod log;
 mod metrics;
 mod namespace;
+mod page;
 mod privileges;
 mod read_only;
 mod reload;
