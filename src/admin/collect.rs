@@ -9,7 +9,7 @@ use super::metrics::{Family, Sample, Value};
 use super::process::{descriptors, resident_octets};
 use crate::engine::{AnswerSource, Reason};
 use crate::forward::UpstreamState;
-use crate::log;
+use crate::log::{self, Tap};
 use crate::server::{BUCKETS_US, Latencies, Path, QueryKind, Totals};
 use crate::wire::Transport;
 
@@ -278,6 +278,13 @@ fn state(admin: &Admin, families: &mut Vec<Family>) {
         "pldns_connections",
         "Connections of clients, whatever their transport",
         admin.shared.connections.len() as f64,
+    ));
+    let [sent, lost] = admin.shared.tap.get().map_or([0; 2], Tap::counts);
+    families.push(counters(
+        "pldns_dnstap_messages",
+        "Messages for dnstap, by what became of them",
+        "outcome",
+        [("sent", sent), ("lost", lost)],
     ));
     families.push(counter("pldns_log_lines_lost", "Log lines that nobody read in time", log::lost()));
 }

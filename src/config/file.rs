@@ -15,6 +15,9 @@ use crate::wire::Name;
 /// More threads than this are a mistake.
 const WORKERS_MAX: u64 = 1024;
 
+/// Bytes of `[dnstap] identity`.
+const IDENTITY_MAX: usize = 255;
+
 /// What the reader needs to know of the world to warn of traps.
 pub struct Facts<'f> {
     /// Public zones of Azure services, below which other people's names live too.
@@ -54,7 +57,7 @@ pub fn read_settings(source: &SourceText, facts: &Facts<'_>, problems: &mut Prob
 type ReadSection = fn(&Document<'_>, &TableReader<'_>, &mut Settings);
 
 /// Sections that appear once.
-const SECTIONS: [(&str, ReadSection); 9] = [
+const SECTIONS: [(&str, ReadSection); 10] = [
     ("listen", read_listen),
     ("tls", read_tls),
     ("records", read_records),
@@ -62,6 +65,7 @@ const SECTIONS: [(&str, ReadSection); 9] = [
     ("process", read_process),
     ("admin", read_admin),
     ("log", read_log),
+    ("dnstap", read_dnstap),
     ("access", read_access),
     ("azure", |document, section, settings| settings.azure = read_azure(document, section)),
 ];
@@ -165,8 +169,7 @@ fn read_log(document: &Document<'_>, section: &TableReader<'_>, settings: &mut S
         settings.log.format = format;
     }
     if let Some(text) = section.text("queries") {
-        let share = text.value.strip_prefix("1/").and_then(|share| share.parse().ok());
-        match share.filter(|&share: &u32| share > 0) {
+        match fraction(text.value) {
             Some(share) => settings.log.queries = share,
             None if text.value.is_empty() => settings.log.queries = 0,
             None => document.error(
@@ -174,6 +177,40 @@ fn read_log(document: &Document<'_>, section: &TableReader<'_>, settings: &mut S
                 "`queries` must be a fraction such as \"1/1000\"",
                 "\"1/1000\" for one in a thousand, \"\" for none",
             ),
+        }
+    }
+}
+
+/// The N of `1/N`.
+fn fraction(text: &str) -> Option<u32> {
+    text.strip_prefix("1/").and_then(|share| share.parse().ok()).filter(|share| *share > 0)
+}
+
+fn read_dnstap(document: &Document<'_>, section: &TableReader<'_>, settings: &mut Settings) {
+    let dnstap = &mut settings.dnstap;
+    let path = |key| section.text(key).filter(|text| !text.value.is_empty());
+    let (socket, file) = (path("socket"), path("file"));
+    if let (Some(_), Some(file)) = (&socket, &file) {
+        document.error(file.span.clone(), "`socket` and `file` exclude each other", "name one of them");
+    }
+    dnstap.socket = socket.map(|text| text.value.to_owned());
+    dnstap.file = file.map(|text| text.value.to_owned());
+    if let Some(text) = section.text("sample") {
+        match fraction(text.value) {
+            Some(share) => dnstap.sample = share,
+            None => document.error(
+                text.span,
+                "`sample` must be a fraction such as \"1/100\"",
+                "\"1/100\" for one in a hundred queries, \"1/1\" for all",
+            ),
+        }
+    }
+    if let Some(text) = section.text("identity") {
+        if text.value.len() > IDENTITY_MAX {
+            let message = format!("`identity` is {} bytes long (maximum {IDENTITY_MAX})", text.value.len());
+            document.error(text.span, message, "a short name of this server");
+        } else {
+            dnstap.identity = text.value.to_owned();
         }
     }
 }

@@ -15,6 +15,6 @@ mod upstream;
 pub use azure::{AzureSettings, DiscoverCloud, DiscoverSettings, Identity, PublicAnswers};
 pub use file::{Facts, read_settings};
 pub use settings::{
-    AdminSettings, CacheSettings, DEFAULT_ALLOW, ForwardSpec, Listen, LogFormat, LogLevel, LogSettings,
+    AdminSettings, CacheSettings, DEFAULT_ALLOW, DnstapSettings, ForwardSpec, Listen, LogFormat, LogLevel, LogSettings,
     MAX_NEGATIVE_TTL_PRIVATE, MAX_STALE_PRIVATE, Places, RecordFiles, Settings, TlsSettings,
 };

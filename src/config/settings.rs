@@ -44,6 +44,8 @@ pub struct Settings {
     pub admin: AdminSettings,
     /// `[log]`
     pub log: LogSettings,
+    /// `[dnstap]`
+    pub dnstap: DnstapSettings,
     /// `[access] allow`
     pub allow: Vec<IpNet>,
     /// `[azure]`
@@ -112,6 +114,32 @@ pub struct LogSettings {
     pub format: LogFormat,
     /// One of so many queries is logged; 0: none.
     pub queries: u32,
+}
+
+/// `[dnstap]`; without socket and file it is off. Paths are relative to the settings file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DnstapSettings {
+    /// The Unix socket of a collector.
+    pub socket: Option<String>,
+    /// A file in the place of that.
+    pub file: Option<String>,
+    /// One of so many queries is sent.
+    pub sample: u32,
+    /// What the server calls itself; empty: the host's name.
+    pub identity: String,
+}
+
+impl DnstapSettings {
+    /// Whether queries are sent anywhere.
+    pub fn is_on(&self) -> bool {
+        self.socket.is_some() || self.file.is_some()
+    }
+}
+
+impl Default for DnstapSettings {
+    fn default() -> Self {
+        Self { socket: None, file: None, sample: 1, identity: String::new() }
+    }
 }
 
 /// `[log] level`.
@@ -263,6 +291,7 @@ impl Default for Settings {
             confine: true,
             admin: AdminSettings::default(),
             log: LogSettings::default(),
+            dnstap: DnstapSettings::default(),
             allow,
             azure: AzureSettings::default(),
             places: Places::default(),

@@ -150,6 +150,7 @@ impl MemoryBound {
             ("admin and health pages".to_owned(), http::MEMORY_MAX as u64),
             ("history and findings of the status page".to_owned(), (HISTORY_BYTES + FOUND_BYTES) as u64),
             ("log".to_owned(), log::WAITING_OCTETS_MAX as u64 + LOG),
+            ("dnstap".to_owned(), if settings.dnstap.is_on() { log::DNSTAP_BYTES as u64 } else { 0 }),
         ];
         Self(parts.into())
     }

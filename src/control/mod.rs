@@ -39,6 +39,7 @@ use tokio::sync::mpsc;
 
 use handover::{Forerunner, Handover};
 use systemd::Store;
+use watch::sibling;
 
 pub use bounds::{Bounds, MemoryBound, RecordSizes};
 pub use http::HttpError;
@@ -53,7 +54,7 @@ use crate::discover::{self, Starter};
 use crate::document::{Diagnostic, Problems, Severity};
 use crate::engine::Engine;
 use crate::forward::{Forwarding, LoopGuard, UpstreamSets};
-use crate::log;
+use crate::log::{self, Tap, TapTarget};
 use crate::records::Table;
 use crate::reload::{Changes, Loaded, azure_names, load_with, settings_alone};
 use crate::server::{
@@ -152,6 +153,7 @@ pub fn serve(path: &Path, listen: &[SocketAddr]) -> Result<(), ServeError> {
         privileges::confine(path, &parts.loaded_settings);
     }
     log::write();
+    start_tap(path, &parts)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = tokio::task::LocalSet::new();
     let served = runtime.block_on(local.run_until(run(path, listen, parts, seen, (starter, discovered))));
@@ -316,6 +318,25 @@ async fn run(
     Ok(())
 }
 
+/// Starts what sends queries to dnstap, where the settings want that.
+fn start_tap(path: &Path, parts: &Parts) -> std::io::Result<()> {
+    let dnstap = &parts.loaded_settings.dnstap;
+    let target = match (&dnstap.socket, &dnstap.file) {
+        (Some(socket), _) => TapTarget::Socket(sibling(path, socket)),
+        (None, Some(file)) => TapTarget::File(sibling(path, file)),
+        (None, None) => return Ok(()),
+    };
+    let host = rustix::system::uname();
+    let identity = match dnstap.identity.as_str() {
+        "" => host.nodename().to_string_lossy(),
+        identity => identity.into(),
+    };
+    let tap = Tap::start(target, &identity, dnstap.sample)?;
+    // It is the first.
+    let _ = parts.shared.tap.set(tap);
+    Ok(())
+}
+
 /// Settings that are no part of the Snapshot.
 fn apply_settings(shared: &Shared, settings: &Settings, bounds: &Bounds) {
     shared.engine.set_chain_memory(bounds.chains);
@@ -410,6 +431,9 @@ async fn end(shared: &Shared, workers: &Rc<RefCell<Workers>>, signals: &mut Sign
             // Workers end now; one that does not is not waited for.
             let _ = tokio::time::timeout(End::SOON.in_flight, waiting).await;
         }
+    }
+    if let Some(tap) = shared.tap.get() {
+        tap.finish();
     }
     let left = shared.count_left();
     if left > 0 {

@@ -113,7 +113,9 @@ pub(super) fn confine(settings_file: &Path, settings: &Settings) {
     let handover = settings.handover.as_ref().and_then(|path| Path::new(path).parent()).map(Path::to_owned);
     let state = discover.state.as_ref().filter(|_| discover.is_on());
     let state = state.map(|file| directory_of(&directory_of(settings_file).join(file)));
-    let writable: Vec<PathBuf> = handover.into_iter().chain(state).filter(|path| path.exists()).collect();
+    let tap = settings.dnstap.file.iter().chain(&settings.dnstap.socket);
+    let tap = tap.map(|file| directory_of(&directory_of(settings_file).join(file)));
+    let writable: Vec<PathBuf> = handover.into_iter().chain(state).chain(tap).filter(|path| path.exists()).collect();
     match restrict(&readable, &writable) {
         Ok(RulesetStatus::FullyEnforced) => tracing::debug!("Landlock sandbox enabled"),
         Ok(RulesetStatus::PartiallyEnforced) => tracing::debug!("Landlock sandbox enabled partially"),

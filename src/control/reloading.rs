@@ -196,6 +196,7 @@ impl Reloader {
             ("[process] confine", settings.confine != self.settings.confine),
             ("[process] handover", settings.handover != self.settings.handover),
             ("[log] format", settings.log.format != self.settings.log.format),
+            ("[dnstap]", settings.dnstap != self.settings.dnstap),
         ];
         for (setting, _) in fixed.into_iter().filter(|(_, changed)| *changed) {
             tracing::warn!(setting, "setting takes effect after a restart");

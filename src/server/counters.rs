@@ -39,6 +39,16 @@ pub(crate) enum Outcome {
     Not(Reason),
 }
 
+impl Outcome {
+    /// The source of the answer, or why there is none.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Answered(source) => source.name(),
+            Self::Not(reason) => reason.name(),
+        }
+    }
+}
+
 impl Counters {
     /// Counts queries that came in.
     pub(crate) fn received(&self, transport: Transport, count: u64) {

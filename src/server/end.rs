@@ -1,7 +1,7 @@
 //! The end of every query, whatever became of it: counters, response time, clients seen, query log.
 
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::counters::Outcome;
 use super::kind::{question_name, type_at_question};
@@ -9,7 +9,7 @@ use super::latency::Path;
 use super::worker::Worker;
 use crate::engine::{AnswerSource, Client, Reason};
 use crate::forward::Disposition;
-use crate::log::{self, QueryLine};
+use crate::log::{self, QueryLine, Tap, Tapped};
 use crate::wire::header::Rcode;
 
 /// A query that is over.
@@ -30,6 +30,7 @@ impl Worker {
     pub(super) fn end<'e>(&self, ends: impl IntoIterator<Item = End<'e>>, [start, now]: [Instant; 2]) {
         let took = now.saturating_duration_since(start);
         let is_sampling = self.is_sampling();
+        let tap = self.shared.tap.get().map(|tap| (tap, SystemTime::now()));
         let mut by_path = [0; Path::ALL.len()];
         for end in ends {
             self.counters.count(end.outcome);
@@ -42,6 +43,9 @@ impl Worker {
             }
             if is_sampling {
                 self.sample(&end, took);
+            }
+            if let Some((tap, wall)) = tap {
+                self.tap(tap, &end, wall, took);
             }
         }
         for (path, count) in Path::ALL.into_iter().zip(by_path) {
@@ -70,15 +74,30 @@ impl Worker {
             transport: end.client.transport.name(),
             query: end.query.into(),
             rtype: type_at_question(end.query),
-            outcome: match end.outcome {
-                Outcome::Answered(source) => source.name(),
-                Outcome::Not(reason) => reason.name(),
-            },
+            outcome: end.outcome.word(),
             rcode: end.reply.get(3).map(|flags| Rcode(u16::from(flags & 15))),
             rule: self.rule_of(end.query, end.outcome),
             duration: took,
             is_debug: !is_sample,
         });
+    }
+
+    /// Sends one of many queries, or all, to dnstap.
+    #[cold]
+    fn tap(&self, tap: &Tap, end: &End<'_>, ended: SystemTime, took: Duration) {
+        let number = self.tapped.get();
+        self.tapped.set(number.wrapping_add(1));
+        if tap.takes(number) {
+            tap.put(Tapped {
+                client: end.client.address,
+                transport: end.client.transport,
+                query: end.query.into(),
+                reply: end.reply.into(),
+                outcome: end.outcome.word(),
+                ended,
+                took,
+            });
+        }
     }
 
     /// The zone of the rule whose upstreams are responsible for the answer.

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -15,6 +15,7 @@ use super::tls::TlsServer;
 use super::waiter::Waiter;
 use crate::engine::{Engine, Snapshot};
 use crate::forward::Forwarding;
+use crate::log::Tap;
 use crate::upstream::{Authorities, Pools, Trust};
 
 /// How long an answer is of use to a client: Azure asks forwarders for more than a timeout of 4 s, glibc gives up after 5.
@@ -61,6 +62,8 @@ pub struct Shared {
     timer_armed: AtomicU64,
     /// One of so many queries is logged; 0: none.
     pub log_queries: AtomicU32,
+    /// Where queries and responses are sent as they were on the wire.
+    pub tap: OnceLock<Tap>,
     start: Instant,
     /// When a loop was last reported.
     loop_reported: Mutex<Option<Instant>>,
@@ -97,6 +100,7 @@ impl Shared {
             timers_changed: Notify::new(),
             timer_armed: AtomicU64::new(u64::MAX),
             log_queries: AtomicU32::new(0),
+            tap: OnceLock::new(),
             start: Instant::now(),
             loop_reported: Mutex::new(None),
             stopping: watch::Sender::new(false),

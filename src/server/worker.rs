@@ -91,6 +91,7 @@ fn run_once(
         streams: Streams::new(shared.trust.clone(), seeds[1]),
         turn: Cell::new(u32::try_from(*number).unwrap_or_default()),
         sampled: Cell::new(0),
+        tapped: Cell::default(),
         reply: RefCell::new(Vec::with_capacity(4096)),
         replies: RefCell::default(),
         departures: RefCell::default(),
@@ -162,6 +163,8 @@ pub(super) struct Worker {
     turn: Cell<u32>,
     /// Queries that might have been put into the log.
     pub(super) sampled: Cell<u32>,
+    /// The same for dnstap.
+    pub(super) tapped: Cell<u32>,
     /// Where a reply to one who waited is written.
     pub(super) reply: RefCell<Vec<u8>>,
     /// Replies to those who waited, on their way.

@@ -6,7 +6,7 @@
 #   getent (glibc's resolver, network namespace of its own) ─────────> pldns, records table alone
 #   kdig, curl ─ TLS, HTTPS ─> pldns; dig ──> Unbound ─ TLS ───────────> pldns     (encrypted.sh)
 #   Unbound, BIND and dnsmasq with what `pldns generate` wrote for them, compared with pldns    (formats.sh)
-#   Chromium ─ HTTP ─> the status page    (page.sh)
+#   Chromium ─ HTTP ─> the status page    (page.sh); dnstap-ldns with what was written for dnstap    (dnstap.sh)
 #
 # Everything listens on free ports of loopback; nothing leaves the machine. Only processes started here are ended.
 # Usage: [PLDNS=path/to/pldns] tests/interop/run.sh
@@ -441,6 +441,7 @@ check_of_the_end() {
 . "$here/formats.sh"
 . "$here/encrypted.sh"
 . "$here/page.sh"
+. "$here/dnstap.sh"
 
 # ── the run ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -478,6 +479,7 @@ checks_of_getent
 checks_of_formats
 checks_of_encrypted
 checks_of_page
+checks_of_dnstap
 check_of_the_end
 
 echo "$passed passed, $failed failed"

@@ -9,6 +9,7 @@
 
 mod bounds;
 mod designated;
+mod dnstap;
 mod encrypted;
 mod explain;
 mod families;
