@@ -13,6 +13,9 @@ RUN apk add --no-cache musl-dev
 WORKDIR /src
 COPY . .
 
+# Symbols are for debuggers, which the image has not: without them it is a fifth of the size.
+ENV CARGO_PROFILE_RELEASE_STRIP=symbols
+
 # --locked: what was tested is what is built. The binary must start here, with the settings of the image, or there is
 # no image; and it must not ask for a loader, which the second stage does not have.
 RUN cargo build --release --locked --bin pldns \
