@@ -2,12 +2,14 @@
 
 use std::net::IpAddr;
 
-use axum::extract::{Request, State};
+use axum::extract::{FromRequestParts, Query, Request, State};
 use axum::http::header::{AUTHORIZATION, HOST, ORIGIN, WWW_AUTHENTICATE};
+use axum::http::request::Parts;
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use serde::de::DeserializeOwned;
 
 use super::Door;
 use super::page::document;
@@ -54,6 +56,20 @@ pub(super) async fn same_site(request: Request, next: Next) -> Response {
         }
     }
     next.run(request).await
+}
+
+/// The parameters behind the `?` of a request's target. What is wrong with them is told as all errors are.
+pub(super) struct Parameters<T>(pub(super) T);
+
+impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Parameters<T> {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Response> {
+        match Query::try_from_uri(&parts.uri) {
+            Ok(Query(parameters)) => Ok(Self(parameters)),
+            Err(error) => Err(refuse(StatusCode::BAD_REQUEST, &error.body_text())),
+        }
+    }
 }
 
 pub(super) fn refuse(status: StatusCode, error: &str) -> Response {

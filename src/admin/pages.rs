@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-use super::guard::refuse;
+use super::guard::{Parameters, refuse};
 use super::metrics::{Format, render};
 use super::{Admin, OPENAPI, ReloadCause, ReloadRequest, log};
 use crate::config::LogLevel;
@@ -121,7 +121,7 @@ pub(super) struct Flush {
 }
 
 /// Removes what the cache has for a name, of all types.
-pub(super) async fn flush(State(admin): State<Arc<Admin>>, Query(flush): Query<Flush>, _: Bytes) -> Response {
+pub(super) async fn flush(State(admin): State<Arc<Admin>>, Parameters(flush): Parameters<Flush>, _: Bytes) -> Response {
     let name = match Name::parse(&flush.name) {
         Ok(name) => name,
         Err(error) => return refuse(StatusCode::BAD_REQUEST, &format!("`name` is not a valid domain name: {error}")),
@@ -155,7 +155,7 @@ pub(super) struct Level {
 }
 
 /// Sets the level of the log until the next reload.
-pub(super) async fn log(Query(level): Query<Level>, _: Bytes) -> Response {
+pub(super) async fn log(Parameters(level): Parameters<Level>, _: Bytes) -> Response {
     match LogLevel::parse(&level.level) {
         Some(parsed) => {
             log::set_level(parsed);

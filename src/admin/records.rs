@@ -4,11 +4,12 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::guard::Parameters;
 use super::{Admin, PAGE_OCTETS};
 use crate::rdata::present;
 use crate::records::{Rrset, Table};
@@ -35,7 +36,7 @@ pub(super) struct Page {
 }
 
 /// The records table, page by page; with `search` those that fit among the next of its sets. `next` is where to go on.
-pub(super) async fn records(State(admin): State<Arc<Admin>>, Query(page): Query<Page>) -> Response {
+pub(super) async fn records(State(admin): State<Arc<Admin>>, Parameters(page): Parameters<Page>) -> Response {
     let snapshot = admin.shared.snapshot.load_full();
     let table = &snapshot.table;
     let limit = page.limit.unwrap_or(PAGE_MAX).min(PAGE_MAX);

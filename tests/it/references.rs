@@ -251,6 +251,20 @@ fn is_there(word: &str, sources: &[(PathBuf, String)]) -> bool {
 }
 
 #[test]
+fn every_promise_of_the_reliability_page_has_a_test_that_exists() {
+    let sources = test_sources();
+    let text = read("docs/reliability.md");
+    let rows =
+        text.lines().filter(|line| line.starts_with("| ") && !line.contains("| test |") && !line.contains("---"));
+    let tests: Vec<_> = rows.map(|row| row.trim_end_matches(" |").rsplit(" | ").next().unwrap()).collect();
+    assert!(tests.len() > 20, "{tests:?}");
+    for test in tests {
+        let words = quoted(test);
+        assert!(!words.is_empty() && words.iter().all(|word| is_there(word, &sources)), "{test}");
+    }
+}
+
+#[test]
 fn the_threat_model_names_tests_that_exist() {
     let sources = test_sources();
     let (mut absent, mut seen) = (Vec::new(), 0);

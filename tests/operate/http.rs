@@ -89,6 +89,25 @@ fn every_route_answers_as_it_is_described() {
     server.stop();
 }
 
+#[test]
+fn wrong_parameters_are_told_as_the_document_says() {
+    let server = Server::start("");
+    let document = server.get("admin", "/openapi.json").json();
+    for (method, path, target) in [
+        ("get", "/records", "/records?count=x"),
+        ("get", "/records", "/records?offset=-1"),
+        ("get", "/explain", "/explain"),
+        ("post", "/log", "/log?level=loud"),
+        ("post", "/cache/flush", "/cache/flush?nam=a"),
+    ] {
+        let reply = request(server.address("admin"), &method.to_uppercase(), target, &["X-Pldns: 1"]);
+        assert_eq!(reply.status, 400, "{target}: {reply:?}");
+        let described = &document["paths"][path][method]["responses"]["400"]["content"]["application/json"]["schema"];
+        fits(&reply.json(), described, &document, target);
+    }
+    server.stop();
+}
+
 /// Checks what the document uses of JSON schema.
 #[track_caller]
 pub(crate) fn fits(value: &Value, schema: &Value, document: &Value, place: &str) {

@@ -30,3 +30,4 @@ mod server;
 mod stop;
 mod systemd;
 mod tls_client;
+mod upstreams;
