@@ -157,6 +157,47 @@ mod tests {
         assert!(!is_known(1001, 1000, None));
     }
 
+    /// Has this thread alone act as another user, as `seteuid` does for all threads.
+    fn act_as(uid: libc::uid_t) {
+        let keep = libc::uid_t::MAX;
+        // SAFETY: the system call takes numbers alone, and changes the calling thread's credentials alone.
+        assert_eq!(unsafe { libc::syscall(libc::SYS_setresuid, keep, uid, keep) }, 0);
+    }
+
+    #[test]
+    fn neither_end_has_to_do_with_another_users_process() {
+        const STRANGER: libc::uid_t = 65_534;
+        if !rustix::process::geteuid().is_root() {
+            return eprintln!("not root: left out");
+        }
+        let dir = std::env::temp_dir().join(format!("pldns-strangers-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        std::fs::set_permissions(&dir, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+        let path = dir.join("socket");
+        let as_stranger = |call: &(dyn Fn() -> io::Result<PassSocket> + Sync)| {
+            let act = || {
+                act_as(STRANGER);
+                let socket = call();
+                act_as(0);
+                socket
+            };
+            std::thread::scope(|scope| scope.spawn(act).join().unwrap())
+        };
+        let patience = Duration::from_secs(5);
+        let strangers = as_stranger(&|| PassSocket::listen(&path)).unwrap();
+        let refused = PassSocket::connect(&path, patience, None).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::PermissionDenied, "{refused}");
+        assert!(PassSocket::connect(&path, patience, Some(STRANGER)).is_ok(), "the user that this process will become");
+        drop(strangers);
+        let own = PassSocket::listen(&path).unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+        let stranger = as_stranger(&|| PassSocket::connect(&path, patience, None)).unwrap();
+        let refused = own.accept().unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::PermissionDenied, "{refused}");
+        drop(stranger);
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+
     #[test]
     fn a_descriptor_goes_over() {
         let path = std::env::temp_dir().join(format!("pldns-pass-{}", std::process::id()));

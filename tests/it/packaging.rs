@@ -72,6 +72,23 @@ fn the_pod_of_the_chart_may_use_what_its_settings_can_use_at_most() {
     assert!(bound <= limit / 4 * 3, "{bound} of {limit} MiB");
 }
 
+/// `docker stop` and Compose kill after 10 s, and the image's settings and instructions are what people start with.
+#[test]
+fn the_image_starts_as_any_command_and_ends_before_it_is_killed() {
+    let instructions = include_str!("../../Dockerfile");
+    assert!(instructions.contains("\nENTRYPOINT [\"/pldns\"]\nCMD [\"serve\"]\n"));
+    assert!(instructions.contains("\nSTOPSIGNAL SIGTERM\n"));
+    let settings = include_str!("../../deploy/image/pldns.toml");
+    let drain = settings.lines().find_map(|line| line.strip_prefix("drain = \"")?.strip_suffix("s\""));
+    let drain: u64 = drain.unwrap().parse().unwrap();
+    // What is in flight then has the time that a query may take.
+    assert!(drain + 5 <= 10, "{drain} s");
+    let scratch = Scratch::new();
+    scratch.write("pldns.toml", settings);
+    let ran = run(scratch.path(), &["check", "-c", "pldns.toml"]);
+    ran.code(0).err_lacks("records");
+}
+
 fn memory_bound(said: &str) -> u64 {
     let bound = said.lines().find_map(|line| line.strip_prefix("memory:")?.trim().split(' ').next()?.parse().ok());
     bound.unwrap_or_else(|| panic!("{said}"))
