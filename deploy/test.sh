@@ -7,6 +7,7 @@
 # What cannot be had is said ("not available here") and left out; what was built and is wrong fails.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+export PATH="$PATH:/usr/sbin:/sbin"
 dist=$(realpath "${1:-dist}")
 name=fb7e20a0-8891-458b-b969-55ddb3382f51.workspace.eastus.api.azureml.ms
 scratch=$(mktemp -d)
