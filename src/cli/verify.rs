@@ -2,7 +2,9 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Instant;
 
 use clap::{Args, ValueEnum};
@@ -12,14 +14,16 @@ use super::compare::dns_address;
 use super::isolation::{Isolation, isolation};
 use super::{SettingsArg, report as print_problems};
 use crate::client::local_address;
-use crate::forward::UpstreamSets;
-use crate::reload::{azure_names, load};
-use crate::verify::{Report, plan, run as ask_all};
+use crate::config::Settings;
+use crate::forward::{Protocol, Target, UpstreamSets};
+use crate::reload::{Loaded, azure_names, load};
+use crate::upstream::{Authorities, Trust};
+use crate::verify::{Listener, Report, plan, run as ask_all};
 
 /// Ask a running server for everything that the records promise, and report differences
 ///
 /// Every record, every wildcard by an example, AAAA without data, PTR names, and public names that lead to a record of
-/// their privatelink name: over UDP and TCP. Exits 1 on any difference.
+/// their privatelink name: over UDP, TCP and the encrypted listeners that the settings turn on. Exits 1 on any difference.
 #[derive(Debug, Args)]
 pub(super) struct VerifyArgs {
     #[command(flatten)]
@@ -27,6 +31,10 @@ pub(super) struct VerifyArgs {
     /// The server to ask; the first address of `listen.dns` where it is left out
     #[arg(long, value_name = "ADDR", value_parser = dns_address)]
     server: Option<SocketAddr>,
+    /// The name in the certificate of the encrypted listeners; `tls.name` of the settings, else the server's address, where it is
+    /// left out
+    #[arg(long, value_name = "NAME")]
+    tls_name: Option<String>,
     /// Ask this server too: what it answers otherwise is reported as drift, which is no difference
     #[arg(long, value_name = "ADDR", value_parser = dns_address)]
     against: Option<SocketAddr>,
@@ -80,11 +88,14 @@ pub(super) fn run(args: &VerifyArgs) -> ExitCode {
         eprintln!("error: cannot start");
         return ExitCode::FAILURE;
     };
+    let listeners = args.listeners(&loaded.settings, server.ip());
+    let trust = Arc::new(Trust::new(&trusted(path, &loaded)));
     let snapshot = loaded.into_snapshot(&mut UpstreamSets::default(), 0);
     #[expect(clippy::disallowed_methods, reason = "a command, not the core")]
     let plan = plan(&snapshot, azure_names(), client, Instant::now());
     let local = tokio::task::LocalSet::new();
-    let asked = runtime.block_on(local.run_until(ask_all(server, args.against, plan.checks.clone(), progress)));
+    let ask = ask_all(server, (listeners, &trust), args.against, plan.checks.clone(), progress);
+    let asked = runtime.block_on(local.run_until(ask));
     finish_progress();
     let report = Report::new(&plan.checks, &asked, plan.unchecked);
     let isolation = args.isolation.then(|| runtime.block_on(isolation(&snapshot.table, server, client)));
@@ -93,6 +104,33 @@ pub(super) fn run(args: &VerifyArgs) -> ExitCode {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
         _ => code,
     }
+}
+
+impl VerifyArgs {
+    /// The encrypted listeners of the settings, at the server's address: one port of each kind.
+    fn listeners(&self, settings: &Settings, server: IpAddr) -> Vec<Listener> {
+        let in_settings = settings.tls.name.as_ref().map(|(name, _)| name.to_string());
+        let name = self.tls_name.clone().or(in_settings).unwrap_or_else(|| server.to_string());
+        let server_name: Arc<str> = name.trim_end_matches('.').into();
+        let at = |addresses: &[SocketAddr]| addresses.first().map(|address| SocketAddr::new(server, address.port()));
+        let tls = at(&settings.listen.tls).map(|address| {
+            let protocol = Protocol::Tls { server_name: server_name.clone() };
+            Listener { transport: "tls", target: Target { address, protocol } }
+        });
+        let https = at(&settings.listen.https).map(|address| {
+            let protocol = Protocol::Https { server_name: server_name.clone(), path: "/dns-query".into() };
+            Listener { transport: "https", target: Target { address, protocol } }
+        });
+        tls.into_iter().chain(https).collect()
+    }
+}
+
+/// The authorities of the settings, and what the server's own certificate file has, where it can be read here.
+#[expect(clippy::disallowed_methods, reason = "a certificate is a file")]
+fn trusted(path: &Path, loaded: &Loaded) -> Authorities {
+    let file = path.parent().unwrap_or_else(|| Path::new(".")).join(&loaded.settings.tls.certificate.0);
+    let own = std::fs::read(file).ok().and_then(|pem| Authorities::from_pem(&pem).ok());
+    own.into_iter().fold(loaded.authorities.clone(), Authorities::and)
 }
 
 fn print(format: Format, result: Result) -> io::Result<()> {

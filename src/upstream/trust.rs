@@ -42,6 +42,13 @@ impl Authorities {
         }
         Ok(Self(certificates))
     }
+
+    /// These and others.
+    #[must_use]
+    pub fn and(mut self, others: Self) -> Self {
+        self.0.extend(others.0);
+        self
+    }
 }
 
 /// What TLS towards upstreams is opened with; all workers share it, a reload swaps it.

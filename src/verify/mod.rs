@@ -7,10 +7,12 @@
 //! What is expected comes from settings and records as files; what is found comes over the network. Nothing is changed.
 
 mod checks;
+mod encrypted;
 mod report;
 mod run;
 
 pub use checks::{Check, Expected, Plan, plan};
+pub use encrypted::{Listener, Over};
 pub use report::{Difference, Report, Unchecked};
 pub use run::{Asked, run};
 

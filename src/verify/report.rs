@@ -11,8 +11,10 @@ use crate::wire::Rcode;
 /// The result of `pldns verify`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
-    /// Questions asked, each over UDP and TCP.
+    /// Questions asked, each over all transports.
     pub checked: usize,
+    /// The transports: `udp`, `tcp`, and those of the encrypted listeners that are on.
+    pub transports: Vec<String>,
     /// Answers that are not what the records promise.
     pub differences: Vec<Difference>,
     /// Answers of the other server that are not what the records promise.
@@ -38,7 +40,7 @@ pub struct Difference {
     pub got: String,
     /// Why that may be, in one sentence.
     pub reason: String,
-    /// Over which transport: `udp`, `tcp`, or both.
+    /// Over which transport: `udp`, `tcp`, `udp and tcp`, `tls` or `https`.
     pub transport: String,
 }
 
@@ -57,7 +59,16 @@ pub struct Unchecked {
 impl Report {
     /// Compares what came back with what was expected.
     pub fn new(checks: &[Check], asked: &Asked, unchecked: Vec<Unchecked>) -> Self {
-        let mut report = Self { checked: checks.len(), unchecked, ..Self::default() };
+        let encrypted = asked.encrypted.iter().map(|over| over.listener.transport.to_owned());
+        let transports = ["udp".to_owned(), "tcp".to_owned()].into_iter().chain(encrypted).collect();
+        let mut report = Self { checked: checks.len(), transports, unchecked, ..Self::default() };
+        for over in &asked.encrypted {
+            if let (Err(error), Some(check)) = (&over.answers, checks.first()) {
+                let reason = format!("The listener {} does not answer: {error}.", over.listener.target);
+                let difference = difference(check, None, over.listener.transport);
+                report.differences.push(Difference { reason, ..difference });
+            }
+        }
         for (number, check) in checks.iter().enumerate() {
             let of = |answers: &[Option<Observed>]| answers.get(number).cloned().flatten();
             let (udp, tcp) = (of(&asked.udp), of(&asked.tcp));
@@ -79,6 +90,14 @@ impl Report {
                 _ => {
                     report.differences.extend(bad_udp.then(|| difference(check, udp.as_ref(), "udp")));
                     report.differences.extend(bad_tcp.then(|| difference(check, tcp.as_ref(), "tcp")));
+                }
+            }
+            for over in &asked.encrypted {
+                if let Ok(answers) = &over.answers
+                    && let got = of(answers)
+                    && !is_right(check, got.as_ref())
+                {
+                    report.differences.push(difference(check, got.as_ref(), over.listener.transport));
                 }
             }
             if let Some(old) = asked.against.get(number)
@@ -155,12 +174,23 @@ impl fmt::Display for Report {
         }
         writeln!(
             f,
-            "{} questions asked over UDP and TCP: {} differences, {} drift, {} not checked",
+            "{} questions asked over {}: {} differences, {} drift, {} not checked",
             self.checked,
+            listed(&self.transports),
             self.differences.len(),
             self.drift.len(),
             self.unchecked.len()
         )
+    }
+}
+
+/// `UDP and TCP`, `UDP, TCP and TLS`.
+fn listed(transports: &[String]) -> String {
+    let transports: Vec<String> = transports.iter().map(|word| word.to_uppercase()).collect();
+    match transports.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, others)) => format!("{} and {last}", others.join(", ")),
+        None => String::new(),
     }
 }
 

@@ -5,14 +5,16 @@
 use std::cell::Cell;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::{Check, Observed};
+use super::{Check, Listener, Observed, Over, encrypted};
 use crate::client::{is_answer, query, receive_framed, send_framed, with_id};
+use crate::upstream::Trust;
 
 /// Sockets that ask over UDP at once, one question each.
 const UDP_AT_ONCE: usize = 64;
@@ -32,12 +34,14 @@ pub struct Asked {
     pub udp: Vec<Option<Observed>>,
     /// Over TCP.
     pub tcp: Vec<Option<Observed>>,
+    /// Over each encrypted listener.
+    pub encrypted: Vec<Over>,
     /// Of the other server, over UDP; empty without one.
     pub against: Vec<Option<Observed>>,
 }
 
 /// Questions that are handed out one by one.
-struct Queue {
+pub(super) struct Queue {
     checks: Rc<[Check]>,
     next: Cell<usize>,
     done: Rc<Cell<usize>>,
@@ -48,35 +52,55 @@ impl Queue {
         Rc::new(Self { checks: checks.clone(), next: Cell::new(0), done: done.clone() })
     }
 
-    fn take(&self) -> Option<(usize, &Check)> {
+    pub(super) fn first(&self) -> Option<&Check> {
+        self.checks.first()
+    }
+
+    pub(super) fn note_done(&self) {
+        self.done.set(self.done.get() + 1);
+    }
+
+    pub(super) fn take(&self) -> Option<(usize, &Check)> {
         let number = self.next.get();
         self.next.set(number + 1);
         self.checks.get(number).map(|check| (number, check))
     }
 }
 
-/// Asks everything. `progress` is called now and then with how much is done, of how much. To be run in a `LocalSet`.
+/// Asks everything, over UDP, TCP and the encrypted `listeners`, whose certificates are checked against `trust`. `progress` is
+/// called now and then with how much is done, of how much. To be run in a `LocalSet`.
 pub async fn run(
     server: SocketAddr,
+    (listeners, trust): (Vec<Listener>, &Arc<Trust>),
     against: Option<SocketAddr>,
     checks: Vec<Check>,
     progress: impl Fn(usize, usize),
 ) -> Asked {
     let checks: Rc<[Check]> = checks.into();
     let done = Rc::new(Cell::new(0));
-    let total = checks.len() * (2 + usize::from(against.is_some()));
+    let total = checks.len() * (2 + listeners.len() + usize::from(against.is_some()));
     let udp = tokio::task::spawn_local(ask_all_udp(server, Queue::new(&checks, &done)));
     let tcp = tokio::task::spawn_local(ask_all_tcp(server, Queue::new(&checks, &done)));
+    let encrypted: Vec<_> = listeners
+        .into_iter()
+        .map(|listener| {
+            tokio::task::spawn_local(encrypted::ask_all(listener, Queue::new(&checks, &done), trust.clone()))
+        })
+        .collect();
     let against = against.map(|other| tokio::task::spawn_local(ask_all_udp(other, Queue::new(&checks, &done))));
     let mut pulse = tokio::time::interval(Duration::from_millis(100));
     let wait = async {
         let udp = udp.await.unwrap_or_default();
         let tcp = tcp.await.unwrap_or_default();
+        let mut over = Vec::new();
+        for listener in encrypted {
+            over.extend(listener.await);
+        }
         let against = match against {
             Some(against) => against.await.unwrap_or_default(),
             None => Vec::new(),
         };
-        Asked { udp, tcp, against }
+        Asked { udp, tcp, encrypted: over, against }
     };
     tokio::pin!(wait);
     loop {
@@ -87,12 +111,13 @@ pub async fn run(
     }
 }
 
-type Answers = Vec<Option<Observed>>;
+/// What came back for each check, in their order.
+pub(super) type Answers = Vec<Option<Observed>>;
 
 /// What one task heard, by the numbers of the checks.
-type Share = Vec<(usize, Option<Observed>)>;
+pub(super) type Share = Vec<(usize, Option<Observed>)>;
 
-async fn gather(queue: &Queue, tasks: Vec<JoinHandle<Share>>) -> Answers {
+pub(super) async fn gather(queue: &Queue, tasks: Vec<JoinHandle<Share>>) -> Answers {
     let mut answers = vec![None; queue.checks.len()];
     for task in tasks {
         for (number, observed) in task.await.unwrap_or_default() {
@@ -118,7 +143,7 @@ async fn ask_all_udp(server: SocketAddr, queue: Rc<Queue>) -> Answers {
                     None => None,
                 };
                 answers.push((number, observed));
-                queue.done.set(queue.done.get() + 1);
+                queue.note_done();
             }
             answers
         })
@@ -168,7 +193,7 @@ async fn ask_all_tcp(server: SocketAddr, queue: Rc<Queue>) -> Answers {
                     connection = None;
                 }
                 answers.push((number, observed));
-                queue.done.set(queue.done.get() + 1);
+                queue.note_done();
             }
             answers
         })

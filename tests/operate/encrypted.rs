@@ -521,3 +521,48 @@ fn the_next_process_takes_the_encrypted_listeners_over() {
         next.server.stop();
     });
 }
+
+#[test]
+fn verify_asks_the_encrypted_listeners_too() {
+    let (dir, pair) = (Arc::new(Scratch::new()), Pair::new(2090));
+    let (dns, tls, https) = (named_port(), named_port(), named_port());
+    let listen = format!(
+        "[listen]\ndns = [\"127.0.0.1:{dns}\"]\ntls = [\"127.0.0.1:{tls}\"]\nhttps = [\"127.0.0.1:{https}\"]\n\
+         admin = \"\"\ndrain = \"0s\"\n"
+    );
+    dir.write("records/r.toml", RECORDS);
+    dir.write("pldns.toml", &settings(&format!("{listen}{TLS}name = \"{NAME}\"\n")));
+    pair.write(&dir);
+    let server = Server::start_in(dir.clone(), |_| {});
+    let verify = |more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pldns"));
+        let output = command.args(["verify", "-c"]).arg(dir.path().join("pldns.toml")).args(more).output().unwrap();
+        (output.status.success(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (is_right, text) = verify(&[]);
+    assert!(is_right && text.contains("3 questions asked over UDP, TCP, TLS and HTTPS: 0 differences"), "{text}");
+
+    // Another name than the certificate's: one difference for each listener, with the reason.
+    let (is_right, text) = verify(&["--tls-name", "other.example", "--format", "json"]);
+    let report: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert!(!is_right);
+    let differences = report["differences"].as_array().unwrap();
+    let transports: Vec<_> = differences.iter().map(|one| one["transport"].as_str().unwrap()).collect();
+    assert_eq!(transports, ["tls", "https"], "{report:#}");
+    for one in differences {
+        assert!(one["reason"].as_str().unwrap().contains("certificate is for another name"), "{one}");
+    }
+
+    // Records that the server does not have are a difference over each transport.
+    std::fs::create_dir(dir.path().join("more")).unwrap();
+    dir.write("more/r.toml", "[[record]]\nname = \"b.example\"\ntype = \"TXT\"\ndata = '\"b\"'\n");
+    let text = std::fs::read_to_string(dir.path().join("pldns.toml")).unwrap();
+    dir.write("other.toml", &text.replace("records/*.toml", "more/*.toml"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pldns"));
+    command.args(["verify", "--format", "json", "-c"]).arg(dir.path().join("other.toml"));
+    let report: serde_json::Value = serde_json::from_slice(&command.output().unwrap().stdout).unwrap();
+    let transports: Vec<_> =
+        report["differences"].as_array().unwrap().iter().map(|one| one["transport"].as_str().unwrap()).collect();
+    assert_eq!(transports, ["udp and tcp", "tls", "https"], "{report:#}");
+    server.stop();
+}
