@@ -156,6 +156,47 @@ fn dashboard_and_alerts_use_metrics_that_there_are() {
 }
 
 #[test]
+fn every_alert_names_the_command_that_explains_it_and_the_guard_has_panels() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/grafana");
+    let alerts = std::fs::read_to_string(root.join("alerts.yaml")).unwrap();
+    let commands = ["pldns", "curl", "journalctl", "systemctl", "openssl"];
+    let routes = privatelink_dns::admin::ROUTES.map(|(_, path, _)| path);
+    let all: Vec<&str> = alerts.split("- alert: ").skip(1).collect();
+    assert!(all.len() >= 20, "{}", all.len());
+    for alert in all {
+        let (name, rule) = alert.split_once('\n').unwrap();
+        let (_, description) = rule.split_once("description: ").unwrap_or_else(|| panic!("{name} has no description"));
+        let quoted: Vec<&str> = description.split('`').skip(1).step_by(2).collect();
+        let names_one =
+            quoted.iter().any(|text| commands.contains(&text.split_whitespace().next().unwrap_or_default()));
+        assert!(names_one, "{name} names no command: {description}");
+        for text in quoted {
+            let words: Vec<&str> = text.split_whitespace().collect();
+            if let [_, url, ..] = &words[..]
+                && let Some((_, path)) = url.split_once('/').filter(|_| words[0] == "curl")
+            {
+                assert!(routes.contains(&&*format!("/{path}")), "{name}: {text}");
+            }
+            if words[0] == "pldns" {
+                let help = Command::new(env!("CARGO_BIN_EXE_pldns")).args([words[1], "--help"]).output().unwrap();
+                let help = String::from_utf8(help.stdout).unwrap();
+                assert!(words[2..].iter().all(|word| !word.starts_with("--") || help.contains(word)), "{name}: {text}");
+                assert!(help.contains("Usage: pldns"), "{name}: {text}");
+            }
+        }
+    }
+    let dashboard = std::fs::read_to_string(root.join("dashboard.json")).unwrap();
+    for metric in ["pldns_public_answers_total", "pldns_public_fallback_total", "pldns_shadowed_total"] {
+        assert!(dashboard.contains(metric), "{metric}");
+    }
+    let dashboard: serde_json::Value = serde_json::from_str(&dashboard).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    let places: std::collections::BTreeSet<String> = panels.iter().map(|panel| panel["gridPos"].to_string()).collect();
+    let ids: std::collections::BTreeSet<u64> = panels.iter().map(|panel| panel["id"].as_u64().unwrap()).collect();
+    assert_eq!((places.len(), ids.len()), (panels.len(), panels.len()), "no two panels in one place");
+}
+
+#[test]
 fn the_operations_page_lists_every_metric() {
     let server = Server::start("");
     ask(server.dns, "forwarded.example");
