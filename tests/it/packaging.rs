@@ -125,6 +125,54 @@ fn what_waits_is_bounded_by_the_memory_that_the_process_may_use() {
     assert!(memory_bound(&named.out) <= 400);
 }
 
+/// A control group with so many bytes of memory, where this machine lets one make one; it goes when it is dropped.
+struct Group(std::path::PathBuf);
+
+impl Group {
+    fn with_memory(bytes: u64) -> Option<Self> {
+        let own = fs::read_to_string("/proc/self/cgroup").ok()?;
+        let versions =
+            [("0::/", "/sys/fs/cgroup", "memory.max"), (":memory:/", "/sys/fs/cgroup/memory", "memory.limit_in_bytes")];
+        versions.into_iter().find_map(|(mark, root, file)| {
+            let path = own.lines().find_map(|line| line.split_once(mark))?.1;
+            let group = Self(std::path::Path::new(root).join(path).join(format!("pldns-test-{}", std::process::id())));
+            fs::create_dir(&group.0).ok()?;
+            // A file that is not there is not made: the group has no controller of memory then.
+            let mut limit = fs::OpenOptions::new().write(true).open(group.0.join(file)).ok()?;
+            std::io::Write::write_all(&mut limit, bytes.to_string().as_bytes()).ok()?;
+            Some(group)
+        })
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
+#[test]
+fn the_default_settings_fit_a_control_group_of_512_mib() {
+    let Some(group) = Group::with_memory(512 << 20) else {
+        eprintln!("no control group can be made here: the limit is not tested");
+        return;
+    };
+    let scratch = Scratch::new();
+    scratch.write("pldns.toml", "[process]\nworkers = 2\n");
+    let script = "echo $$ >\"$1/cgroup.procs\" && exec \"$2\" check -c pldns.toml";
+    let output = std::process::Command::new("sh")
+        .args(["-c", script, "sh"])
+        .arg(&group.0)
+        .arg(env!("CARGO_BIN_EXE_pldns"))
+        .current_dir(scratch.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(said.contains("all fits into 384 MiB, three quarters of the memory that there is"), "{said}");
+    assert!(memory_bound(&said) <= 384, "{said}");
+}
+
 #[test]
 fn settings_that_need_more_memory_than_they_allow_are_an_error_at_its_place() {
     let scratch = Scratch::new();
