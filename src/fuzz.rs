@@ -145,8 +145,14 @@ fn answer(bytes: &[u8]) {
             // Once for the answer, once for the stale one.
             let mut forwards = Vec::new();
             for _ in 0..2 {
-                if let Action::Forward(forward) = engine.answer(snapshot, &asked, client, heard, 0, &mut reply) {
-                    forwards.push(forward);
+                match engine.answer(snapshot, &asked, client, heard, 0, &mut reply) {
+                    Action::Forward(forward) => forwards.push(forward),
+                    // Kept a moment ago, for a client of another kind.
+                    Action::Answered(_) | Action::AnsweredAndRefresh(..) => {
+                        check_reply(&asked, client, &reply);
+                        check_content(&reply);
+                    }
+                    Action::Refused(_) | Action::Dropped(_) => {}
                 }
             }
             let Some(question) = forwards.first().map(|forward| forward.question.clone()) else { continue };
