@@ -89,7 +89,7 @@
   };
 
   // A young server's history is shown larger.
-  const SPANS = [5, 15, 30, 60];
+  const SPANS = [6, 15, 30, 60];
   const chart = (svg, series, times, scale) => {
     const { width, height } = svg.getBoundingClientRect();
     if (width === 0) return;
@@ -102,7 +102,7 @@
       parts.push(draw('line', { class: 'grid', x1: BOX.left, x2: right, y1: y(tick), y2: y(tick) }));
       parts.push(draw('text', { x: BOX.left - 8, y: y(tick) + 4, 'text-anchor': 'end' }, scale.text(tick)));
     }
-    const marks = width < 360 ? 3 : 5;
+    const marks = width < 420 ? 3 : { 6: 6, 60: 4 }[minutes] || 5;
     for (let n = 0; n <= marks; n += 1) {
       const [before, anchor] = [(minutes * (marks - n)) / marks, n === 0 ? 'start' : n === marks ? 'end' : 'middle'];
       parts.push(draw('text', { x: x(before * 60), y: height - 4, 'text-anchor': anchor }, before ? `−${before} min` : 'now'));
