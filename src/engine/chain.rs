@@ -17,7 +17,7 @@ use crate::cache::{ALIASES_MAX, Age, AnswerView};
 use crate::forward::{Disposition, Here};
 use crate::records::{Lookup, Rrset, Soa};
 use crate::wire::compose::compose;
-use crate::wire::edns::extended_error_option;
+use crate::wire::edns::{extended_error_option, push_extended_error};
 use crate::wire::{
     ExtendedError, LowerName, Name, NameRoom, OwnedRecord, Query, Rcode, RecordView, Rtype, Section, Verdict, header,
 };
@@ -143,8 +143,11 @@ impl Chain {
 
     /// Goes on to the target of an alias, unless the chain went through it before or is too long.
     fn go_to(&mut self, target: Name) -> Result<(), Broken> {
-        if self.names.len() > ALIASES_MAX || self.names.contains(&target) {
-            return Err(ExtendedError::OTHER.into());
+        if self.names.contains(&target) {
+            return Err(Broken::because("CNAME loop"));
+        }
+        if self.names.len() > ALIASES_MAX {
+            return Err(Broken::because("CNAME chain too long"));
         }
         self.names.push(target);
         Ok(())
@@ -308,6 +311,13 @@ impl Chain {
 }
 
 impl Broken {
+    /// Broken in a way that no code of RFC 8914 names.
+    fn because(text: &str) -> Self {
+        let mut option = Vec::new();
+        push_extended_error(&mut option, ExtendedError::OTHER.0.to_be_bytes(), text);
+        Self(option)
+    }
+
     /// SERVFAIL: an alias without its end is no answer.
     fn write(&self, context: &Context<'_, impl Observer>, reply: &mut Vec<u8>) -> Action {
         let verdict = Verdict { rcode: Rcode::SERVFAIL, authoritative: false, authentic: false, options: &self.0 };
@@ -402,7 +412,7 @@ impl Engine {
         }
         chain.questions += 1;
         if chain.questions > QUESTIONS_MAX {
-            return write::failure(context, ExtendedError::OTHER, reply);
+            return Broken::because("CNAME chain too long").write(context, reply);
         }
         let tail = context.query.question().last_chunk::<4>().copied().unwrap_or_default();
         let question = [chain.name().as_wire(), &tail].concat();
