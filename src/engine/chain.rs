@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use super::chain_memory::{ChainMemory, Held};
 use super::write::{ANY_DATA, loopback, rotated};
-use super::{Action, AnswerSource, Context, Engine, Observer, Responsible, Step, write};
+use super::{Action, AnswerSource, Context, Engine, Observer, Responsible, Step};
 use crate::cache::{ALIASES_MAX, Age, AnswerView};
 use crate::forward::{Disposition, Here};
 use crate::records::{Lookup, Rrset, Soa};

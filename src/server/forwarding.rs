@@ -31,7 +31,7 @@ const OUTBOX_KEPT: usize = 256;
 /// How long after the deadline for an answer a datagram may still leave: no client waits longer than 5 s.
 const LATE_MAX: Duration = Duration::from_millis(500);
 /// How late replies may leave and still keep to their times: what was to leave in this time leaves in one moment.
-const WAKE_UP_LATE: Duration = Duration::from_millis(10);
+const WAKE_UP_LATE: Duration = Duration::from_millis(3);
 
 /// A query whose question goes upstream.
 pub(super) struct Origin<'q> {
