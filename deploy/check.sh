@@ -116,10 +116,11 @@ else
 fi
 
 step "Bicep (syntax alone)"
-python3 - deploy/bicep/main.bicep <<'PY' || fail bicep
+python3 - deploy/bicep/*.bicep <<'PY' || fail bicep
 import sys
 from pycep import BicepParser
-BicepParser().parse(text=open(sys.argv[1]).read())
+for path in sys.argv[1:]:
+    BicepParser().parse(text=open(path).read())
 PY
 
 step "spelling"

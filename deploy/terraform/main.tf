@@ -33,16 +33,18 @@ resource "azurerm_role_definition" "discover" {
 
   name        = "${var.name} discovery ${each.value}"
   scope       = "/subscriptions/${each.value}"
-  description = "Reads private endpoints, their interfaces, virtual networks, workspaces and linked private DNS zones."
+  description = "Reads private endpoints, their interfaces, virtual networks, workspaces, linked private DNS zones and zone groups."
 
   permissions {
     actions = [
       "Microsoft.Network/privateEndpoints/read",
       "Microsoft.Network/networkInterfaces/read",
       "Microsoft.Network/virtualNetworks/read",
-      "Microsoft.Network/privateDnsZones/*/read",
       "Microsoft.MachineLearningServices/workspaces/read",
       "Microsoft.MachineLearningServices/workspaces/computes/read",
+      "Microsoft.Network/privateDnsZones/read",
+      "Microsoft.Network/privateDnsZones/virtualNetworkLinks/read",
+      "Microsoft.Network/privateEndpoints/privateDnsZoneGroups/read",
     ]
   }
 

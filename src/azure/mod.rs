@@ -23,5 +23,5 @@ pub use resource::ResourceId;
 pub use zone_table::{DATE as ZONES_DATE, DOCUMENT as ZONES_DOCUMENT};
 pub use zones::{
     PrivateDnsZone, Service, belongs_to, cloud_of, known_zones, matches_suffix, private_names, public_names,
-    public_zone, with_vault_names, zones,
+    public_zone, with_vault_names, zones, zones_of_service,
 };

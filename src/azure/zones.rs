@@ -44,6 +44,12 @@ pub fn known_zones() -> impl Iterator<Item = &'static PrivateDnsZone> {
     zone_table::matched_rows()
 }
 
+/// The private DNS zones that an endpoint of this service and these groups needs, as the table writes them; none for a
+/// service that it does not have.
+pub fn zones_of_service(service: Service<'_>, cloud: Cloud) -> impl Iterator<Item = &'static str> + use<'_> {
+    zone_table::matched_rows().filter(move |row| row.cloud == cloud && row.serves(Some(service))).map(|row| row.zone)
+}
+
 /// Whether a zone is what a zone of the table stands for, label by label, its placeholders filled in.
 pub fn matches_suffix(zone: &str, suffix: &str) -> bool {
     let labels = |text: &str| text.split('.').map(str::to_owned).collect::<Vec<_>>();

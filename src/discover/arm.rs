@@ -12,8 +12,8 @@ use super::token::{TokenError, Tokens};
 const PAGES_MAX: usize = 1000;
 /// Objects of one list.
 const OBJECTS_MAX: usize = 200_000;
-/// Attempts of one request: the first, and repeats after throttling or a fault of the service.
-const ATTEMPTS: u32 = 3;
+/// Attempts of a request that records follow from.
+pub(super) const ATTEMPTS: u32 = 3;
 /// The longest pause that Retry-After may ask for within a round: longer ones end the round for this subscription.
 const PAUSE_MAX: Duration = Duration::from_secs(120);
 /// The pause before a repeat that the service says nothing of.
@@ -129,6 +129,8 @@ pub(super) struct Arm<'a> {
     pub(super) base: String,
     pub(super) client: &'a Client,
     pub(super) tokens: &'a mut Tokens,
+    /// Attempts of one request: the first, and repeats after throttling or a fault of the service.
+    pub(super) attempts: u32,
 }
 
 impl Arm<'_> {
@@ -175,6 +177,11 @@ impl Arm<'_> {
         };
         let names = all.iter().filter(is_subscription).filter_map(|entry| entry["name"].as_str());
         Ok(names.map(str::to_ascii_lowercase).collect())
+    }
+
+    /// The zone groups of an endpoint.
+    pub(super) fn zone_groups(&mut self, endpoint: &str) -> Result<Vec<Value>, ArmError> {
+        self.list(&format!("{endpoint}/privateDnsZoneGroups?api-version={NETWORK}"))
     }
 
     /// All objects of a list, each once, over all of its pages.
@@ -234,7 +241,7 @@ impl Arm<'_> {
                 HttpError::Transport(_) => PAUSE,
                 _ => return Err(ArmError::of_http(what, &error)),
             };
-            if attempt >= ATTEMPTS || pause > PAUSE_MAX {
+            if attempt >= self.attempts || pause > PAUSE_MAX {
                 return Err(ArmError::of_http(what, &error));
             }
             std::thread::sleep(pause);

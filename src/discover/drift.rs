@@ -18,17 +18,20 @@ pub enum DriftKind {
     WorkspaceDependency,
     /// An empty privatelink zone that is linked to the server's network: it shadows public names.
     EmptyLinkedZone,
+    /// An endpoint whose zone group writes into a zone that its names do not belong into.
+    ZoneGroup,
 }
 
 impl DriftKind {
     /// All of them, in their order.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::EndpointWithoutRecord,
         Self::RecordWithoutEndpoint,
         Self::DifferentRecord,
         Self::PendingConnection,
         Self::WorkspaceDependency,
         Self::EmptyLinkedZone,
+        Self::ZoneGroup,
     ];
 
     /// The word for metrics and pages.
@@ -40,6 +43,7 @@ impl DriftKind {
             Self::PendingConnection => "pending_connection",
             Self::WorkspaceDependency => "workspace_dependency",
             Self::EmptyLinkedZone => "empty_linked_zone",
+            Self::ZoneGroup => "zone_group",
         }
     }
 
@@ -60,6 +64,10 @@ impl DriftKind {
             }
             Self::EmptyLinkedZone => {
                 "Unlink the zone from the network, add its records, or name `[azure] public_fallback`."
+            }
+            Self::ZoneGroup => {
+                "Give the zone group the right zone (`az network private-endpoint dns-zone-group add`) and take the wrong one out \
+                 of it (`remove`)."
             }
         }
     }

@@ -34,6 +34,8 @@ pub(super) struct Endpoint {
     pub(super) region: String,
     /// The id of the resource behind it, in lower case.
     pub(super) service: String,
+    /// The group ids of its connection, in lower case; none for what comes out of the state file.
+    pub(super) groups: Vec<String>,
     pub(super) connection: Connection,
     /// The names that it will have; none once it is approved.
     pub(super) expected: Vec<String>,
@@ -80,9 +82,8 @@ pub(super) struct Estate {
 /// Puts the lists of all subscriptions that were read together. Workspaces may be in another subscription than their
 /// endpoints.
 pub(super) fn estates(lists: &BTreeMap<String, Lists>, cloud: Cloud) -> BTreeMap<String, Estate> {
-    let workspaces: Vec<&Value> = lists.values().flat_map(|lists| &lists.workspaces).collect();
-    let computes: HashMap<&str, &Vec<Value>> =
-        lists.values().flat_map(|lists| &lists.computes).map(|(id, computes)| (id.as_str(), computes)).collect();
+    let all: Vec<&Value> = lists.values().flat_map(|lists| &lists.workspaces).collect();
+    let workspaces = Workspaces::of(lists);
     let of = |(subscription, lists): (&String, &Lists)| {
         let interfaces: HashMap<String, &Value> =
             lists.interfaces.iter().filter_map(|nic| Some((id_of(nic)?.to_ascii_lowercase(), nic))).collect();
@@ -95,18 +96,41 @@ pub(super) fn estates(lists: &BTreeMap<String, Lists>, cloud: Cloud) -> BTreeMap
         for object in &lists.endpoints {
             let Some(mut endpoint) = endpoint(subscription, object) else { continue };
             if endpoint.connection == Connection::Approved {
-                let (records, mut remarks) = records(object, &endpoint, &interfaces, &workspaces, &computes, cloud);
+                let (records, mut remarks) = records(object, &endpoint, &interfaces, &workspaces, cloud);
                 endpoint.records = records;
                 estate.remarks.append(&mut remarks);
             } else {
-                let service = (endpoint.service.as_str(), &groups(object)[..]);
-                endpoint.expected = expected_names(service, &endpoint.region, &workspaces, cloud);
+                let service = (endpoint.service.as_str(), &endpoint.groups[..]);
+                endpoint.expected = expected_names(service, &endpoint.region, &all, cloud);
             }
             estate.endpoints.push(endpoint);
         }
         (subscription.clone(), estate)
     };
     lists.iter().map(of).collect()
+}
+
+/// Workspaces with their computes by the resource that an endpoint leads to: themselves, or the hub of a project. By key,
+/// so that thousands of endpoints beside hundreds of workspaces take no time.
+struct Workspaces<'a>(HashMap<String, Vec<(&'a Value, &'a [Value])>>);
+
+impl<'a> Workspaces<'a> {
+    fn of(lists: &'a BTreeMap<String, Lists>) -> Self {
+        let mut found: HashMap<String, Vec<_>> = HashMap::new();
+        for lists in lists.values() {
+            for workspace in &lists.workspaces {
+                let Some(id) = id_of(workspace).map(str::to_ascii_lowercase) else { continue };
+                let entry = (workspace, lists.computes.get(&id).map_or(&[][..], Vec::as_slice));
+                let hub = lower(&workspace["properties"]["hubResourceId"]).filter(|hub| *hub != id);
+                hub.into_iter().chain([id]).for_each(|key| found.entry(key).or_default().push(entry));
+            }
+        }
+        Self(found)
+    }
+
+    fn behind(&self, service: &str) -> impl Iterator<Item = &(&'a Value, &'a [Value])> {
+        self.0.get(service).into_iter().flatten()
+    }
 }
 
 fn lower(value: &Value) -> Option<String> {
@@ -137,6 +161,7 @@ fn endpoint(subscription: &str, object: &Value) -> Option<Endpoint> {
         network: subnet.split("/subnets/").next().unwrap_or_default().to_owned(),
         region: lower(&object["location"]).unwrap_or_default(),
         service: lower(&connection["privateLinkServiceId"]).unwrap_or_default(),
+        groups: groups(object),
         connection: match status.as_str() {
             "approved" => Connection::Approved,
             "pending" => Connection::Pending,
@@ -154,20 +179,15 @@ fn records(
     object: &Value,
     endpoint: &Endpoint,
     interfaces: &HashMap<String, &Value>,
-    workspaces: &[&Value],
-    computes: &HashMap<&str, &Vec<Value>>,
+    workspaces: &Workspaces<'_>,
     cloud: Cloud,
 ) -> (Vec<EndpointRecord>, Vec<String>) {
     let mut objects = vec![object.clone()];
     let nics = object["properties"]["networkInterfaces"].as_array().into_iter().flatten();
     objects.extend(nics.filter_map(|nic| interfaces.get(&lower(&nic["id"])?)).map(|nic| (*nic).clone()));
-    for workspace in workspaces {
-        let Some(id) = id_of(workspace).map(str::to_ascii_lowercase) else { continue };
-        let hub = lower(&workspace["properties"]["hubResourceId"]);
-        if id == endpoint.service || hub.is_some_and(|hub| hub == endpoint.service) {
-            objects.push((*workspace).clone());
-            objects.extend(computes.get(id.as_str()).into_iter().flat_map(|computes| computes.iter().cloned()));
-        }
+    for (workspace, computes) in workspaces.behind(&endpoint.service) {
+        objects.push((*workspace).clone());
+        objects.extend(computes.iter().cloned());
     }
     let input = Input { name: endpoint.id.clone(), bytes: json!(objects).to_string().into_bytes(), written: None };
     let options = Options { cloud: Some(cloud), lenient: true, ..Options::default() };

@@ -27,6 +27,7 @@ mod state;
 mod status;
 mod token;
 mod worker;
+mod zone_groups;
 
 pub use arm::Failure;
 pub use drift::{Drift, DriftKind};

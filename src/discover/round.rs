@@ -6,13 +6,14 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use super::arm::{Arm, Failure, Lists};
+use super::arm::{ATTEMPTS, Arm, Failure, Lists};
 use super::client::Client;
 use super::cloud::services;
 use super::estate::estates;
 use super::names::Names;
 use super::state::{Discovered, State};
 use super::token::{METADATA_SERVICE, Tokens};
+use super::zone_groups::ZoneGroups;
 use crate::config::{DiscoverSettings, Settings};
 
 /// What one round was like.
@@ -42,6 +43,7 @@ pub(super) struct Rounds {
     /// Subscriptions of management groups, as last read.
     of_groups: BTreeMap<String, Vec<String>>,
     is_located: bool,
+    zone_groups: ZoneGroups,
 }
 
 impl Rounds {
@@ -50,15 +52,37 @@ impl Rounds {
         let (client, metadata) = (Client::new(names.clone()), Client::for_metadata(names));
         let discover = settings.azure.discover.clone();
         let tokens = Tokens::new(&discover, client.clone(), metadata.clone());
-        Self { settings: discover, client, metadata, tokens, of_groups: BTreeMap::new(), is_located: false }
+        Self {
+            settings: discover,
+            client,
+            metadata,
+            tokens,
+            of_groups: BTreeMap::new(),
+            is_located: false,
+            zone_groups: ZoneGroups::default(),
+        }
+    }
+
+    /// Reads the zone groups of some endpoints. A step of its own, so that the round's records serve before it.
+    pub(super) fn read_zone_groups(&mut self, state: &mut State) {
+        let services = services(self.settings.cloud);
+        let base = self.base();
+        // One attempt: what is not read in this round is read in a later one.
+        let mut arm = Arm { base, client: &self.client, tokens: &mut self.tokens, attempts: 1 };
+        self.zone_groups.read(&mut arm, state, services.cloud);
+    }
+
+    fn base(&self) -> String {
+        let known = services(self.settings.cloud).resource_manager;
+        self.settings.resource_manager.clone().unwrap_or_else(|| known.to_owned())
     }
 
     /// Reads everything and takes it into `state`.
     pub(super) fn run(&mut self, state: &mut State) -> RoundReport {
         let mut report = RoundReport::default();
         let services = services(self.settings.cloud);
-        let base = self.settings.resource_manager.clone().unwrap_or_else(|| services.resource_manager.to_owned());
-        let mut arm = Arm { base, client: &self.client, tokens: &mut self.tokens };
+        let base = self.base();
+        let mut arm = Arm { base, client: &self.client, tokens: &mut self.tokens, attempts: ATTEMPTS };
         let mut named: BTreeSet<String> = self.settings.subscriptions.iter().cloned().collect();
         for group in &self.settings.management_groups {
             match arm.subscriptions_of(group) {

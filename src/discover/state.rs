@@ -1,5 +1,8 @@
 //! What is known of all endpoints, from round to round: grace, views, and the records that follow.
 
+mod file;
+mod text;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
@@ -8,13 +11,6 @@ use serde::{Deserialize, Serialize};
 
 use super::drift::{Drift, DriftKind};
 use super::estate::{Connection, Endpoint, EndpointRecord, Estate, Network, contested_wildcards};
-use crate::generate::{Data, Record, RecordGroup, Records};
-use crate::wire::Name;
-
-/// The first line of the state file.
-const HEADER: &str = "# Written by pldns: what discovery found last. It is loaded at the next start; do not edit it.\n";
-/// The form of the state file that this version reads and writes.
-const VERSION: u32 = 1;
 
 /// Where the server itself is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +40,8 @@ pub(super) struct State {
     drift: BTreeMap<String, Vec<Drift>>,
     /// Subscriptions that the last round did not read: their grace does not run.
     unread: BTreeSet<String>,
+    /// Zone groups with a wrong zone.
+    zone_groups: Vec<Drift>,
     last_round: Option<Instant>,
 }
 
@@ -152,6 +150,21 @@ impl State {
         self.endpoints.values().map(|known| known.endpoint.subscription.clone()).collect()
     }
 
+    /// Approved endpoints, those of subscriptions that cannot be read now included.
+    pub(super) fn approved(&self) -> impl Iterator<Item = &Endpoint> {
+        self.endpoints.values().filter(|known| known.gone_since.is_none()).map(|known| &known.endpoint)
+    }
+
+    /// Approved endpoints that the last round listed.
+    pub(super) fn listed(&self) -> impl Iterator<Item = &Endpoint> {
+        self.approved().filter(|endpoint| !self.unread.contains(&endpoint.subscription))
+    }
+
+    /// Notes zone groups with a wrong zone, in place of those noted before.
+    pub(super) fn note_zone_groups(&mut self, wrong: Vec<Drift>) {
+        self.zone_groups = wrong;
+    }
+
     /// What does not fit together in Azure itself.
     pub(super) fn drift(&self) -> impl Iterator<Item = Drift> {
         let zones = self.drift.values().flatten().filter(|drift| match drift.kind {
@@ -159,7 +172,7 @@ impl State {
             DriftKind::EmptyLinkedZone => drift.networks.contains(&self.here.network),
             _ => true,
         });
-        zones.cloned()
+        zones.chain(&self.zone_groups).cloned()
     }
 
     /// The records of all endpoints.
@@ -284,190 +297,6 @@ fn drift_of(estate: &Estate, listed: &BTreeMap<String, Endpoint>) -> Vec<Drift> 
     found
 }
 
-/// The state file.
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct StateFile {
-    version: u32,
-    #[serde(default)]
-    here: Here,
-    #[serde(default, rename = "endpoint")]
-    endpoints: Vec<EndpointFile>,
-    #[serde(default, rename = "network")]
-    networks: Vec<NetworkFile>,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct EndpointFile {
-    id: String,
-    subscription: String,
-    network: String,
-    region: String,
-    service: String,
-    /// Seconds since it is gone.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    gone_seconds: Option<u64>,
-    #[serde(rename = "record")]
-    records: Vec<EndpointRecord>,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct NetworkFile {
-    id: String,
-    subscription: String,
-    #[serde(flatten)]
-    network: Network,
-}
-
-impl State {
-    /// The text of the state file.
-    ///
-    /// # Errors
-    /// The serializer's; none is known for this form.
-    pub(super) fn to_text(&self, now: Instant) -> Result<String, toml::ser::Error> {
-        let owner_of = |id: &str| {
-            let owner = self.network_owners.iter().find(|(_, ids)| ids.contains(id));
-            owner.map(|(subscription, _)| subscription.clone()).unwrap_or_default()
-        };
-        let file = StateFile {
-            version: VERSION,
-            here: self.here.clone(),
-            endpoints: self
-                .endpoints
-                .values()
-                .map(|Known { endpoint, gone_since }| EndpointFile {
-                    id: endpoint.id.clone(),
-                    subscription: endpoint.subscription.clone(),
-                    network: endpoint.network.clone(),
-                    region: endpoint.region.clone(),
-                    service: endpoint.service.clone(),
-                    gone_seconds: gone_since.map(|since| now.saturating_duration_since(since).as_secs()),
-                    records: endpoint.records.clone(),
-                })
-                .collect(),
-            networks: self
-                .networks
-                .iter()
-                .map(|(id, network)| NetworkFile {
-                    id: id.clone(),
-                    subscription: owner_of(id),
-                    network: network.clone(),
-                })
-                .collect(),
-        };
-        Ok(HEADER.to_owned() + &toml::to_string(&file)?)
-    }
-
-    /// What a state file says.
-    ///
-    /// # Errors
-    /// A sentence that says what is wrong with it.
-    pub(super) fn from_text(text: &str, now: Instant) -> Result<Self, StateError> {
-        let file: StateFile = toml::from_str(text).map_err(|error| StateError::Form(error.message().to_owned()))?;
-        if file.version != VERSION {
-            return Err(StateError::Version(file.version));
-        }
-        let mut state = Self { here: file.here, ..Self::default() };
-        for it in file.endpoints {
-            let gone_since =
-                it.gone_seconds.map(|seconds| now.checked_sub(Duration::from_secs(seconds)).unwrap_or(now));
-            for record in &it.records {
-                check(record)?;
-            }
-            let endpoint = Endpoint {
-                id: it.id.clone(),
-                subscription: it.subscription,
-                network: it.network,
-                region: it.region,
-                service: it.service,
-                connection: Connection::Approved,
-                expected: Vec::new(),
-                records: it.records,
-            };
-            state.endpoints.insert(it.id, Known { endpoint, gone_since });
-        }
-        for it in file.networks {
-            state.network_owners.entry(it.subscription).or_default().insert(it.id.clone());
-            state.networks.insert(it.id, it.network);
-        }
-        Ok(state)
-    }
-}
-
-/// Why a state file is not used.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum StateError {
-    #[error("not a state file: {0}")]
-    Form(String),
-    #[error("written by another version (form {0})")]
-    Version(u32),
-    #[error("\"{0}\" is not a valid record")]
-    Record(String),
-}
-
-/// The file may have been changed: names and addresses are checked as those of any input.
-fn check(record: &EndpointRecord) -> Result<(), StateError> {
-    let is_address = |data: &String| match record.record_type.as_str() {
-        "A" => data.parse::<std::net::Ipv4Addr>().is_ok(),
-        "AAAA" => data.parse::<std::net::Ipv6Addr>().is_ok(),
-        _ => false,
-    };
-    let is_name = Name::parse(&record.name).is_ok() && !record.name.contains(['"', '\\']);
-    if is_name && !record.data.is_empty() && record.data.iter().all(is_address) {
-        return Ok(());
-    }
-    Err(StateError::Record(record.name.escape_debug().to_string()))
-}
-
-impl Discovered {
-    /// The records for any of the formats of `generate`, a group for each endpoint; `read` subscriptions were read.
-    pub fn to_records(&self, read: usize) -> Records {
-        let mut groups: BTreeMap<&str, Vec<Record>> = BTreeMap::new();
-        for record in &self.records {
-            let (Ok(name), record_type) =
-                (Name::parse(&record.name), if record.record_type == "A" { "A" } else { "AAAA" })
-            else {
-                continue;
-            };
-            let data = record.data.iter().filter_map(|data| data.parse().ok()).map(Data::Address).collect();
-            let clients = record.clients.clone();
-            groups.entry(&record.endpoint).or_default().push(Record {
-                name,
-                record_type,
-                data,
-                ttl: None,
-                clients,
-                note: None,
-            });
-        }
-        let header = vec![format!("Discovered by pldns {} in {read} subscriptions.", env!("CARGO_PKG_VERSION"))];
-        let group = |(endpoint, records): (&str, Vec<Record>)| RecordGroup { title: endpoint.to_owned(), records };
-        Records { header, groups: groups.into_iter().map(group).collect(), zones: Vec::new() }
-    }
-
-    /// The records as the text of a records file.
-    pub fn to_text(&self) -> String {
-        use std::fmt::Write;
-        let mut text = String::new();
-        for record in &self.records {
-            let data: Vec<String> = record.data.iter().map(|data| format!("\"{data}\"")).collect();
-            // Writing to a String does not fail.
-            let _ = write!(
-                text,
-                "[[record]]\nname = \"{}\"\ntype = \"{}\"\ndata = [{}]\n",
-                record.name,
-                record.record_type,
-                data.join(", ")
-            );
-            if !record.clients.is_empty() {
-                let clients: Vec<String> = record.clients.iter().map(|prefix| format!("\"{prefix}\"")).collect();
-                let _ = writeln!(text, "clients = [{}]", clients.join(", "));
-            }
-            text.push('\n');
-        }
-        text
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -481,6 +310,7 @@ mod tests {
             network: network.to_owned(),
             region: region.to_owned(),
             service: "/acct".to_owned(),
+            groups: Vec::new(),
             connection: Connection::Approved,
             expected: Vec::new(),
             records: vec![EndpointRecord {

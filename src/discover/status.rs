@@ -74,6 +74,11 @@ impl Status {
         is_changed
     }
 
+    /// Takes what does not fit together, where the records stay.
+    pub(super) fn take_drift(&self, drift: Vec<Drift>) {
+        self.lock().drift = drift;
+    }
+
     /// Notes how a round went.
     pub(super) fn note(&self, report: &RoundReport) {
         let mut inner = self.lock();
@@ -103,6 +108,12 @@ impl Status {
     /// Whether discovery is on.
     pub fn is_on(&self) -> bool {
         self.lock().is_on
+    }
+
+    /// Whether the last round was complete.
+    pub fn is_read(&self) -> bool {
+        let inner = self.lock();
+        inner.is_on && inner.rounds > 0 && inner.reasons.is_empty()
     }
 
     /// For /readyz; with texts for operators, without for everybody.

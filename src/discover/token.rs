@@ -208,7 +208,12 @@ fn printable(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Settings;
+    use crate::discover::names::Names;
     use serde_json::json;
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::thread;
 
     #[test]
     fn lifetimes_are_numbers_or_strings() {
@@ -219,6 +224,44 @@ mod tests {
         assert_eq!(lifetime(json!({ "access_token": "x", "expires_on": "1" })), LIFETIME.as_secs(), "in the past");
         for bad in [json!({}), json!({ "access_token": "" }), json!({ "access_token": "a b" }), json!([1])] {
             assert!(token_of(bad, "access_token").is_err());
+        }
+    }
+
+    #[test]
+    fn the_lifetime_that_came_with_a_token_counts_whatever_the_wall_clock_says() {
+        // `expires_on` is by Azure's clock: to a machine whose own is wrong, it is long ago or years away.
+        for expires_on in ["1", "99999999999", "18446744073709551615"] {
+            let answer = json!({ "access_token": "x", "expires_in": "3599", "expires_on": expires_on });
+            assert_eq!(token_of(answer, "access_token").unwrap().1.as_secs(), 3599, "{expires_on}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_used_until_five_minutes_before_its_end_and_a_short_one_for_half_of_its_life() {
+        for (lifetime, used) in [(3600, 3300), (60, 30), (400, 200), (0, 0)] {
+            let client = Client::new(Names::of(&Settings::default()));
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let base = format!("http://{}", listener.local_addr().unwrap());
+            let service = thread::spawn(move || {
+                for number in 1..=2 {
+                    let mut stream = listener.accept().unwrap().0;
+                    let _ = stream.read(&mut [0; 4096]).unwrap();
+                    let body = json!({ "access_token": format!("t{number}"), "expires_in": lifetime }).to_string();
+                    let head =
+                        format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
+                    stream.write_all((head + &body).as_bytes()).unwrap();
+                }
+            });
+            let settings = DiscoverSettings { metadata_service: Some(base), ..DiscoverSettings::default() };
+            let mut tokens = Tokens::new(&settings, client.clone(), client);
+            let start = Instant::now();
+            let at = |seconds: u64| start + Duration::from_secs(seconds);
+            assert_eq!(tokens.get(start).unwrap(), "t1");
+            if used > 0 {
+                assert_eq!(tokens.get(at(used - 1)).unwrap(), "t1", "{lifetime}");
+            }
+            assert_eq!(tokens.get(at(used)).unwrap(), "t2", "{lifetime}");
+            service.join().unwrap();
         }
     }
 

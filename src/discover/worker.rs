@@ -151,6 +151,8 @@ impl Worker {
                 Err(RecvTimeoutError::Timeout) if Instant::now() >= next => {
                     let report = rounds.run(&mut self.state);
                     self.finish(&report);
+                    rounds.read_zone_groups(&mut self.state);
+                    self.status.take_drift(self.state.drift().collect());
                     next = Instant::now() + self.settings.azure.discover.interval;
                 }
                 Err(RecvTimeoutError::Timeout) => {
@@ -174,15 +176,20 @@ impl Worker {
 
     /// After a round: log, status, state file, table.
     fn finish(&mut self, report: &RoundReport) {
+        let was_read = self.status.is_read();
         self.status.note(report);
         self.log(report);
-        self.publish();
+        // Records of files are compared with endpoints at a load, where all endpoints are known: from now on they are.
+        if !self.publish() && !was_read && self.status.is_read() {
+            (self.changed)();
+        }
         if report.read > 0 {
             self.write_state();
         }
     }
 
-    fn publish(&mut self) {
+    /// Gives the records to the loader where they changed. Whether they did.
+    fn publish(&mut self) -> bool {
         let discover = &self.settings.azure.discover;
         let discovered = self.state.records(discover.views);
         let before = self.status.discovered();
@@ -194,14 +201,17 @@ impl Worker {
             );
         }
         let names = |records: &[super::DiscoveredRecord], others: &[super::DiscoveredRecord]| {
-            let new = records.iter().filter(|record| !others.contains(record)).map(|record| record.name.clone());
+            // They are sorted.
+            let new =
+                records.iter().filter(|record| others.binary_search(record).is_err()).map(|record| record.name.clone());
             let mut names: Vec<String> = new.collect();
             names.dedup();
             names
         };
         let (added, removed) =
             (names(&discovered.records, &before.records), names(&before.records, &discovered.records));
-        if self.status.take(discovered, self.state.drift().collect()) {
+        let is_changed = self.status.take(discovered, self.state.drift().collect());
+        if is_changed {
             tracing::info!(
                 endpoints = self.state.endpoint_count(),
                 added = shortened(&added),
@@ -210,6 +220,7 @@ impl Worker {
             );
             (self.changed)();
         }
+        is_changed
     }
 
     fn log(&mut self, report: &RoundReport) {

@@ -53,12 +53,14 @@ pub(super) fn note(status: &Status, table: &Table, overridden: &[DiscoveredRecor
     let (mut sides, mut drift) = (Vec::new(), Vec::new());
     let discovered = status.discovered();
     let known: BTreeSet<&str> = discovered.records.iter().flat_map(|it| &it.data).map(String::as_str).collect();
+    let overridden: HashMap<(&str, &str), &DiscoveredRecord> =
+        overridden.iter().rev().map(|it| ((it.name.as_str(), it.record_type.as_str()), it)).collect();
+    let is_read = status.is_read();
     for (owner, set) in table.iter().filter(|(_, set)| matches!(set.rtype, Rtype::A | Rtype::AAAA)) {
         let Some(name) = Name::from_wire(owner).map(|name| name.to_string()) else { continue };
         let data: Vec<String> = set.iter().map(|(_, data)| present(set.rtype, data)).collect();
-        let same =
-            |it: &&DiscoveredRecord| it.name == name.trim_end_matches('.') && it.record_type == set.rtype.to_string();
-        if let Some(record) = overridden.iter().find(same) {
+        let key = (name.trim_end_matches('.'), &*set.rtype.to_string());
+        if let Some(record) = overridden.get(&key) {
             let side = format!(
                 "{name} {}: a file has {}, {} has {}",
                 set.rtype,
@@ -73,7 +75,7 @@ pub(super) fn note(status: &Status, table: &Table, overridden: &[DiscoveredRecor
         }
         let is_azure = || HostName::parse(name.trim_end_matches('.')).is_ok_and(|host| cloud_of(&host).is_some());
         let is_known = data.iter().all(|address| known.contains(address.as_str()));
-        if drift.len() < LISTED && status.summary(false).state == "ok" && !is_known && is_azure() {
+        if drift.len() < LISTED && is_read && !is_known && is_azure() {
             let reason = format!("no endpoint has {}", data.join(" "));
             drift.push(Drift::new(DriftKind::RecordWithoutEndpoint, &format!("{name} {}", set.rtype), &reason));
         }

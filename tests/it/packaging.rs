@@ -273,3 +273,24 @@ fn a_healthcheck_without_a_listener_to_ask_says_so() {
         .err_has("neither `listen.health` nor `listen.admin`");
     run(scratch.path(), &["healthcheck", "-c", "missing.toml"]).code(1).err_has("missing.toml");
 }
+
+/// The actions of a role that a text has, one in a line.
+fn actions(path: &str) -> Vec<String> {
+    let text = fs::read_to_string(format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let lines = text.lines().map(|line| line.trim().trim_matches(['"', '\'', ',']));
+    let is_action = |line: &&str| line.starts_with("Microsoft.") && line.ends_with("/read");
+    lines.filter(is_action).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_role_of_discovery_is_the_same_in_the_documentation_terraform_and_bicep() {
+    let documented = actions("docs/operations.md");
+    assert_eq!(documented.len(), 8, "{documented:?}");
+    for path in ["deploy/terraform/main.tf", "deploy/bicep/discover.bicep"] {
+        let sorted = |mut list: Vec<String>| {
+            list.sort();
+            list
+        };
+        assert_eq!(sorted(actions(path)), sorted(documented.clone()), "{path}");
+    }
+}

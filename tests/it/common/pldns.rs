@@ -82,6 +82,7 @@ pub(crate) struct Setup {
     records: String,
     listen: Vec<String>,
     files: Vec<(String, String)>,
+    environment: Vec<(String, String)>,
 }
 
 impl Setup {
@@ -99,6 +100,7 @@ impl Setup {
             records: records.to_owned(),
             listen: Vec::new(),
             files: Vec::new(),
+            environment: Vec::new(),
         }
     }
 
@@ -110,6 +112,12 @@ impl Setup {
     /// A file beside the settings.
     pub(crate) fn with_file(mut self, name: &str, text: &str) -> Self {
         self.files.push((name.to_owned(), text.to_owned()));
+        self
+    }
+
+    /// A variable of the server's environment.
+    pub(crate) fn with_environment(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -130,6 +138,7 @@ impl Setup {
         }
         let mut child = command
             .env_remove("RUST_LOG")
+            .envs(self.environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
