@@ -75,6 +75,11 @@ pub fn settings_alone(path: &Path) -> Result<Settings, Diagnostic> {
     Ok(read_settings(&read_text(path)?, &facts, &mut Problems::default()))
 }
 
+/// The authorities of `[tls] upstream_ca`, for settings that were read alone.
+pub fn authorities_alone(settings: &Settings, path: &Path) -> Result<Authorities, Diagnostic> {
+    read_authorities(settings, path, &read_text(path)?)
+}
+
 /// Reads the settings file and every records file that it names.
 pub fn load(path: &Path) -> Loaded {
     load_with(path, &Status::default())

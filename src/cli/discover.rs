@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Args;
 
@@ -9,7 +10,8 @@ use super::SettingsArg;
 use super::generate::write_records;
 use crate::discover::once;
 use crate::generate::Format;
-use crate::reload::settings_alone;
+use crate::reload::{authorities_alone, settings_alone};
+use crate::upstream::Trust;
 
 /// Read private endpoints from Azure Resource Manager and print records
 ///
@@ -51,7 +53,14 @@ pub(super) fn run(args: &DiscoverArgs) -> ExitCode {
         );
         return ExitCode::FAILURE;
     }
-    let (discovered, report) = once(&settings);
+    let authorities = match authorities_alone(&settings, &args.settings.config) {
+        Ok(authorities) => authorities,
+        Err(problem) => {
+            eprintln!("{problem}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let (discovered, report) = once(&settings, Arc::new(Trust::new(&authorities)));
     for remark in &report.remarks {
         eprintln!("{remark}");
     }

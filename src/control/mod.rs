@@ -285,7 +285,7 @@ async fn run(
         forerunner.relieve();
     }
     let changed = reloads.clone();
-    let discovery = starter.run(move || {
+    let discovery = starter.run(shared.trust.clone(), move || {
         // Where reloads wait already, they will see what was found.
         let _ = changed.try_send(ReloadRequest { cause: ReloadCause::Discovery, reply: None });
     })?;

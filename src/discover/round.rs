@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use serde_json::Value;
@@ -15,6 +16,7 @@ use super::state::{Discovered, State};
 use super::token::{METADATA_SERVICE, Tokens};
 use super::zone_groups::ZoneGroups;
 use crate::config::{DiscoverSettings, Settings};
+use crate::upstream::Trust;
 
 /// What one round was like.
 #[derive(Debug, Default)]
@@ -47,8 +49,8 @@ pub(super) struct Rounds {
 }
 
 impl Rounds {
-    pub(super) fn new(settings: &Settings) -> Self {
-        let names = Names::of(settings);
+    pub(super) fn new(settings: &Settings, trust: Arc<Trust>) -> Self {
+        let names = Names::of(settings, trust);
         let (client, metadata) = (Client::new(names.clone()), Client::for_metadata(names));
         let discover = settings.azure.discover.clone();
         let tokens = Tokens::new(&discover, client.clone(), metadata.clone());
@@ -144,9 +146,9 @@ fn addresses_of(interface: &Value) -> Vec<IpAddr> {
     all.filter_map(|it| it["privateIpAddress"].as_str()?.parse().ok()).collect()
 }
 
-/// One round by itself, as `pldns discover` makes it.
-pub fn once(settings: &Settings) -> (Discovered, RoundReport) {
+/// One round by itself, as `pldns discover` makes it; `trust` is for upstreams over TLS and HTTPS.
+pub fn once(settings: &Settings, trust: Arc<Trust>) -> (Discovered, RoundReport) {
     let mut state = State::default();
-    let report = Rounds::new(settings).run(&mut state);
+    let report = Rounds::new(settings, trust).run(&mut state);
     (state.records(settings.azure.discover.views), report)
 }

@@ -210,9 +210,11 @@ mod tests {
     use super::*;
     use crate::config::Settings;
     use crate::discover::names::Names;
+    use crate::upstream::{Authorities, Trust};
     use serde_json::json;
     use std::io::{Read, Write};
     use std::net::TcpListener;
+    use std::sync::Arc;
     use std::thread;
 
     #[test]
@@ -239,7 +241,7 @@ mod tests {
     #[test]
     fn a_token_is_used_until_five_minutes_before_its_end_and_a_short_one_for_half_of_its_life() {
         for (lifetime, used) in [(3600, 3300), (60, 30), (400, 200), (0, 0)] {
-            let client = Client::new(Names::of(&Settings::default()));
+            let client = Client::new(Names::of(&Settings::default(), Arc::new(Trust::new(&Authorities::default()))));
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             let base = format!("http://{}", listener.local_addr().unwrap());
             let service = thread::spawn(move || {

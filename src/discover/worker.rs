@@ -11,6 +11,7 @@ use super::state::State;
 use super::status::Status;
 use crate::config::Settings;
 use crate::files;
+use crate::upstream::Trust;
 
 /// The mode of the state file: it names an organisation's resources.
 const STATE_MODE: u32 = 0o640;
@@ -83,11 +84,11 @@ pub struct Starter {
 }
 
 impl Starter {
-    /// Starts the thread; `changed` is called when other records follow than before.
+    /// Starts the thread; `trust` is for upstreams over TLS and HTTPS, and `changed` is called when other records follow than before.
     ///
     /// # Errors
     /// The system's, where it has no thread to give.
-    pub fn run(self, changed: impl Fn() + Send + 'static) -> std::io::Result<Discovery> {
+    pub fn run(self, trust: Arc<Trust>, changed: impl Fn() + Send + 'static) -> std::io::Result<Discovery> {
         let (orders, received) = mpsc::channel();
         let Self { state, problem, settings, home, status } = self;
         if let Some(problem) = problem {
@@ -99,6 +100,7 @@ impl Starter {
             home,
             status: status.clone(),
             orders: received,
+            trust,
             changed: Box::new(changed),
             logged: HashMap::new(),
             written: None,
@@ -114,6 +116,7 @@ struct Worker {
     home: PathBuf,
     status: Arc<Status>,
     orders: Receiver<Box<Settings>>,
+    trust: Arc<Trust>,
     changed: Box<dyn Fn() + Send>,
     /// When which failure was logged.
     logged: HashMap<String, Instant>,
@@ -123,7 +126,7 @@ struct Worker {
 
 impl Worker {
     fn work(mut self) {
-        let mut rounds = Rounds::new(&self.settings);
+        let mut rounds = Rounds::new(&self.settings, self.trust.clone());
         let mut next = Instant::now();
         loop {
             let discover = self.settings.azure.discover.clone();
@@ -144,7 +147,7 @@ impl Worker {
                     self.settings = settings;
                     if is_concerned && is_other {
                         self.use_settings();
-                        rounds = Rounds::new(&self.settings);
+                        rounds = Rounds::new(&self.settings, self.trust.clone());
                         next = Instant::now();
                     }
                 }

@@ -21,7 +21,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("azure", &["wire"]),
     ("generate", &["azure", "document", "rdata", "wire"]),
     ("files", &[]),
-    ("discover", &["azure", "generate", "files", "config", "forward", "wire"]),
+    ("discover", &["azure", "generate", "files", "client", "upstream", "config", "forward", "wire"]),
     (
         "admin",
         &["discover", "server", "client", "explain", "engine", "forward", "records", "rdata", "wire", "config", "log"],

@@ -7,6 +7,7 @@
 
 mod bytes;
 mod certificates;
+mod discover;
 mod https;
 mod message;
 mod plain;
