@@ -17,7 +17,7 @@ use crate::client::ask_rule;
 use crate::engine::Engine;
 use crate::explain::{Explanation, Question, Surroundings, Verdict, Walk};
 use crate::forward::{LoopGuard, UpstreamSets};
-use crate::reload::{azure_names, load, settings_alone};
+use crate::reload::{azure_names, load};
 use crate::upstream::Trust;
 use crate::wire::{Name, NameError, Rtype};
 
@@ -119,38 +119,8 @@ impl ExplainArgs {
             self.rtype,
             self.client.to_canonical()
         );
-        let token = token(&self.settings);
-        let fail = |problem: &dyn std::fmt::Display| eprintln!("error: {}: {problem}", server.shown());
-        match server.get(&path, token.as_deref()) {
-            Ok((200, body)) => match serde_json::from_str(&body) {
-                Ok(explanation) => Some(explanation),
-                Err(error) => {
-                    fail(&format!("not an explanation of this version: {error}"));
-                    None
-                }
-            },
-            Ok((401, _)) => {
-                fail(&"the token is missing or wrong; it is read from [admin] token_file of the settings file (-c)");
-                None
-            }
-            Ok((status, body)) => {
-                fail(&format!("HTTP status {status}: {}", body.trim()));
-                None
-            }
-            Err(error) => {
-                fail(&error);
-                None
-            }
-        }
+        server.fetch(&path, &self.settings).map_err(|problem| eprintln!("error: {problem}")).ok()
     }
-}
-
-/// The token of the admin listener, where the settings file names one that can be read.
-#[expect(clippy::disallowed_methods, reason = "the token is a file")]
-fn token(settings: &SettingsArg) -> Option<String> {
-    let file = settings_alone(&settings.config).ok()?.admin.token_file?;
-    let path = settings.config.parent()?.join(file);
-    Some(std::fs::read_to_string(path).ok()?.trim().to_owned())
 }
 
 /// A text in the query of a URL.

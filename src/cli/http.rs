@@ -6,6 +6,11 @@ use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
+
+use super::SettingsArg;
+use crate::reload::settings_alone;
+
 /// The port of the admin listener where none is given.
 const PORT: u16 = 8053;
 /// How long connecting may take.
@@ -92,6 +97,21 @@ impl ServerUrl {
         Ok((status.ok_or(HttpError::Malformed)?, body.to_owned()))
     }
 
+    /// The JSON of a page, or what to say of it. The token is the one of the settings file.
+    pub(super) fn fetch<T: DeserializeOwned>(&self, path: &str, settings: &SettingsArg) -> Result<T, String> {
+        let problem = |problem: &dyn std::fmt::Display| format!("{}: {problem}", self.shown());
+        match self.get(path, token(settings).as_deref()) {
+            Ok((200, body)) => {
+                serde_json::from_str(&body).map_err(|error| problem(&format!("not an answer of this version: {error}")))
+            }
+            Ok((401, _)) => Err(problem(
+                &"the token is missing or wrong; it is read from [admin] token_file of the settings file (-c)",
+            )),
+            Ok((status, body)) => Err(problem(&format!("HTTP status {status}: {}", body.trim()))),
+            Err(error) => Err(problem(&error)),
+        }
+    }
+
     fn connect(&self) -> io::Result<TcpStream> {
         let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
         for address in (self.host.as_str(), self.port).to_socket_addrs()? {
@@ -102,6 +122,14 @@ impl ServerUrl {
         }
         Err(last)
     }
+}
+
+/// The token of the admin listener, where the settings file names one that can be read.
+#[expect(clippy::disallowed_methods, reason = "the token is a file")]
+fn token(settings: &SettingsArg) -> Option<String> {
+    let file = settings_alone(&settings.config).ok()?.admin.token_file?;
+    let path = settings.config.parent()?.join(file);
+    Some(std::fs::read_to_string(path).ok()?.trim().to_owned())
 }
 
 #[cfg(test)]

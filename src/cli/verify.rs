@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use clap::{Args, ValueEnum};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::compare::dns_address;
+use super::http::ServerUrl;
 use super::isolation::{Isolation, isolation};
 use super::{SettingsArg, report as print_problems};
 use crate::client::local_address;
@@ -18,7 +19,7 @@ use crate::config::Settings;
 use crate::forward::{Protocol, Target, UpstreamSets};
 use crate::reload::{Loaded, azure_names, load};
 use crate::upstream::{Authorities, Trust};
-use crate::verify::{Listener, Report, plan, run as ask_all};
+use crate::verify::{Discovered, Listener, Report, plan, run as ask_all};
 
 /// Ask a running server for everything that the records promise, and report differences
 ///
@@ -38,6 +39,9 @@ pub(super) struct VerifyArgs {
     /// Ask this server too: what it answers otherwise is reported as drift, which is no difference
     #[arg(long, value_name = "ADDR", value_parser = dns_address)]
     against: Option<SocketAddr>,
+    /// Report what discovery found not to fit together, too: the address of the server's admin listener
+    #[arg(long, value_name = "URL", value_parser = ServerUrl::parse)]
+    admin: Option<ServerUrl>,
     /// Report for each workspace which parts are reached by private endpoint
     #[arg(long)]
     isolation: bool,
@@ -54,6 +58,12 @@ enum Format {
     Json,
     /// For pipelines: a test case for each question
     Junit,
+}
+
+/// What is read of `/drift`.
+#[derive(Debug, Deserialize)]
+struct DriftPage {
+    drift: Vec<Discovered>,
 }
 
 /// The JSON of a result.
@@ -97,7 +107,16 @@ pub(super) fn run(args: &VerifyArgs) -> ExitCode {
     let ask = ask_all(server, (listeners, &trust), args.against, plan.checks.clone(), progress);
     let asked = runtime.block_on(local.run_until(ask));
     finish_progress();
-    let report = Report::new(&plan.checks, &asked, plan.unchecked);
+    let mut report = Report::new(&plan.checks, &asked, plan.unchecked);
+    if let Some(admin) = &args.admin {
+        match admin.fetch::<DriftPage>("/drift", &args.settings) {
+            Ok(page) => report.discovered = Some(page.drift),
+            Err(problem) => {
+                eprintln!("error: {problem}");
+                return ExitCode::FAILURE;
+            }
+        }
+    }
     let isolation = args.isolation.then(|| runtime.block_on(isolation(&snapshot.table, server, client)));
     let code = if report.differences.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     match print(args.format, Result { report, isolation }) {

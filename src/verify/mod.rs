@@ -13,7 +13,7 @@ mod run;
 
 pub use checks::{Check, Expected, Plan, plan};
 pub use encrypted::{Listener, Over};
-pub use report::{Difference, Report, Unchecked};
+pub use report::{Difference, Discovered, Report, Unchecked};
 pub use run::{Asked, run};
 
 use crate::rdata::present;

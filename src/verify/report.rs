@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Asked, Check, Expected, Observed};
 use crate::explain::is_private;
@@ -21,6 +21,9 @@ pub struct Report {
     pub drift: Vec<Difference>,
     /// What could not be checked from here.
     pub unchecked: Vec<Unchecked>,
+    /// What the server's discovery found not to fit together; absent where it was not asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub discovered: Option<Vec<Discovered>>,
     /// The names and types that were checked, for JUnit.
     #[serde(skip)]
     pub cases: Vec<(String, String)>,
@@ -54,6 +57,19 @@ pub struct Unchecked {
     pub rtype: String,
     /// Why not.
     pub reason: String,
+}
+
+/// Endpoints, records or zones that do not fit together, as `/drift` lists them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Discovered {
+    /// The kind of drift.
+    pub kind: String,
+    /// The endpoint, record, workspace or zone.
+    pub subject: String,
+    /// One sentence.
+    pub reason: String,
+    /// What to do about it.
+    pub fix: String,
 }
 
 impl Report {
@@ -144,10 +160,15 @@ impl Report {
                 Xml(&one.reason)
             );
         }
-        if !self.drift.is_empty() {
+        let discovered = self.discovered.as_deref().unwrap_or_default();
+        if !self.drift.is_empty() || !discovered.is_empty() {
             let _ = writeln!(out, "    <system-out>");
             for one in &self.drift {
                 let line = format!("drift: {} {}: expected {}, got {}", one.name, one.rtype, one.expected, one.got);
+                let _ = writeln!(out, "{}", Xml(&line));
+            }
+            for one in discovered {
+                let line = format!("drift: {} {}: {}", one.kind, one.subject, one.reason);
                 let _ = writeln!(out, "{}", Xml(&line));
             }
             let _ = writeln!(out, "    </system-out>");
@@ -169,6 +190,12 @@ impl fmt::Display for Report {
         };
         list(f, "difference", &self.differences)?;
         list(f, "drift", &self.drift)?;
+        let discovered = self.discovered.as_deref().unwrap_or_default();
+        for one in discovered {
+            writeln!(f, "drift: {} {}", one.kind, one.subject)?;
+            writeln!(f, "  {}", one.reason)?;
+            writeln!(f, "  {}", one.fix)?;
+        }
         for one in &self.unchecked {
             writeln!(f, "not checked: {} {}: {}", one.name, one.rtype, one.reason)?;
         }
@@ -178,7 +205,7 @@ impl fmt::Display for Report {
             self.checked,
             listed(&self.transports),
             self.differences.len(),
-            self.drift.len(),
+            self.drift.len() + discovered.len(),
             self.unchecked.len()
         )
     }

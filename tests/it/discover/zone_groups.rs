@@ -1,6 +1,7 @@
 //! Zone groups in the wrong zone: a request for each endpoint, for a few endpoints in a round.
 
 use super::fake::{FakeAzure, HUB, LONG, Odd, page, rounds, until_address};
+use crate::common::pldns::run;
 use crate::common::{FakeAzureDns, Pldns, Setup};
 use serde_json::Value;
 use std::net::SocketAddr;
@@ -100,5 +101,29 @@ fn without_the_right_to_read_groups_nothing_is_said_of_them_and_the_round_is_com
     until_count(admin, 30);
     azure.odd("privateDnsZoneGroups", Odd::Status(403, None), usize::MAX);
     until_count(admin, 0);
+    server.stop();
+}
+
+#[test]
+fn verify_reports_what_discovery_found() {
+    let azure = FakeAzure::start();
+    azure.endpoint(HUB, "acct-pe", "hub", "10.0.0.5");
+    azure.state().zones.insert("acct-pe".to_owned(), "privatelink.file.core.windows.net".to_owned());
+    let (server, admin) = start(&azure, "");
+    until_count(admin, 1);
+    let (dns, admin) = (server.address().to_string(), format!("http://{admin}"));
+    let ask = |more: &[&str]| {
+        let fixed = ["verify", "-c", "pldns.toml", "--server", &dns];
+        run(server.path(), &[&fixed, more].concat())
+    };
+    let ran = ask(&["--admin", &admin]);
+    ran.code(0);
+    assert!(ran.out.contains("drift: zone_group /subscriptions/") && ran.out.contains("dns-zone-group"), "{}", ran.out);
+    let report: Value = serde_json::from_str(&ask(&["--admin", &admin, "--format", "json"]).code(0).out).unwrap();
+    assert_eq!(report["discovered"][0]["kind"], "zone_group", "{report}");
+    let ran = ask(&["--admin", &admin, "--format", "junit"]);
+    assert!(ran.code(0).out.contains("drift: zone_group"), "{}", ran.out);
+    assert!(!ask(&[]).code(0).out.contains("zone_group"), "not asked for");
+    ask(&["--admin", "http://127.0.0.1:9"]).code(1).err_has("http://127.0.0.1:9");
     server.stop();
 }
