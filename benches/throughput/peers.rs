@@ -154,7 +154,8 @@ impl Setup<'_> {
         let records = self.lines(|text, name, address| {
             let _ = writeln!(text, "[[record]]\nname = \"{name}\"\ntype = \"A\"\ndata = \"{address}\"");
         });
-        self.scratch.write("bench-records.toml", &records);
+        // A file of no bytes is refused: a command may have failed to write it.
+        self.scratch.write("bench-records.toml", &format!("# records of the benchmark\n{records}"));
         let (port, upstream) = (self.port, self.upstream);
         let zone = if self.work.has_records() {
             format!("[[zone]]\nname = \"{ZONE}\"\nmissing = \"nxdomain\"\n")
