@@ -111,15 +111,20 @@ impl ArmError {
     }
 }
 
+/// Workspaces of one subscription with their computes, as Azure Resource Manager gives them.
+#[derive(Debug, Default)]
+pub(super) struct WorkspaceLists {
+    pub(super) workspaces: Vec<Value>,
+    /// Computes by the lower-case id of their workspace.
+    pub(super) computes: BTreeMap<String, Vec<Value>>,
+}
+
 /// Objects of one subscription by kind, as Azure Resource Manager gives them.
 #[derive(Debug, Default)]
 pub(super) struct Lists {
     pub(super) endpoints: Vec<Value>,
     pub(super) interfaces: Vec<Value>,
     pub(super) networks: Vec<Value>,
-    pub(super) workspaces: Vec<Value>,
-    /// Computes by the lower-case id of their workspace.
-    pub(super) computes: BTreeMap<String, Vec<Value>>,
     /// Private DNS zones with the lower-case ids of the networks that they are linked to.
     pub(super) zones: Vec<(Value, Vec<String>)>,
 }
@@ -134,23 +139,28 @@ pub(super) struct Arm<'a> {
 }
 
 impl Arm<'_> {
-    /// Everything of a subscription that records follow from. Workspaces, computes and zones may be closed to the
-    /// identity: endpoints and their interfaces and networks may not.
+    /// The workspaces of a subscription. They may be closed to the identity.
+    pub(super) fn workspaces(&mut self, id: &str) -> Result<WorkspaceLists, ArmError> {
+        let path = list_path(id, "Microsoft.MachineLearningServices/workspaces", MACHINE_LEARNING);
+        let mut lists = WorkspaceLists { workspaces: optional(self.list(&path))?, ..WorkspaceLists::default() };
+        for workspace in &lists.workspaces {
+            let Some(id) = id_of(workspace) else { continue };
+            let computes = self.list(&format!("{id}/computes?api-version={MACHINE_LEARNING}"));
+            lists.computes.insert(id.to_ascii_lowercase(), optional(computes)?);
+        }
+        Ok(lists)
+    }
+
+    /// Everything else of a subscription that records follow from. Zones may be closed to the identity: endpoints and their
+    /// interfaces and networks may not.
     pub(super) fn subscription(&mut self, id: &str) -> Result<Lists, ArmError> {
-        let list = |kind: &str, version: &str| format!("/subscriptions/{id}/providers/{kind}?api-version={version}");
+        let list = |kind: &str, version: &str| list_path(id, kind, version);
         let mut lists = Lists {
             endpoints: self.list(&list("Microsoft.Network/privateEndpoints", NETWORK))?,
             interfaces: self.list(&list("Microsoft.Network/networkInterfaces", NETWORK))?,
             networks: self.list(&list("Microsoft.Network/virtualNetworks", NETWORK))?,
             ..Lists::default()
         };
-        let workspaces = list("Microsoft.MachineLearningServices/workspaces", MACHINE_LEARNING);
-        lists.workspaces = optional(self.list(&workspaces))?;
-        for workspace in &lists.workspaces {
-            let Some(id) = id_of(workspace) else { continue };
-            let computes = self.list(&format!("{id}/computes?api-version={MACHINE_LEARNING}"));
-            lists.computes.insert(id.to_ascii_lowercase(), optional(computes)?);
-        }
         let zones = optional(self.list(&list("Microsoft.Network/privateDnsZones", DNS)))?;
         for zone in zones {
             // Only an empty zone can shadow a name; its links tell for which networks.
@@ -248,6 +258,11 @@ impl Arm<'_> {
         }
         Err(ArmError::answer(what))
     }
+}
+
+/// The path of a list of all objects of a kind in a subscription.
+fn list_path(subscription: &str, kind: &str, version: &str) -> String {
+    format!("/subscriptions/{subscription}/providers/{kind}?api-version={version}")
 }
 
 /// Nothing where the identity may not read it or the subscription does not have the service.

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::arm::{Lists, id_of};
+use super::arm::{Lists, WorkspaceLists, id_of};
 use super::expected::expected_names;
 use crate::azure::Cloud;
 use crate::generate::{Input, Options, generate};
@@ -79,57 +79,61 @@ pub(super) struct Estate {
     pub(super) remarks: Vec<String>,
 }
 
-/// Puts the lists of all subscriptions that were read together. Workspaces may be in another subscription than their
-/// endpoints.
-pub(super) fn estates(lists: &BTreeMap<String, Lists>, cloud: Cloud) -> BTreeMap<String, Estate> {
-    let all: Vec<&Value> = lists.values().flat_map(|lists| &lists.workspaces).collect();
-    let workspaces = Workspaces::of(lists);
-    let of = |(subscription, lists): (&String, &Lists)| {
-        let interfaces: HashMap<String, &Value> =
-            lists.interfaces.iter().filter_map(|nic| Some((id_of(nic)?.to_ascii_lowercase(), nic))).collect();
-        let mut estate = Estate {
-            networks: lists.networks.iter().filter_map(network).collect(),
-            dependencies: Dependencies(lists.workspaces.iter().filter_map(dependencies).collect()),
-            empty_zones: empty_zones(lists),
-            ..Estate::default()
-        };
-        for object in &lists.endpoints {
-            let Some(mut endpoint) = endpoint(subscription, object) else { continue };
-            if endpoint.connection == Connection::Approved {
-                let (records, mut remarks) = records(object, &endpoint, &interfaces, &workspaces, cloud);
-                endpoint.records = records;
-                estate.remarks.append(&mut remarks);
-            } else {
-                let service = (endpoint.service.as_str(), &endpoint.groups[..]);
-                endpoint.expected = expected_names(service, &endpoint.region, &all, cloud);
-            }
-            estate.endpoints.push(endpoint);
-        }
-        (subscription.clone(), estate)
+/// Puts the lists of a subscription together. Workspaces may be in another subscription than their endpoints.
+pub(super) fn estate(subscription: &str, lists: &Lists, workspaces: &Workspaces<'_>, cloud: Cloud) -> Estate {
+    let interfaces: HashMap<String, &Value> =
+        lists.interfaces.iter().filter_map(|nic| Some((id_of(nic)?.to_ascii_lowercase(), nic))).collect();
+    let own = workspaces.of_subscription(subscription);
+    let mut estate = Estate {
+        networks: lists.networks.iter().filter_map(network).collect(),
+        dependencies: Dependencies(own.iter().filter_map(dependencies).collect()),
+        empty_zones: empty_zones(lists),
+        ..Estate::default()
     };
-    lists.iter().map(of).collect()
+    for object in &lists.endpoints {
+        let Some(mut endpoint) = endpoint(subscription, object) else { continue };
+        if endpoint.connection == Connection::Approved {
+            let (records, mut remarks) = records(object, &endpoint, &interfaces, workspaces, cloud);
+            endpoint.records = records;
+            estate.remarks.append(&mut remarks);
+        } else {
+            let service = (endpoint.service.as_str(), &endpoint.groups[..]);
+            endpoint.expected = expected_names(service, &endpoint.region, &workspaces.all, cloud);
+        }
+        estate.endpoints.push(endpoint);
+    }
+    estate
 }
 
 /// Workspaces with their computes by the resource that an endpoint leads to: themselves, or the hub of a project. By key,
 /// so that thousands of endpoints beside hundreds of workspaces take no time.
-struct Workspaces<'a>(HashMap<String, Vec<(&'a Value, &'a [Value])>>);
+pub(super) struct Workspaces<'a> {
+    lists: &'a BTreeMap<String, WorkspaceLists>,
+    all: Vec<&'a Value>,
+    behind: HashMap<String, Vec<(&'a Value, &'a [Value])>>,
+}
 
 impl<'a> Workspaces<'a> {
-    fn of(lists: &'a BTreeMap<String, Lists>) -> Self {
-        let mut found: HashMap<String, Vec<_>> = HashMap::new();
+    /// Of all subscriptions.
+    pub(super) fn of(lists: &'a BTreeMap<String, WorkspaceLists>) -> Self {
+        let mut behind: HashMap<String, Vec<_>> = HashMap::new();
         for lists in lists.values() {
             for workspace in &lists.workspaces {
                 let Some(id) = id_of(workspace).map(str::to_ascii_lowercase) else { continue };
                 let entry = (workspace, lists.computes.get(&id).map_or(&[][..], Vec::as_slice));
                 let hub = lower(&workspace["properties"]["hubResourceId"]).filter(|hub| *hub != id);
-                hub.into_iter().chain([id]).for_each(|key| found.entry(key).or_default().push(entry));
+                hub.into_iter().chain([id]).for_each(|key| behind.entry(key).or_default().push(entry));
             }
         }
-        Self(found)
+        Self { lists, all: lists.values().flat_map(|lists| &lists.workspaces).collect(), behind }
+    }
+
+    fn of_subscription(&self, id: &str) -> &'a [Value] {
+        self.lists.get(id).map_or(&[][..], |lists| &lists.workspaces)
     }
 
     fn behind(&self, service: &str) -> impl Iterator<Item = &(&'a Value, &'a [Value])> {
-        self.0.get(service).into_iter().flatten()
+        self.behind.get(service).into_iter().flatten()
     }
 }
 

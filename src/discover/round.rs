@@ -7,10 +7,10 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use super::arm::{ATTEMPTS, Arm, Failure, Lists};
+use super::arm::{ATTEMPTS, Arm, ArmError, Failure, WorkspaceLists};
 use super::client::Client;
 use super::cloud::services;
-use super::estate::estates;
+use super::estate::{Estate, Workspaces, estate};
 use super::names::Names;
 use super::state::{Discovered, State};
 use super::token::{METADATA_SERVICE, Tokens};
@@ -93,22 +93,19 @@ impl Rounds {
             }
             named.extend(self.of_groups.get(group).into_iter().flatten().cloned());
         }
-        let mut lists: BTreeMap<String, Lists> = BTreeMap::new();
-        for subscription in &named {
-            match arm.subscription(subscription) {
-                Ok(found) => drop(lists.insert(subscription.clone(), found)),
-                Err(error) => {
-                    let is_token = error.failure == Failure::Token;
-                    report.failures.push((subscription.clone(), error.failure, error.text));
-                    if is_token {
-                        // The next one would fail in the same way.
-                        break;
-                    }
-                }
-            }
-        }
-        report.read = lists.len();
-        let mut estates = estates(&lists, services.cloud);
+        // Workspaces first: they may be in another subscription than their endpoints. Of the rest, one subscription's lists are
+        // kept at a time.
+        let mut workspaces: BTreeMap<String, WorkspaceLists> = BTreeMap::new();
+        read_each(&named, &mut report, |id| arm.workspaces(id).map(|found| drop(workspaces.insert(id.clone(), found))));
+        let readable: BTreeSet<String> = workspaces.keys().cloned().collect();
+        let known = Workspaces::of(&workspaces);
+        let mut estates: BTreeMap<String, Estate> = BTreeMap::new();
+        read_each(&readable, &mut report, |id| {
+            let lists = arm.subscription(id)?;
+            estates.insert(id.clone(), estate(id, &lists, &known, services.cloud));
+            Ok(())
+        });
+        report.read = estates.len();
         for estate in estates.values_mut() {
             report.remarks.append(&mut estate.remarks);
         }
@@ -137,6 +134,18 @@ impl Rounds {
         let region = instance["compute"]["location"].as_str().map(str::to_ascii_lowercase);
         state.locate(&addresses, region.as_deref());
         self.is_located = true;
+    }
+}
+
+/// Reads subscription by subscription, and notes what failed.
+fn read_each(ids: &BTreeSet<String>, report: &mut RoundReport, mut read: impl FnMut(&String) -> Result<(), ArmError>) {
+    for id in ids {
+        let Err(error) = read(id) else { continue };
+        report.failures.push((id.clone(), error.failure, error.text));
+        if error.failure == Failure::Token {
+            // The next one would fail in the same way.
+            break;
+        }
     }
 }
 

@@ -5,7 +5,7 @@ mod scope;
 mod zone_groups;
 
 use crate::common::pldns::run;
-use crate::common::{Answer, FakeAzureDns, Query, Scratch, Setup};
+use crate::common::{Answer, FakeAzureDns, Pldns, Query, Scratch, Setup};
 use fake::{ACCOUNT, FakeAzure, HUB, LONG, Odd, SPOKE, page, rounds, state_of, until, until_address, until_gone};
 use serde_json::Value;
 use std::fs;
@@ -181,12 +181,17 @@ fn the_last_good_result_serves_at_the_next_start_without_azure() {
     // A file that was cut is named and ignored.
     let mut server = Setup::new(&settings, "").with_file("discovered.toml", &text[..text.len() / 2]).start();
     server.ask(&format!("{ACCOUNT} A")).rcode("NXDOMAIN");
-    let events = server.events();
-    let said = events
-        .iter()
-        .filter_map(|event| event["message"].as_str())
-        .any(|text| text.contains("discovered.toml is ignored"));
-    assert!(said, "{events:#?}");
+    let is_said = |server: &Pldns| {
+        let events = server.events();
+        let mut messages = events.iter().filter_map(|event| event["message"].as_str());
+        messages.any(|text| text.contains("discovered.toml is ignored"))
+    };
+    // The thread of discovery says so.
+    let end = Instant::now() + LONG;
+    while !is_said(&server) {
+        assert!(Instant::now() < end, "{:#?}", server.events());
+        thread::sleep(Duration::from_millis(10));
+    }
     azure.state().odd.clear();
     server.wait_for("discovery", LONG);
     server.stop();
