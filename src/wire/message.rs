@@ -287,7 +287,7 @@ pub(super) struct Steps(u32);
 impl Steps {
     /// Steps for one message, of whatever size.
     pub(super) fn for_message() -> Self {
-        Self(1 << 17)
+        Self(1 << 16)
     }
 
     #[inline]
