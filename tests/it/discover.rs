@@ -226,7 +226,7 @@ fn without_views_two_endpoints_are_a_conflict_that_is_logged_and_the_rest_is_ser
     azure.endpoint(HUB, "other-pe", "one", "10.1.0.5");
     let mut server = Setup::new(&(azure.settings(&[HUB], "views = false\n") + &fake.rule(".")), "").start();
     until_address(&server, "other.blob.core.windows.net", "10.1.0.5");
-    let event = server.wait_for("discovery: endpoints disagree and views are off", LONG);
+    let event = server.wait_for_first("discovery: endpoints disagree and views are off", LONG);
     let endpoints = event["endpoints"].as_str().unwrap();
     assert!(endpoints.contains("acct-pe1") && endpoints.contains("acct-pe2"), "{event}");
     server.ask(&format!("{ACCOUNT} A")).rcode("NXDOMAIN");

@@ -225,6 +225,12 @@ impl Pldns {
         assert_eq!(result, 0, "sending signal {signal}");
     }
 
+    /// The first log event since the start whose message is or begins with this.
+    pub(crate) fn wait_for_first(&mut self, message: &str, patience: Duration) -> Value {
+        self.read = 0;
+        self.wait_for(message, patience)
+    }
+
     /// How many descriptors the server has open.
     pub(crate) fn descriptors(&self) -> usize {
         fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
