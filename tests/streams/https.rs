@@ -199,6 +199,7 @@ async fn certificates_that_are_not_right_are_refused() {
         let reply = server.ask("a.example").await;
         assert_eq!(reply.code, ResponseCode::ServFail);
         assert!(upstream.seen.lock().unwrap().is_empty());
+        server.logged("asking the upstream failed").await;
         let told = server.lines("asking the upstream failed");
         assert_eq!(told.len(), 1, "{told:#?}");
         assert!(told[0].contains(&format!("\"cause\":\"{cause}\"")), "{told:#?}");

@@ -68,6 +68,7 @@ async fn refused(name: &str, valid: Valid, is_known: bool, cause: &str) {
         assert_eq!(reply.code, ResponseCode::ServFail);
     }
     assert_eq!(upstream.seen(), []);
+    server.logged("asking the upstream failed").await;
     let told = server.lines("asking the upstream failed");
     assert_eq!(told.len(), 1, "{told:#?}");
     assert!(told[0].contains(&format!("\"cause\":\"{cause}\"")), "{told:#?}");
