@@ -29,7 +29,7 @@ static PARTS: LazyLock<Vec<String>> = LazyLock::new(|| {
     HTML.split(NONCE).map(fill).collect()
 });
 
-/// The page for those who may see it.
+/// The page, for requests that are let in.
 pub(super) async fn page() -> Response {
     document(StatusCode::OK)
 }

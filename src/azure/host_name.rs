@@ -35,7 +35,7 @@ impl HostName {
         Ok(Self(labels))
     }
 
-    /// Puts labels together; nothing when the result is no host name or is too long (63 bytes a label, 255 in all).
+    /// Puts labels together; nothing when the result is not a host name or is too long (63 bytes a label, 255 in all).
     ///
     /// Besides what [`parse`](Self::parse) takes, the first label may be a partial wildcard: `*` before or after more.
     pub fn from_labels<'a>(labels: impl IntoIterator<Item = &'a str>) -> Option<Self> {

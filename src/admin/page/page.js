@@ -360,7 +360,7 @@
     put('records-note', `Page ${starts.length}${following === null ? ', the last' : ''}`);
   };
 
-  /* All of it, again and again while somebody looks. */
+  /* All of it, again and again while the page is open. */
   let timer = null;
   let heard = null;
   const refresh = async () => {

@@ -166,7 +166,7 @@ fn a_chain_is_followed_to_its_first_repetition_or_for_seventeen_aliases() {
         assert_eq!(found, (kept, targets, is_unfinished), "{records:?}");
     }
     assert!(answer_of(&ended(300)).is_none(), "so many aliases are no answer");
-    // What a question for CNAME records is answered with is no chain.
+    // The answer to a question for CNAME records is not a chain.
     let itself = build("a.example", Rtype::CNAME, 0x8180, &[alias("a.example", "a.example")]);
     assert!(!new_answer(&itself, &LIMITS).unwrap().view().is_unfinished());
 }
