@@ -1,7 +1,7 @@
 //! What clients notice when upstreams fail or have a limit: stale answers, prefetch, budgets, fairness, loops.
 
 use crate::common::ask::{client, receive};
-use crate::common::{Answer, FakeAzureDns, Play, Pldns, Query, Script, Setup};
+use crate::common::{Answer, FakeAzureDns, Play, Pldns, Query, Script, Setup, dns};
 use std::net::{SocketAddr, UdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -103,24 +103,25 @@ fn a_failure_is_asked_again_after_a_second_not_before() {
 #[test]
 fn an_answer_in_use_is_asked_for_again_before_it_expires() {
     let fake = FakeAzureDns::start();
-    let slow = Play::silence().then(150, Answer::of(&["busy.example 3 IN A 192.0.2.1"]));
-    fake.on("busy.example A", Script::udp([slow]));
     let server = Pldns::start(&fake.rule("."), "");
-    server.ask("busy.example A").rcode("NOERROR");
-    let start = Instant::now();
-    let mut refreshed = 0;
-    while refreshed < 2 {
-        let before = fake.seen("busy.example A").len();
-        let got = server.ask("busy.example A");
-        got.rcode("NOERROR").no_ede();
-        if fake.seen("busy.example A").len() > before {
-            // The query that led to the refresh did not wait for it: its answer is the earlier one, some seconds old.
-            assert!(got.message.answers[0].ttl < 3, "{}", got.message);
-            refreshed += 1;
+    // The upstream answers each name once and is silent then: replies without an extended error come from an answer that has
+    // not expired. A client that has no CPU time in the last tenth of an answer's life misses it, and tries another name.
+    let is_refreshed_in_time = |name: &str| {
+        let question = format!("{name} A");
+        let first = Play::of(Answer::of(&[&format!("{name} 3 IN A 192.0.2.1")]));
+        fake.on(&question, Script::udp([first, Play::silence()]));
+        loop {
+            let got = server.ask(&question);
+            if got.message.rcode() != dns::rcode("NOERROR") || !got.extended_errors().is_empty() {
+                return false;
+            }
+            if fake.seen(&question).len() > 1 {
+                return true;
+            }
+            thread::sleep(Duration::from_millis(20));
         }
-        assert!(start.elapsed() < LONG, "{refreshed} refreshes");
-        thread::sleep(Duration::from_millis(20));
-    }
+    };
+    assert!((0..6).any(|number| is_refreshed_in_time(&format!("busy{number}.example"))));
 }
 
 #[test]
