@@ -37,7 +37,7 @@ have() { command -v "$1" >/dev/null 2>&1; }
 left_out=()
 
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
-# Outside of a checkout there is no commit, and files are as old as the caller says.
+# Outside of a git checkout there is no commit to name; SOURCE_DATE_EPOCH then comes from the caller.
 commit=$(git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 [ -z "$(git status --porcelain --untracked-files=no 2>/dev/null)" ] || commit=$commit-dirty
 SOURCE_DATE_EPOCH=$(git log -1 --format=%ct 2>/dev/null || echo "${SOURCE_DATE_EPOCH:-0}")

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Bytes of all chains that wait together, where memory is no matter. A chain of Azure's takes about 1 KiB, the longest possible
+/// Bytes of all chains that wait together, where memory is not limited. A chain of Azure's takes about 1 KiB, the longest possible
 /// one some 15 KiB and its signatures.
 pub const CHAIN_MEMORY_MAX: usize = 64 << 20;
 

@@ -2,7 +2,7 @@
 //!
 //! [`Engine::answer_batch`] takes the bytes of queries and writes each reply into the listener's buffer, or says that the
 //! question must go upstream. [`Engine::settle`] takes what came back and does the same for each client that waited.
-//! The order is the same for every transport, and stands in `pipeline.rs`: parse, access, records, names answered here,
+//! The order is the same for every transport (`pipeline.rs`): parse, access, records, names answered here,
 //! cache, upstream.
 //!
 //! No socket, no clock, no waiting: the instant is an argument, and what must leave the machine is a value.

@@ -1,6 +1,6 @@
 //! The steps of a query, in their order, for one query or for a batch: this is the one place where it is decided.
 //!
-//! 1. [`Engine::read`]: the query is read; who may not ask, and what is no matter for a resolver, is refused.
+//! 1. [`Engine::read`]: the query is read; clients that may not ask, and types that are not answered, are refused.
 //! 2. [`Engine::look_in_table`]: the records table, names that are answered here, the rule.
 //! 3. [`Engine::look_in_cache`]: the cache, or what must be asked upstream.
 //! 4. [`Engine::close`]: refusals that would be too many for their network, loops, what is no reply.
@@ -170,7 +170,7 @@ impl Engine {
         }
     }
 
-    /// Reads the query, and refuses what is no matter for the table.
+    /// Reads the query, and refuses clients that may not ask and types that are not answered.
     ///
     /// # Errors
     /// What became of a query that goes no further.
