@@ -1,5 +1,18 @@
 # shellcheck shell=bash
-# The status page in Debian's Chromium: drawn, filled by its script, nothing refused by its own policy. Part of run.sh.
+# The status page in Debian's Chromium: drawn, filled by its script, nothing refused by its own policy, usable by everyone as far as
+# axe-core can tell. Part of run.sh.
+
+# Where axe-core comes from npm when AXE names no file.
+axe_core=axe-core@4.14.1
+
+# Prints the path of axe-core's script, where it can be had.
+axe_script() {
+    local file=${AXE:-$scratch/axe/node_modules/axe-core/axe.min.js}
+    if [ ! -e "$file" ] && command -v npm >/dev/null; then
+        timeout 120 npm install --silent --no-audit --no-fund --ignore-scripts --prefix "$scratch/axe" "$axe_core" >/dev/null 2>&1 || true
+    fi
+    [ ! -e "$file" ] || echo "$file"
+}
 
 start_page() {
     local plain_port
@@ -32,6 +45,16 @@ checks_of_page() {
     judge "Chromium: dark, narrow" \
         "$(browse --blink-settings=preferredColorScheme=0 --window-size=390,844 "http://127.0.0.1:$page_port/")" \
         'id="ready">ready<' "$api" '!CONSOLE.*(Refused|Uncaught|Content Security Policy|TypeError|ERR_)' || true
+    local axe
+    axe=$(axe_script)
+    if command -v chromedriver >/dev/null && command -v python3 >/dev/null && [ -n "$axe" ]; then
+        judge "axe-core: light, dark, wide, narrow" \
+            "$(timeout 180 python3 "$here/axe.py" "$axe" "http://127.0.0.1:$page_port/" 2>&1 || echo "exit status $?")" \
+            '^light 1280: no violation$' '^dark 1280: no violation$' '^light 390: no violation$' '^dark 390: no violation$' \
+            '!exit status' || true
+    else
+        echo "skip  the status page by axe-core: needs chromedriver, python3 and axe-core (npm, or its script's path in AXE)"
+    fi
     kill -TERM "$page_pid"
     wait "$page_pid" || true
 }
