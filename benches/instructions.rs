@@ -196,7 +196,7 @@ fn forward(way: &Way, times: u32) {
             panic!("nobody knows the answer yet");
         };
         let deadline = now + Duration::from_secs(4);
-        let asker = Asker { waiter: turn, client: CLIENT.address, deadline, stale: None, is_datagram: true };
+        let asker = Asker { waiter: turn, client: CLIENT.address, deadline, stale: None, is_datagram: true, beside: 0 };
         forwarding.ask(now, asked.question, asker, &mut out);
         let sent = out.transmits.pop().expect("a query for the upstream");
         answer[..2].copy_from_slice(&sent.message[..2]);

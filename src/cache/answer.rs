@@ -170,6 +170,11 @@ impl<'a> AnswerView<'a> {
         self.bytes_from(0, self.head().key_len)
     }
 
+    /// How many bytes the message has.
+    pub fn message_len(self) -> usize {
+        self.head().message_len.into()
+    }
+
     fn message(self) -> &'a [u8] {
         let head = self.head();
         self.bytes_from(head.key_len.into(), head.message_len)

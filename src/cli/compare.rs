@@ -96,7 +96,7 @@ fn lower_first(text: &str) -> String {
     letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()
 }
 
-/// The data of the type asked for, sorted; the response code where there are none. `None` for a failure.
+/// The data of the type asked for, sorted; the response code where there are none. `None` where there is no response.
 type Essence = Option<Vec<String>>;
 
 fn essence_of(explanation: &Explanation) -> Essence {
@@ -107,7 +107,7 @@ fn essence_of(explanation: &Explanation) -> Essence {
 
 fn essence(mut data: Vec<String>, rcode: &str) -> Essence {
     if data.is_empty() {
-        return matches!(rcode, "NOERROR" | "NXDOMAIN").then(|| vec![rcode.to_owned()]);
+        return Some(vec![rcode.to_owned()]);
     }
     data.sort_unstable();
     data.dedup();
@@ -147,7 +147,10 @@ async fn ask(address: SocketAddr, name: &Name, rtype: Rtype) -> (Vec<String>, Es
             let shown = if rcode == "NOERROR" { "NOERROR, no data".to_owned() } else { rcode.clone() };
             (vec![shown], essence(Vec::new(), &rcode))
         }
-        Err(NetError::Dns(DnsError::ResponseCode(code))) => (vec![Rcode(u16::from(code)).to_string()], None),
+        Err(NetError::Dns(DnsError::ResponseCode(code))) => {
+            let rcode = Rcode(u16::from(code)).to_string();
+            (vec![rcode.clone()], essence(Vec::new(), &rcode))
+        }
         Err(NetError::Timeout) => (vec!["timeout".to_owned()], None),
         Err(error) => (vec![error.to_string()], None),
     }

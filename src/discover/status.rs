@@ -13,6 +13,8 @@ use super::state::Discovered;
 
 /// Failures that /readyz names.
 const SHOWN: usize = 10;
+/// Overridden records that /readyz names: a probe must not cost what a table of them would.
+const OVERRIDDEN_SHOWN: usize = 100;
 
 /// Shared by the discovery thread, the loader and the admin pages.
 #[derive(Debug, Default)]
@@ -43,8 +45,10 @@ pub struct Summary {
     pub age_seconds: Option<u64>,
     /// Records that discovery adds.
     pub records: usize,
-    /// Discovered records that a file has instead: name, type, and both sides.
+    /// Discovered records that a file has instead, the first of them: name, type, and both sides.
     pub overridden: Vec<String>,
+    /// How many there are.
+    pub overridden_count: usize,
     /// Things that do not fit together: see /drift.
     pub drift: usize,
 }
@@ -130,7 +134,8 @@ impl Status {
             reason: (with_texts && !inner.reasons.is_empty()).then(|| inner.reasons.join("; ")),
             age_seconds: inner.complete_at.map(|at| at.elapsed().as_secs()),
             records: inner.discovered.records.len(),
-            overridden: if with_texts { inner.overridden.clone() } else { Vec::new() },
+            overridden: inner.overridden.iter().take(if with_texts { OVERRIDDEN_SHOWN } else { 0 }).cloned().collect(),
+            overridden_count: inner.overridden.len(),
             drift: inner.drift.len() + inner.record_drift.len(),
         }
     }

@@ -25,6 +25,8 @@ use crate::wire::{
 /// Answers of upstreams, cached or not, that one chain is made of. Where each takes a second query (over TCP, without EDNS, to
 /// the next upstream), that is 24 queries.
 const QUESTIONS_MAX: usize = 12;
+/// Bytes of a record beside its data, where its owner is a pointer.
+const COMPRESSED_RECORD: usize = 12;
 
 /// What is known of a chain so far.
 #[derive(Debug)]
@@ -99,6 +101,12 @@ impl Chain {
         let bytes = size_of::<Self>() + names.chain(records).sum::<usize>() + self.errors.len();
         self.held = Some(memory.hold(bytes)?);
         Some(self)
+    }
+
+    /// About how many bytes its records take in a reply, where each owner is a name that stands before.
+    pub fn reply_len(&self) -> u16 {
+        let bytes = self.records.iter().map(|record| COMPRESSED_RECORD + record.data.len()).sum::<usize>();
+        u16::try_from(bytes).unwrap_or(u16::MAX)
     }
 
     /// The name that the client asked for.

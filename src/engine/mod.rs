@@ -403,7 +403,8 @@ impl<'a, O: Observer> Context<'a, O> {
     fn stale(&self, answer: Answer, expired_at: Instant) -> Option<StaleAnswer> {
         let StaleLimits { max, max_private } = self.snapshot.stale_limits;
         let usual = if answer.view().is_private() { max_private.min(max) } else { max };
-        let limits = Stale { until: expired_at + usual, until_down: expired_at + max };
+        let len = u16::try_from(answer.view().message_len()).unwrap_or(u16::MAX);
+        let limits = Stale { until: expired_at + usual, until_down: expired_at + max, len };
         (self.now < limits.until_down).then_some(StaleAnswer { answer, limits })
     }
 

@@ -28,7 +28,7 @@ use super::rule::{ForwardRule, Target};
 use super::timers::Timers;
 use super::token::LoopGuard;
 use super::upstream::{SILENT, Ticket, Upstream};
-use super::waiting::{ClientPlaces, TRIES_KEPT, cost_of};
+use super::waiting::{ClientPlaces, Lengths, TRIES_KEPT};
 use crate::wire::header::{HEADER_LEN, Header};
 use crate::wire::{Rcode, UpstreamMessage};
 
@@ -407,8 +407,8 @@ impl<W> Forwarding<W> {
         let old = std::mem::replace(self, fresh);
         let mut asked = Vec::with_capacity(old.waiting);
         for (_, OutstandingQuery { question, waiters, .. }) in old.outstanding {
-            for Waiting { waiter, client, deadline, stale, is_datagram, .. } in waiters {
-                asked.push((question.clone(), Asker { waiter, client, deadline, stale, is_datagram }));
+            for Waiting { waiter, client, deadline, stale, is_datagram, beside, .. } in waiters {
+                asked.push((question.clone(), Asker { waiter, client, deadline, stale, is_datagram, beside }));
             }
         }
         asked
@@ -533,11 +533,11 @@ impl<W> Forwarding<W> {
         let detail = if outcome.is_err() { self.detail(&query) } else { None };
         // An upstream's word that it failed is no answer: the stale one is better (RFC 8767 §5).
         let is_failure = outcome.as_ref().map_or(true, says_failure);
-        let cost = cost_of(query.question.section.len(), outcome.as_ref().ok().map(|message| message.bytes.len()));
+        let lengths = Lengths::of(&query.question.section, outcome.as_ref().map_err(|failure| *failure));
         let waiters = query.waiters.into_iter().map(|waiting| {
             let use_stale = is_failure && waiting.stale.is_some_and(|stale| stale.may_serve(now, is_down));
-            let (delivery, is_cut) = self.deliver(now, &waiting, cost);
-            Released { waiter: waiting.waiter, use_stale, delivery, is_cut }
+            let (delivery, room) = self.deliver(now, &waiting, use_stale, lengths);
+            Released { waiter: waiting.waiter, use_stale, delivery, room }
         });
         let waiters: SmallVec<_> = waiters.collect();
         // An answer is news for the cache even when no client waits.

@@ -53,3 +53,4 @@ pub use question::{
 };
 pub use rule::{AZURE_DNS, Disposition, ForwardRule, Here, Protocol, Rules, Target, UpstreamSets};
 pub use token::LoopGuard;
+pub use waiting::CLIENT_TIMEOUT;

@@ -75,6 +75,8 @@ pub(super) struct Waiting<W> {
     pub(super) deadline: Instant,
     /// Its address may be forged.
     pub(super) is_datagram: bool,
+    /// Bytes of its reply that other answers gave.
+    pub(super) beside: u16,
     /// The stale answer at hand.
     pub(super) stale: Option<Stale>,
     /// When that is to be used (RFC 8767 §5: the client response timer).
@@ -88,6 +90,8 @@ pub struct Stale {
     pub until: Instant,
     /// Until when it may be served while its upstream does not respond.
     pub until_down: Instant,
+    /// Bytes of its message.
+    pub len: u16,
 }
 
 impl Stale {

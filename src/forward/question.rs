@@ -74,6 +74,8 @@ pub struct Asker<W> {
     pub stale: Option<Stale>,
     /// Its address may be forged, as that of a datagram: replies are paced.
     pub is_datagram: bool,
+    /// Bytes of its reply that are there before the answer: records of a CNAME chain.
+    pub beside: u16,
 }
 
 /// A query to be sent.
@@ -177,8 +179,8 @@ pub struct Released<W> {
     pub use_stale: bool,
     /// When its reply leaves.
     pub delivery: Delivery,
-    /// The reply is to be cut (TC): it is long, and many of this client's wait.
-    pub is_cut: bool,
+    /// How many bytes it may have: a longer one is cut (TC), as many of this client's wait.
+    pub room: usize,
 }
 
 /// When a reply leaves.

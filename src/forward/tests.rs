@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{
-    Answered, Arrival, Asker, Delivery, Failure, ForwardRule, Forwarding, Heard, Limits, LoopGuard, Outbox, Protocol,
-    Question, Settled, Stale, Target, Transmit, Trouble, TroubleKind, Via,
+    Answered, Arrival, Asker, CLIENT_TIMEOUT, Delivery, Failure, ForwardRule, Forwarding, Heard, Limits, LoopGuard,
+    Outbox, Protocol, Question, Settled, Stale, Target, Transmit, Trouble, TroubleKind, Via,
 };
 use crate::wire::header::{self, HEADER_LEN, Header};
 use crate::wire::{Message, Name, Rcode, Rtype, UpstreamMessage};
@@ -54,8 +54,11 @@ impl World {
     /// Asks with an answer at hand that expired `ago` seconds ago, private ones a minute's worth.
     fn ask_stale(&mut self, name: &str, waiter: u32, ago: u64) {
         let expired = self.now - Duration::from_secs(ago);
-        let stale =
-            Stale { until: expired + Duration::from_secs(60), until_down: expired + Duration::from_secs(86_400) };
+        let stale = Stale {
+            until: expired + Duration::from_secs(60),
+            until_down: expired + Duration::from_secs(86_400),
+            len: 60,
+        };
         self.ask_with(name, waiter, [10, 0, 0, 1].into(), Some(stale));
     }
 
@@ -69,8 +72,7 @@ impl World {
             tokens: Vec::new(),
             rule: self.rule.clone(),
         });
-        let asker =
-            Asker { waiter, client, deadline: self.now + Duration::from_millis(4500), stale, is_datagram: true };
+        let asker = Asker { waiter, client, deadline: self.now + CLIENT_TIMEOUT, stale, is_datagram: true, beside: 0 };
         self.machine.ask(self.now, question, asker, &mut self.out);
     }
 
@@ -180,7 +182,7 @@ fn a_waiter_that_has_waited_elsewhere_before_leaves_at_its_own_deadline() {
         rule: world.rule.clone(),
     });
     let deadline = world.now + Duration::from_secs(2);
-    let asker = Asker { waiter: 2, client: [10, 0, 0, 2].into(), deadline, stale: None, is_datagram: true };
+    let asker = Asker { waiter: 2, client: [10, 0, 0, 2].into(), deadline, stale: None, is_datagram: true, beside: 0 };
     world.machine.ask(world.now, question, asker, &mut world.out);
     world.ask("a.example", 3);
     world.pass(1999);

@@ -13,6 +13,8 @@ use super::tries::AGAIN_AFTER;
 use super::upstream::Ticket;
 use crate::wire::UpstreamMessage;
 
+/// How long an answer is of use to a client: Azure asks forwarders for more than a timeout of 4 s, glibc gives up after 5.
+pub const CLIENT_TIMEOUT: Duration = Duration::from_millis(4500);
 /// Queries of one client that wait at once where places are scarce.
 const PER_CLIENT_SURE: u32 = 1000;
 /// And where they are not: what a client sends within its own timeout at three times Azure's rate, for an on-premises server
@@ -25,11 +27,19 @@ const PACED_FROM: u32 = 64;
 /// The time between two paced replies, in twentieths of that between two queries: less than twice as often, so that ten
 /// milliseconds have no more than twice their mean though timers count milliseconds.
 const PACE_TWENTIETHS: u32 = 13;
-/// A reply up to this many times as long as its query counts as one, a longer one as many as it is times as long.
-const COST_FREE: usize = 4;
+/// From how long a wait on the bytes of a reply count: what gathers for less makes no pulse worth forging, while a busy
+/// client that waits so long for each of its answers, an on-premises server whose upstream is on another continent, must
+/// get them at the rate of its queries.
+const GATHERED_FROM: Duration = Duration::from_millis(250);
+/// Behind a pulse that takes longer than this to leave, what waited for less is part of it. It is cut, so that the pulse ends.
+const PULSE_FROM: Duration = Duration::from_millis(20);
+/// A reply that waited for less counts as one up to this many times the length of its query, and by its bytes above.
+const FREE_TIMES: u64 = 4;
 /// A paced reply that would take more than this of its client's pace is cut (TC): one alone would be a pulse. A client that
 /// is there asks by TCP, where addresses are not forged.
 const WHOLE_MAX: Duration = Duration::from_micros(2500);
+/// Nor do whole replies make those behind them wait for longer than this.
+const BACKLOG_MAX: Duration = Duration::from_millis(200);
 /// Over which time the mean rate is taken, and at most twice that.
 const WINDOW: Duration = Duration::from_millis(2500);
 /// Replies are not held back for less.
@@ -38,6 +48,10 @@ const PACE_STEP: Duration = Duration::from_millis(1);
 const LATE_MAX: Duration = Duration::from_millis(500);
 /// Bytes of a query beside its question: header and OPT record.
 const QUERY_FIXED: usize = 23;
+/// Bytes of an OPT record, which a reply may have though the upstream's answer had none.
+const OPT_LEN: usize = 11;
+/// Bytes that a reply of failure adds to its query: an extended error with its text.
+const FAILURE_LEN: usize = 96;
 /// Tickets of one client that are not looked through for those that are done.
 const TICKETS_MIN: usize = 64;
 /// Tries after which a question is forgotten and begun again.
@@ -82,19 +96,70 @@ impl ClientPlaces {
         (span.unwrap_or_default() + self.window_before) / current.saturating_add(before).max(1)
     }
 
-    /// When a reply that counts as `cost` replies may leave, and whether it is to be cut.
-    fn pace(&mut self, now: Instant, cost: u32, latest: Instant) -> (Delivery, bool) {
+    /// When a reply may leave that ends a wait of so long, and how long it may be then.
+    fn pace(&mut self, now: Instant, waited: Duration, lengths: Lengths, latest: Instant) -> (Delivery, usize) {
         let at = self.next_reply.map_or(now, |at| at.max(now));
         if self.count < PACED_FROM && at <= now {
-            return (Delivery::Now, false);
+            return (Delivery::Now, usize::MAX);
         }
         if at > latest {
-            return (Delivery::Never, false);
+            return (Delivery::Never, 0);
         }
         let interval = self.mean_interval() * PACE_TWENTIETHS / 20;
-        let is_cut = cost > 1 && interval * cost > WHOLE_MAX;
-        self.next_reply = Some(at + if is_cut { interval } else { interval * cost });
-        (if at <= now + PACE_STEP { Delivery::Now } else { Delivery::At(at) }, is_cut)
+        let backlog_max = if waited >= GATHERED_FROM { BACKLOG_MAX } else { PULSE_FROM };
+        let is_behind = at > now + backlog_max;
+        let counts_bytes = waited >= GATHERED_FROM || is_behind || lengths.times() > FREE_TIMES;
+        let whole = if counts_bytes { lengths.share_of(interval) } else { interval };
+        let is_cut = whole > interval && (whole > WHOLE_MAX || is_behind);
+        self.next_reply = Some(at + if is_cut { interval } else { whole });
+        let room = match () {
+            () if is_cut => 0,
+            () if counts_bytes => lengths.reply.max(lengths.query),
+            () => usize::MAX,
+        };
+        (if at <= now + PACE_STEP { Delivery::Now } else { Delivery::At(at) }, room)
+    }
+}
+
+/// How many bytes a query has, and about how many its reply will have.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Lengths {
+    query: usize,
+    reply: usize,
+}
+
+impl Lengths {
+    /// Those of a question whose upstream gave this.
+    pub(super) fn of(section: &[u8], outcome: Result<&UpstreamMessage, Failure>) -> Self {
+        let query = section.len() + QUERY_FIXED;
+        let reply = match outcome {
+            Ok(message) => message.bytes.len() + OPT_LEN,
+            // No reply at all.
+            Err(Failure::NoTurn) => 0,
+            Err(_) => query + FAILURE_LEN,
+        };
+        Self { query, reply }
+    }
+
+    /// With a reply from an answer of so many bytes instead.
+    fn with_answer(self, bytes: usize) -> Self {
+        Self { reply: bytes + OPT_LEN, ..self }
+    }
+
+    /// With so many bytes of the reply that other answers gave.
+    fn beside(self, bytes: u16) -> Self {
+        Self { reply: self.reply + usize::from(bytes), ..self }
+    }
+
+    /// How many times as long as the query the reply is.
+    fn times(self) -> u64 {
+        (self.reply / self.query) as u64
+    }
+
+    /// What the reply takes of the pace where one as long as its query takes `interval`.
+    fn share_of(self, interval: Duration) -> Duration {
+        let nanoseconds = interval.as_nanos() * self.reply.max(self.query) as u128 / self.query as u128;
+        Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX))
     }
 }
 
@@ -142,7 +207,7 @@ impl<W> Forwarding<W> {
         out.settled.push(Settled {
             detail: None,
             outcome,
-            waiters: smallvec![Released { waiter, use_stale, delivery: Delivery::Now, is_cut: false }],
+            waiters: smallvec![Released { waiter, use_stale, delivery: Delivery::Now, room: usize::MAX }],
         });
     }
 
@@ -156,9 +221,9 @@ impl<W> Forwarding<W> {
         let Some(query) = self.outstanding.get_mut(slot as usize) else {
             return;
         };
-        let out_of_patience = query.waiters.iter().take_while(|waiting| waiting.deadline <= now).count();
+        let out_of_time = query.waiters.iter().take_while(|waiting| waiting.deadline <= now).count();
         let mut released = Vec::new();
-        for waiting in query.waiters.drain(..out_of_patience) {
+        for waiting in query.waiters.drain(..out_of_time) {
             let use_stale = waiting.stale.is_some_and(|stale| stale.may_serve(now, is_down));
             released.push((waiting, use_stale));
         }
@@ -197,19 +262,21 @@ impl<W> Forwarding<W> {
         let outcome = if query.waiters.is_empty() { query.held.take().or_else(|| query.failure.take()) } else { None };
         let answered = |message| Answered { question: query.question.clone(), message };
         let outcome = outcome.map(answered).ok_or(failure);
-        let section_len = query.question.section.len();
-        if failure == Failure::Silence && out_of_patience > 0 && !is_down && had_time {
+        let lengths = Lengths::of(
+            &query.question.section,
+            outcome.as_ref().map(|answered| &answered.message).map_err(|failure| *failure),
+        );
+        if failure == Failure::Silence && out_of_time > 0 && !is_down && had_time {
             self.failures.remember(&query.question.key, None, now);
         }
-        if out_of_patience > 0 {
+        if out_of_time > 0 {
             self.mark_late(now, slot);
         }
-        let cost = cost_of(section_len, outcome.as_ref().ok().map(|answered| answered.message.bytes.len()));
         let waiters = released
             .into_iter()
             .map(|(waiting, use_stale)| {
-                let (delivery, is_cut) = self.deliver(now, &waiting, cost);
-                Released { waiter: waiting.waiter, use_stale, delivery, is_cut }
+                let (delivery, room) = self.deliver(now, &waiting, use_stale, lengths);
+                Released { waiter: waiting.waiter, use_stale, delivery, room }
             })
             .collect();
         out.settled.push(Settled { detail, outcome, waiters });
@@ -270,18 +337,31 @@ impl<W> Forwarding<W> {
         false
     }
 
-    /// When the reply to a waiter leaves that waits no longer, and whether it is cut; one that leaves later keeps its place
-    /// until [`Self::left`].
-    pub(super) fn deliver(&mut self, now: Instant, waiting: &Waiting<W>, cost: u32) -> (Delivery, bool) {
+    /// When the reply to a waiter leaves that waits no longer, and how many bytes it may have; one that leaves later keeps
+    /// its place until [`Self::left`].
+    pub(super) fn deliver(
+        &mut self,
+        now: Instant,
+        waiting: &Waiting<W>,
+        use_stale: bool,
+        lengths: Lengths,
+    ) -> (Delivery, usize) {
         let latest = waiting.deadline + LATE_MAX;
-        let (delivery, is_cut) = match self.waiting_of.get_mut(&waiting.client) {
-            Some(places) if waiting.is_datagram => places.pace(now, cost, latest),
-            _ => (Delivery::Now, false),
+        let waited = CLIENT_TIMEOUT.saturating_sub(waiting.deadline.saturating_duration_since(now));
+        let lengths = match waiting.stale {
+            Some(stale) if use_stale => lengths.with_answer(stale.len.into()),
+            _ => lengths,
+        };
+        let (delivery, room) = match self.waiting_of.get_mut(&waiting.client) {
+            Some(places) if waiting.is_datagram && lengths.reply > 0 => {
+                places.pace(now, waited, lengths.beside(waiting.beside), latest)
+            }
+            _ => (Delivery::Now, usize::MAX),
         };
         if !matches!(delivery, Delivery::At(_)) {
             self.count_out(waiting.client);
         }
-        (delivery, is_cut)
+        (delivery, room)
     }
 
     /// A reply left that was not to leave before its time.
@@ -300,12 +380,6 @@ impl<W> Forwarding<W> {
     }
 }
 
-/// How many replies one counts as whose message has so many bytes, for a query of this question.
-pub(super) fn cost_of(section_len: usize, message_len: Option<usize>) -> u32 {
-    let times = message_len.unwrap_or_default() / (section_len + QUERY_FIXED);
-    if times <= COST_FREE { 1 } else { u32::try_from(times).unwrap_or(u32::MAX) }
-}
-
 impl<W> From<Asker<W>> for Waiting<W> {
     fn from(asker: Asker<W>) -> Self {
         Self {
@@ -313,6 +387,7 @@ impl<W> From<Asker<W>> for Waiting<W> {
             client: asker.client,
             deadline: asker.deadline,
             is_datagram: asker.is_datagram,
+            beside: asker.beside,
             stale: asker.stale,
             stale_at: None,
         }
@@ -367,7 +442,7 @@ mod tests {
             machine.ask(
                 now,
                 question,
-                Asker { waiter: number, client, deadline, stale: None, is_datagram: true },
+                Asker { waiter: number, client, deadline, stale: None, is_datagram: true, beside: 0 },
                 &mut out,
             );
             std::mem::take(&mut out.settled)

@@ -10,13 +10,12 @@ use super::faults::Part;
 use super::hearing::take;
 use super::kind::{question_name, type_at_question};
 use super::replies::Waited;
-use super::shared::CLIENT_TIMEOUT;
 use super::waiter::{ReplyPath, Uncounted, Waiter};
 use super::worker::{Worker, dropped};
 use crate::engine::{Action, Answer, Client, Forward, Reason, Settlement, Snapshot};
 use crate::forward::{
-    Answered, Arrival, Asker, Delivery, Failure, Forwarding, News, Outbox, Ports, Question, Released, Settled, Target,
-    Transmit, Via,
+    Answered, Arrival, Asker, CLIENT_TIMEOUT, Delivery, Failure, Forwarding, News, Outbox, Ports, Question, Released,
+    Settled, Target, Transmit, Via,
 };
 use crate::log::Recurring;
 use crate::sys::fetch;
@@ -316,7 +315,7 @@ impl Worker {
         now: Instant,
         out: &mut Outbox<Box<Waiter>>,
     ) -> bool {
-        let Released { mut waiter, use_stale, delivery, is_cut } = released;
+        let Released { mut waiter, use_stale, delivery, room } = released;
         let is_late = matches!(waiter.path, ReplyPath::Datagram { .. }) && now > waiter.deadline + LATE_MAX;
         let (chain, stale, turn) = (waiter.chain.take(), waiter.stale.take(), self.next_turn());
         let settlement = match (&stale, outcome) {
@@ -355,7 +354,9 @@ impl Worker {
             Action::Answered(source) | Action::AnsweredAndRefresh(source, _) => Outcome::Answered(source),
             Action::Dropped(reason) | Action::Refused(reason) => Outcome::Not(reason),
         };
-        if is_cut && let Outcome::Answered(_) = outcome {
+        if reply.len() > room
+            && let Outcome::Answered(_) = outcome
+        {
             reply::cut(&waiter.query, &mut reply);
         }
         let Waiter { query, client, deadline, path, uncounted, .. } = *waiter;
@@ -406,6 +407,7 @@ fn asker(waiter: Box<Waiter>) -> Asker<Box<Waiter>> {
         deadline: waiter.deadline,
         stale: waiter.stale.as_ref().map(|stale| stale.limits),
         is_datagram: matches!(waiter.path, ReplyPath::Datagram { .. }),
+        beside: waiter.chain.as_ref().map_or(0, |chain| chain.reply_len()),
         waiter,
     }
 }

@@ -14,12 +14,9 @@ use super::faults::Faults;
 use super::tls::TlsServer;
 use super::waiter::Waiter;
 use crate::engine::{Engine, Snapshot};
-use crate::forward::Forwarding;
+use crate::forward::{CLIENT_TIMEOUT, Forwarding};
 use crate::log::Tap;
 use crate::upstream::{Authorities, Pools, Trust};
-
-/// How long an answer is of use to a client: Azure asks forwarders for more than a timeout of 4 s, glibc gives up after 5.
-pub(super) const CLIENT_TIMEOUT: Duration = Duration::from_millis(4500);
 
 /// How long connections are read from when the server ends: a round trip, and a handshake that had begun.
 const LAST_MESSAGES: Duration = Duration::from_millis(300);

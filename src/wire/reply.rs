@@ -229,17 +229,19 @@ pub fn write_refusal(bytes: &[u8], refusal: &Refusal, limit: usize, out: &mut Ve
     close(out, &asked, closing, limit);
 }
 
-/// Cuts a reply that was written: no records, and TC, so that the client asks again over TCP. `bytes` is its query.
+/// Cuts a reply that was written: no records and no extended error, and TC, so that the client asks again over TCP; without TC
+/// where it says failure, which TCP would only say again. `bytes` is its query.
 pub fn cut(bytes: &[u8], reply: &mut Vec<u8>) {
     let mut room = NameRoom::new();
     let (Ok(query), Some(header)) = (Query::parse(bytes, &mut room), Header::read(reply)) else { return };
     let asked = Asked::from(&query);
     reply.truncate(asked.question_end);
+    let rcode = header.rcode();
     let closing = Closing {
-        rcode: header.rcode(),
+        rcode,
         authoritative: header.flags & header::AA != 0,
         authentic: false,
-        truncated: true,
+        truncated: rcode == Rcode::NOERROR || rcode == Rcode::NXDOMAIN,
         counts: Counts::default(),
         options: ReplyOptions::default(),
     };
@@ -338,6 +340,21 @@ mod tests {
             assert_eq!(message.header.rcode(), Rcode::NXDOMAIN);
             assert_eq!(message.records.iter().filter(|record| record.rtype != Rtype::OPT).count(), 0);
         }
+    }
+
+    #[test]
+    fn a_failure_that_is_cut_sends_no_client_to_tcp() {
+        let bytes = query_bytes("a.example", Rtype::A, header::RD, Some((1232, 0)));
+        let mut room = NameRoom::new();
+        let query = Query::parse(&bytes, &mut room).unwrap();
+        let mut reply = Vec::new();
+        let writer = Writer::start(&query, 512, &mut reply);
+        writer.finish(Rcode::SERVFAIL, false, Counts::default(), Some(ExtendedError::STALE_ANSWER));
+        assert!(reply.len() > bytes.len());
+        cut(&bytes, &mut reply);
+        assert_eq!(reply.len(), bytes.len());
+        let message = Message::parse(&reply).unwrap();
+        assert_eq!((message.header.rcode(), message.header.flags & header::TC), (Rcode::SERVFAIL, 0));
     }
 
     #[test]

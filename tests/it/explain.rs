@@ -161,6 +161,11 @@ fn resolvers_are_compared_side_by_side() {
     assert!(lines[2].contains("20.60.1.1"), "{lines:?}");
     let negative = explain(&dir, &[BLOB, "AAAA", "--compare", &same]);
     assert_eq!(negative["compare"][0]["same"], true, "{negative:#}");
+    fake.gives("broken.example A", Answer::of(&[]).rcode("SERVFAIL"));
+    let failure = explain(&dir, &["broken.example", "--compare", &same, "--compare", &different]);
+    let compare = failure["compare"].as_array().unwrap();
+    assert_eq!((&compare[0]["same"], &compare[0]["answer"][0]), (&true.into(), &"SERVFAIL".into()), "{failure:#}");
+    assert_eq!(compare[1]["same"], false, "{failure:#}");
     run(other.path(), &["explain", BLOB, "--compare", "dns.example"]).code(2);
     own.stop();
 }

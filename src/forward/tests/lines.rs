@@ -1,5 +1,7 @@
 //! Budgets, lines, stale answers: who waits, for whose turn, and what is served meanwhile.
 
+use std::collections::BTreeMap;
+
 use super::*;
 
 #[test]
@@ -297,69 +299,97 @@ fn who_joins_a_question_that_nobody_waited_for_has_it_asked_again() {
     assert_eq!(outcomes(&world.settled()), [(Ok(Rcode::NOERROR), vec![2])]);
 }
 
-/// The bytes of the replies of one question by the millisecond in which they leave after its answer, in queries' lengths, and
-/// how many never do.
-fn replies(queries: u32, milliseconds: u64, text: usize) -> (std::collections::BTreeMap<u64, usize>, usize) {
-    let mut world = World::new(1);
-    world.ask("slow.example", 0);
-    let sent = world.sent();
-    let mut waiter = 1;
-    for millisecond in 1..=milliseconds {
-        while u64::from(waiter) * milliseconds < u64::from(queries) * millisecond {
-            world.ask("slow.example", waiter);
-            waiter += 1;
-        }
-        world.pass(1);
-    }
-    world.settled();
-    let mut long = answer(&sent[0], 0);
-    long.resize(long.len() + text, 0);
-    let query_len = Message::parse(&sent[0].message).unwrap().question_end + 11;
-    let whole = (long.len() / query_len).max(1);
-    world.hear(&sent[0], long);
-    let (mut leave, mut never, mut later) = (std::collections::BTreeMap::new(), 0, 0);
-    for released in world.settled().into_iter().flat_map(|settled| settled.waiters) {
-        let at = match released.delivery {
-            Delivery::Now => 0,
-            Delivery::At(at) => u64::try_from((at - world.now).as_millis()).unwrap(),
-            Delivery::Never => {
-                never += 1;
-                continue;
+/// What became of queries that waited for one answer.
+struct Replies {
+    /// Bytes of the replies by the millisecond in which they leave after the answer.
+    leave: BTreeMap<u64, usize>,
+    /// Replies that never do.
+    never: usize,
+    /// Replies that are cut.
+    cut: usize,
+    /// Bytes of all queries.
+    asked: usize,
+}
+
+impl Replies {
+    /// Of so many queries, sent over so many milliseconds, for an answer of so many bytes beside its question.
+    fn new(queries: u32, milliseconds: u64, text: usize) -> Self {
+        let mut world = World::new(1);
+        world.ask("slow.example", 0);
+        let sent = world.sent();
+        let mut waiter = 1;
+        for millisecond in 1..=milliseconds {
+            while u64::from(waiter) * milliseconds < u64::from(queries) * millisecond {
+                world.ask("slow.example", waiter);
+                waiter += 1;
             }
-        };
-        later += usize::from(at > 0);
-        *leave.entry(at).or_insert(0) += if released.is_cut { 1 } else { whole };
+            world.pass(1);
+        }
+        world.settled();
+        let mut long = answer(&sent[0], 0);
+        long.resize(long.len() + text, 0);
+        let len = long.len();
+        // As clients send it, without what pldns adds for its upstream.
+        let query_len = Message::parse(&sent[0].message).unwrap().question_end + 11;
+        let mut replies = Self { leave: BTreeMap::new(), never: 0, cut: 0, asked: query_len * queries as usize };
+        world.hear(&sent[0], long);
+        let mut later = 0;
+        for released in world.settled().into_iter().flat_map(|settled| settled.waiters) {
+            let at = match released.delivery {
+                Delivery::Now => 0,
+                Delivery::At(at) => u64::try_from((at - world.now).as_millis()).unwrap(),
+                Delivery::Never => {
+                    replies.never += 1;
+                    continue;
+                }
+            };
+            later += usize::from(at > 0);
+            let is_cut = len > released.room;
+            replies.cut += usize::from(is_cut);
+            *replies.leave.entry(at).or_insert(0) += if is_cut { query_len } else { len };
+        }
+        assert!(world.machine.has_waiters() || later == 0, "replies that leave later keep their places");
+        for _ in 0..later {
+            world.machine.left([10, 0, 0, 1].into());
+        }
+        assert!(!world.machine.has_waiters());
+        replies
     }
-    assert!(world.machine.has_waiters() || later == 0, "replies that leave later keep their places");
-    for _ in 0..later {
-        world.machine.left([10, 0, 0, 1].into());
+
+    /// The most bytes that leave in 10 ms.
+    fn largest(&self) -> usize {
+        (0..6000u64).map(|start| self.leave.range(start..start + 10).map(|(_, bytes)| bytes).sum()).max().unwrap()
     }
-    assert!(!world.machine.has_waiters());
-    (leave, never)
 }
 
 #[test]
 fn replies_that_waited_leave_at_twice_the_rate_of_their_queries_at_most() {
-    let largest = |leave: &std::collections::BTreeMap<u64, usize>| {
-        (0..6000u64).map(|start| leave.range(start..start + 10).map(|(_, count)| count).sum::<usize>()).max().unwrap()
-    };
-    // 850 a second for four seconds: 8.5 in 10 ms.
-    let (leave, never) = replies(3400, 4000, 0);
-    assert!(largest(&leave) <= 17, "{} in 10 ms", largest(&leave));
-    assert_eq!(never, 0);
-    // One that is 17 times as long as its query is cut: alone it would be more than ten milliseconds of queries.
-    let (leave, never) = replies(3400, 4000, 700);
-    assert!(largest(&leave) <= 17, "{} in 10 ms", largest(&leave));
-    assert_eq!(never, 0);
-    assert!(leave.keys().all(|at| *at <= 5000));
-    // Where it is much less than that, it is whole, and counts as 17.
-    let (leave, never) = replies(4000, 400, 700);
-    assert!(leave.values().all(|bytes| bytes % 17 == 0), "{leave:?}");
-    assert!(largest(&leave) <= 200 + 17, "{} in 10 ms", largest(&leave));
-    assert_eq!(never, 0);
-    // Those of a moment, and few, leave in a moment, and whole.
-    let (leave, never) = replies(60, 1000, 700);
-    assert_eq!((leave.len(), never), (1, 0));
-    let (leave, _) = replies(500, 5, 0);
-    assert!(leave.keys().all(|at| *at <= 5), "{leave:?}");
+    // 850 a second for four seconds, and 5,000 a second for one; as long as their queries, and up to forty times as long.
+    for (queries, milliseconds) in [(3400, 4000), (5000, 1000), (2000, 400)] {
+        for text in [0, 20, 40, 80, 120, 160, 200, 700, 1200] {
+            let replies = Replies::new(queries, milliseconds, text);
+            let mean = replies.asked as u64 * 10 / milliseconds;
+            let largest = replies.largest() as u64;
+            assert!(largest <= 2 * mean, "{text}: {largest} bytes in 10 ms, {mean} asked");
+            assert_eq!(replies.never, 0, "{text}");
+            assert!(replies.leave.keys().all(|at| *at <= 5000), "{text}");
+            assert!(text > 0 || replies.cut == 0);
+        }
+    }
+}
+
+#[test]
+fn replies_are_whole_where_that_makes_no_pulse() {
+    // An on-premises server, 5,000 a second to an upstream 30 ms away: as fast as it asks, four times as long as its queries.
+    let replies = Replies::new(150, 30, 90);
+    assert_eq!((replies.never, replies.cut), (0, 0));
+    assert!(replies.leave.keys().all(|at| *at <= 30), "{:?}", replies.leave);
+    // Of a pulse of replies somewhat longer than their queries, those whole that leave within 200 ms.
+    let replies = Replies::new(1000, 2000, 20);
+    assert!(replies.never == 0 && (800..=900).contains(&replies.cut), "{}", replies.cut);
+    // Those of a moment, and few, leave in a moment.
+    let replies = Replies::new(60, 1000, 700);
+    assert_eq!((replies.leave.len(), replies.never, replies.cut), (1, 0, 0));
+    let replies = Replies::new(500, 5, 0);
+    assert!(replies.leave.keys().all(|at| *at <= 5), "{:?}", replies.leave);
 }
