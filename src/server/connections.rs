@@ -10,11 +10,16 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 
 /// Where Azure's load balancer probes from.
 const PROBE: IpAddr = IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16));
+/// How long a connection may be silent with nothing in flight.
+const IDLE: Duration = Duration::from_secs(10);
+/// The same while connections are getting scarce.
+const IDLE_CROWDED: Duration = Duration::from_secs(1);
 
 /// What a connection takes at most but for the replies that wait, bytes: the longest message, for as long as it may take
 /// to come, and everything else.
@@ -233,8 +238,13 @@ impl Connections {
         self.counts().refused
     }
 
+    /// How long a connection may be silent now, with nothing in flight.
+    pub(super) fn idle_time(&self) -> Duration {
+        if self.is_crowded() { IDLE_CROWDED } else { IDLE }
+    }
+
     /// Whether places are getting scarce, three quarters of them being taken: then idle connections are closed sooner.
-    pub(super) fn is_crowded(&self) -> bool {
+    fn is_crowded(&self) -> bool {
         let counts = self.counts();
         counts.total > counts.limits.total / 4 * 3
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::clients::Clients;
 use super::kind::QueryKind;
-use super::latency::{Latencies, Latency, Path};
+use super::latency::{Latencies, Latency, Path, add};
 use crate::engine::{AnswerSource, Reason};
 use crate::wire::Transport;
 
@@ -101,11 +101,6 @@ impl Counters {
             add(counter, 1);
         }
     }
-}
-
-/// Only one thread writes a counter, so no read-modify-write cycle is needed.
-pub(super) fn add(counter: &AtomicU64, count: u64) {
-    counter.store(counter.load(Ordering::Relaxed).wrapping_add(count), Ordering::Relaxed);
 }
 
 /// The counters of all workers added up.

@@ -1,12 +1,14 @@
 //! The end of every query, whatever became of it: counters, response time, clients seen, query log.
 
+use std::cell::Cell;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::counters::Outcome;
+use super::counters::{Counters, Outcome};
 use super::kind::{question_name, type_at_question};
 use super::latency::Path;
-use super::worker::Worker;
+use super::shared::Shared;
 use crate::engine::{AnswerSource, Client, Reason};
 use crate::forward::Disposition;
 use crate::log::{self, QueryLine, Tap, Tapped};
@@ -24,10 +26,24 @@ pub(super) struct End<'a> {
     pub(super) has_waited: bool,
 }
 
-impl Worker {
+/// Where the queries of one worker end.
+pub(super) struct Ends {
+    shared: Arc<Shared>,
+    counters: Arc<Counters>,
+    /// Queries that might have been put into the log.
+    sampled: Cell<u32>,
+    /// The same for dnstap.
+    tapped: Cell<u32>,
+}
+
+impl Ends {
+    pub(super) fn new(shared: Arc<Shared>, counters: Arc<Counters>) -> Self {
+        Self { shared, counters, sampled: Cell::new(0), tapped: Cell::new(0) }
+    }
+
     /// Counts queries that came in and ended at the same times, and puts those into the log that belong there.
     #[inline]
-    pub(super) fn end<'e>(&self, ends: impl IntoIterator<Item = End<'e>>, [start, now]: [Instant; 2]) {
+    pub(super) fn note<'e>(&self, ends: impl IntoIterator<Item = End<'e>>, [start, now]: [Instant; 2]) {
         let took = now.saturating_duration_since(start);
         let is_sampling = self.is_sampling();
         let tap = self.shared.tap.get().map(|tap| (tap, SystemTime::now()));

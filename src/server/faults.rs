@@ -1,7 +1,7 @@
 //! Defects of the server itself: a panic costs what met it, is counted and told, and what has to go on goes on.
 //!
-//! Every call into the rooms below is guarded where one query can be told from the next ([`guarded`]), every task is held
-//! until its end ([`Worker::supervised`]), and tasks that must not end begin again ([`Worker::keep_running`]).
+//! Every call into the rooms below is guarded where one query can be told from the next ([`Faults::guarded`]), every task is held
+//! until its end ([`Faults::supervised`]), and tasks that must not end begin again ([`Faults::keep_running`]).
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
-use super::worker::Worker;
 use crate::engine::StepGuard;
 
 /// How long a task rests that ended by a panic, before it begins again: one that panics at once must not take the CPU.
@@ -129,6 +128,17 @@ impl Faults {
         .await
     }
 
+    /// Runs a task that must not end before the worker does: after a panic it begins again.
+    pub(super) async fn keep_running<F: Future<Output = ()>>(&self, part: Part, task: impl Fn() -> F) {
+        while self.supervised(part, task()).await.is_none() {
+            tracing::error!(
+                part = part.name(),
+                "a task of a worker ended by a defect of the server itself: it begins again"
+            );
+            tokio::time::sleep(REST).await;
+        }
+    }
+
     /// Where tests have a panic happen.
     #[inline(always)]
     pub(super) fn meet(&self, _part: Part) {
@@ -155,19 +165,6 @@ impl Faults {
     #[cfg(test)]
     pub(super) fn all_happened(&self) -> bool {
         self.injected.lock().unwrap().is_empty()
-    }
-}
-
-impl Worker {
-    /// Runs a task that must not end before the worker does: after a panic it begins again.
-    pub(super) async fn keep_running<F: Future<Output = ()>>(&self, part: Part, task: impl Fn() -> F) {
-        while self.shared.faults.supervised(part, task()).await.is_none() {
-            tracing::error!(
-                part = part.name(),
-                "a task of a worker ended by a defect of the server itself: it begins again"
-            );
-            tokio::time::sleep(REST).await;
-        }
     }
 }
 

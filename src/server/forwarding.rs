@@ -7,20 +7,20 @@ use std::time::{Duration, Instant};
 
 use super::counters::Outcome;
 use super::faults::Part;
-use super::hearing::take;
 use super::kind::{question_name, type_at_question};
 use super::replies::Waited;
 use super::waiter::{ReplyPath, Uncounted, Waiter};
-use super::worker::{Worker, dropped};
+use super::worker::Worker;
 use crate::engine::{Action, Answer, Client, Forward, Reason, Settlement, Snapshot};
 use crate::forward::{
-    Answered, Arrival, Asker, CLIENT_TIMEOUT, Delivery, Failure, Forwarding, News, Outbox, Ports, Question, Released,
-    Settled, Target, Transmit, Via,
+    Answered, Arrival, Asker, CLIENT_TIMEOUT, Delivery, Failure, Forwarding, Heard, News, Outbox, Ports, Question,
+    Released, Settled, Target, Transmit, TryId, Via,
 };
 use crate::log::Recurring;
 use crate::sys::fetch;
 use crate::upstream::trouble_of;
 use crate::wire::UpstreamMessage;
+use crate::wire::header::Rcode;
 use crate::wire::query::kept;
 use crate::wire::reply;
 
@@ -84,7 +84,7 @@ impl Worker {
         let result = work();
         self.depart();
         drop(gathering);
-        self.replies.borrow_mut().send(self);
+        self.replies.borrow_mut().send(&self.ends);
         result
     }
 
@@ -339,7 +339,7 @@ impl Worker {
         let action = if is_late || delivery == Delivery::Never {
             Action::Dropped(Reason::NoTurn)
         } else {
-            self.shared.faults.guarded(Part::Query, settle, dropped)
+            self.shared.faults.guarded(Part::Query, settle, || Action::Dropped(Reason::Fault))
         };
         let outcome = match action {
             Action::Forward(Forward { question, chain, stale }) => {
@@ -363,11 +363,43 @@ impl Worker {
         let waited = Waited { query, client, start: deadline - CLIENT_TIMEOUT, outcome };
         uncounted.counted();
         if let Action::Dropped(_) = action {
-            waited.end(self, &[], now);
+            waited.end(&self.ends, &[], now);
         } else {
-            self.replies.borrow_mut().push(self, path, &reply, waited, now);
+            self.replies.borrow_mut().push(&self.ends, path, &reply, waited, now);
         }
         false
+    }
+}
+
+/// Tells the state machine what came of a try.
+pub(super) fn take(
+    forwarding: &mut Forwarding<Box<Waiter>>,
+    now: Instant,
+    id: TryId,
+    outcome: io::Result<Arrival>,
+    out: &mut Outbox<Box<Waiter>>,
+) -> Heard {
+    if tracing::enabled!(tracing::Level::DEBUG) {
+        log_outcome(id, &outcome);
+    }
+    match outcome {
+        Ok(arrival) => forwarding.heard(now, id, arrival, out),
+        Err(error) => forwarding.failed(now, id, &trouble_of(&error), out),
+    }
+}
+
+/// What debugging shows of the outcome of an upstream query.
+fn log_outcome(id: TryId, outcome: &io::Result<Arrival>) {
+    let attempt = id.attempt();
+    match outcome {
+        Ok(Arrival::Message(message)) => {
+            let rcode = message.bytes.get(3).map(|flags| Rcode(u16::from(flags & 15)).to_string());
+            let name = question_name(&message.bytes).map(|name| name.to_string());
+            tracing::debug!(attempt, name, rcode, bytes = message.bytes.len(), "upstream response");
+        }
+        Ok(Arrival::Damaged(_)) => tracing::debug!(attempt, reason = "damaged", "upstream response ignored"),
+        Ok(Arrival::WrongId) => tracing::debug!(attempt, reason = "wrong ID", "upstream response ignored"),
+        Err(error) => tracing::debug!(attempt, %error, "upstream query failed"),
     }
 }
 

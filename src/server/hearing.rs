@@ -1,6 +1,5 @@
 //! What upstreams say: read from this worker's sockets, told to the state machine, replied to all whom it concerns.
 
-use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -8,12 +7,10 @@ use std::time::{Duration, Instant};
 use tokio::io::unix::AsyncFd;
 
 use super::faults::Part;
-use super::kind::question_name;
-use super::waiter::Waiter;
+use super::forwarding::take;
 use super::worker::Worker;
-use crate::forward::{Arrival, Forwarding, Heard, Outbox, TryId};
-use crate::upstream::{Received, trouble_of};
-use crate::wire::header::Rcode;
+use crate::forward::Heard;
+use crate::upstream::Received;
 
 /// How often sockets are looked for whose queries were settled elsewhere, or not in time.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
@@ -77,37 +74,5 @@ impl Worker {
                 }
             }
         }
-    }
-}
-
-/// Tells the state machine what came of a try.
-pub(super) fn take(
-    forwarding: &mut Forwarding<Box<Waiter>>,
-    now: Instant,
-    id: TryId,
-    outcome: io::Result<Arrival>,
-    out: &mut Outbox<Box<Waiter>>,
-) -> Heard {
-    if tracing::enabled!(tracing::Level::DEBUG) {
-        log_outcome(id, &outcome);
-    }
-    match outcome {
-        Ok(arrival) => forwarding.heard(now, id, arrival, out),
-        Err(error) => forwarding.failed(now, id, &trouble_of(&error), out),
-    }
-}
-
-/// What debugging shows of the outcome of an upstream query.
-fn log_outcome(id: TryId, outcome: &io::Result<Arrival>) {
-    let attempt = id.attempt();
-    match outcome {
-        Ok(Arrival::Message(message)) => {
-            let rcode = message.bytes.get(3).map(|flags| Rcode(u16::from(flags & 15)).to_string());
-            let name = question_name(&message.bytes).map(|name| name.to_string());
-            tracing::debug!(attempt, name, rcode, bytes = message.bytes.len(), "upstream response");
-        }
-        Ok(Arrival::Damaged(_)) => tracing::debug!(attempt, reason = "damaged", "upstream response ignored"),
-        Ok(Arrival::WrongId) => tracing::debug!(attempt, reason = "wrong ID", "upstream response ignored"),
-        Err(error) => tracing::debug!(attempt, %error, "upstream query failed"),
     }
 }

@@ -27,7 +27,6 @@ use tokio::time::{sleep_until, timeout};
 use tokio_rustls::server::TlsStream;
 
 use super::faults::Part;
-use super::stream::idle_time;
 use super::worker::Worker;
 use crate::engine::Client;
 use crate::wire::header::{HEADER_LEN, Header, QR};
@@ -274,7 +273,7 @@ impl Activity {
             let until = match state {
                 State::Hostile => return,
                 State::Busy => None,
-                State::Idle(since) => Some(since + idle_time(worker)),
+                State::Idle(since) => Some(since + worker.shared.connections.idle_time()),
                 State::Head(since) => Some(since + REQUEST),
             };
             let due = async {

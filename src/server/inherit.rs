@@ -9,8 +9,10 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
 
 use super::endpoint::Endpoint;
-use super::listen::Sockets;
 use crate::sys::adopt_datagram;
+
+/// The sockets of an endpoint: for datagrams, where it has some, and for connections.
+pub(super) type Sockets = (Vec<UdpSocket>, Vec<TcpListener>);
 
 /// Sockets that were handed over and are not used yet.
 #[derive(Debug, Default)]

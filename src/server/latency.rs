@@ -3,7 +3,6 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::counters::add;
 use crate::engine::AnswerSource;
 
 /// The upper ends of the buckets, microseconds; one more bucket holds the rest.
@@ -80,6 +79,11 @@ impl Latencies {
         }
         self.nanoseconds = self.nanoseconds.wrapping_add(latency.nanoseconds.load(Ordering::Relaxed));
     }
+}
+
+/// Only one thread writes a counter, so no read-modify-write cycle is needed.
+pub(super) fn add(counter: &AtomicU64, count: u64) {
+    counter.store(counter.load(Ordering::Relaxed).wrapping_add(count), Ordering::Relaxed);
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use socket2::{Domain, Socket, Type};
 use tokio::sync::watch;
 
 use super::endpoint::{Endpoint, EndpointKind};
-use super::inherit::{Inherited, Kept};
+use super::inherit::{Inherited, Kept, Sockets};
 use crate::sys::{Bound, bind_datagram, bind_stream, bind_stream_alone};
 
 /// How often another port is tried where the address leaves the choice open and TCP has the one that UDP got.
@@ -116,9 +116,6 @@ pub(super) fn bind(
     let (listeners, kept) = share(endpoint.kind, sockets, workers).map_err(fail)?;
     Ok((address, listeners, kept))
 }
-
-/// The sockets of an endpoint: for datagrams, where it has some, and for connections.
-pub(super) type Sockets = (Vec<UdpSocket>, Vec<TcpListener>);
 
 /// Gives every socket to a worker, and every worker a socket: with fewer sockets than workers, some read the same one.
 fn share(kind: EndpointKind, (datagram, stream): Sockets, workers: usize) -> io::Result<(Vec<Listener>, Kept)> {

@@ -23,11 +23,13 @@ mod inherit;
 mod kind;
 mod latency;
 mod listen;
+mod message;
 mod replies;
 mod shared;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod thread;
 mod tls;
 mod udp;
 mod waiter;

@@ -6,9 +6,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::counters::Outcome;
-use super::end::End;
+use super::end::{End, Ends};
 use super::waiter::ReplyPath;
-use super::worker::Worker;
 use crate::engine::{Client, Reason};
 use crate::sys::Gathered;
 use crate::wire::query::Kept;
@@ -32,30 +31,30 @@ pub(super) struct Waited {
 
 impl Waited {
     /// It is over: its reply was sent, or there is none.
-    pub(super) fn end(&self, worker: &Worker, reply: &[u8], now: Instant) {
+    pub(super) fn end(&self, ends: &Ends, reply: &[u8], now: Instant) {
         let Self { query, client, start, outcome } = self;
         let end = End { query, client: *client, outcome: *outcome, reply, has_waited: true };
-        worker.end([end], [*start, now]);
+        ends.note([end], [*start, now]);
     }
 }
 
 impl Replies {
     /// Takes a reply on its way; the outcome comes of it, unless it cannot be sent.
-    pub(super) fn push(&mut self, worker: &Worker, path: ReplyPath, message: &[u8], mut waited: Waited, now: Instant) {
+    pub(super) fn push(&mut self, ends: &Ends, path: ReplyPath, message: &[u8], mut waited: Waited, now: Instant) {
         let (socket, peer, local) = match path {
             ReplyPath::Datagram { socket, peer, local } => (socket, peer, local),
             ReplyPath::Stream(path) => {
                 waited.outcome = path.deliver(message, waited.outcome);
-                return waited.end(worker, message, now);
+                return waited.end(ends, message, now);
             }
             ReplyPath::Once(path) => {
                 waited.outcome = path.deliver(message, waited.outcome);
-                return waited.end(worker, message, now);
+                return waited.end(ends, message, now);
             }
         };
         let is_other = self.socket.as_ref().is_some_and(|open| !Arc::ptr_eq(open, &socket));
         if is_other || self.gathered.is_full() {
-            self.send(worker);
+            self.send(ends);
         }
         self.gathered.push(message, peer, local);
         self.waited.push(waited);
@@ -63,7 +62,7 @@ impl Replies {
     }
 
     /// Sends what was gathered.
-    pub(super) fn send(&mut self, worker: &Worker) {
+    pub(super) fn send(&mut self, ends: &Ends) {
         let Some(socket) = self.socket.take() else { return };
         let waited = &mut self.waited;
         self.gathered.send(socket.as_fd(), |index| {
@@ -73,7 +72,7 @@ impl Replies {
         });
         let now = Instant::now();
         for (waited, message) in self.waited.drain(..).zip(self.gathered.sent()) {
-            waited.end(worker, message, now);
+            waited.end(ends, message, now);
         }
     }
 }

@@ -25,10 +25,6 @@ use super::waiter::{ReplyPath, StreamPath, StreamReply};
 use super::worker::Worker;
 use crate::engine::Client;
 
-/// How long a connection may be silent with nothing in flight.
-const IDLE: Duration = Duration::from_secs(10);
-/// The same while connections are getting scarce.
-const IDLE_CROWDED: Duration = Duration::from_secs(1);
 /// How long a message may take from its first byte to its last.
 const MESSAGE: Duration = Duration::from_secs(3);
 /// How long a reply may take to be written.
@@ -126,11 +122,6 @@ async fn serve_connection(
     }
 }
 
-/// How long a connection may be silent now.
-pub(super) fn idle_time(worker: &Worker) -> Duration {
-    if worker.shared.connections.is_crowded() { IDLE_CROWDED } else { IDLE }
-}
-
 async fn read_queries(
     worker: &Rc<Worker>,
     client: Client,
@@ -167,7 +158,7 @@ async fn read_message(
     message: &mut Vec<u8>,
 ) -> io::Result<()> {
     let first = loop {
-        match timeout(idle_time(worker), reader.read_u8()).await {
+        match timeout(worker.shared.connections.idle_time(), reader.read_u8()).await {
             Ok(first) => break first?,
             // One place is taken by the query that is waited for.
             Err(_) if in_flight.available_permits() + 1 < IN_FLIGHT_MAX => {}

@@ -110,7 +110,7 @@ fn serve_batch(worker: &Rc<Worker>, socket: &Arc<UdpSocket>, batch: &mut Batch, 
         let (query, client) = datagrams.at(place).map_or((&[][..], UNREAD), |it| (it.bytes, client(&it)));
         Some(End { query, client, outcome, reply, has_waited: false })
     });
-    worker.end(ends.take(count), [now, left]);
+    worker.ends.note(ends.take(count), [now, left]);
     count
 }
 

@@ -13,7 +13,7 @@ use super::endpoint::Endpoint;
 use super::inherit::{Inherited, Kept};
 use super::listen::{BindError, Listener, Stop, bind};
 use super::shared::Shared;
-use super::worker::{Start, run};
+use super::thread::{Start, run};
 
 /// All workers, running.
 pub struct Workers {
