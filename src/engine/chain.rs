@@ -11,16 +11,13 @@
 use std::sync::Arc;
 
 use super::chain_memory::{ChainMemory, Held};
-use super::write::{ANY_DATA, loopback, rotated};
-use super::{Action, AnswerSource, Context, Engine, Observer, Responsible, Step};
+use super::write::rotated;
+use super::{Action, AnswerSource, Context, Observer, Step};
 use crate::cache::{ALIASES_MAX, Age, AnswerView};
-use crate::forward::{Disposition, Here};
-use crate::records::{Lookup, Rrset, Soa};
+use crate::records::{Rrset, Soa};
 use crate::wire::compose::compose;
 use crate::wire::edns::{extended_error_option, push_extended_error};
-use crate::wire::{
-    ExtendedError, LowerName, Name, NameRoom, OwnedRecord, Query, Rcode, RecordView, Rtype, Section, Verdict, header,
-};
+use crate::wire::{ExtendedError, Name, OwnedRecord, Query, Rcode, RecordView, Rtype, Section, Verdict, header};
 
 /// Answers of upstreams, cached or not, that one chain is made of. Where each takes a second query (over TCP, without EDNS, to
 /// the next upstream), that is 24 queries.
@@ -49,7 +46,7 @@ pub struct Chain {
 }
 
 /// How an upstream's answer takes a chain on.
-enum Taken {
+pub(super) enum Taken {
     /// To its end.
     Complete,
     /// To a name that is looked up next.
@@ -58,7 +55,7 @@ enum Taken {
 
 /// A chain that cannot be followed to an end, with the extended errors that say why, as options.
 #[derive(Debug)]
-struct Broken(Vec<u8>);
+pub(super) struct Broken(Vec<u8>);
 
 impl From<ExtendedError> for Broken {
     fn from(error: ExtendedError) -> Self {
@@ -144,6 +141,12 @@ impl Chain {
         self.records.retain(|record| record.section == Section::Answer);
     }
 
+    /// Counts an upstream's answer that it goes on with, unless there were too many.
+    pub(super) fn count_question(&mut self) -> Result<(), Broken> {
+        self.questions += 1;
+        if self.questions > QUESTIONS_MAX { Err(Broken::because("CNAME chain too long")) } else { Ok(()) }
+    }
+
     /// The effective qname.
     pub(super) fn name(&self) -> Name {
         self.names.last().cloned().unwrap_or_else(Name::root)
@@ -163,7 +166,7 @@ impl Chain {
 
     /// Takes an upstream's answer for the effective qname: up to the first name that others are responsible for, or all of
     /// it.
-    fn take_upstream(
+    pub(super) fn take_upstream(
         &mut self,
         context: &Context<'_, impl Observer>,
         answer: AnswerView<'_>,
@@ -251,7 +254,7 @@ impl Chain {
     }
 
     /// Adds an alias of the table and goes on to its target.
-    fn take_alias(&mut self, rrset: &Rrset<'_>) -> Result<(), Broken> {
+    pub(super) fn take_alias(&mut self, rrset: &Rrset<'_>) -> Result<(), Broken> {
         let (ttl, data) = rrset.iter().next().ok_or(ExtendedError::OTHER)?;
         let target = Name::from_wire(data).ok_or(ExtendedError::OTHER)?;
         self.authoritative |= self.records.is_empty();
@@ -260,7 +263,7 @@ impl Chain {
     }
 
     /// Adds records of the effective qname, as many as a reply of `limit` bytes can hold.
-    fn take_rrset(&mut self, rrset: &Rrset<'_>, turn: u32, limit: usize) {
+    pub(super) fn take_rrset(&mut self, rrset: &Rrset<'_>, turn: u32, limit: usize) {
         self.authoritative |= self.records.is_empty();
         let (first, second) = rotated(rrset, turn);
         let pieces = [first, second].map(|records| Rrset { records, ..*rrset });
@@ -268,13 +271,13 @@ impl Chain {
     }
 
     /// Adds a record of the effective qname that is this server's own.
-    fn push(&mut self, rtype: Rtype, ttl: u32, data: &[u8]) {
+    pub(super) fn push(&mut self, rtype: Rtype, ttl: u32, data: &[u8]) {
         self.push_all(rtype, std::iter::once((ttl, data)), 0);
     }
 
     /// Adds records of the effective qname that are this server's own, by TTL and data: as many as a reply of `limit` bytes
     /// can hold, at least one.
-    fn push_all<'r>(&mut self, rtype: Rtype, records: impl Iterator<Item = (u32, &'r [u8])>, limit: usize) {
+    pub(super) fn push_all<'r>(&mut self, rtype: Rtype, records: impl Iterator<Item = (u32, &'r [u8])>, limit: usize) {
         self.authentic = false;
         let owner = self.name();
         let records = records.map(|(ttl, data)| OwnedRecord {
@@ -288,12 +291,12 @@ impl Chain {
         self.records.extend(fitting(records, limit));
     }
 
-    fn take_negative(&mut self, rcode: Rcode, soa: &Soa<'_>) {
+    pub(super) fn take_negative(&mut self, rcode: Rcode, soa: &Soa<'_>) {
         self.rcode = rcode;
         self.take_soa(soa, Section::Authority);
     }
 
-    fn take_soa(&mut self, soa: &Soa<'_>, section: Section) {
+    pub(super) fn take_soa(&mut self, soa: &Soa<'_>, section: Section) {
         self.authentic = false;
         self.records.extend(soa.to_record(&self.name(), section));
     }
@@ -327,184 +330,11 @@ impl Broken {
     }
 
     /// SERVFAIL: an alias without its end is no answer.
-    fn write(&self, context: &Context<'_, impl Observer>, reply: &mut Vec<u8>) -> Action {
+    pub(super) fn write(&self, context: &Context<'_, impl Observer>, reply: &mut Vec<u8>) -> Action {
         let verdict = Verdict { rcode: Rcode::SERVFAIL, authoritative: false, authentic: false, options: &self.0 };
         compose(context.query, &[], &verdict, context.limit(), reply);
         Action::Answered(AnswerSource::Failure)
     }
-}
-
-impl Engine {
-    /// Goes on with an upstream's answer: `chain` is how the query came to its question.
-    pub(super) fn follow_answer(
-        &self,
-        context: &Context<'_, impl Observer>,
-        chain: Option<Chain>,
-        answer: AnswerView<'_>,
-        age: Age,
-        source: AnswerSource,
-        reply: &mut Vec<u8>,
-    ) -> Action {
-        let mut chain = chain.unwrap_or_else(|| Chain::from_upstream(context.query));
-        match chain.take_upstream(context, answer, age) {
-            Ok(Taken::Complete) => self.end_chain(context, chain, source, reply),
-            Ok(Taken::Further) => self.follow(context, chain, reply),
-            Err(broken) => broken.write(context, reply),
-        }
-    }
-
-    /// Follows a chain from its effective qname to its end, or to the question that must be asked upstream.
-    pub(super) fn follow(&self, context: &Context<'_, impl Observer>, mut chain: Chain, reply: &mut Vec<u8>) -> Action {
-        loop {
-            let name = chain.name();
-            let mut room = NameRoom::new();
-            let qname = room.lower(name.as_wire());
-            let table = &context.snapshot.table;
-            let found = table.lookup(qname.as_wire(), context.query.qtype, context.client.address);
-            // The query's own name was looked up before.
-            if chain.names.len() > 1 {
-                context.observer.step(Step::Table { name: qname.as_wire(), found: &found });
-            }
-            let source = match found {
-                Lookup::Alias(rrset, _) => {
-                    if let Err(broken) = chain.take_alias(&rrset) {
-                        return broken.write(context, reply);
-                    }
-                    continue;
-                }
-                Lookup::Answer(rrset, how) => {
-                    chain.take_rrset(&rrset, context.turn, context.limit());
-                    how.into()
-                }
-                Lookup::Pointers(pointers) => {
-                    chain.push_all(Rtype::PTR, pointers.iter(), context.limit());
-                    AnswerSource::Reverse
-                }
-                Lookup::Any(how) => {
-                    chain.push(Rtype::HINFO, table.ttl(), ANY_DATA);
-                    how.into()
-                }
-                Lookup::NoData(soa, how) => {
-                    chain.take_negative(Rcode::NOERROR, &soa);
-                    how.into()
-                }
-                Lookup::NxDomain(soa) => {
-                    chain.take_negative(Rcode::NXDOMAIN, &soa);
-                    AnswerSource::Zone
-                }
-                Lookup::ApexSoa(soa) => {
-                    chain.take_soa(&soa, Section::Answer);
-                    AnswerSource::Zone
-                }
-                Lookup::Missing => return self.follow_out(context, chain, qname, reply),
-            };
-            return chain.write(context, source, reply);
-        }
-    }
-
-    /// The chain leaves the table.
-    fn follow_out(
-        &self,
-        context: &Context<'_, impl Observer>,
-        mut chain: Chain,
-        qname: LowerName<'_>,
-        reply: &mut Vec<u8>,
-    ) -> Action {
-        let rule = match context.rule(qname) {
-            (Disposition::Here(here), zone_len) => return follow_here(context, chain, *here, zone_len, reply),
-            (Disposition::Forward(rule), _) => rule,
-        };
-        if !context.query.recursion_desired() {
-            // What the table has of the chain is an answer by itself (RFC 1034 §4.3.2).
-            return chain.write(context, AnswerSource::Record, reply);
-        }
-        chain.questions += 1;
-        if chain.questions > QUESTIONS_MAX {
-            return Broken::because("CNAME chain too long").write(context, reply);
-        }
-        let tail = context.query.question().last_chunk::<4>().copied().unwrap_or_default();
-        let question = [chain.name().as_wire(), &tail].concat();
-        self.look_up(context, qname, &question, rule, None, Some(chain), reply)
-    }
-}
-
-impl<O: Observer> Context<'_, O> {
-    /// Whether an answer is the reply as it is: it comes to an end, and its upstreams are responsible for every name in it.
-    #[inline]
-    pub(super) fn is_whole(&self, answer: AnswerView<'_>) -> bool {
-        if matches!(self.query.qtype, Rtype::CNAME | Rtype::ANY) {
-            return true;
-        }
-        !answer.is_unfinished() && self.rules_accept(answer) && !answer.targets().any(|target| self.table_has(target))
-    }
-
-    /// Whether the rules give all names of an answer's chain to its upstreams. Found out once for each answer and reload: a
-    /// query asks for it every time.
-    #[inline]
-    fn rules_accept(&self, answer: AnswerView<'_>) -> bool {
-        let rules = &self.snapshot.rules;
-        if answer.accepted_by() == rules.number() {
-            return true;
-        }
-        let upstream_set = answer.upstream_set();
-        let is_accepted =
-            answer.targets().all(|target| rules.gives_to(target, upstream_set)) && !self.concerns_guard(answer);
-        if is_accepted {
-            answer.accept(rules.number());
-        }
-        is_accepted
-    }
-
-    /// Whether the guard has to look at an answer each time: a public address for a name whose service has a record here, or
-    /// a privatelink name that does not exist.
-    fn concerns_guard(&self, answer: AnswerView<'_>) -> bool {
-        let names = std::iter::once(self.query.qname.as_wire()).chain(answer.targets());
-        (answer.has_public_address() && self.snapshot.guard.concerns(&self.snapshot.table, names))
-            || (answer.rcode() == Rcode::NXDOMAIN && answer.is_private())
-    }
-
-    /// Whether the upstreams of an answer are responsible for a name.
-    fn is_answered_by(&self, lower_name: &[u8], answer: AnswerView<'_>) -> bool {
-        self.snapshot.rules.gives_to(lower_name, answer.upstream_set()) && !self.table_has(lower_name)
-    }
-
-    /// Reports who is responsible for each name that an answer's chain leads to, up to the first that is not its upstreams'.
-    pub(super) fn report_chain(&self, answer: AnswerView<'_>) {
-        if !O::IS_WATCHING || matches!(self.query.qtype, Rtype::CNAME | Rtype::ANY) {
-            return;
-        }
-        for target in answer.targets() {
-            let (disposition, zone_len) = self.snapshot.rules.find(target);
-            let responsible = match disposition {
-                _ if self.table_has(target) => Responsible::Table,
-                Disposition::Forward(rule) if rule.upstream_set == answer.upstream_set() => Responsible::SameUpstreams,
-                disposition => Responsible::Rule { disposition, zone_len },
-            };
-            self.observer.step(Step::Alias { target, responsible });
-            if !matches!(responsible, Responsible::SameUpstreams) {
-                return;
-            }
-        }
-    }
-}
-
-/// The chain ends at a name that is always answered here.
-fn follow_here(
-    context: &Context<'_, impl Observer>,
-    mut chain: Chain,
-    here: Here,
-    zone_len: usize,
-    reply: &mut Vec<u8>,
-) -> Action {
-    let ttl = context.snapshot.table.ttl();
-    match (here, loopback(context.query.qtype)) {
-        (Here::NxDomain, _) => chain.take_negative(Rcode::NXDOMAIN, &Soa::new(zone_len, ttl)),
-        (Here::Localhost, Some(data)) => chain.push(context.query.qtype, ttl, data),
-        (Here::Localhost, None) | (Here::NoData | Here::Designated, _) => {
-            chain.take_negative(Rcode::NOERROR, &Soa::new(zone_len, ttl))
-        }
-    }
-    chain.write(context, AnswerSource::BuiltIn, reply)
 }
 
 /// The first of these records, up to the one with which they are longer than `limit` bytes: what is behind it is in no reply,

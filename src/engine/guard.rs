@@ -1,7 +1,7 @@
 //! The guard: public addresses in answers for names whose service has a private endpoint record here, and private DNS zones
 //! that shadow names.
 //!
-//! Whether an answer concerns it is found out once for each answer and reload, with the rules' acceptance (`chain.rs`): a
+//! Whether an answer concerns it is found out once for each answer and reload, with the rules' acceptance (`responsible.rs`): a
 //! cached answer that does not, pays nothing. What is found is counted and queued here; the shell logs it.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};

@@ -14,11 +14,13 @@ mod access;
 mod chain;
 mod chain_memory;
 mod explain;
+mod follow;
 mod guard;
 mod observe;
 mod outcome;
 mod pipeline;
 mod refusals;
+mod responsible;
 mod snapshot;
 mod write;
 

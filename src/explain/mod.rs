@@ -12,20 +12,24 @@
 
 #![deny(clippy::indexing_slicing)]
 
+mod case;
 mod explanation;
+mod failure;
 mod judge;
 mod notes;
+mod public;
 #[cfg(test)]
 mod tests;
 mod text;
 mod walk;
 
+pub use case::{Question, Seen, Surroundings, Unapproved};
 pub use explanation::{
     Ask, CacheStep, Cause, Compared, Explanation, Hidden, Link, Outcome, RejectedReload, Reply, RuleStep, ShownRecord,
     ShownUpstream, Step, TableStep, Try, UpstreamStep, Verdict,
 };
 pub use text::wrapped;
-pub use walk::{Question, Seen, Surroundings, Unapproved, Walk};
+pub use walk::Walk;
 
 pub use crate::wire::is_private;
 

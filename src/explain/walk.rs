@@ -1,75 +1,23 @@
 //! One query played through, with stops where upstreams must be asked.
 
 use std::cell::RefCell;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::explanation::{
-    Ask, Explanation, Link, Outcome, RejectedReload, Reply, ShownRecord, Step, Try, UpstreamStep,
-};
-use super::judge::{Case, judge};
+use super::case::{Case, Question, Seen, Surroundings};
+use super::explanation::{Ask, Explanation, Link, Outcome, Reply, ShownRecord, Step, Try, UpstreamStep};
+use super::judge::judge;
 use super::notes::Notes;
 use super::{AzureNames, is_privatelink};
 use crate::engine::{AnswerSource, Asked, Client, Engine, Explained, Reached, Snapshot};
-use crate::forward::{Failure, ForwardRule, UpstreamState};
+use crate::forward::{Failure, ForwardRule};
 use crate::rdata::present;
 use crate::records::Lookup;
 use crate::wire::header::{AA, TC};
-use crate::wire::{Message, Name, OwnedRecord, Rcode, Rtype, Section, Transport};
+use crate::wire::{Message, Name, OwnedRecord, Rcode, Section, Transport};
 
 /// Questions to upstreams that one explanation may need.
 const QUESTIONS_MAX: usize = 32;
-
-/// What is to be explained.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Question {
-    /// The name.
-    pub name: Name,
-    /// The type.
-    pub rtype: Rtype,
-    /// The client's address; IPv4 where it is one mapped into IPv6.
-    pub client: IpAddr,
-}
-
-/// What is known beside settings and records, in a server that runs.
-#[derive(Debug, Clone, Default)]
-pub struct Surroundings {
-    /// The upstreams' states.
-    pub upstreams: Vec<UpstreamState>,
-    /// The last reload, where it was rejected.
-    pub reload: Option<RejectedReload>,
-    /// Private endpoints whose connection is not approved.
-    pub unapproved: Vec<Unapproved>,
-    /// Whether queries of the client came; `None` where that is not known.
-    pub seen: Option<Seen>,
-}
-
-/// A private endpoint whose connection is not approved.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unapproved {
-    /// Its resource id.
-    pub endpoint: String,
-    /// The public names that it is for.
-    pub names: Vec<Name>,
-    /// The state of its connection, as the end of a sentence.
-    pub state: String,
-}
-
-/// When a client was last seen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Seen {
-    /// No query of it came in this time: since the server started.
-    Never {
-        /// How long that is, minutes.
-        minutes: u64,
-    },
-    /// Its last query came about so long ago.
-    Ago {
-        /// Minutes; what is younger than the clock's step counts as 0.
-        minutes: u64,
-    },
-}
 
 /// A query on its way through the engine.
 pub struct Walk<'w> {
