@@ -13,7 +13,9 @@ use super::Admin;
 use super::found::FOUND_MAX;
 use super::history::Counted;
 use super::process::resident_octets;
+use super::status::Reloads;
 use crate::discover::{Drift, DriftKind};
+use crate::forward::UpstreamState;
 use crate::server::Totals;
 
 /// Problems of the last reload that are shown.
@@ -43,12 +45,9 @@ pub(super) async fn history(State(admin): State<Arc<Admin>>) -> Response {
 /// What the server is like now.
 pub(super) async fn status(State(admin): State<Arc<Admin>>) -> Response {
     let now = Instant::now();
-    let state = match (admin.status.is_ready(), admin.status.is_stopping()) {
-        (true, _) => "ready",
-        (false, true) => "stopping",
-        (false, false) => "starting",
-    };
     let reloads = admin.status.reloads();
+    let mut reload = reload(&reloads, now);
+    reload["problems"] = json!(reloads.last.problems.get(..PROBLEMS).unwrap_or(&reloads.last.problems));
     let (entries, bytes) = admin.shared.engine.cache().size();
     let snapshot = admin.shared.snapshot.load_full();
     let stats = snapshot.table.stats();
@@ -57,19 +56,13 @@ pub(super) async fn status(State(admin): State<Arc<Admin>>) -> Response {
     let (findings, finding_count) = findings(&admin, now);
     fresh(json!({
         "version": env!("CARGO_PKG_VERSION"),
-        "state": state,
+        "state": admin.status.word(),
         "stuck": admin.status.is_stuck(),
         "uptime_seconds": now.saturating_duration_since(admin.status.started).as_secs(),
         "workers": admin.counters.len(),
         "connections": admin.shared.connections.len(),
         "certificate_expires": expires.map(unix_seconds),
-        "reload": {
-            "state": if reloads.last.accepted { "ok" } else { "refused" },
-            "generation": reloads.last.generation,
-            "age_seconds": now.saturating_duration_since(reloads.accepted_at).as_secs(),
-            "problem_count": reloads.last.problem_count,
-            "problems": reloads.last.problems.get(..PROBLEMS).unwrap_or(&reloads.last.problems),
-        },
+        "reload": reload,
         "table": {
             "names": stats.names,
             "records": stats.records,
@@ -95,22 +88,38 @@ pub(super) async fn status(State(admin): State<Arc<Admin>>) -> Response {
 fn upstreams(admin: &Admin, now: Instant) -> Vec<Value> {
     let states: Vec<_> = admin.shared.forwarding().upstream_states().collect();
     let shown = states.into_iter().map(|state| {
-        json!({
-            "upstream": state.target.to_string(),
-            "state": if state.is_down { "down" } else { "up" },
-            "rtt_seconds": state.rtt.map(|rtt| rtt.as_secs_f64()),
-            "queries_per_second": admin.history.rate(&state.target),
-            "queries_per_second_max": limit(state.limits.queries_per_second),
-            "pending": state.pending,
-            "pending_max": limit(state.limits.pending),
-            "waiting": state.waiting,
-            "last_error": state.last_error.map(|(text, at)| json!({
-                "text": &*text,
-                "age_seconds": now.saturating_duration_since(at).as_secs(),
-            })),
-        })
+        let mut shown = upstream(&state, now);
+        shown["queries_per_second"] = json!(admin.history.rate(&state.target));
+        shown["queries_per_second_max"] = json!(limit(state.limits.queries_per_second));
+        shown["pending_max"] = json!(limit(state.limits.pending));
+        shown
     });
     shown.collect()
+}
+
+/// What all pages show of an upstream.
+pub(super) fn upstream(state: &UpstreamState, now: Instant) -> Value {
+    json!({
+        "upstream": state.target.to_string(),
+        "state": if state.is_down { "down" } else { "up" },
+        "rtt_seconds": state.rtt.map(|rtt| rtt.as_secs_f64()),
+        "pending": state.pending,
+        "waiting": state.waiting,
+        "last_error": state.last_error.as_ref().map(|(text, at)| json!({
+            "text": &**text,
+            "age_seconds": now.saturating_duration_since(*at).as_secs(),
+        })),
+    })
+}
+
+/// What all pages show of the last reload.
+pub(super) fn reload(reloads: &Reloads, now: Instant) -> Value {
+    json!({
+        "state": if reloads.last.accepted { "ok" } else { "refused" },
+        "generation": reloads.last.generation,
+        "age_seconds": now.saturating_duration_since(reloads.accepted_at).as_secs(),
+        "problem_count": reloads.last.problem_count,
+    })
 }
 
 /// A limit; 0 is none.

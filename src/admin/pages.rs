@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 
 use super::guard::{Parameters, refuse};
 use super::metrics::{Format, render};
-use super::{Admin, OPENAPI, ReloadCause, ReloadRequest, log};
+use super::{Admin, OPENAPI, ReloadCause, ReloadRequest, log, overview};
 use crate::config::LogLevel;
 use crate::wire::{Name, NameRoom};
 
@@ -42,50 +42,22 @@ pub(super) async fn readyz_counts(State(admin): State<Arc<Admin>>) -> Response {
 fn readiness(admin: &Admin, with_texts: bool) -> Response {
     let is_ready = admin.status.is_ready();
     let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let word = match (is_ready, admin.status.is_stopping()) {
-        (true, _) => "ready",
-        (false, true) => "stopping",
-        (false, false) => "starting",
-    };
-    let reloads = admin.status.reloads();
+    let (reloads, now) = (admin.status.reloads(), Instant::now());
+    let states: Vec<_> = admin.shared.forwarding().upstream_states().collect();
     let mut body = json!({
-        "status": word,
-        "reload": {
-            "state": if reloads.last.accepted { "ok" } else { "refused" },
-            "generation": reloads.last.generation,
-            "age_seconds": reloads.accepted_at.elapsed().as_secs(),
-            "records": reloads.last.records,
-            "problem_count": reloads.last.problem_count,
-        },
+        "status": admin.status.word(),
+        "reload": overview::reload(&reloads, now),
     });
+    body["reload"]["records"] = json!(reloads.last.records);
     if with_texts {
         body["reload"]["problems"] = json!(reloads.last.problems);
-        body["upstreams"] = json!(upstreams(admin));
+        body["upstreams"] = states.iter().map(|state| overview::upstream(state, now)).collect();
     } else {
-        let states: Vec<_> = admin.shared.forwarding().upstream_states().map(|state| state.is_down).collect();
-        let down = states.iter().filter(|is_down| **is_down).count();
+        let down = states.iter().filter(|state| state.is_down).count();
         body["upstreams"] = json!({ "up": states.len() - down, "down": down });
     }
     body["discover"] = json!(admin.discover.summary(with_texts));
     (status, [(CACHE_CONTROL, "no-store")], Json(body)).into_response()
-}
-
-fn upstreams(admin: &Admin) -> Vec<Value> {
-    let states: Vec<_> = admin.shared.forwarding().upstream_states().collect();
-    let shown = states.into_iter().map(|state| {
-        json!({
-            "upstream": state.target.to_string(),
-            "state": if state.is_down { "down" } else { "up" },
-            "rtt_seconds": state.rtt.map(|rtt| rtt.as_secs_f64()),
-            "pending": state.pending,
-            "waiting": state.waiting,
-            "last_error": state.last_error.map(|(text, at)| json!({
-                "text": &*text,
-                "age_seconds": Instant::now().saturating_duration_since(at).as_secs(),
-            })),
-        })
-    });
-    shown.collect()
 }
 
 /// All metrics, as OpenMetrics text where the client takes it, else as Prometheus text.

@@ -56,13 +56,13 @@ pub const PROBLEMS_MAX: usize = 100;
 pub struct Status {
     /// When the process started.
     pub started: Instant,
-    /// The same by the clock on the wall.
+    /// Wall-clock time of the same.
     pub started_at: SystemTime,
     is_ready: AtomicBool,
     is_stopping: AtomicBool,
     is_stuck: AtomicBool,
     reloads: Mutex<Reloads>,
-    /// Octets that this configuration can use at most.
+    /// Bytes that this configuration can use at most.
     memory_bound: AtomicU64,
 }
 
@@ -77,7 +77,7 @@ pub(super) struct Reloads {
 }
 
 impl Status {
-    /// Not ready yet; `first` is how the first load went, `memory_bound` what it can use at most, octets.
+    /// Not ready yet; `first` is how the first load went, `memory_bound` what it can use at most, bytes.
     pub fn new(first: ReloadReport, memory_bound: u64) -> Self {
         let (now, time) = (Instant::now(), SystemTime::now());
         Self {
@@ -127,14 +127,23 @@ impl Status {
         self.is_stopping.load(Ordering::Acquire)
     }
 
-    /// What this configuration can use at most, octets.
+    /// How far it is, in one word.
+    pub(super) fn word(&self) -> &'static str {
+        match (self.is_ready(), self.is_stopping()) {
+            (true, _) => "ready",
+            (false, true) => "stopping",
+            (false, false) => "starting",
+        }
+    }
+
+    /// The most memory that this configuration can use, bytes.
     pub fn memory_bound(&self) -> u64 {
         self.memory_bound.load(Ordering::Relaxed)
     }
 
     /// Notes what another configuration can use at most.
-    pub fn set_memory_bound(&self, octets: u64) {
-        self.memory_bound.store(octets, Ordering::Relaxed);
+    pub fn set_memory_bound(&self, bytes: u64) {
+        self.memory_bound.store(bytes, Ordering::Relaxed);
     }
 
     /// Notes how a reload went.

@@ -2,7 +2,6 @@
 
 #![expect(clippy::disallowed_types, reason = "a command line tool that opens one connection")]
 
-use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -10,6 +9,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::SettingsArg;
+use super::http::{HttpError, get};
 use crate::reload::settings_alone;
 
 /// How long connecting, sending and each read may take.
@@ -65,21 +65,12 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 }
 
 /// The HTTP status of /healthz.
-fn status(address: SocketAddr) -> io::Result<u16> {
-    let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
+fn status(address: SocketAddr) -> Result<u16, HttpError> {
+    let stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
-    write!(stream, "GET /healthz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
-    let mut answer = Vec::new();
-    stream.take(ANSWER_MAX).read_to_end(&mut answer)?;
-    status_of(&answer).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the answer is not HTTP"))
-}
-
-fn status_of(answer: &[u8]) -> Option<u16> {
-    let line = answer.split(|byte| *byte == b'\n').next()?;
-    let mut words = std::str::from_utf8(line).ok()?.split_ascii_whitespace();
-    words.next().filter(|version| version.starts_with("HTTP/1."))?;
-    words.next()?.parse().ok()
+    let (status, _) = get(stream, &address.to_string(), "/healthz", None, ANSWER_MAX)?;
+    Ok(status)
 }
 
 #[cfg(test)]
@@ -95,15 +86,6 @@ mod tests {
             ("127.0.0.1:8053", "127.0.0.1:8053"),
         ] {
             assert_eq!(reachable(listens.parse().unwrap()), asked.parse().unwrap());
-        }
-    }
-
-    #[test]
-    fn only_an_http_status_counts() {
-        assert_eq!(status_of(b"HTTP/1.1 200 OK\r\n\r\n"), Some(200));
-        assert_eq!(status_of(b"HTTP/1.1 503 Service Unavailable\r\n"), Some(503));
-        for nonsense in [&b""[..], b"200", b"HTTP/1.1", b"HTTP/1.1 twohundred", b"SSH-2.0-x 200", b"\xff\xfe"] {
-            assert_eq!(status_of(nonsense), None);
         }
     }
 }

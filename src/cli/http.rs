@@ -1,4 +1,4 @@
-//! One GET to the admin listener of a running server.
+//! One GET to the admin or health listener of a running server.
 
 #![expect(clippy::disallowed_types, reason = "a command line tool that opens one connection")]
 
@@ -78,23 +78,14 @@ impl ServerUrl {
 
     /// Status and body of a path.
     pub(super) fn get(&self, path: &str, token: Option<&str>) -> Result<(u16, String), HttpError> {
-        let mut stream = self.connect()?;
+        let stream = self.connect()?;
         stream.set_read_timeout(Some(ANSWER))?;
         stream.set_write_timeout(Some(CONNECT))?;
-        let host = self.shown();
-        let host = host.trim_start_matches("http://");
-        let mut request =
-            format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nAccept: application/json\r\nConnection: close\r\n");
-        if let Some(token) = token {
-            request += &format!("Authorization: Bearer {token}\r\n");
-        }
-        stream.write_all(format!("{request}\r\n").as_bytes())?;
-        let mut answer = Vec::new();
-        stream.take(ANSWER_MAX).read_to_end(&mut answer)?;
+        let shown = self.shown();
+        let (status, answer) = get(stream, shown.trim_start_matches("http://"), path, token, ANSWER_MAX)?;
         let answer = String::from_utf8(answer).map_err(|_| HttpError::Malformed)?;
-        let (head, body) = answer.split_once("\r\n\r\n").ok_or(HttpError::Malformed)?;
-        let status = head.strip_prefix("HTTP/1.").and_then(|rest| rest.split(' ').nth(1)?.parse().ok());
-        Ok((status.ok_or(HttpError::Malformed)?, body.to_owned()))
+        let (_, body) = answer.split_once("\r\n\r\n").ok_or(HttpError::Malformed)?;
+        Ok((status, body.to_owned()))
     }
 
     /// The JSON of a page, or what to say of it. The token is the one of the settings file.
@@ -124,6 +115,32 @@ impl ServerUrl {
     }
 }
 
+/// Asks for a path over a connection; the status, and the answer as it came, up to so many bytes.
+pub(super) fn get(
+    mut stream: TcpStream,
+    host: &str,
+    path: &str,
+    token: Option<&str>,
+    answer_max: u64,
+) -> Result<(u16, Vec<u8>), HttpError> {
+    let mut request =
+        format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nAccept: application/json\r\nConnection: close\r\n");
+    if let Some(token) = token {
+        request += &format!("Authorization: Bearer {token}\r\n");
+    }
+    stream.write_all(format!("{request}\r\n").as_bytes())?;
+    let mut answer = Vec::new();
+    stream.take(answer_max).read_to_end(&mut answer)?;
+    Ok((status_of(&answer).ok_or(HttpError::Malformed)?, answer))
+}
+
+fn status_of(answer: &[u8]) -> Option<u16> {
+    let line = answer.split(|byte| *byte == b'\n').next()?;
+    let mut words = std::str::from_utf8(line).ok()?.split_ascii_whitespace();
+    words.next().filter(|version| version.starts_with("HTTP/1."))?;
+    words.next()?.parse().ok()
+}
+
 /// The token of the admin listener, where the settings file names one that can be read.
 #[expect(clippy::disallowed_methods, reason = "the token is a file")]
 fn token(settings: &SettingsArg) -> Option<String> {
@@ -151,6 +168,14 @@ mod tests {
         }
         for text in ["", "https://10.0.0.4", "http://", "a b", "10.0.0.4:x", "10.0.0.4/explain?x", "a\r\nb"] {
             assert!(ServerUrl::parse(text).is_err(), "{text}");
+        }
+    }
+    #[test]
+    fn only_an_http_status_counts() {
+        assert_eq!(status_of(b"HTTP/1.1 200 OK\r\n\r\n"), Some(200));
+        assert_eq!(status_of(b"HTTP/1.1 503 Service Unavailable\r\n"), Some(503));
+        for nonsense in [&b""[..], b"200", b"HTTP/1.1", b"HTTP/1.1 twohundred", b"SSH-2.0-x 200", b"\xff\xfe"] {
+            assert_eq!(status_of(nonsense), None);
         }
     }
 }

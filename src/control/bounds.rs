@@ -152,7 +152,7 @@ impl MemoryBound {
             ("admin and health pages".to_owned(), http::MEMORY_MAX as u64),
             ("history and findings of the status page".to_owned(), (HISTORY_BYTES + FOUND_BYTES) as u64),
             ("a round of discovery".to_owned(), if settings.azure.discover.is_on() { DISCOVERY } else { 0 }),
-            ("log".to_owned(), log::WAITING_OCTETS_MAX as u64 + LOG),
+            ("log".to_owned(), log::WAITING_BYTES_MAX as u64 + LOG),
             ("dnstap".to_owned(), if settings.dnstap.is_on() { log::DNSTAP_BYTES as u64 } else { 0 }),
         ];
         Self(parts.into())

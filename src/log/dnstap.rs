@@ -13,7 +13,7 @@ mod stream;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -21,6 +21,7 @@ use message::Encoder;
 use stream::Stream;
 
 use super::Recurring;
+use super::backlog::{Backlog, wait_until_written};
 use crate::wire::Transport;
 
 /// Messages that wait to be written.
@@ -33,8 +34,6 @@ const BATCH: usize = 64 << 10;
 pub const DNSTAP_BYTES: usize = WAITING_BYTES_MAX + WAITING_MAX * 64 + 3 * BATCH;
 /// How long nothing is opened after a failure.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How long the end of the process waits for the last messages.
-const LAST: Duration = Duration::from_secs(1);
 
 static UNWRITTEN: Recurring = Recurring::new();
 
@@ -82,9 +81,8 @@ enum Item {
 /// What the workers and the writing thread count.
 #[derive(Debug, Default)]
 struct Counts {
-    waiting_bytes: AtomicUsize,
+    backlog: Backlog,
     sent: AtomicU64,
-    lost: AtomicU64,
 }
 
 /// The way to the collector.
@@ -119,24 +117,17 @@ impl Tap {
     /// Puts a message into the queue. It never waits.
     pub fn put(&self, tapped: Tapped) {
         let size = tapped.size();
-        let before = self.counts.waiting_bytes.fetch_add(size, Ordering::Relaxed);
-        if before + size > WAITING_BYTES_MAX || self.queue.try_send(Item::Message(Box::new(tapped))).is_err() {
-            self.counts.waiting_bytes.fetch_sub(size, Ordering::Relaxed);
-            self.counts.lost.fetch_add(1, Ordering::Relaxed);
-        }
+        self.counts.backlog.put(Some(&self.queue), Item::Message(Box::new(tapped)), size, WAITING_BYTES_MAX);
     }
 
     /// Messages that were written, and those that were dropped.
     pub fn counts(&self) -> [u64; 2] {
-        [&self.counts.sent, &self.counts.lost].map(|count| count.load(Ordering::Relaxed))
+        [self.counts.sent.load(Ordering::Relaxed), self.counts.backlog.lost()]
     }
 
     /// Waits a moment until what was put is written, and ends the stream.
     pub fn finish(&self) {
-        let (done, waiting) = sync_channel(1);
-        if self.queue.try_send(Item::End(done)).is_ok() {
-            let _ = waiting.recv_timeout(LAST);
-        }
+        wait_until_written(&self.queue, Item::End);
     }
 }
 
@@ -192,7 +183,7 @@ impl Writer {
             while let Some(item) = next.take() {
                 match item {
                     Item::Message(tapped) => {
-                        self.counts.waiting_bytes.fetch_sub(tapped.size(), Ordering::Relaxed);
+                        self.counts.backlog.taken(tapped.size());
                         stream::push_frame(&mut batch, self.encoder.encode(&tapped));
                         count += 1;
                     }
@@ -203,7 +194,7 @@ impl Writer {
                 }
             }
             if let Err(error) = stream.write(&batch) {
-                self.counts.lost.fetch_add(count, Ordering::Relaxed);
+                self.counts.backlog.lose(count);
                 return match end {
                     Some(done) => Over::Ended(Some(done)),
                     None => Over::Failed(error),
@@ -224,8 +215,8 @@ impl Writer {
         loop {
             match items.recv_timeout(until.saturating_duration_since(Instant::now())) {
                 Ok(Item::Message(tapped)) => {
-                    self.counts.waiting_bytes.fetch_sub(tapped.size(), Ordering::Relaxed);
-                    self.counts.lost.fetch_add(1, Ordering::Relaxed);
+                    self.counts.backlog.taken(tapped.size());
+                    self.counts.backlog.lose(1);
                 }
                 Ok(Item::End(done)) => return Some(Some(done)),
                 Err(RecvTimeoutError::Timeout) => return None,
@@ -262,7 +253,7 @@ mod tests {
         let kept = items.try_iter().count();
         assert!((130..=139).contains(&kept), "{kept} of 60,000 bytes in 8 MiB");
         assert_eq!(tap.counts(), [0, 1000 - kept as u64]);
-        assert!(tap.counts.waiting_bytes.load(Ordering::Relaxed) <= WAITING_BYTES_MAX);
+        assert!(tap.counts.backlog.bytes() <= WAITING_BYTES_MAX);
         for _ in 0..2 * WAITING_MAX {
             tap.put(tapped(1));
         }

@@ -6,6 +6,7 @@
 //!
 //! Errors and warnings about things that can go wrong many times a second go through [`Recurring`].
 
+mod backlog;
 mod dnstap;
 mod recurring;
 mod writer;
@@ -22,7 +23,7 @@ use tracing_subscriber::{Registry, reload};
 
 pub use dnstap::{DNSTAP_BYTES, Tap, TapTarget, Tapped};
 pub use recurring::Recurring;
-pub use writer::{QueryLine, WAITING_OCTETS_MAX, finish, lost, query, write};
+pub use writer::{QueryLine, WAITING_BYTES_MAX, finish, lost, query, write};
 
 use crate::config::{LogFormat, LogLevel};
 

@@ -4,33 +4,29 @@
 
 use std::io::{self, Write};
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use tracing_subscriber::fmt::MakeWriter;
 
+use super::backlog::{Backlog, wait_until_written};
 use crate::wire::Rtype;
 use crate::wire::header::{HEADER_LEN, Rcode};
 use crate::wire::name::{Name, wire_len};
 
 /// Lines that wait to be written.
 const WAITING_MAX: usize = 4096;
-/// Octets of these.
-pub const WAITING_OCTETS_MAX: usize = 8 << 20;
-/// Octets that are written at once.
+/// Bytes of these.
+pub const WAITING_BYTES_MAX: usize = 8 << 20;
+/// Bytes that are written at once.
 const WRITE_BATCH: usize = 64 << 10;
 /// How long nothing is written after a write failed.
 const PAUSE: Duration = Duration::from_millis(500);
-/// How long the end of the process waits for the last lines.
-const LAST: Duration = Duration::from_secs(1);
 
 static QUEUE: OnceLock<SyncSender<Item>> = OnceLock::new();
 static WAITING: Mutex<Option<Receiver<Item>>> = Mutex::new(None);
-static LOST: AtomicU64 = AtomicU64::new(0);
-/// Octets of the lines that wait.
-static OCTETS: AtomicUsize = AtomicUsize::new(0);
+static BACKLOG: Backlog = Backlog::new();
 
 enum Item {
     Line(Vec<u8>),
@@ -45,7 +41,7 @@ pub struct QueryLine {
     pub client: IpAddr,
     /// By which transport.
     pub transport: &'static str,
-    /// The message's octets.
+    /// The message's bytes.
     pub query: Box<[u8]>,
     /// The type asked for, where it can be read.
     pub rtype: Option<Rtype>,
@@ -63,7 +59,7 @@ pub struct QueryLine {
 
 /// How many lines were lost, because they were not read or they could not be written.
 pub fn lost() -> u64 {
-    LOST.load(Ordering::Relaxed)
+    BACKLOG.lost()
 }
 
 /// Puts a query into the log.
@@ -74,11 +70,8 @@ pub fn query(line: QueryLine) {
 /// Waits a moment until what was said is written.
 pub fn finish() {
     write();
-    let (done, waiting) = sync_channel(1);
-    if let Some(queue) = QUEUE.get()
-        && queue.try_send(Item::Flush(done)).is_ok()
-    {
-        let _ = waiting.recv_timeout(LAST);
+    if let Some(queue) = QUEUE.get() {
+        wait_until_written(queue, Item::Flush);
     }
 }
 
@@ -101,18 +94,13 @@ pub fn write() {
 }
 
 fn put(item: Item) {
-    let octets = item.octets();
-    let before = OCTETS.fetch_add(octets, Ordering::Relaxed);
-    let has_room = before + octets <= WAITING_OCTETS_MAX;
-    if !has_room || QUEUE.get().is_none_or(|queue| queue.try_send(item).is_err()) {
-        OCTETS.fetch_sub(octets, Ordering::Relaxed);
-        LOST.fetch_add(1, Ordering::Relaxed);
-    }
+    let bytes = item.bytes();
+    BACKLOG.put(QUEUE.get(), item, bytes, WAITING_BYTES_MAX);
 }
 
 impl Item {
     /// What it takes while it waits, but for itself.
-    fn octets(&self) -> usize {
+    fn bytes(&self) -> usize {
         match self {
             Self::Line(line) => line.len(),
             Self::Query(line) => size_of::<QueryLine>() + line.query.len() + line.rule.as_ref().map_or(0, String::len),
@@ -128,10 +116,10 @@ fn write_lines(items: &Receiver<Item>) {
         let mut flushed = None;
         let is_paused = output.is_paused(Instant::now());
         while let Some(item) = next.take() {
-            OCTETS.fetch_sub(item.octets(), Ordering::Relaxed);
+            BACKLOG.taken(item.bytes());
             match item {
                 Item::Flush(done) => flushed = Some(done),
-                Item::Line(_) | Item::Query(_) if is_paused => lose(1),
+                Item::Line(_) | Item::Query(_) if is_paused => BACKLOG.lose(1),
                 Item::Line(line) => output.take(&line),
                 Item::Query(line) => say_query(&line),
             }
@@ -146,10 +134,6 @@ fn write_lines(items: &Receiver<Item>) {
             let _ = done.send(());
         }
     }
-}
-
-fn lose(lines: u64) {
-    LOST.fetch_add(lines, Ordering::Relaxed);
 }
 
 /// What the lines are written to: standard error, which may be a full disk or a pipe without a reader.
@@ -194,7 +178,7 @@ impl<W: Write> Output<W> {
         let lines = std::mem::take(&mut self.lines);
         self.batch.clear();
         if outcome.is_err() {
-            lose(lines);
+            BACKLOG.lose(lines);
             self.paused_until = Some(now + PAUSE);
             return None;
         }
@@ -245,9 +229,9 @@ impl<'l> MakeWriter<'l> for Lines {
 }
 
 impl Write for Line {
-    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-        put(Item::Line(octets.to_vec()));
-        Ok(octets.len())
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        put(Item::Line(bytes.to_vec()));
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {

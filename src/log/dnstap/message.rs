@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
+use smallvec::SmallVec;
+
 use super::Tapped;
 use crate::wire::Transport;
 
@@ -46,18 +48,13 @@ impl Encoder {
             Transport::Https => 4,
             Transport::Quic => 7,
         };
-        match tapped.client {
-            IpAddr::V4(v4) => {
-                push_number(message, 2, 1);
-                push_number(message, 3, protocol);
-                push_bytes(message, 4, &v4.octets());
-            }
-            IpAddr::V6(v6) => {
-                push_number(message, 2, 2);
-                push_number(message, 3, protocol);
-                push_bytes(message, 4, &v6.octets());
-            }
-        }
+        let (family, address) = match tapped.client {
+            IpAddr::V4(v4) => (1, SmallVec::<[u8; 16]>::from_slice(&v4.octets())),
+            IpAddr::V6(v6) => (2, SmallVec::from(v6.octets())),
+        };
+        push_number(message, 2, family);
+        push_number(message, 3, protocol);
+        push_bytes(message, 4, &address);
         push_time(message, [8, 9], tapped.ended - tapped.took.min(Duration::from_secs(3600)));
         push_bytes(message, 10, &tapped.query);
         if has_reply {
