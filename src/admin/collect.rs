@@ -6,7 +6,7 @@ use prometheus_client::metrics::MetricType;
 
 use super::Admin;
 use super::metrics::{Family, Sample, Value};
-use super::process::{descriptors, resident_octets};
+use super::process::{descriptors, resident_bytes};
 use crate::engine::{AnswerSource, Reason};
 use crate::forward::UpstreamState;
 use crate::log::{self, Tap};
@@ -29,19 +29,19 @@ fn queries(admin: &Admin, families: &mut Vec<Family>) {
     let transports = Transport::ALL.into_iter().map(Transport::name);
     families.push(counters(
         "pldns_queries_received",
-        "Queries that came in",
+        "Queries received",
         "transport",
         transports.zip(totals.by_transport),
     ));
     families.push(counters(
         "pldns_queries_by_type",
-        "Queries that came in, by the type asked for",
+        "Queries received, by query type",
         "type",
         QueryKind::ALL.into_iter().map(QueryKind::name).zip(totals.by_kind),
     ));
     families.push(counters(
         "pldns_queries_answered",
-        "Queries that were answered, by where the answer came from",
+        "Queries answered, by source of the answer",
         "source",
         AnswerSource::ALL.into_iter().map(AnswerSource::name).zip(totals.answered),
     ));
@@ -49,35 +49,35 @@ fn queries(admin: &Admin, families: &mut Vec<Family>) {
         let all = Reason::ALL.into_iter().zip(totals.reasons);
         all.filter(move |(reason, _)| reason.is_drop() == drops).map(|(reason, count)| (reason.name(), count))
     };
+    families.push(counters("pldns_queries_refused", "Queries refused, by reason", "reason", reasons(false)));
     families.push(counters(
-        "pldns_queries_refused",
-        "Queries that got a reply without data, by reason",
+        "pldns_queries_dropped",
+        "Queries dropped without a reply, by reason",
         "reason",
-        reasons(false),
+        reasons(true),
     ));
-    families.push(counters("pldns_queries_dropped", "Queries that got no reply, by reason", "reason", reasons(true)));
     families.push(counters(
         "pldns_faults",
-        "Defects of the server itself that were caught, by part",
+        "Panics caught, by part of the server",
         "part",
         admin.shared.faults.by_part().map(|(part, count)| (part.name(), count)),
     ));
     let expires = admin.shared.certificates.current().map_or(0.0, |certificate| unix(certificate.not_after()));
     families.push(gauge(
         "pldns_certificate_expiry_timestamp_seconds",
-        "When the certificate of the encrypted listeners expires; 0 without one",
+        "Expiry time of the certificate of the encrypted listeners; 0 without one",
         expires,
     ));
     let findings = admin.shared.engine.findings();
     families.push(counters(
         "pldns_public_answers",
-        "Public addresses for names whose service has a private endpoint record here, by what was done",
+        "Public addresses for names whose service has a private endpoint record here, by action",
         "action",
         findings.public_answers().map(|(action, count)| (action.name(), count)),
     ));
     families.push(counter(
         "pldns_public_fallback",
-        "Privatelink names that were asked of `azure.public_fallback`",
+        "Privatelink names queried at `azure.public_fallback`",
         findings.fallbacks(),
     ));
     let sample =
@@ -91,7 +91,7 @@ fn queries(admin: &Admin, families: &mut Vec<Family>) {
     let connections = admin.shared.connections.refused();
     families.push(counters(
         "pldns_connections_refused",
-        "Connections that were closed before their end, by reason",
+        "Connections refused or closed early, by reason",
         "reason",
         [
             ("not_allowed", admin.shared.not_allowed()),
@@ -103,7 +103,7 @@ fn queries(admin: &Admin, families: &mut Vec<Family>) {
     let samples = Path::ALL.into_iter().zip(&totals.latency);
     families.push(Family {
         name: "pldns_answer_duration_seconds",
-        help: "From a query's arrival to its answer, by path",
+        help: "Time from query to response, by path",
         kind: MetricType::Histogram,
         samples: samples
             .map(|(path, latencies)| Sample {
@@ -125,39 +125,31 @@ fn forwarding(admin: &Admin, families: &mut Vec<Family>) {
         let upstreams: Vec<_> = forwarding.upstream_states().collect();
         (forwarding.counts(), forwarding.len(), upstreams)
     };
-    families.push(counter("pldns_forward_queries_sent", "Queries sent to upstreams, repeats included", counts.sent));
+    families.push(counter("pldns_forward_queries_sent", "Queries sent to upstreams, including retries", counts.sent));
     families.push(counter(
         "pldns_forward_questions_joined",
-        "Queries that joined the same question, which was outstanding already",
+        "Queries that joined an identical question already outstanding",
         counts.joined,
     ));
     families.push(counter(
         "pldns_forward_refreshes",
-        "Questions asked to renew an answer in the cache",
+        "Questions sent to refresh an answer in the cache",
         counts.refreshes,
     ));
     families.push(counter(
         "pldns_forward_questions_queued",
-        "Questions that had to wait for a budget or an upstream",
+        "Questions queued, for a budget or an upstream that was down",
         counts.queued,
     ));
     let ignored = [("unrelated", counts.unrelated), ("suspicious", counts.suspicious)];
     families.push(counters(
         "pldns_forward_datagrams_ignored",
-        "Datagrams from upstreams that were not the answer",
+        "Datagrams from upstreams that matched no query, by reason",
         "reason",
         ignored,
     ));
-    families.push(counter(
-        "pldns_forward_answers_truncated",
-        "Answers that did not fit a datagram and were asked for by TCP",
-        counts.cut,
-    ));
-    families.push(gauge(
-        "pldns_forward_questions_outstanding",
-        "Questions that wait for an upstream or for their turn",
-        outstanding as f64,
-    ));
+    families.push(counter("pldns_forward_answers_truncated", "Truncated answers retried over TCP", counts.cut));
+    families.push(gauge("pldns_forward_questions_outstanding", "Questions outstanding or queued", outstanding as f64));
     upstream_gauges(&upstreams, families);
 }
 
@@ -176,26 +168,26 @@ fn upstream_gauges(upstreams: &[UpstreamState], families: &mut Vec<Family>) {
             })
             .collect(),
     };
-    families.push(by_upstream("pldns_upstream_up", "Whether the upstream answers", &|state| {
+    families.push(by_upstream("pldns_upstream_up", "1 if the upstream responds", &|state| {
         Some(f64::from(u8::from(!state.is_down)))
     }));
-    families.push(by_upstream("pldns_upstream_rtt_seconds", "Smoothed time of the upstream's answers", &|state| {
+    families.push(by_upstream("pldns_upstream_rtt_seconds", "Smoothed response time of the upstream", &|state| {
         state.rtt.map(|rtt| rtt.as_secs_f64())
     }));
     families.push(by_upstream(
         "pldns_upstream_pending",
-        "Queries sent to the upstream and not answered yet: how much of its pending budget is used",
+        "Queries sent to the upstream and not answered yet: the used part of its pending budget",
         &|state| Some(f64::from(state.pending)),
     ));
-    families.push(by_upstream("pldns_upstream_waiting", "Questions that wait for a turn at the upstream", &|state| {
+    families.push(by_upstream("pldns_upstream_waiting", "Questions queued for the upstream", &|state| {
         Some(state.waiting as f64)
     }));
 }
 
 fn memory(admin: &Admin, families: &mut Vec<Family>) {
-    let (entries, octets) = admin.shared.engine.cache().size();
+    let (entries, bytes) = admin.shared.engine.cache().size();
     families.push(gauge("pldns_cache_entries", "Answers in the cache", entries as f64));
-    families.push(gauge("pldns_cache_bytes", "Memory of the cache's entries, overhead included", octets as f64));
+    families.push(gauge("pldns_cache_bytes", "Memory of the cache's entries, overhead included", bytes as f64));
     let snapshot = admin.shared.snapshot.load();
     let stats = snapshot.table.stats();
     families.push(gauge("pldns_table_records", "Records in the table", stats.records as f64));
@@ -203,11 +195,11 @@ fn memory(admin: &Admin, families: &mut Vec<Family>) {
     families.push(gauge("pldns_table_bytes", "Memory of the table", snapshot.table.memory() as f64));
     families.push(gauge(
         "pldns_memory_bound_bytes",
-        "What this configuration can use at most",
+        "Upper bound of memory for this configuration",
         admin.status.memory_bound() as f64,
     ));
-    if let Some(octets) = resident_octets() {
-        families.push(gauge("process_resident_memory_bytes", "Memory in use", octets as f64));
+    if let Some(bytes) = resident_bytes() {
+        families.push(gauge("process_resident_memory_bytes", "Resident memory", bytes as f64));
     }
 }
 
@@ -215,23 +207,23 @@ fn state(admin: &Admin, families: &mut Vec<Family>) {
     let reloads = admin.status.reloads();
     families.push(gauge(
         "pldns_ready",
-        "Whether queries should come here",
+        "1 if the server is ready for queries",
         f64::from(u8::from(admin.status.is_ready())),
     ));
     families.push(gauge(
         "pldns_workers_stuck",
-        "Whether a worker makes no progress",
+        "1 if a worker is stalled",
         f64::from(u8::from(admin.status.is_stuck())),
     ));
     families.push(counters(
         "pldns_reloads",
-        "Reloads, by what came of them",
+        "Reloads, by outcome",
         "outcome",
-        [("accepted", reloads.accepted), ("refused", reloads.refused)],
+        [("accepted", reloads.accepted), ("rejected", reloads.rejected)],
     ));
     families.push(gauge(
         "pldns_reload_last_accepted",
-        "Whether the last reload was accepted: 0 means that older settings and records serve",
+        "1 if the last reload was accepted",
         f64::from(u8::from(reloads.last.accepted)),
     ));
     families.push(gauge(
@@ -241,12 +233,12 @@ fn state(admin: &Admin, families: &mut Vec<Family>) {
     ));
     families.push(gauge(
         "pldns_reload_accepted_timestamp_seconds",
-        "When what serves was loaded",
+        "Time of the last accepted reload",
         unix(reloads.accepted_time),
     ));
     families.push(gauge(
         "pldns_snapshot_generation",
-        "Counts up with every accepted reload",
+        "Number of the settings and records that serve; grows with every accepted reload",
         reloads.last.generation as f64,
     ));
     let discover = admin.discover.summary(false);
@@ -279,34 +271,38 @@ fn state(admin: &Admin, families: &mut Vec<Family>) {
         "Connections of clients, whatever their transport",
         admin.shared.connections.len() as f64,
     ));
-    let [sent, lost] = admin.shared.tap.get().map_or([0; 2], Tap::counts);
+    let [sent, dropped] = admin.shared.tap.get().map_or([0; 2], Tap::counts);
     families.push(counters(
         "pldns_dnstap_messages",
-        "Messages for dnstap, by what became of them",
+        "Messages for dnstap, by outcome",
         "outcome",
-        [("sent", sent), ("lost", lost)],
+        [("sent", sent), ("dropped", dropped)],
     ));
-    families.push(counter("pldns_log_lines_lost", "Log lines that nobody read in time", log::lost()));
+    families.push(counter(
+        "pldns_log_lines_dropped",
+        "Log lines dropped because the output was too slow",
+        log::dropped(),
+    ));
 }
 
 fn process(admin: &Admin, families: &mut Vec<Family>) {
     families.push(gauge("pldns_workers", "Worker threads", admin.counters.len() as f64));
     families.push(Family {
         name: "pldns_build_info",
-        help: "The version that runs",
+        help: "Version of the server",
         kind: MetricType::Gauge,
         samples: vec![Sample {
             labels: vec![("version", env!("CARGO_PKG_VERSION").to_owned())],
             value: Value::Gauge(1.0),
         }],
     });
-    families.push(gauge("process_start_time_seconds", "When the process started", unix(admin.status.started_at)));
+    families.push(gauge("process_start_time_seconds", "Start time of the process", unix(admin.status.started_at)));
     let (open, limit) = descriptors();
     if let Some(open) = open {
-        families.push(gauge("process_open_fds", "Descriptors that are open", open as f64));
+        families.push(gauge("process_open_fds", "Open file descriptors", open as f64));
     }
     if let Some(limit) = limit {
-        families.push(gauge("process_max_fds", "Descriptors that may be open", limit as f64));
+        families.push(gauge("process_max_fds", "Limit of open file descriptors", limit as f64));
     }
 }
 

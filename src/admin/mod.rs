@@ -44,10 +44,10 @@ use crate::explain::AzureNames;
 use crate::log;
 use crate::server::{Counters, Shared};
 
-/// Octets of a request's body: no page reads one.
+/// Bytes of a request's body: no page reads one.
 pub const BODY_MAX: usize = 64 << 10;
-/// Octets of a page's body, about: what is listed ends there.
-pub const PAGE_OCTETS: usize = 256 << 10;
+/// Bytes of a page's body, about: what is listed ends there.
+pub const PAGE_BYTES: usize = 256 << 10;
 
 /// Every route of the admin listener: method, path, whether it needs the token. The OpenAPI document says the same.
 pub const ROUTES: [(&str, &str, bool); 14] = [

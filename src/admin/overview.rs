@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::Admin;
 use super::found::FOUND_MAX;
 use super::history::Counted;
-use super::process::resident_octets;
+use super::process::resident_bytes;
 use super::status::Reloads;
 use crate::discover::{Drift, DriftKind};
 use crate::forward::UpstreamState;
@@ -71,7 +71,7 @@ pub(super) async fn status(State(admin): State<Arc<Admin>>) -> Response {
         },
         "upstreams": upstreams(&admin, now),
         "cache": { "entries": entries, "bytes": bytes, "max_bytes": admin.cache_size },
-        "memory": { "resident_bytes": resident_octets(), "bound_bytes": admin.status.memory_bound() },
+        "memory": { "resident_bytes": resident_bytes(), "bound_bytes": admin.status.memory_bound() },
         "discover": {
             "state": discover.state,
             "reason": admin.discover.reason(),
@@ -115,7 +115,7 @@ pub(super) fn upstream(state: &UpstreamState, now: Instant) -> Value {
 /// What all pages show of the last reload.
 pub(super) fn reload(reloads: &Reloads, now: Instant) -> Value {
     json!({
-        "state": if reloads.last.accepted { "ok" } else { "refused" },
+        "state": if reloads.last.accepted { "ok" } else { "rejected" },
         "generation": reloads.last.generation,
         "age_seconds": now.saturating_duration_since(reloads.accepted_at).as_secs(),
         "problem_count": reloads.last.problem_count,

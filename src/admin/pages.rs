@@ -81,8 +81,8 @@ pub(super) async fn drift(State(admin): State<Arc<Admin>>) -> Json<Value> {
 
 /// How full the cache is.
 pub(super) async fn cache(State(admin): State<Arc<Admin>>) -> Json<Value> {
-    let (entries, octets) = admin.shared.engine.cache().size();
-    Json(json!({ "entries": entries, "octets": octets }))
+    let (entries, bytes) = admin.shared.engine.cache().size();
+    Json(json!({ "entries": entries, "bytes": bytes }))
 }
 
 /// Whose answers to remove.
@@ -133,7 +133,7 @@ pub(super) async fn log(Parameters(level): Parameters<Level>, _: Bytes) -> Respo
             log::set_level(parsed);
             Json(json!({ "level": level.level })).into_response()
         }
-        None => refuse(StatusCode::BAD_REQUEST, "the level is none of error, warn, info, debug and trace"),
+        None => refuse(StatusCode::BAD_REQUEST, "`level` must be one of error, warn, info, debug, trace"),
     }
 }
 

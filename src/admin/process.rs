@@ -1,8 +1,8 @@
 //! What the kernel says of this process.
 
-/// Octets of memory in use, where the kernel tells.
+/// Bytes of memory in use, where the kernel tells.
 #[expect(clippy::disallowed_methods, reason = "procfs is a file")]
-pub(super) fn resident_octets() -> Option<u64> {
+pub(super) fn resident_bytes() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
@@ -22,7 +22,7 @@ mod tests {
 
     #[test]
     fn the_kernel_tells() {
-        assert!(resident_octets().unwrap() > 1 << 20);
+        assert!(resident_bytes().unwrap() > 1 << 20);
         let (open, limit) = descriptors();
         assert!((3..=limit.unwrap()).contains(&open.unwrap()));
     }

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::guard::Parameters;
-use super::{Admin, PAGE_OCTETS};
+use super::{Admin, PAGE_BYTES};
 use crate::rdata::present;
 use crate::records::{Rrset, Table};
 use crate::wire::Name;
@@ -48,7 +48,7 @@ pub(super) async fn records(State(admin): State<Arc<Admin>>, Parameters(page): P
     }
     for (owner, set) in table.iter_from(page.offset) {
         let is_searched = search.is_on() && offset - page.offset >= SEARCHED_MAX;
-        if sets.len() >= limit || is_searched || (bytes > PAGE_OCTETS && !sets.is_empty()) {
+        if sets.len() >= limit || is_searched || (bytes > PAGE_BYTES && !sets.is_empty()) {
             next = Some(offset);
             break;
         }

@@ -38,9 +38,9 @@ pub struct ReloadReport {
     pub generation: u64,
     /// Records that serve.
     pub records: usize,
-    /// Records that came with it; 0 where it was refused.
+    /// Records that came with it; 0 where it was rejected.
     pub added: usize,
-    /// Records that went with it; 0 where it was refused.
+    /// Records that went with it; 0 where it was rejected.
     pub removed: usize,
     /// What is wrong or risky in what was read, each with its place: the first [`PROBLEMS_MAX`].
     pub problems: Vec<String>,
@@ -71,7 +71,7 @@ pub struct Status {
 pub(super) struct Reloads {
     pub(super) last: ReloadReport,
     pub(super) accepted: u64,
-    pub(super) refused: u64,
+    pub(super) rejected: u64,
     pub(super) accepted_at: Instant,
     pub(super) accepted_time: SystemTime,
 }
@@ -89,7 +89,7 @@ impl Status {
             reloads: Mutex::new(Reloads {
                 last: first,
                 accepted: 0,
-                refused: 0,
+                rejected: 0,
                 accepted_at: now,
                 accepted_time: time,
             }),
@@ -154,7 +154,7 @@ impl Status {
             reloads.accepted_at = Instant::now();
             reloads.accepted_time = SystemTime::now();
         } else {
-            reloads.refused += 1;
+            reloads.rejected += 1;
         }
         reloads.last = report;
     }

@@ -48,7 +48,7 @@ impl Forerunner {
         let socket = match PassSocket::connect(path, TIMEOUT, user) {
             Ok(socket) => socket,
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                tracing::warn!(path = %path.display(), %error, "no sockets are taken over");
+                tracing::warn!(path = %path.display(), %error, "took over no sockets");
                 return None;
             }
             // There is no process before this one.

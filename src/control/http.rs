@@ -10,7 +10,7 @@ use tokio::task::AbortHandle;
 
 use super::log_listening;
 use super::watch::sibling;
-use crate::admin::{Admin, BODY_MAX, HEAD_MAX, PAGE_OCTETS, admin_router, health_router, serve_http};
+use crate::admin::{Admin, BODY_MAX, HEAD_MAX, PAGE_BYTES, admin_router, health_router, serve_http};
 use crate::config::Settings;
 use crate::server::{BindError, ConnectionLimits, Connections, Endpoint, EndpointKind, Inherited, Part, bind_alone};
 
@@ -19,7 +19,7 @@ const ADMIN: ConnectionLimits = ConnectionLimits { total: 100, kept: 0, per_addr
 /// Connections of probes: places are kept for the load balancer's own.
 const HEALTH: ConnectionLimits = ConnectionLimits { total: 132, kept: 32, per_address: 32 };
 /// What all of these take at most, octets: a head and what is read ahead of one, a body, and a page that is written.
-pub(super) const MEMORY_MAX: usize = (ADMIN.total + HEALTH.total) * (HEAD_MAX * 2 + BODY_MAX + PAGE_OCTETS);
+pub(super) const MEMORY_MAX: usize = (ADMIN.total + HEALTH.total) * (HEAD_MAX * 2 + BODY_MAX + PAGE_BYTES);
 /// Octets of a token.
 const TOKEN_MAX: usize = 4096;
 

@@ -27,7 +27,7 @@ use crate::server::{Certificate, Endpoint, Part, Shared, Workers};
 use crate::sys::give_back_memory;
 
 /// What is said of a reload that met a defect.
-const PANICKED: &str = "the reload ended by a defect of the server itself, which is in the log";
+const PANICKED: &str = "the reload panicked; the log has the panic";
 
 /// The niceness of what reads settings and records.
 const NICE: i32 = 10;

@@ -62,7 +62,7 @@ pub(super) async fn end(shared: &Shared, workers: &Rc<RefCell<Workers>>, signals
     }
     let left = shared.count_left();
     if left > 0 {
-        tracing::warn!(left, "queries were left that waited for upstreams: they get no answer");
+        tracing::warn!(left, "queries left unanswered: still waiting for upstreams");
     }
     let counters = workers.borrow().counters();
     let totals = Totals::of(counters.iter().map(|counters| &**counters));

@@ -7,26 +7,26 @@ use std::time::Duration;
 /// How long the end of the process waits for what is left.
 const LAST: Duration = Duration::from_secs(1);
 
-/// How much waits in one queue, and how much was lost.
+/// How much waits in one queue, and how much was dropped.
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
     bytes: AtomicUsize,
-    lost: AtomicU64,
+    dropped: AtomicU64,
 }
 
 impl Backlog {
     /// With nothing in it.
     pub(super) const fn new() -> Self {
-        Self { bytes: AtomicUsize::new(0), lost: AtomicU64::new(0) }
+        Self { bytes: AtomicUsize::new(0), dropped: AtomicU64::new(0) }
     }
 
-    /// Puts an item of so many bytes into its queue. Where there is no queue or no room, it is lost.
+    /// Puts an item of so many bytes into its queue. Where there is no queue or no room, it is dropped.
     pub(super) fn put<T>(&self, queue: Option<&SyncSender<T>>, item: T, bytes: usize, bytes_max: usize) {
         let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
         let has_room = before + bytes <= bytes_max;
         if !has_room || queue.is_none_or(|queue| queue.try_send(item).is_err()) {
             self.taken(bytes);
-            self.lose(1);
+            self.count_dropped(1);
         }
     }
 
@@ -36,13 +36,13 @@ impl Backlog {
     }
 
     /// So many items could not be written.
-    pub(super) fn lose(&self, items: u64) {
-        self.lost.fetch_add(items, Ordering::Relaxed);
+    pub(super) fn count_dropped(&self, items: u64) {
+        self.dropped.fetch_add(items, Ordering::Relaxed);
     }
 
-    /// How many items were lost.
-    pub(super) fn lost(&self) -> u64 {
-        self.lost.load(Ordering::Relaxed)
+    /// How many items were dropped.
+    pub(super) fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
     }
 
     /// Bytes that wait.

@@ -122,7 +122,7 @@ impl Tap {
 
     /// Messages that were written, and those that were dropped.
     pub fn counts(&self) -> [u64; 2] {
-        [self.counts.sent.load(Ordering::Relaxed), self.counts.backlog.lost()]
+        [self.counts.sent.load(Ordering::Relaxed), self.counts.backlog.dropped()]
     }
 
     /// Waits a moment until what was put is written, and ends the stream.
@@ -163,7 +163,7 @@ impl Writer {
                 Over::Ended(done) => Some(done),
                 Over::Failed(error) => {
                     if let Some(unsaid) = UNWRITTEN.due() {
-                        tracing::warn!(%error, unsaid, "dnstap cannot be written; messages are dropped meanwhile");
+                        tracing::warn!(%error, unsaid, "cannot write dnstap; dropping messages");
                     }
                     self.drop_for(PAUSE, items)
                 }
@@ -194,7 +194,7 @@ impl Writer {
                 }
             }
             if let Err(error) = stream.write(&batch) {
-                self.counts.backlog.lose(count);
+                self.counts.backlog.count_dropped(count);
                 return match end {
                     Some(done) => Over::Ended(Some(done)),
                     None => Over::Failed(error),
@@ -216,7 +216,7 @@ impl Writer {
             match items.recv_timeout(until.saturating_duration_since(Instant::now())) {
                 Ok(Item::Message(tapped)) => {
                     self.counts.backlog.taken(tapped.size());
-                    self.counts.backlog.lose(1);
+                    self.counts.backlog.count_dropped(1);
                 }
                 Ok(Item::End(done)) => return Some(Some(done)),
                 Err(RecvTimeoutError::Timeout) => return None,

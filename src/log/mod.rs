@@ -23,7 +23,7 @@ use tracing_subscriber::{Registry, reload};
 
 pub use dnstap::{DNSTAP_BYTES, Tap, TapTarget, Tapped};
 pub use recurring::Recurring;
-pub use writer::{QueryLine, WAITING_BYTES_MAX, finish, lost, query, write};
+pub use writer::{QueryLine, WAITING_BYTES_MAX, dropped, finish, query, write};
 
 use crate::config::{LogFormat, LogLevel};
 
@@ -88,7 +88,7 @@ pub fn report_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let message = panic.payload_as_str().unwrap_or("no message");
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        tracing::error!(place, "a defect of the server itself: {message}");
+        tracing::error!(place, "panic: {message}");
     }));
 }
 

@@ -57,9 +57,9 @@ pub struct QueryLine {
     pub is_debug: bool,
 }
 
-/// How many lines were lost, because they were not read or they could not be written.
-pub fn lost() -> u64 {
-    BACKLOG.lost()
+/// How many lines were dropped, because they were not read or could not be written.
+pub fn dropped() -> u64 {
+    BACKLOG.dropped()
 }
 
 /// Puts a query into the log.
@@ -119,7 +119,7 @@ fn write_lines(items: &Receiver<Item>) {
             BACKLOG.taken(item.bytes());
             match item {
                 Item::Flush(done) => flushed = Some(done),
-                Item::Line(_) | Item::Query(_) if is_paused => BACKLOG.lose(1),
+                Item::Line(_) | Item::Query(_) if is_paused => BACKLOG.count_dropped(1),
                 Item::Line(line) => output.take(&line),
                 Item::Query(line) => say_query(&line),
             }
@@ -127,8 +127,8 @@ fn write_lines(items: &Receiver<Item>) {
                 next = items.try_recv().ok();
             }
         }
-        if let Some(lost) = output.write(Instant::now()) {
-            tracing::warn!(lines = lost, "log lines dropped: output too slow");
+        if let Some(dropped) = output.write(Instant::now()) {
+            tracing::warn!(lines = dropped, "log lines dropped: output too slow");
         }
         if let Some(done) = flushed {
             let _ = done.send(());
@@ -150,7 +150,7 @@ struct Output<W> {
 
 impl<W: Write> Output<W> {
     fn new(to: W) -> Self {
-        Self { to, batch: Vec::new(), lines: 0, reported: lost(), paused_until: None }
+        Self { to, batch: Vec::new(), lines: 0, reported: dropped(), paused_until: None }
     }
 
     /// Whether the last write failed a moment ago: lines are dropped and counted until then, for each attempt to write
@@ -178,12 +178,12 @@ impl<W: Write> Output<W> {
         let lines = std::mem::take(&mut self.lines);
         self.batch.clear();
         if outcome.is_err() {
-            BACKLOG.lose(lines);
+            BACKLOG.count_dropped(lines);
             self.paused_until = Some(now + PAUSE);
             return None;
         }
         self.paused_until = None;
-        let lost = lost().saturating_sub(self.reported);
+        let lost = dropped().saturating_sub(self.reported);
         self.reported += lost;
         (lost > 0).then_some(lost)
     }

@@ -180,7 +180,7 @@ pub enum Problem {
     #[error("the data is {0} bytes long, more than a record can hold")]
     TooLong(usize),
     /// A service parameter stands twice.
-    #[error("the parameter {0} stands twice")]
+    #[error("duplicate parameter {0}")]
     Twice(String),
     /// `mandatory` names a parameter that is not there, or the parameter that must go with another is not there.
     #[error("the parameter {needs} needs {missing}, which is not there")]

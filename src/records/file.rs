@@ -206,7 +206,7 @@ pub fn read_prefix(document: &Document<'_>, key: &str, text: &Placed<&str>) -> O
             None
         }
         None => {
-            let message = format!("\"{}\" in `{key}` is no network prefix", text.value.escape_debug());
+            let message = format!("\"{}\" in `{key}` is not a valid network prefix", text.value.escape_debug());
             document.error(text.span.clone(), message, "10.1.0.0/16, fd00::/8, or one address");
             None
         }

@@ -27,7 +27,7 @@ pub async fn accept(listener: &TcpListener, mut take: impl FnMut(TcpStream, IpAd
             Err(error) => {
                 static CAUSE: Recurring = Recurring::new();
                 if let Some(before) = CAUSE.due() {
-                    tracing::warn!(%error, before, "no connection can be accepted");
+                    tracing::warn!(%error, before, "accept failed");
                 }
                 tokio::time::sleep(REST).await;
             }

@@ -131,10 +131,7 @@ impl Faults {
     /// Runs a task that must not end before the worker does: after a panic it begins again.
     pub(super) async fn keep_running<F: Future<Output = ()>>(&self, part: Part, task: impl Fn() -> F) {
         while self.supervised(part, task()).await.is_none() {
-            tracing::error!(
-                part = part.name(),
-                "a task of a worker ended by a defect of the server itself: it begins again"
-            );
+            tracing::error!(part = part.name(), "task panicked; restarting it");
             tokio::time::sleep(REST).await;
         }
     }

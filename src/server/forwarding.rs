@@ -111,10 +111,7 @@ impl Worker {
     fn start_over(&self, forwarding: &mut Forwarding<Box<Waiter>>, now: Instant, out: &mut Outbox<Box<Waiter>>) {
         let faults = &self.shared.faults;
         let asked = faults.guarded(Part::Forwarding, || forwarding.start_over(), Vec::new);
-        tracing::error!(
-            waiting = asked.len(),
-            "what is asked upstream met a defect of the server itself: it begins again, what waits is asked again"
-        );
+        tracing::error!(waiting = asked.len(), "forwarding panicked; restarting it, waiting questions are sent again");
         for (question, asker) in asked {
             faults.guarded(Part::Forwarding, || forwarding.ask(now, question, asker, out), || ());
         }
@@ -405,8 +402,8 @@ fn log_outcome(id: TryId, outcome: &io::Result<Arrival>) {
 
 fn say_news(News { target, down }: &News) {
     match down {
-        Some(error) => tracing::warn!(upstream = %target, %error, "the upstream does not answer"),
-        None => tracing::info!(upstream = %target, "the upstream answers again"),
+        Some(error) => tracing::warn!(upstream = %target, %error, "upstream does not respond"),
+        None => tracing::info!(upstream = %target, "upstream responds again"),
     }
 }
 
@@ -429,7 +426,7 @@ fn log_attempt(transmit: &Transmit) {
 fn say_unsent(transmit: &Transmit, error: &io::Error) {
     static CAUSE: Recurring = Recurring::new();
     if let Some(before) = CAUSE.due() {
-        tracing::warn!(upstream = %transmit.to, %error, before, "an upstream cannot be asked");
+        tracing::warn!(upstream = %transmit.to, %error, before, "cannot send query to upstream");
     }
 }
 

@@ -23,7 +23,7 @@ impl Worker {
         let mut received = Vec::new();
         while let Ok(mut guard) = readiness.readable().await {
             if let Err(error) = self.sockets.borrow_mut().receive(&mut received) {
-                tracing::error!(%error, "upstreams' sockets cannot be read");
+                tracing::error!(%error, "cannot read upstream sockets");
             }
             self.take_received(&mut received);
             // Only now is it known which of them are listened to on.

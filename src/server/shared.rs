@@ -125,7 +125,7 @@ impl Shared {
             *reported = Some(now);
             tracing::warn!(
                 %from,
-                "a question of this server's own came back to it: an upstream is this server itself, or forwards to it. \
+                "forwarding loop detected: an upstream is, or forwards to, this server. \
                  Such questions are refused; name another upstream in [[forward]]"
             );
         }

@@ -43,7 +43,7 @@ pub(super) async fn serve(worker: &Rc<Worker>, listener: &Listener) {
     let accepting = listener.stream.try_clone().and_then(tokio::net::TcpListener::from_std);
     let accepting = match accepting {
         Ok(accepting) => accepting,
-        Err(error) => return tracing::error!(%error, "connections cannot be accepted"),
+        Err(error) => return tracing::error!(%error, "TCP listener failed"),
     };
     tokio::select! {
         never = accept(&accepting, |stream, client| take(worker, listener.kind, stream, client)) => match never {},

@@ -47,7 +47,7 @@ pub(super) fn run(mut start: Start) {
         match outcome {
             Ok(Ok(())) => return,
             Ok(Err(error)) => {
-                tracing::error!(worker, %error, "a worker ended");
+                tracing::error!(worker, %error, "worker exited");
                 if let Some(started) = started.take() {
                     let _ = started.send(Err(error));
                     return;
@@ -55,7 +55,7 @@ pub(super) fn run(mut start: Start) {
             }
             Err(_) => {
                 start.shared.faults.note(Part::Worker);
-                tracing::error!(worker, "a worker ended by a defect of the server itself: it begins again");
+                tracing::error!(worker, "worker panicked; restarting it");
             }
         }
         // The IDs and ports of before must not come again: another seed by one bit is another one altogether.

@@ -36,7 +36,7 @@ pub(super) async fn serve(worker: &Rc<Worker>, datagrams: &Datagrams, stop: &Sto
     let mut rooms = [const { NameRoom::new() }; GROUP];
     let ready = match readable_socket(socket.clone()) {
         Ok(ready) => ready,
-        Err(error) => return tracing::error!(%error, "a datagram socket cannot be served"),
+        Err(error) => return tracing::error!(%error, "UDP listener failed"),
     };
     let mut stopping = stop.subscribe();
     loop {
@@ -44,7 +44,7 @@ pub(super) async fn serve(worker: &Rc<Worker>, datagrams: &Datagrams, stop: &Sto
             biased;
             guard = ready.readable() => match guard {
                 Ok(guard) => guard,
-                Err(error) => return tracing::error!(%error, "a datagram socket cannot be served"),
+                Err(error) => return tracing::error!(%error, "UDP listener failed"),
             },
             _ = stopping.wait_for(|stop| *stop) => break,
         };

@@ -91,7 +91,7 @@ impl Spares {
     }
 }
 
-/// Where a socket stands.
+/// The index of a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
     Fresh(usize),

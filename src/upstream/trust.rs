@@ -30,7 +30,7 @@ impl Authorities {
     /// What is wrong with it, for the operator: no certificate in it, or one that is none.
     pub fn from_pem(pem: &[u8]) -> Result<Self, String> {
         let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-        let certificates = read.map_err(|error| format!("holds what is no certificate: {error}"))?;
+        let certificates = read.map_err(|error| format!("contains an invalid certificate: {error}"))?;
         if certificates.is_empty() {
             return Err("holds no certificate".to_owned());
         }
@@ -38,7 +38,7 @@ impl Authorities {
         for certificate in &certificates {
             store
                 .add(certificate.clone())
-                .map_err(|error| format!("holds what is no authority's certificate: {error}"))?;
+                .map_err(|error| format!("contains a certificate that is not a valid authority: {error}"))?;
         }
         Ok(Self(certificates))
     }
@@ -71,7 +71,7 @@ impl Trust {
         }
     }
 
-    /// Trusts these from now on, instead of those before. Where they are others, connections that stand take no more
+    /// Trusts these from now on, instead of those before. Where they are others, open connections take no more
     /// queries.
     pub fn replace(&self, authorities: &Authorities) {
         let mut known = self.authorities.lock().unwrap_or_else(PoisonError::into_inner);
@@ -98,7 +98,7 @@ impl Trust {
             is_new
         };
         if is_new {
-            tracing::warn!(upstream = %target, cause = fault.cause, "asking the upstream failed: {fault}");
+            tracing::warn!(upstream = %target, cause = fault.cause, "upstream query failed: {fault}");
         }
     }
 }
@@ -121,8 +121,8 @@ mod tests {
     fn a_file_without_authorities_is_refused() {
         for (pem, expected) in [
             ("", "holds no certificate"),
-            ("-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n", "is no certificate"),
-            ("-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n", "is no authority's certificate"),
+            ("-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n", "contains an invalid certificate"),
+            ("-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n", "not a valid authority"),
         ] {
             let error = Authorities::from_pem(pem.as_bytes()).unwrap_err();
             assert!(error.contains(expected), "{error}");

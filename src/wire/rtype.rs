@@ -113,7 +113,7 @@ rtypes! {
     NSAP "NSAP" 22,
     /// Name of an NSAP address (RFC 1706).
     NSAP_PTR "NSAP-PTR" 23,
-    /// Signature of old (RFC 2535), and of transactions (RFC 2931).
+    /// Obsolete signature (RFC 2535), and of transactions (RFC 2931).
     SIG "SIG" 24,
     /// Public key of old (RFC 2535), and of transactions (RFC 2930).
     KEY "KEY" 25,

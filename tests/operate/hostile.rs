@@ -104,7 +104,7 @@ fn outsiders_see_states_and_counts_and_no_texts() {
     assert!(own.body.contains("secret.toml") && own.json()["upstreams"].is_array(), "{own:?}");
     assert!(!open.body.contains("secret"), "{open:?}");
     let open = open.json();
-    assert_eq!(open["reload"]["state"], "refused");
+    assert_eq!(open["reload"]["state"], "rejected");
     assert_eq!(open["reload"]["problem_count"], 1);
     assert!(open["reload"].get("problems").is_none(), "{open}");
     assert!(open["upstreams"]["up"].is_u64() && open["upstreams"]["down"].is_u64(), "{open}");

@@ -88,7 +88,7 @@ fn a_pipe_that_nobody_reads_blocks_no_query() {
     ask_until(port, "a.example", [10, 0, 0, 1]);
     let lost = || {
         let text = request(admin, "GET", "/metrics", &[]).body;
-        let line = text.lines().find_map(|line| line.strip_prefix("pldns_log_lines_lost_total "));
+        let line = text.lines().find_map(|line| line.strip_prefix("pldns_log_lines_dropped_total "));
         line.unwrap().parse::<u64>().unwrap()
     };
     let end = Instant::now() + SOON * 3;
@@ -121,7 +121,7 @@ fn a_full_disk_stops_nothing() {
         assert_eq!(ask(port, "a.example"), Some([10, 0, 0, 1]));
     }
     let metrics = request(admin, "GET", "/metrics", &[]).body;
-    let lost = metrics.lines().find_map(|line| line.strip_prefix("pldns_log_lines_lost_total "));
+    let lost = metrics.lines().find_map(|line| line.strip_prefix("pldns_log_lines_dropped_total "));
     let lost = lost.unwrap().parse::<u64>().unwrap();
     // Each line is lost once; a report of that, which cannot be written either, is none of them.
     assert!((500..2_000).contains(&lost), "{lost}");

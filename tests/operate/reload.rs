@@ -62,7 +62,7 @@ fn what_is_broken_keeps_the_old_serving_and_ready() {
     let ready = server.get("admin", "/readyz");
     assert_eq!(ready.status, 200, "one bad file must not take all replicas out");
     let reload = &ready.json()["reload"];
-    assert_eq!((&reload["state"], &reload["generation"]), (&"refused".into(), &0.into()));
+    assert_eq!((&reload["state"], &reload["generation"]), (&"rejected".into(), &0.into()));
     assert!(reload["problems"][0].as_str().unwrap().contains("r.toml:4:"), "{reload}");
     let metrics = server.get("admin", "/metrics").body;
     assert!(metrics.contains("pldns_reload_last_accepted 0"), "{metrics}");
@@ -108,7 +108,7 @@ fn a_reload_never_empties_the_table_unless_the_settings_allow_it() {
         assert!(reply.body.contains(said), "{said}: {}", reply.body);
         assert_eq!(ask(server.dns, "a.example"), Some([10, 0, 0, 1]), "{said}");
         let reload = server.get("health", "/readyz").json()["reload"].clone();
-        assert_eq!((&reload["state"], &reload["records"]), (&"refused".into(), &1.into()), "{said}");
+        assert_eq!((&reload["state"], &reload["records"]), (&"rejected".into(), &1.into()), "{said}");
         let metrics = server.get("admin", "/metrics").body;
         assert!(metrics.contains("pldns_reload_last_accepted 0"), "{metrics}");
         assert!(metrics.contains(&format!("pldns_reloads_total{{outcome=\"refused\"}} {count}")), "{metrics}");

@@ -69,13 +69,13 @@ fn that_an_upstream_is_down_and_that_it_is_back_is_logged_once() {
     for number in 0..6 {
         client.send(&query(number, &format!("n{number}.example"))).unwrap();
     }
-    let down = server.wait_for("the upstream does not answer");
+    let down = server.wait_for("upstream does not respond");
     assert_eq!((&down["upstream"], &down["level"]), (&address.to_string().into(), &"WARN".into()));
     is_willing.store(true, Ordering::Relaxed);
     client.send(&query(7, "new.example")).unwrap();
-    let back = server.wait_for("the upstream answers again");
+    let back = server.wait_for("upstream responds again");
     assert_eq!((&back["upstream"], &back["level"]), (&address.to_string().into(), &"INFO".into()));
     let said = |message: &str| server.events().iter().filter(|event| event["message"] == message).count();
-    assert_eq!((said("the upstream does not answer"), said("the upstream answers again")), (1, 1));
+    assert_eq!((said("upstream does not respond"), said("upstream responds again")), (1, 1));
     server.stop();
 }

@@ -199,8 +199,8 @@ async fn certificates_that_are_not_right_are_refused() {
         let reply = server.ask("a.example").await;
         assert_eq!(reply.code, ResponseCode::ServFail);
         assert!(upstream.seen.lock().unwrap().is_empty());
-        server.logged("asking the upstream failed").await;
-        let told = server.lines("asking the upstream failed");
+        server.logged("upstream query failed").await;
+        let told = server.lines("upstream query failed");
         assert_eq!(told.len(), 1, "{told:#?}");
         assert!(told[0].contains(&format!("\"cause\":\"{cause}\"")), "{told:#?}");
     }
@@ -251,7 +251,7 @@ async fn what_http_says_instead_costs_its_query_alone() {
     };
     tokio::join!(others, failing);
     assert_eq!(upstream.connections(), 1);
-    server.logged("asking the upstream failed").await;
+    server.logged("upstream query failed").await;
 }
 
 #[tokio::test]

@@ -324,8 +324,8 @@ async fn an_upstream_that_refuses_is_told_of_once_and_back_at_once() {
     let server = Pldns::with_upstream(&format!("tcp://{address}"), &[]).await;
     let reply = server.ask("first.example").await;
     assert_eq!(reply.code, ResponseCode::ServFail);
-    server.logged("asking the upstream failed").await;
-    assert_eq!(server.lines("asking the upstream failed").len(), 1, "{:#?}", server.lines(""));
+    server.logged("upstream query failed").await;
+    assert_eq!(server.lines("upstream query failed").len(), 1, "{:#?}", server.lines(""));
     let listener = TcpListener::bind(address).await.unwrap();
     let upstream = Upstream::start_on(listener, None, |_, framed| framed.answer_all()).await;
     let took = server.must_answer("second.example").await;

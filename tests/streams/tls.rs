@@ -68,8 +68,8 @@ async fn refused(name: &str, valid: Valid, is_known: bool, cause: &str) {
         assert_eq!(reply.code, ResponseCode::ServFail);
     }
     assert_eq!(upstream.seen(), []);
-    server.logged("asking the upstream failed").await;
-    let told = server.lines("asking the upstream failed");
+    server.logged("upstream query failed").await;
+    let told = server.lines("upstream query failed");
     assert_eq!(told.len(), 1, "{told:#?}");
     assert!(told[0].contains(&format!("\"cause\":\"{cause}\"")), "{told:#?}");
     assert!(told[0].contains(&target), "{told:#?}");

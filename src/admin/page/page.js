@@ -182,8 +182,8 @@
 
   /* What the server is like now. */
   const FINDINGS = 5;
-  const STATES = { ok: 'good', up: 'good', ready: 'good', off: '', starting: 'warn', stopping: 'warn', failing: 'bad', refused: 'bad', down: 'bad', stuck: 'bad' };
-  const WORDS = { refused: 'rejected', stopping: 'draining' };
+  const STATES = { ok: 'good', up: 'good', ready: 'good', off: '', starting: 'warn', stopping: 'warn', failing: 'bad', rejected: 'bad', down: 'bad', stuck: 'bad' };
+  const WORDS = { stopping: 'draining' };
   const pill = (word) => make('span', { class: `pill ${STATES[word] || ''}` }, WORDS[word] || word);
   const used = (value, most, label) =>
     most ? make('span', {}, `${number(value)} / ${whole.format(most)}`, make('meter', { min: 0, max: most, high: most * 0.9, value: Math.min(value, most), 'aria-label': label })) : number(value);

@@ -237,7 +237,7 @@ fn errors_say_what_and_where() {
             6,
             r#""4" cannot be read as LATITUDE: expected degrees, then minutes and seconds if wanted, then N or S (up to 90), E or W (up to 180)"#,
         ),
-        ("HTTPS", "1 . alpn=h2 alpn=h3", 12, "the parameter alpn stands twice"),
+        ("HTTPS", "1 . alpn=h2 alpn=h3", 12, "duplicate parameter alpn"),
         ("HTTPS", "1 . no-default-alpn", 4, "the parameter no-default-alpn needs alpn, which is not there"),
         ("HTTPS", "1 . mandatory=alpn", 4, "the parameter mandatory needs alpn, which is not there"),
         ("HTTPS", "1 . port=http", 9, r#""http" cannot be read as VALUE: expected a port number from 0 to 65535"#),
