@@ -226,7 +226,7 @@ fn read_data(document: &Document<'_>, rtype: Rtype, text: &Placed<&str>) -> Opti
     match rdata::parse(rtype, text.value) {
         Ok(data) => Some(data),
         Err(error) => {
-            document.error(text.span.clone(), format!("`data` is no {rtype} record: {error}"), error.hint());
+            document.error(text.span.clone(), format!("`data` is not a valid {rtype} record: {error}"), error.hint());
             None
         }
     }

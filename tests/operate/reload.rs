@@ -66,7 +66,7 @@ fn what_is_broken_keeps_the_old_serving_and_ready() {
     assert!(reload["problems"][0].as_str().unwrap().contains("r.toml:4:"), "{reload}");
     let metrics = server.get("admin", "/metrics").body;
     assert!(metrics.contains("pldns_reload_last_accepted 0"), "{metrics}");
-    assert!(metrics.contains("pldns_reloads_total{outcome=\"refused\"} 1"), "{metrics}");
+    assert!(metrics.contains("pldns_reloads_total{outcome=\"rejected\"} 1"), "{metrics}");
     assert_eq!(ask(server.dns, "a.example"), Some([10, 0, 0, 1]));
     // It is said once, not at every look.
     std::thread::sleep(Duration::from_millis(500));
@@ -111,7 +111,7 @@ fn a_reload_never_empties_the_table_unless_the_settings_allow_it() {
         assert_eq!((&reload["state"], &reload["records"]), (&"rejected".into(), &1.into()), "{said}");
         let metrics = server.get("admin", "/metrics").body;
         assert!(metrics.contains("pldns_reload_last_accepted 0"), "{metrics}");
-        assert!(metrics.contains(&format!("pldns_reloads_total{{outcome=\"refused\"}} {count}")), "{metrics}");
+        assert!(metrics.contains(&format!("pldns_reloads_total{{outcome=\"rejected\"}} {count}")), "{metrics}");
     }
     for _ in cases {
         let event = server.wait_for("reload rejected");
