@@ -121,7 +121,7 @@ fn what_is_wrong_is_said_alike() {
         ("[[record]]\nnme = 'a.b'\n", "did you mean `name`"),
         ("[[record]]\nname = 'a..b'\ntype = 'A'\ndata = '10.0.0.1'\n", "not a valid domain name"),
         ("[[record]]\nname = 'a.b'\ntype = 'ANY'\ndata = '10.0.0.1'\n", "not of records"),
-        ("[[record]]\nname = 'a.b'\ntype = 'A'\ndata = '10.0.0.256'\n", "no A record"),
+        ("[[record]]\nname = 'a.b'\ntype = 'A'\ndata = '10.0.0.256'\n", "not a valid A record"),
         ("[[record]]\nname = 'a.b'\ntype = 'A'\ndata = []\n", "has no data"),
         ("[[record]]\nname = 'a.b'\ntype = 'A'\ndata = '10.0.0.1'\nclients = []\n", "no client would see"),
         ("[[record]]\nname = 'a.b'\ntype = 'A'\ndata = '10.0.0.1'\nclients = ['10.0.0.1/8']\n", "bits set beyond"),
