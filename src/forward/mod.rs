@@ -20,15 +20,18 @@
 
 #![deny(clippy::indexing_slicing)]
 
+mod answers;
 mod bounds;
 mod budget;
 mod capabilities;
+mod clients;
 mod health;
 mod machine;
 mod memory;
 mod orphans;
 mod outstanding;
 mod question;
+mod questions;
 mod queue;
 mod rule;
 #[cfg(test)]
@@ -38,19 +41,17 @@ mod token;
 mod tries;
 mod upstream;
 mod upstreams;
-mod waiting;
 
 pub use bounds::ForwardBounds;
 pub use budget::{Limits, Ports};
+pub use clients::CLIENT_TIMEOUT;
 pub use machine::Forwarding;
 pub use memory::REMEMBERED_BYTES_MAX;
-pub use outstanding::Stale;
 #[cfg(test)]
 pub(crate) use question::test_try;
 pub use question::{
     Answered, Arrival, Asker, DETAIL_MAX, Delivery, Failure, ForwardCounts, Heard, News, Outbox, Question, Released,
-    Settled, Transmit, Trouble, TroubleKind, TryId, UpstreamState, Via,
+    Settled, Stale, Transmit, Trouble, TroubleKind, TryId, UpstreamState, Via,
 };
 pub use rule::{AZURE_DNS, Disposition, ForwardRule, Here, Protocol, Rules, Target, UpstreamSets};
 pub use token::LoopGuard;
-pub use waiting::CLIENT_TIMEOUT;

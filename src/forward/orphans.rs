@@ -1,8 +1,8 @@
 //! Tries whose question was settled by another upstream: what they still tell.
 
+use std::collections::VecDeque;
 use std::time::Instant;
 
-use super::machine::Forwarding;
 use super::question::TryId;
 use crate::wire::Header;
 use crate::wire::header::QR;
@@ -11,40 +11,35 @@ use crate::wire::header::QR;
 const ORPHANS_MAX: usize = 256;
 
 /// A try to an upstream that is down, whose question was settled by another.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Orphan {
-    id: TryId,
-    upstream: usize,
-    query_id: u16,
-    sent: Instant,
+    pub(super) id: TryId,
+    pub(super) upstream: usize,
+    /// The ID of its message.
+    pub(super) message_id: u16,
+    pub(super) sent: Instant,
 }
 
-impl<W> Forwarding<W> {
-    /// An answer that came after its question was settled: from an upstream that was down, it is the news that it is back.
-    pub(super) fn hear_orphan(&mut self, now: Instant, id: TryId, bytes: &[u8]) {
-        let Some(at) = self.orphans.iter().position(|orphan| orphan.id == id) else { return };
-        let Some(orphan) = self.orphans.get(at) else { return };
-        let is_answer =
-            Header::read(bytes).is_some_and(|header| header.id == orphan.query_id && header.flags & QR != 0);
-        if !is_answer {
-            return;
+/// Those that may still be answered, the oldest in front.
+#[derive(Debug, Default)]
+pub(super) struct Orphans(VecDeque<Orphan>);
+
+impl Orphans {
+    pub(super) fn keep(&mut self, orphan: Orphan) {
+        self.0.push_back(orphan);
+        while self.0.len() > ORPHANS_MAX {
+            self.0.pop_front();
         }
-        if let Some(upstream) = self.upstreams.get_mut(orphan.upstream) {
-            self.news.extend(upstream.heard(Some(now.saturating_duration_since(orphan.sent)), now));
-        }
-        self.orphans.remove(at);
     }
 
-    pub(super) fn keep_orphans(&mut self, slot: u32) {
-        let Some(query) = self.outstanding.get(slot as usize) else { return };
-        for (number, tried) in query.tries.iter().enumerate().filter(|(_, tried)| tried.is_open) {
-            let is_down = self.upstreams.get(tried.upstream).is_some_and(|upstream| upstream.health.is_down());
-            let Some(number) = u8::try_from(number).ok().filter(|_| is_down) else { continue };
-            let id = TryId { slot, generation: query.generation, number };
-            self.orphans.push_back(Orphan { id, upstream: tried.upstream, query_id: tried.id, sent: tried.sent });
+    /// The one that a message answers: from an upstream that was down, that is the news that it is back.
+    pub(super) fn answered(&mut self, id: TryId, message: &[u8]) -> Option<Orphan> {
+        let at = self.0.iter().position(|orphan| orphan.id == id)?;
+        let orphan = self.0.get(at)?;
+        let header = Header::read(message)?;
+        if header.id != orphan.message_id || header.flags & QR == 0 {
+            return None;
         }
-        while self.orphans.len() > ORPHANS_MAX {
-            self.orphans.pop_front();
-        }
+        self.0.remove(at)
     }
 }

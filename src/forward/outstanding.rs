@@ -1,21 +1,22 @@
 //! A question that was sent and not yet answered, and what counts as its answer (RFC 5452).
 
 use std::cell::Cell;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
-use super::capabilities::Form;
-use super::machine::Numbers;
-use super::question::{Question, Via};
+use super::capabilities::{Form, with_case};
+use super::question::{Numbers, Question, Via, Waiting};
 use crate::wire::edns::{UDP_PAYLOAD_MAX, UDP_PAYLOAD_PLAIN, opt_head};
 use crate::wire::header::{self, HEADER_LEN, Header};
 use crate::wire::{Rcode, UpstreamMessage};
 
 /// How long an answer takes that is worth a turn.
 const ANSWER_TIME: Duration = Duration::from_millis(100);
+/// How often TCP is asked for one question of an upstream that is asked by datagrams: one that refers to TCP and closes
+/// each connection must not make one query many.
+pub(super) const STREAMS_MAX: usize = 2;
 
 /// A question with all who wait for it.
 #[derive(Debug)]
@@ -66,41 +67,6 @@ pub(super) struct OutstandingQuery<W> {
     pub(super) trouble: Option<(usize, Arc<str>)>,
 }
 
-/// A client that waits.
-#[derive(Debug)]
-pub(super) struct Waiting<W> {
-    pub(super) waiter: W,
-    pub(super) client: IpAddr,
-    /// When an answer is of no use any more.
-    pub(super) deadline: Instant,
-    /// Its address may be forged.
-    pub(super) is_datagram: bool,
-    /// Bytes of its reply that other answers gave.
-    pub(super) beside: u16,
-    /// The stale answer at hand.
-    pub(super) stale: Option<Stale>,
-    /// When that is to be used (RFC 8767 §5: the client response timer).
-    pub(super) stale_at: Option<Instant>,
-}
-
-/// A stale answer that a client could have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stale {
-    /// Until when it may be served while its upstream answers others.
-    pub until: Instant,
-    /// Until when it may be served while its upstream does not respond.
-    pub until_down: Instant,
-    /// Bytes of its message.
-    pub len: u16,
-}
-
-impl Stale {
-    /// Whether it may be served.
-    pub(super) fn may_serve(self, now: Instant, is_down: bool) -> bool {
-        now < if is_down { self.until_down } else { self.until }
-    }
-}
-
 impl<W> OutstandingQuery<W> {
     /// The tries of this round.
     pub(super) fn round(&self) -> &[Try] {
@@ -130,6 +96,51 @@ impl<W> OutstandingQuery<W> {
     /// Whether an upstream said in this round that it has no answer, or can give none.
     pub(super) fn has_failed(&self, upstream: usize) -> bool {
         self.round().iter().any(|tried| tried.upstream == upstream && tried.has_failed)
+    }
+
+    /// Whether one upstream that is asked by datagrams may be asked over TCP, as a try of its own.
+    pub(super) fn may_ask_by_stream(&self, upstream: usize) -> bool {
+        !self.has_open_stream() && self.count_streams_of(upstream) < STREAMS_MAX
+    }
+
+    /// Lets go of those whose timeout is over, and of those who take the stale answer at hand: each with whether it does, and
+    /// how many had no time left.
+    pub(super) fn release(&mut self, now: Instant, is_down: bool) -> (Vec<(Waiting<W>, bool)>, usize) {
+        let out_of_time = self.waiters.iter().take_while(|waiting| waiting.deadline <= now).count();
+        let mut released = Vec::new();
+        for waiting in self.waiters.drain(..out_of_time) {
+            let use_stale = waiting.stale.is_some_and(|stale| stale.may_serve(now, is_down));
+            released.push((waiting, use_stale));
+        }
+        let mut left = SmallVec::with_capacity(self.waiters.len());
+        for mut waiting in self.waiters.drain(..) {
+            let timer_over = waiting.stale_at.is_some_and(|at| at <= now);
+            if timer_over && waiting.stale.is_some_and(|stale| stale.may_serve(now, is_down)) {
+                released.push((waiting, true));
+                continue;
+            }
+            if timer_over {
+                waiting.stale_at = None;
+            }
+            left.push(waiting);
+        }
+        self.waiters = left;
+        let had_its_turns = self.askers >= 2 || self.has_left_line.get();
+        self.is_abandoned = self.waiters.is_empty() && self.line.is_some() && had_its_turns;
+        (released, out_of_time)
+    }
+
+    /// Judges what came back for one of its tries.
+    pub(super) fn judge(&self, tried: &Try, message: &UpstreamMessage) -> Judged {
+        let asked = &self.question.section;
+        let drawn = tried.case.and_then(|case| with_case(asked, case));
+        let section = drawn.as_deref().unwrap_or(asked);
+        let with_edns = tried.form != Form::WithoutEdns;
+        let judgement = match tried.via {
+            Via::Datagram => judge(message, tried.id, section, with_edns),
+            Via::Stream => judge_stream(message, tried.id, section, with_edns),
+        };
+        Judged { judgement, drawn }
     }
 
     /// Whether a turn would be wasted on it: no client waits any more, or the last who does will have gone before an answer
@@ -204,8 +215,15 @@ pub(super) struct Try {
     pub(super) is_late: bool,
 }
 
+/// What came back for a try.
+pub(super) struct Judged {
+    pub(super) judgement: Judgement,
+    /// The question section as it was sent, where its case was drawn.
+    pub(super) drawn: Option<SmallVec<[u8; 64]>>,
+}
+
 /// What a datagram or message from an upstream is.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Judgement {
     /// Not an answer to this try.
     Unrelated,
@@ -226,7 +244,7 @@ pub(super) enum Judgement {
 
 /// Judges what came back for a query with this ID and question. A datagram that is damaged, or is longer than was
 /// advertised, is at most [`Judgement::Damaged`]: TCP decides.
-pub(super) fn judge(message: &UpstreamMessage, id: u16, question: &[u8], with_edns: bool) -> Judgement {
+fn judge(message: &UpstreamMessage, id: u16, question: &[u8], with_edns: bool) -> Judgement {
     let bytes = &*message.bytes;
     let Some(header) = Header::read(bytes) else {
         return Judgement::Unrelated;
@@ -253,7 +271,7 @@ pub(super) fn judge(message: &UpstreamMessage, id: u16, question: &[u8], with_ed
 }
 
 /// Judges what came by TCP, where no one can guess: case and a missing question are forgiven.
-pub(super) fn judge_stream(message: &UpstreamMessage, id: u16, question: &[u8], with_edns: bool) -> Judgement {
+fn judge_stream(message: &UpstreamMessage, id: u16, question: &[u8], with_edns: bool) -> Judgement {
     let bytes = &*message.bytes;
     let Some(header) = Header::read(bytes) else {
         return Judgement::Unrelated;

@@ -8,12 +8,20 @@ use smallvec::SmallVec;
 
 use super::budget::Limits;
 use super::budget::Ports;
-use super::outstanding::Stale;
 use super::rule::{ForwardRule, Protocol, Target};
 use crate::wire::UpstreamMessage;
 
 /// Bytes of a failure's detail: it goes to clients (RFC 8914 §2).
 pub const DETAIL_MAX: usize = 64;
+
+/// A question outstanding: its slot, and its generation, which tells it from a later one there.
+pub(super) type Ticket = (u32, u32);
+
+/// The numbers of a rule's upstreams.
+pub(super) type Numbers = SmallVec<[usize; 4]>;
+
+/// How a question ends: the answer, or why there is none.
+pub(super) type Outcome = Result<UpstreamMessage, Failure>;
 
 /// How a try is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +44,11 @@ impl TryId {
     /// Which attempt at its question it is, from 1.
     pub fn attempt(self) -> u32 {
         u32::from(self.number) + 1
+    }
+
+    /// Its question.
+    pub(super) fn ticket(self) -> Ticket {
+        (self.slot, self.generation)
     }
 }
 
@@ -78,12 +91,61 @@ pub struct Asker<W> {
     pub beside: u16,
 }
 
+/// A client that waits.
+#[derive(Debug)]
+pub(super) struct Waiting<W> {
+    pub(super) waiter: W,
+    pub(super) client: IpAddr,
+    /// When an answer is of no use any more.
+    pub(super) deadline: Instant,
+    /// Its address may be forged.
+    pub(super) is_datagram: bool,
+    /// Bytes of its reply that other answers gave.
+    pub(super) beside: u16,
+    /// The stale answer at hand.
+    pub(super) stale: Option<Stale>,
+    /// When that is to be used (RFC 8767 §5: the client response timer).
+    pub(super) stale_at: Option<Instant>,
+}
+
+impl<W> From<Asker<W>> for Waiting<W> {
+    fn from(asker: Asker<W>) -> Self {
+        Self {
+            waiter: asker.waiter,
+            client: asker.client,
+            deadline: asker.deadline,
+            is_datagram: asker.is_datagram,
+            beside: asker.beside,
+            stale: asker.stale,
+            stale_at: None,
+        }
+    }
+}
+
+/// A stale answer that a client could have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stale {
+    /// Until when it may be served while its upstream answers others.
+    pub until: Instant,
+    /// Until when it may be served while its upstream does not respond.
+    pub until_down: Instant,
+    /// Bytes of its message.
+    pub len: u16,
+}
+
+impl Stale {
+    /// Whether it may be served.
+    pub(super) fn may_serve(self, now: Instant, is_down: bool) -> bool {
+        now < if is_down { self.until_down } else { self.until }
+    }
+}
+
 /// A query to be sent.
 #[derive(Debug)]
 pub struct Transmit {
     /// What to say when something comes back.
     pub id: TryId,
-    /// Whereto.
+    /// Destination.
     pub to: SocketAddr,
     /// How this upstream is asked where not by a datagram.
     pub protocol: Protocol,

@@ -1,6 +1,7 @@
 //! The state machine with a hand-moved clock: hours in milliseconds.
 
 mod lines;
+mod places;
 mod schedule;
 
 use std::net::{IpAddr, SocketAddr};

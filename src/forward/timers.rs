@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::upstream::Ticket;
+use super::question::Ticket;
 
 /// Milliseconds of a turn, a power of two: further ahead than nearly all timers are.
 const SLOTS: u64 = 8192;

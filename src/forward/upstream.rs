@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::budget::Budget;
 use super::capabilities::Capabilities;
 use super::health::Health;
-use super::question::{News, Trouble, Via};
+use super::question::{News, Ticket, Trouble, Via};
 use super::queue::FairQueue;
 use super::rule::{Protocol, Target};
 
@@ -66,9 +66,6 @@ impl UsualRate {
         self.average
     }
 }
-
-/// Which outstanding query: its slot and generation.
-pub(super) type Ticket = (u32, u32);
 
 /// An upstream with its lines.
 #[derive(Debug)]

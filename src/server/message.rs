@@ -11,6 +11,7 @@ use super::forwarding::Origin;
 use super::waiter::{OncePath, OnceReply, ReplyPath, Uncounted};
 use super::worker::Worker;
 use crate::engine::{Action, Ask, Client, GROUP};
+use crate::sys::fetch;
 use crate::wire::NameRoom;
 
 impl Worker {
@@ -24,7 +25,8 @@ impl Worker {
         let mut rooms = [const { NameRoom::new() }; GROUP];
         // Over connections nothing depends on the port.
         let mut asks = [Ask::new(message, client, u16::MAX, reply)];
-        self.answer(&snapshot, now, &mut asks, &mut rooms);
+        let batch = self.batch(&snapshot, now, asks.len());
+        self.shared.engine.answer_batch(batch, &mut asks, &mut rooms, &self.shared.faults, fetch);
         let [Ask { action, reply, .. }] = asks;
         let (answered, outcome) = match action {
             Action::Forward(forward) => {

@@ -29,7 +29,6 @@ mod shared;
 mod stream;
 #[cfg(test)]
 mod tests;
-mod thread;
 mod tls;
 mod udp;
 mod waiter;

@@ -16,7 +16,7 @@ use super::listen::{Datagrams, Stop};
 use super::waiter::{ReplyPath, Uncounted};
 use super::worker::Worker;
 use crate::engine::{Action, Ask, Client, Forward, GROUP, Reason, Rooms, Snapshot};
-use crate::sys::{BATCH, Batch, Datagram, readable_socket};
+use crate::sys::{BATCH, Batch, Datagram, fetch, readable_socket};
 use crate::wire::{NameRoom, Transport};
 
 /// What became of a datagram so far.
@@ -146,7 +146,8 @@ impl Group<'_> {
             asks.push(Ask::new(datagram.bytes, client(&datagram), datagram.peer.port(), reply));
             places.push(place);
         }
-        worker.answer(self.snapshot, self.now, &mut asks, rooms);
+        let batch = worker.batch(self.snapshot, self.now, asks.len());
+        worker.shared.engine.answer_batch(batch, &mut asks, rooms, &worker.shared.faults, fetch);
         let mut waiting: SmallVec<[(usize, Forward, Uncounted); GROUP]> = SmallVec::new();
         for (ask, place) in asks.into_iter().zip(places) {
             let Some(fate) = fates.get_mut(place) else { continue };

@@ -10,9 +10,8 @@ use super::end::Ends;
 use super::replies::Replies;
 use super::shared::Shared;
 use super::waiter::Waiter;
-use crate::engine::{Ask, Batch, Rooms, Snapshot};
+use crate::engine::{Batch, Snapshot};
 use crate::forward::{Outbox, Transmit};
-use crate::sys::fetch;
 use crate::upstream::{Datagrams, Streams};
 
 /// What the tasks of one worker share.
@@ -70,10 +69,10 @@ impl Worker {
         turn
     }
 
-    /// Has the engine answer queries that came together. A panic in there costs the query that met it.
-    pub(super) fn answer(&self, snapshot: &Snapshot, now: Instant, asks: &mut [Ask<'_>], rooms: &mut Rooms) {
+    /// What so many queries have in common that came together.
+    pub(super) fn batch<'s>(&self, snapshot: &'s Snapshot, now: Instant, queries: usize) -> Batch<'s> {
         let turn = self.turn.get();
-        self.turn.set(turn.wrapping_add(u32::try_from(asks.len()).unwrap_or(u32::MAX)));
-        self.shared.engine.answer_batch(Batch { snapshot, now, turn }, asks, rooms, &self.shared.faults, fetch);
+        self.turn.set(turn.wrapping_add(u32::try_from(queries).unwrap_or(u32::MAX)));
+        Batch { snapshot, now, turn }
     }
 }

@@ -134,10 +134,15 @@ fn code_lines(text: &str) -> Vec<(usize, String)> {
 
 /// The rooms that a line names by `crate::room` or `crate::{room, ...}`.
 fn rooms_named(text: &str) -> Vec<String> {
+    named_after("crate::", text)
+}
+
+/// The first words that follow a path in a line.
+fn named_after(path: &str, text: &str) -> Vec<String> {
     let word = |rest: &str| rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
     let mut named = Vec::new();
-    for (at, _) in text.match_indices("crate::") {
-        let rest = &text[at + "crate::".len()..];
+    for (at, _) in text.match_indices(path) {
+        let rest = &text[at + path.len()..];
         if text[..at].ends_with("privatelink_") {
             continue;
         }
@@ -187,6 +192,57 @@ fn rooms_use_only_what_lies_below_them() {
         }
     }
     none(problems);
+}
+
+/// The files of a room, each with those of the same room that it uses.
+fn files_used(room: &str) -> Vec<(String, Vec<String>)> {
+    let mut files: Vec<(String, Vec<String>)> = Vec::new();
+    for line in lines().iter().filter(|line| line.room == room && line.file.components().count() == 3) {
+        let name = line.file.file_stem().unwrap().to_string_lossy().into_owned();
+        if files.last().is_none_or(|(last, _)| *last != name) {
+            files.push((name, Vec::new()));
+        }
+        files.last_mut().unwrap().1.extend(named_after("super::", &line.text));
+    }
+    files.retain(|(name, _)| name != "mod");
+    files
+}
+
+/// The files that one uses, and those that these use.
+fn reached_from(file: &str, files: &[(String, Vec<String>)]) -> Vec<String> {
+    let used = |file: &str| files.iter().find(|(name, _)| name == file).map_or(&[][..], |(_, used)| used);
+    let mut todo = used(file).to_vec();
+    let mut reached = Vec::new();
+    while let Some(next) = todo.pop() {
+        if !reached.contains(&next) {
+            todo.extend_from_slice(used(&next));
+            reached.push(next);
+        }
+    }
+    reached
+}
+
+#[test]
+fn no_file_of_forward_or_server_uses_one_that_uses_it() {
+    let mut problems = Vec::new();
+    for room in ["forward", "server"] {
+        let files = files_used(room);
+        assert!(files.len() > 10, "the files of {room} were not found");
+        let round = files.iter().filter(|(file, _)| reached_from(file, &files).contains(file));
+        problems.extend(round.map(|(file, _)| format!("{room}/{file}.rs uses itself by way of others")));
+    }
+    none(problems);
+}
+
+#[test]
+fn the_parts_of_forwarding_do_not_know_each_other() {
+    let (parts, files) = (["clients", "questions", "upstreams"], files_used("forward"));
+    for part in parts {
+        let reached = reached_from(part, &files);
+        assert!(!reached.is_empty(), "{part} was not found");
+        let others: Vec<_> = reached.iter().filter(|file| parts.contains(&file.as_str())).collect();
+        assert!(others.is_empty(), "{part} knows {others:?}");
+    }
 }
 
 #[test]
