@@ -263,6 +263,10 @@ impl Engine {
                 self.use_answer(&context, chain, answer.view(), Age::Stale, AnswerSource::Stale, reply)
             }
             Settlement::Failed(Failure::NoTurn, _) => Action::Dropped(Reason::NoTurn),
+            Settlement::Failed(Failure::Loop, _) => {
+                let (error, limit) = (ExtendedError::OTHER, context.limit());
+                refuse(&query, Rcode::REFUSED, error, Reason::Loop, limit, reply)
+            }
             Settlement::Failed(failure, detail) => {
                 write::upstream_failure(&context, error_of(failure), detail.unwrap_or_default(), reply)
             }
@@ -309,6 +313,7 @@ impl Engine {
                 checking_disabled: query.checking_disabled(),
                 rule: rule.clone(),
                 tokens: LoopGuard::tokens(query.options()).to_vec(),
+                alike: alike(context, qname, rule),
             })
         };
         let forward = |chain: Option<Chain>, stale: Option<StaleAnswer>, reply: &mut Vec<u8>| {
@@ -373,6 +378,20 @@ fn key<'n>(query: &Query<'_>, qname: LowerName<'n>, rule: &ForwardRule) -> Cache
     CacheKey::new(qname, query.qtype, query.dnssec_ok(), query.checking_disabled(), rule.upstream_set)
 }
 
+/// The keys of the same question with other flags, where the client has the address of one of the rule's upstreams.
+fn alike<O>(context: &Context<'_, O>, qname: LowerName<'_>, rule: &ForwardRule) -> Vec<SmallVec<[u8; 72]>> {
+    if !rule.upstreams.iter().any(|upstream| upstream.address.ip() == context.client.address) {
+        return Vec::new();
+    }
+    let query = context.query;
+    let own = (query.dnssec_ok(), query.checking_disabled());
+    let others = [(false, false), (true, false), (false, true), (true, true)].into_iter().filter(|flags| *flags != own);
+    let key = |(dnssec_ok, checking_disabled)| {
+        CacheKey::new(qname, query.qtype, dnssec_ok, checking_disabled, rule.upstream_set).to_bytes()
+    };
+    others.map(key).collect()
+}
+
 /// What the cache has.
 enum Found {
     /// A valid answer, which is written.
@@ -422,7 +441,7 @@ fn error_of(failure: Failure) -> ExtendedError {
         Failure::Silence => ExtendedError::NO_REACHABLE_AUTHORITY,
         Failure::Unreachable => ExtendedError::NETWORK_ERROR,
         Failure::Remembered => ExtendedError::CACHED_ERROR,
-        Failure::Overload | Failure::NoTurn => ExtendedError::OTHER,
+        Failure::Overload | Failure::NoTurn | Failure::Loop => ExtendedError::OTHER,
     }
 }
 

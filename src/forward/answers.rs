@@ -89,6 +89,13 @@ impl<W> Tries<W> {
         self.upstreams.answered(now, upstream, (via, took, tried.is_slow), asked);
         if judgement == Judgement::Answer {
             self.learn(now, id, repeats_case);
+        } else if judgement == Judgement::Failure
+            && via == Via::Datagram
+            && drawn.is_some()
+            && let Some(upstream) = self.upstreams.get_mut(upstream)
+        {
+            // A forwarder in a loop says nothing else.
+            upstream.capabilities.repeated_case();
         }
         self.close(id.slot, id.number as usize);
         let outcome = match judgement {

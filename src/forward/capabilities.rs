@@ -164,6 +164,12 @@ impl Capabilities {
     }
 }
 
+/// Whether the name of a question section has letters.
+pub(super) fn has_letters(section: &[u8]) -> bool {
+    let name = section.split_last_chunk::<4>().map_or(&[][..], |(name, _)| name);
+    name.iter().any(u8::is_ascii_alphabetic)
+}
+
 /// The question section with the case of its name's letters as the bits of `draw` say; nothing where it has no letters.
 pub(super) fn with_case(section: &[u8], draw: u64) -> Option<SmallVec<[u8; 64]>> {
     let mut drawn = SmallVec::<[u8; 64]>::from_slice(section);

@@ -19,6 +19,7 @@ use super::answers::Came;
 use super::bounds::ForwardBounds;
 use super::budget::Limits;
 use super::clients::{Clients, Lengths};
+use super::loops::is_loop;
 use super::outstanding::OutstandingQuery;
 use super::question::{
     Answered, Arrival, Asker, Delivery, Failure, ForwardCounts, Heard, News, Numbers, Outbox, Outcome, Question,
@@ -81,6 +82,10 @@ impl<W> Forwarding<W> {
         let hash = questions.hash(&question.key);
         let mut known = questions.find(hash, &question.key);
         let numbers = upstreams.numbers(&question.rule);
+        if is_loop(questions, upstreams, &question, asker.client, known) {
+            // Not even a stale answer: it would come back as a new one.
+            return release(Err(Failure::Loop), asker.waiter, false, out);
+        }
         let is_spent = |query: &OutstandingQuery<W>| query.waiters.is_empty() && query.tries.len() >= TRIES_KEPT;
         if let Some(slot) = known
             && questions.get(slot).is_some_and(is_spent)

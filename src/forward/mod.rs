@@ -26,6 +26,7 @@ mod budget;
 mod capabilities;
 mod clients;
 mod health;
+mod loops;
 mod machine;
 mod memory;
 mod orphans;

@@ -202,6 +202,8 @@ pub(super) struct Try {
     pub(super) is_damaged: bool,
     /// Its upstream said that it has no answer, or can give none.
     pub(super) has_failed: bool,
+    /// The last one that its upstream's address had got when a query for the same question came from there.
+    pub(super) came_back: bool,
     pub(super) sent: Instant,
     /// When nothing listens for its answer any more.
     pub(super) closes: Instant,

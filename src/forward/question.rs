@@ -73,6 +73,9 @@ pub struct Question {
     pub tokens: Vec<u8>,
     /// The rule that applies.
     pub rule: Arc<ForwardRule>,
+    /// The keys of the same question with other flags, where its client has the address of one of the rule's upstreams: it may
+    /// have come back from there.
+    pub alike: Vec<SmallVec<[u8; 72]>>,
 }
 
 /// A client that asks.
@@ -179,6 +182,8 @@ pub enum Failure {
     Remembered,
     /// Too many questions, or clients of this one, are waiting already.
     Overload,
+    /// It came back from the upstream that it was sent to.
+    Loop,
     /// The budget had no turn for it in time, or its client has too many others waiting: silence lets it ask again.
     NoTurn,
 }

@@ -1,6 +1,7 @@
 //! The state machine with a hand-moved clock: hours in milliseconds.
 
 mod lines;
+mod loops;
 mod places;
 mod schedule;
 
@@ -72,6 +73,7 @@ impl World {
             checking_disabled: false,
             tokens: Vec::new(),
             rule: self.rule.clone(),
+            alike: Vec::new(),
         });
         let asker = Asker { waiter, client, deadline: self.now + CLIENT_TIMEOUT, stale, is_datagram: true, beside: 0 };
         self.machine.ask(self.now, question, asker, &mut self.out);
@@ -181,6 +183,7 @@ fn a_waiter_that_has_waited_elsewhere_before_leaves_at_its_own_deadline() {
         checking_disabled: false,
         tokens: Vec::new(),
         rule: world.rule.clone(),
+        alike: Vec::new(),
     });
     let deadline = world.now + Duration::from_secs(2);
     let asker = Asker { waiter: 2, client: [10, 0, 0, 2].into(), deadline, stale: None, is_datagram: true, beside: 0 };

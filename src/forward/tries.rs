@@ -16,7 +16,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 use smallvec::SmallVec;
 
-use super::capabilities::{Form, with_case};
+use super::capabilities::{Form, has_letters, with_case};
 use super::health::PROBE_INTERVAL;
 use super::outstanding::{Try, write_query};
 use super::question::{ForwardCounts, Transmit, TryId, Via};
@@ -313,9 +313,14 @@ impl<W> Tries<W> {
             self.guard.option(&query.question.section, &query.question.tokens)
         };
         // By TCP too: there its answer confirms whether the upstream repeats the case.
+        // A name without letters shows nothing, and is no trial.
         let draws = upstream.usual_way() == Via::Datagram
+            && has_letters(&query.question.section)
             && match via {
-                Via::Datagram => !query.keeps_case && upstream.capabilities.draws_case(now, !is_azure_dns),
+                Via::Datagram => {
+                    let came_back = query.tries.iter().any(|tried| tried.came_back);
+                    !query.keeps_case && (upstream.capabilities.draws_case(now, !is_azure_dns) || came_back)
+                }
                 Via::Stream => query.tries.last().is_some_and(|tried| tried.case.is_some()),
             };
         let case = draws.then(|| self.rng.next_u64());
@@ -352,6 +357,7 @@ impl<W> Tries<W> {
             is_after_tc,
             is_damaged: false,
             has_failed: false,
+            came_back: false,
             sent: now,
             closes,
             slow_at: may_become_slow.then(|| now + SLOW_AFTER),

@@ -7,6 +7,7 @@
 #   kdig, curl ─ TLS, HTTPS ─> pldns; dig ──> Unbound ─ TLS ───────────> pldns     (encrypted.sh)
 #   Unbound, BIND and dnsmasq with what `pldns generate` wrote for them, compared with pldns    (formats.sh)
 #   Chromium ─ HTTP ─> the status page    (page.sh); dnstap-ldns with what was written for dnstap    (dnstap.sh)
+#   dig ──> pldns ──> Unbound ──> pldns again    (loop.sh)
 #
 # Everything listens on free ports of loopback; nothing leaves the machine. Only processes started here are ended.
 # Usage: [PLDNS=path/to/pldns] tests/interop/run.sh
@@ -442,6 +443,7 @@ check_of_the_end() {
 . "$here/encrypted.sh"
 . "$here/page.sh"
 . "$here/dnstap.sh"
+. "$here/loop.sh"
 
 # ── the run ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -480,6 +482,7 @@ checks_of_formats
 checks_of_encrypted
 checks_of_page
 checks_of_dnstap
+checks_of_loop
 check_of_the_end
 
 echo "$passed passed, $failed failed"

@@ -40,6 +40,8 @@ mod guard;
 mod hostile;
 /// The rules of the house.
 mod house;
+/// Questions that come back.
+mod loops;
 /// What is no query.
 mod malformed;
 /// How long, how often, and who next.

@@ -36,6 +36,7 @@ fn end_of_those_who_wait(bounds: ForwardBounds) {
             checking_disabled: false,
             tokens: Vec::new(),
             rule: rule.clone(),
+            alike: Vec::new(),
         });
         let client = IpAddr::from([10, 1, (number % 1000 / 250) as u8, (number % 250) as u8]);
         machine.ask(
