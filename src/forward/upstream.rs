@@ -143,6 +143,7 @@ impl Upstream {
     pub(super) fn heard(&mut self, took: Option<Duration>, now: Instant) -> Option<News> {
         let was_down = self.health.heard(took, now);
         if was_down {
+            self.budget.spread(now);
             // As many as asked at the usual rate are sent before their deadlines; so are more, if there was a flood.
             let waiting = u32::try_from(self.waiting()).unwrap_or(u32::MAX);
             let usual = match self.usual.per_second() {
