@@ -49,6 +49,9 @@ struct Args {
     /// Length of each run instead of the scenario's own (30, 20, 30, 10 and 40 s)
     #[arg(long)]
     seconds: Option<u64>,
+    /// Clients' hosts in S1, S2, S3 and S5
+    #[arg(long, default_value_t = 100)]
+    hosts: usize,
     /// Write the figures here too
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -74,7 +77,7 @@ fn main() {
                 eprintln!("{}: not installed", server.name());
                 continue;
             }
-            match run(scenario, server, args.seconds) {
+            match run(scenario, server, &args) {
                 Ok(run) => runs.push(run),
                 Err(error) => eprintln!("{} {}: {error}", scenario.name(), server.name()),
             }
@@ -90,8 +93,8 @@ fn main() {
 }
 
 /// One server in one scenario, both started anew.
-fn run(scenario: Scenario, server: Server, seconds: Option<u64>) -> Result<Run, String> {
-    let mut plan = scenario.plan(seconds);
+fn run(scenario: Scenario, server: Server, args: &Args) -> Result<Run, String> {
+    let mut plan = scenario.plan(args.seconds, args.hosts);
     eprintln!("{} {}: about {} s", scenario.name(), server.name(), report::about(&plan).as_secs());
     let said = |error: std::io::Error| error.to_string();
     let scratch = Scratch::new("budget");

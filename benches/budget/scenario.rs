@@ -54,34 +54,34 @@ impl Scenario {
         }
     }
 
-    /// The plan, for a run of `seconds` where that is not the usual length.
-    pub(crate) fn plan(self, seconds: Option<u64>) -> Plan {
+    /// The plan, for a run of `seconds` where that is not the usual length, with so many hosts where it has no hosts of its own.
+    pub(crate) fn plan(self, seconds: Option<u64>, hosts: usize) -> Plan {
         let length = |usual| Duration::from_secs(seconds.unwrap_or(usual));
         let plain = |group, rate, hosts, picker| Stream { group, rate, hosts, picker };
         match self {
             Self::Steady => Plan {
-                hosts: 100,
+                hosts,
                 sockets_per_host: 2,
                 warm: 0..20_000,
-                streams: vec![plain(Group::Quick, 20_000.0, 0..100, Picker::known(20_000, 0.04))],
+                streams: vec![plain(Group::Quick, 20_000.0, 0..hosts, Picker::known(20_000, 0.04))],
                 length: length(30),
                 outage: None,
             },
             Self::Cold => Plan {
-                hosts: 100,
+                hosts,
                 sockets_per_host: 2,
                 warm: 0..0,
-                streams: vec![plain(Group::Quick, 10_000.0, 0..100, Picker::known(20_000, 0.05))],
+                streams: vec![plain(Group::Quick, 10_000.0, 0..hosts, Picker::known(20_000, 0.05))],
                 length: length(20),
                 outage: None,
             },
             Self::Slow => Plan {
-                hosts: 100,
+                hosts,
                 sockets_per_host: 2,
                 warm: 0..5_000,
                 streams: vec![
-                    plain(Group::Quick, 2_000.0, 0..100, Picker::known(5_000, 0.05)),
-                    plain(Group::Slow, 60.0, 0..100, Picker::Slow(1_000)),
+                    plain(Group::Quick, 2_000.0, 0..hosts, Picker::known(5_000, 0.05)),
+                    plain(Group::Slow, 60.0, 0..hosts, Picker::Slow(1_000)),
                 ],
                 length: length(30),
                 outage: None,
@@ -100,10 +100,10 @@ impl Scenario {
             Self::Outage => {
                 let length = length(40);
                 Plan {
-                    hosts: 100,
+                    hosts,
                     sockets_per_host: 2,
                     warm: 0..5_000,
-                    streams: vec![plain(Group::Quick, 2_000.0, 0..100, Picker::known(5_000, 0.028))],
+                    streams: vec![plain(Group::Quick, 2_000.0, 0..hosts, Picker::known(5_000, 0.028))],
                     length,
                     outage: Some(length / 4..length * 3 / 4),
                 }

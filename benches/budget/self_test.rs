@@ -135,7 +135,7 @@ fn patience() {
 
 fn shares() {
     let mut rng = StdRng::seed_from_u64(3);
-    let mut plan = Scenario::Steady.plan(None);
+    let mut plan = Scenario::Steady.plan(None, 100);
     let picks: Vec<BenchName> = (0..100_000).map(|_| plan.streams[0].picker.pick(&mut rng)).collect();
     let new = picks.iter().filter(|name| name.kind == Kind::New).count();
     assert!((3_700..4_300).contains(&new), "{new} of 100,000 are new");

@@ -1,4 +1,4 @@
-//! What faults of an upstream cost: one row a fault, the same load, servers beside each other.
+//! What faults cost: one row a fault and server, the same load for all.
 //!
 //! `cargo bench --bench faults -- --help`. What the figures mean is in benches/README.md.
 
@@ -13,25 +13,29 @@ mod figures;
 mod load;
 #[path = "../support/process.rs"]
 mod process;
+mod report;
 #[path = "../support/scratch.rs"]
 mod scratch;
 mod servers;
 mod upstream;
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Mutex;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 
-use fault::Fault;
-use figures::{percentile, table};
-use load::{Experience, Load};
+use fault::{Fault, Upstreams};
+use figures::table;
+use load::{Experience, Group, Load, Plan};
 use process::{Running, free_port};
 use scratch::Scratch;
-use servers::Server;
+use servers::{Server, Setup};
 use upstream::Upstream;
 
-/// Measure what faults of an upstream cost.
+/// Measure what faults cost.
 #[derive(Debug, Parser)]
 struct Args {
     /// Faults to run; all where none is named
@@ -40,12 +44,18 @@ struct Args {
     /// Servers to run; all that are installed where none is named
     #[arg(long, value_delimiter = ',', ignore_case = true)]
     server: Vec<Server>,
-    /// Length of each run
+    /// Length of a run whose fault is there all the time
     #[arg(long, default_value_t = 12)]
     seconds: u64,
-    /// Queries a second for names never asked before; as many go to names in the cache
+    /// Length of a run whose fault begins after a third of it
+    #[arg(long, default_value_t = 18)]
+    timed: u64,
+    /// Queries a second for names never asked before; as many go to names in the cache, and to records
     #[arg(long, default_value_t = 300)]
     rate: u32,
+    /// Servers measured at the same time
+    #[arg(long, default_value_t = 1)]
+    jobs: usize,
     /// What chance is drawn from
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -60,69 +70,124 @@ struct Args {
 /// One server with one fault.
 struct Row {
     fault: Fault,
-    server: &'static str,
+    server: Server,
+    length: Duration,
     experience: Experience,
     /// Queries that came upstream for each name that was never asked before, TCP included.
     per_miss: f64,
     /// The most queries that came in 100 ms after the fault's end.
     most_after: usize,
+    /// Queries that exceeded the upstream's limits.
+    over_limit: usize,
     memory: [u64; 2],
     descriptors: [usize; 2],
 }
 
 fn main() {
     let args = Args::parse();
-    let faults = if args.fault.is_empty() { Fault::ALL.to_vec() } else { args.fault.clone() };
+    let faults = if args.fault.is_empty() { Fault::value_variants().to_vec() } else { args.fault.clone() };
     let servers = if args.server.is_empty() { Server::ALL.to_vec() } else { args.server.clone() };
-    let mut rows = Vec::new();
-    for &fault in &faults {
-        for &server in &servers {
-            if server.program().is_none() {
-                eprintln!("{}: not installed", server.name());
-                continue;
-            }
-            eprintln!("{} {}: about {} s", fault.name(), server.name(), args.seconds + 6);
-            match run(fault, server, &args) {
-                Ok(row) => rows.push(row),
-                Err(error) => eprintln!("{} {}: {error}", fault.name(), server.name()),
-            }
-        }
+    for server in servers.iter().filter(|server| server.program().is_none()) {
+        eprintln!("{}: not installed", server.name());
     }
-    println!("{}", table(&shown(&rows)));
+    let servers: Vec<Server> = servers.into_iter().filter(|server| server.program().is_some()).collect();
+    let tasks: Vec<(Fault, Server)> =
+        faults.iter().flat_map(|fault| servers.iter().map(move |server| (*fault, *server))).collect();
+    let (next, done) = (Mutex::new(0), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..args.jobs.max(1) {
+            scope.spawn(|| {
+                loop {
+                    let number = take(&next);
+                    let Some(&(fault, server)) = tasks.get(number) else { return };
+                    eprintln!("{} {}: about {} s", fault.name(), server.name(), length(fault, &args).as_secs() + 4);
+                    match run(fault, server, &args) {
+                        Ok(row) => lock(&done).push((number, row)),
+                        Err(error) => eprintln!("{} {}: {error}", fault.name(), server.name()),
+                    }
+                }
+            });
+        }
+    });
+    let mut rows = std::mem::take(&mut *lock(&done));
+    rows.sort_unstable_by_key(|(number, _)| *number);
+    let rows: Vec<Row> = rows.into_iter().map(|(_, row)| row).collect();
+    println!("{}", table(&report::shown(&rows)));
     if let Some(path) = args.json {
-        let list: Vec<_> = rows.iter().map(to_json).collect();
+        let list: Vec<_> = rows.iter().map(report::to_json).collect();
         if let Err(error) = std::fs::write(&path, format!("{:#}\n", serde_json::Value::from(list))) {
             eprintln!("{}: {error}", path.display());
         }
     }
 }
 
+fn length(fault: Fault, args: &Args) -> Duration {
+    Duration::from_secs(if fault.thirds().is_some() { args.timed } else { args.seconds })
+}
+
 /// One server in one fault, both started anew.
 fn run(fault: Fault, server: Server, args: &Args) -> Result<Row, String> {
     let said = |error: std::io::Error| error.to_string();
-    let scratch = Scratch::new("faults");
-    let length = Duration::from_secs(args.seconds);
-    let upstream = Upstream::start(fault, args.seed).map_err(said)?;
     let port = free_port();
-    let command = server.command(&scratch, port, upstream.address()).ok_or("not installed")?;
+    let scratch = Scratch::new(&format!("faults-{}-{port}", server.name()));
+    let length = length(fault, args);
+    let (v4, v6) = (IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST));
+    let places: &[(Fault, IpAddr)] = match fault.upstreams() {
+        Upstreams::One => &[(fault, v4)],
+        Upstreams::TwoBoth => &[(fault, v4), (fault, v4)],
+        Upstreams::TwoFirst => &[(fault, v4), (Fault::None, v4)],
+        Upstreams::TwoFirstIpv6 => &[(fault, v6), (Fault::None, v4)],
+    };
+    let started = places.iter().zip(args.seed..).map(|(&(fault, ip), seed)| Upstream::start(fault, seed, ip));
+    let upstreams: Vec<Upstream> = started.collect::<Result<_, _>>().map_err(said)?;
+    let addresses: Vec<SocketAddr> = upstreams.iter().map(Upstream::address).collect();
+    let setup = Setup { scratch: &scratch, port, upstreams: &addresses, is_limited: fault == Fault::Burst };
+    let command = server.command(&setup).ok_or("not installed")?;
     let running = Running::start(command, port, "probe.known.test", &scratch.path().join("log"))?;
-    let mut load = Load::new(running.address, args.rate).map_err(said)?;
+    let time = |thirds: std::ops::Range<u32>| length / 3 * thirds.start..length / 3 * thirds.end;
+    let plan = Plan {
+        rate: args.rate,
+        has_table: server.has_records(),
+        has_slow: fault == Fault::Slow,
+        has_bursts: fault == Fault::Burst,
+        flood: fault.thirds().filter(|_| fault == Fault::Flood).map(time),
+    };
+    let mut load = Load::new(running.address, plan).map_err(said)?;
     load.warm();
     let before = usage(running.pid());
-    upstream.begin(length);
-    let experience = load.run(length);
+    for upstream in &upstreams {
+        upstream.begin(length);
+    }
+    let stop = fault.thirds().filter(|_| fault == Fault::Stopped).map(time);
+    let mut is_stopped = false;
+    let experience = load.run(length, |since| {
+        let stops = stop.as_ref().is_some_and(|stop| stop.contains(&since));
+        if stops != is_stopped {
+            is_stopped = stops;
+            signal(running.pid(), if stops { "-STOP" } else { "-CONT" });
+        }
+    });
     let after = usage(running.pid());
-    let tally = upstream.tally();
-    let misses = experience.missed.asked.max(1);
+    let tallies: Vec<_> = upstreams.iter().map(Upstream::tally).collect();
+    let misses = experience.asked(Group::Forwarded) + experience.asked(Group::Slow) + experience.flood;
     Ok(Row {
         fault,
-        server: server.name(),
-        per_miss: tally.queries as f64 / misses as f64,
-        most_after: tally.most_after,
+        server,
+        length,
+        per_miss: tallies.iter().map(|tally| tally.queries).sum::<usize>() as f64 / misses.max(1) as f64,
+        most_after: tallies.iter().map(|tally| tally.most_after).sum(),
+        over_limit: tallies.iter().map(|tally| tally.over_limit).sum(),
         experience,
         memory: [before.0, after.0],
         descriptors: [before.1, after.1],
     })
+}
+
+/// Sends a signal to a server that this program started.
+fn signal(pid: u32, signal: &str) {
+    if let Err(error) = Command::new("kill").args([signal, &pid.to_string()]).status() {
+        eprintln!("kill {signal}: {error}");
+    }
 }
 
 /// Resident memory in MiB, and open file descriptors.
@@ -134,47 +199,13 @@ fn usage(pid: u32) -> (u64, usize) {
     (kib / 1024, descriptors)
 }
 
-fn shown(rows: &[Row]) -> Vec<Vec<String>> {
-    let head = [
-        "fault", "server", "missed %", "p50 ms", "p99 ms", "cached %", "p99 ms", "wrong", "q/miss", "100 ms", "MiB",
-        "fd",
-    ];
-    let mut lines = vec![head.map(str::to_owned).to_vec()];
-    for row in rows {
-        let Row { experience: Experience { missed, cached, wrong }, .. } = row;
-        let ms = |times: &[u32], percent| format!("{:.1}", f64::from(percentile(times, percent)) / 1000.0);
-        lines.push(vec![
-            row.fault.name().to_owned(),
-            row.server.to_owned(),
-            format!("{:.2}", missed.success()),
-            ms(&missed.times, 50.0),
-            ms(&missed.times, 99.0),
-            format!("{:.2}", cached.success()),
-            ms(&cached.times, 99.0),
-            wrong.to_string(),
-            format!("{:.2}", row.per_miss),
-            row.most_after.to_string(),
-            format!("{} > {}", row.memory[0], row.memory[1]),
-            format!("{} > {}", row.descriptors[0], row.descriptors[1]),
-        ]);
-    }
-    lines
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-fn to_json(row: &Row) -> serde_json::Value {
-    let Row { experience: Experience { missed, cached, wrong }, .. } = row;
-    serde_json::json!({
-        "fault": row.fault.name(),
-        "server": row.server,
-        "missed_success_percent": missed.success(),
-        "missed_p50_us": percentile(&missed.times, 50.0),
-        "missed_p99_us": percentile(&missed.times, 99.0),
-        "cached_success_percent": cached.success(),
-        "cached_p99_us": percentile(&cached.times, 99.0),
-        "wrong": wrong,
-        "queries_per_miss": row.per_miss,
-        "most_in_100_ms_after": row.most_after,
-        "memory_mib": row.memory,
-        "descriptors": row.descriptors,
-    })
+/// The number of the next task.
+fn take(next: &Mutex<usize>) -> usize {
+    let mut next = lock(next);
+    *next += 1;
+    *next - 1
 }
