@@ -61,7 +61,7 @@ fn a_question_that_comes_back_in_the_case_drawn_for_its_upstream_is_refused_at_o
         let sent = world.sent();
         assert_ne!(section(&sent[0]), question(NAME), "its case is drawn");
         let until = world.now + Duration::from_secs(60);
-        let stale = Stale { until, until_down: until };
+        let stale = Stale { until, until_down: until, len: 0 };
         ask_with(&mut world, &section(&sent[0]), dnssec_ok, 2, upstream(), Some(stale));
         assert_eq!(refused(&mut world), [2], "not even a stale answer");
         assert_eq!(world.sent().len(), 0, "and not asked again");
