@@ -6,10 +6,14 @@ use std::time::Duration;
 
 use super::rules::read_name;
 use super::upstream::read_upstream;
-use crate::document::{Document, Placed, TableReader, parse_duration};
+use crate::document::{Document, Placed, TableReader, parse_duration, parse_size};
 use crate::forward::{AZURE_DNS, Target};
 use crate::wire::Name;
 
+/// What a round of discovery may hold unless the settings say otherwise, bytes.
+const DISCOVER_MEMORY: u64 = 64 << 20;
+/// The least that it may be.
+const DISCOVER_MEMORY_MIN: u64 = 1 << 20;
 /// The longest id of a management group.
 const MANAGEMENT_GROUP_MAX: usize = 90;
 
@@ -59,6 +63,8 @@ pub struct DiscoverSettings {
     pub grace: Duration,
     /// Whether two endpoints of one service become views: the clients of each network get their own.
     pub views: bool,
+    /// What a round may hold of what Azure lists, and of what follows from it, bytes.
+    pub max_memory: u64,
     /// The file that keeps the last good result, relative to the settings file; `None`: it is not kept.
     pub state: Option<String>,
     /// Base URL of Azure Resource Manager without a slash at its end; `None`: the cloud's own.
@@ -110,6 +116,7 @@ impl Default for DiscoverSettings {
             interval: Duration::from_secs(60),
             grace: Duration::from_secs(600),
             views: true,
+            max_memory: DISCOVER_MEMORY,
             state: Some("/var/lib/pldns/discovered.toml".to_owned()),
             resource_manager: None,
             metadata_service: None,
@@ -196,6 +203,13 @@ fn read_discover(document: &Document<'_>, section: &TableReader<'_>) -> Discover
     }
     if let Some(views) = section.flag("views") {
         discover.views = views;
+    }
+    if let Some(size) = section.parsed("max_memory", "a size", parse_size) {
+        if size.value < DISCOVER_MEMORY_MIN {
+            document.error(size.span, "`max_memory` must be at least 1MiB", "max_memory = \"64MiB\"");
+        } else {
+            discover.max_memory = size.value;
+        }
     }
     if let Some(file) = section.text("state") {
         discover.state = Some(file.value.to_owned()).filter(|file| !file.is_empty());
@@ -356,6 +370,7 @@ mod tests {
             interval = "1500ms"
             grace = "1h"
             views = false
+            max_memory = "100MiB"
             state = ""
             resource_manager = "http://127.0.0.1:8080/"
             metadata_service = "http://[::1]:8081"
@@ -375,6 +390,7 @@ mod tests {
             interval: Duration::from_millis(1500),
             grace: Duration::from_secs(3600),
             views: false,
+            max_memory: 100 << 20,
             state: None,
             resource_manager: Some("http://127.0.0.1:8080".to_owned()),
             metadata_service: Some("http://[::1]:8081".to_owned()),
@@ -397,6 +413,8 @@ mod tests {
             ("azure.discover", "client_id = \"me\"", "is not a client ID"),
             ("azure.discover", "interval = \"0s\"", "`interval` must be longer than 0s"),
             ("azure.discover", "grace = 10", "`grace` in [azure.discover] must be"),
+            ("azure.discover", "max_memory = \"64\"", "`max_memory` is not a size"),
+            ("azure.discover", "max_memory = \"1KiB\"", "`max_memory` must be at least 1MiB"),
             ("azure.discover", "view = true", "unknown key `view` in [azure.discover]"),
             ("azure.discover", "resource_manager = \"http://management.azure.com\"", "loopback addresses only"),
             ("azure.discover", "resource_manager = \"http://localhost:80\"", "loopback addresses only"),

@@ -33,8 +33,6 @@ const WAITING: u64 = 1 << 10;
 const UPSTREAM: u64 = 4 << 20;
 /// Places of the log's queue, and what is written at once (`log/writer.rs`).
 const LOG: u64 = 1 << 20;
-/// What a round of discovery takes: 17 KiB for each endpoint of the largest subscription, measured, and room for 1,900 of them.
-const DISCOVERY: u64 = 32 << 20;
 /// Where memory is short, this part of each bound is left at least: enough for what Azure DNS answers in the time that clients wait.
 const LEAST_SHARE: u64 = 16;
 
@@ -133,6 +131,7 @@ impl MemoryBound {
         let encryption = if is_encrypted { (bounds.connections * TLS_BYTES) as u64 } else { 0 };
         let requests = if settings.listen.https.is_empty() { 0 } else { bounds.room.requests_memory_max() as u64 };
         let upstreams: HashSet<_> = settings.forwards.iter().flat_map(|rule| &rule.upstreams).collect();
+        let discovery = if settings.azure.discover.is_on() { settings.azure.discover.max_memory } else { 0 };
         let ForwardBounds { questions, waiting } = bounds.forward;
         let connections = bounds.connections;
         let parts = [
@@ -151,7 +150,7 @@ impl MemoryBound {
             ("connections to upstreams".to_owned(), upstreams.len() as u64 * workers * UPSTREAM),
             ("admin and health pages".to_owned(), http::MEMORY_MAX as u64),
             ("history and findings of the status page".to_owned(), (HISTORY_BYTES + FOUND_BYTES) as u64),
-            ("a round of discovery".to_owned(), if settings.azure.discover.is_on() { DISCOVERY } else { 0 }),
+            ("discovery (`max_memory`)".to_owned(), discovery),
             ("log".to_owned(), log::WAITING_BYTES_MAX as u64 + LOG),
             ("dnstap".to_owned(), if settings.dnstap.is_on() { log::DNSTAP_BYTES as u64 } else { 0 }),
         ];

@@ -11,9 +11,12 @@ use ureq::tls::{RootCerts, TlsConfig};
 use ureq::unversioned::transport::DefaultConnector;
 
 use super::names::Names;
+use super::page::{self, Page, PageError, Shape};
 
-/// The largest body that is read, bytes: a page of Azure Resource Manager has a thousand objects at most.
-const BODY_MAX: u64 = 64 << 20;
+/// The largest page that is read, bytes. Little of it is kept.
+const PAGE_MAX: u64 = 64 << 20;
+/// The largest other body that is read, bytes: a token, where this machine is, an error.
+const BODY_MAX: u64 = 1 << 20;
 /// How long a request may take, its body included.
 const TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a connection may take to be made.
@@ -42,6 +45,9 @@ pub(super) enum HttpError {
     /// A body that is not JSON.
     #[error("the answer is not JSON: {0}")]
     NotJson(String),
+    /// A page with more than may be kept.
+    #[error("more than may be kept")]
+    TooLarge,
 }
 
 fn detail_text(detail: &str) -> String {
@@ -76,6 +82,18 @@ impl Client {
         read(request.call())
     }
 
+    /// The page of a list at a URL: what `shape` says of its objects, `max` bytes at most.
+    pub(super) fn get_page(&self, url: &str, authorization: &str, shape: &Shape, max: u64) -> Result<Page, HttpError> {
+        let request = self.agent.get(url).header("Authorization", authorization).header("Accept", "application/json");
+        let mut response = answered(request.call())?;
+        let body = response.body_mut().with_config().limit(PAGE_MAX).reader();
+        page::read(body, shape, max).map_err(|error| match error {
+            PageError::TooLarge => HttpError::TooLarge,
+            PageError::Json(error) if error.is_io() => ends_early(&error.to_string()),
+            PageError::Json(error) => HttpError::NotJson(error.to_string()),
+        })
+    }
+
     /// The JSON that a form is answered with.
     pub(super) fn post_form(&self, url: &str, form: &[(&str, &str)]) -> Result<Value, HttpError> {
         read(self.agent.post(url).send_form(form.iter().copied()))
@@ -96,17 +114,28 @@ fn config(timeout: Duration) -> ureq::config::ConfigBuilder<ureq::typestate::Age
 }
 
 fn read(response: Result<Response<Body>, ureq::Error>) -> Result<Value, HttpError> {
+    let mut response = answered(response)?;
+    let bytes = response.body_mut().with_config().limit(BODY_MAX).read_to_vec();
+    let bytes = bytes.map_err(|error| ends_early(&error.to_string()))?;
+    serde_json::from_slice(&bytes).map_err(|error| HttpError::NotJson(error.to_string()))
+}
+
+/// An answer with status 200.
+fn answered(response: Result<Response<Body>, ureq::Error>) -> Result<Response<Body>, HttpError> {
     let mut response = response.map_err(|error| HttpError::Transport(shortened(&error.to_string())))?;
     let status = response.status();
+    if status == StatusCode::OK {
+        return Ok(response);
+    }
     let retry_after = response.headers().get("retry-after").and_then(|value| retry_after(value.to_str().ok()?));
     let mut bytes = Vec::new();
-    let body = response.body_mut().with_config().limit(BODY_MAX).reader().read_to_end(&mut bytes);
-    if status != StatusCode::OK {
-        let detail = detail(&bytes);
-        return Err(HttpError::Status { status: status.as_u16(), detail, retry_after });
-    }
-    body.map_err(|error| HttpError::Transport(shortened(&format!("the answer ends early: {error}"))))?;
-    serde_json::from_slice(&bytes).map_err(|error| HttpError::NotJson(error.to_string()))
+    // What there is of it: the status says the most.
+    let _ = response.body_mut().with_config().limit(BODY_MAX).reader().read_to_end(&mut bytes);
+    Err(HttpError::Status { status: status.as_u16(), detail: detail(&bytes), retry_after })
+}
+
+fn ends_early(error: &str) -> HttpError {
+    HttpError::Transport(shortened(&format!("the answer ends early: {error}")))
 }
 
 /// Seconds, or an HTTP date (RFC 9110 §10.2.3).

@@ -1,10 +1,11 @@
 //! What the lists of Azure Resource Manager say: endpoints with the names that they list, and networks.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::mem::size_of;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::arm::{Lists, WorkspaceLists, id_of};
 use super::expected::expected_names;
@@ -43,6 +44,19 @@ pub(super) struct Endpoint {
     pub(super) records: Vec<EndpointRecord>,
 }
 
+impl Endpoint {
+    /// What it takes, bytes.
+    pub(super) fn bytes(&self) -> u64 {
+        let records = self.records.iter().map(|record| {
+            let data: usize = record.data.iter().map(|data| data.len() + size_of::<String>()).sum();
+            record.name.len() + data + size_of::<EndpointRecord>()
+        });
+        let names = self.expected.iter().chain(&self.groups).map(|name| name.len() + size_of::<String>());
+        let own = self.id.len() + self.network.len() + self.service.len() + self.region.len() + self.subscription.len();
+        (size_of::<Self>() + own + names.sum::<usize>() + records.sum::<usize>()) as u64
+    }
+}
+
 /// An address record that an endpoint lists, or that follows from what it lists.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct EndpointRecord {
@@ -63,6 +77,42 @@ pub(super) struct Network {
     pub(super) region: String,
 }
 
+/// A workspace.
+#[derive(Debug)]
+pub(super) struct Workspace {
+    /// Its resource id, as found: the beginning of the paths of its lists.
+    pub(super) path: String,
+    /// The same in lower case.
+    pub(super) id: String,
+    /// Its region.
+    pub(super) region: String,
+    /// The GUID of its names, where it is stated.
+    pub(super) guid: Option<String>,
+    /// The id of the hub of a project, in lower case.
+    hub: Option<String>,
+    /// Ids of its storage account, key vault and registry, in lower case.
+    needed: Vec<String>,
+    /// What `generate` reads.
+    text: String,
+}
+
+impl Workspace {
+    pub(super) fn new(object: &Value, text: String) -> Option<Self> {
+        let properties = &object["properties"];
+        let (path, id) = (id_of(object)?.to_owned(), id_of(object)?.to_ascii_lowercase());
+        let keys = ["storageAccount", "keyVault", "containerRegistry"];
+        Some(Self {
+            path,
+            region: object["location"].as_str().unwrap_or_default().to_owned(),
+            guid: properties["workspaceId"].as_str().map(str::to_owned),
+            hub: lower(&properties["hubResourceId"]).filter(|hub| *hub != id),
+            needed: keys.iter().filter_map(|key| lower(&properties[key])).filter(|id| !id.is_empty()).collect(),
+            id,
+            text,
+        })
+    }
+}
+
 /// Workspaces and what they depend on, by lower-case ids.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Dependencies(pub(super) BTreeMap<String, Vec<String>>);
@@ -79,21 +129,29 @@ pub(super) struct Estate {
     pub(super) remarks: Vec<String>,
 }
 
+impl Estate {
+    /// What its endpoints take, bytes.
+    pub(super) fn bytes(&self) -> u64 {
+        self.endpoints.iter().map(Endpoint::bytes).sum()
+    }
+}
+
 /// Puts the lists of a subscription together. Workspaces may be in another subscription than their endpoints.
-pub(super) fn estate(subscription: &str, lists: &Lists, workspaces: &Workspaces<'_>, cloud: Cloud) -> Estate {
-    let interfaces: HashMap<String, &Value> =
-        lists.interfaces.iter().filter_map(|nic| Some((id_of(nic)?.to_ascii_lowercase(), nic))).collect();
+pub(super) fn estate(subscription: &str, lists: Lists, workspaces: &Workspaces<'_>, cloud: Cloud) -> Estate {
     let own = workspaces.of_subscription(subscription);
     let mut estate = Estate {
-        networks: lists.networks.iter().filter_map(network).collect(),
-        dependencies: Dependencies(own.iter().filter_map(dependencies).collect()),
-        empty_zones: empty_zones(lists),
+        networks: lists.networks,
+        dependencies: Dependencies(own.iter().map(|it| (it.id.clone(), it.needed.clone())).collect()),
+        empty_zones: lists.empty_zones,
         ..Estate::default()
     };
-    for object in &lists.endpoints {
-        let Some(mut endpoint) = endpoint(subscription, object) else { continue };
+    // Each text goes once its records are there.
+    for text in lists.endpoints {
+        let object: Value = serde_json::from_str(&text).unwrap_or_default();
+        let Some(mut endpoint) = endpoint(subscription, &object) else { continue };
         if endpoint.connection == Connection::Approved {
-            let (records, mut remarks) = records(object, &endpoint, &interfaces, workspaces, cloud);
+            let sources = (text.as_str(), &object);
+            let (records, mut remarks) = records(sources, &endpoint, &lists.interfaces, workspaces, cloud);
             endpoint.records = records;
             estate.remarks.append(&mut remarks);
         } else {
@@ -109,30 +167,29 @@ pub(super) fn estate(subscription: &str, lists: &Lists, workspaces: &Workspaces<
 /// so that thousands of endpoints beside hundreds of workspaces take no time.
 pub(super) struct Workspaces<'a> {
     lists: &'a BTreeMap<String, WorkspaceLists>,
-    all: Vec<&'a Value>,
-    behind: HashMap<String, Vec<(&'a Value, &'a [Value])>>,
+    all: Vec<&'a Workspace>,
+    behind: HashMap<&'a str, Vec<(&'a Workspace, &'a [String])>>,
 }
 
 impl<'a> Workspaces<'a> {
     /// Of all subscriptions.
     pub(super) fn of(lists: &'a BTreeMap<String, WorkspaceLists>) -> Self {
-        let mut behind: HashMap<String, Vec<_>> = HashMap::new();
+        let mut behind: HashMap<&str, Vec<_>> = HashMap::new();
         for lists in lists.values() {
             for workspace in &lists.workspaces {
-                let Some(id) = id_of(workspace).map(str::to_ascii_lowercase) else { continue };
-                let entry = (workspace, lists.computes.get(&id).map_or(&[][..], Vec::as_slice));
-                let hub = lower(&workspace["properties"]["hubResourceId"]).filter(|hub| *hub != id);
-                hub.into_iter().chain([id]).for_each(|key| behind.entry(key).or_default().push(entry));
+                let entry = (workspace, lists.computes.get(&workspace.id).map_or(&[][..], Vec::as_slice));
+                let keys = workspace.hub.iter().chain([&workspace.id]);
+                keys.for_each(|key| behind.entry(key).or_default().push(entry));
             }
         }
         Self { lists, all: lists.values().flat_map(|lists| &lists.workspaces).collect(), behind }
     }
 
-    fn of_subscription(&self, id: &str) -> &'a [Value] {
+    fn of_subscription(&self, id: &str) -> &'a [Workspace] {
         self.lists.get(id).map_or(&[][..], |lists| &lists.workspaces)
     }
 
-    fn behind(&self, service: &str) -> impl Iterator<Item = &(&'a Value, &'a [Value])> {
+    fn behind(&self, service: &str) -> impl Iterator<Item = &(&'a Workspace, &'a [String])> {
         self.behind.get(service).into_iter().flatten()
     }
 }
@@ -180,20 +237,21 @@ fn endpoint(subscription: &str, object: &Value) -> Option<Endpoint> {
 /// What `generate` makes of an endpoint with its interfaces, the workspace behind it, projects of that hub, and their
 /// computes: the same rules as for files.
 fn records(
-    object: &Value,
+    (text, object): (&str, &Value),
     endpoint: &Endpoint,
-    interfaces: &HashMap<String, &Value>,
+    interfaces: &HashMap<String, String>,
     workspaces: &Workspaces<'_>,
     cloud: Cloud,
 ) -> (Vec<EndpointRecord>, Vec<String>) {
-    let mut objects = vec![object.clone()];
+    let mut objects = vec![text];
     let nics = object["properties"]["networkInterfaces"].as_array().into_iter().flatten();
-    objects.extend(nics.filter_map(|nic| interfaces.get(&lower(&nic["id"])?)).map(|nic| (*nic).clone()));
+    objects.extend(nics.filter_map(|nic| interfaces.get(&lower(&nic["id"])?)).map(String::as_str));
     for (workspace, computes) in workspaces.behind(&endpoint.service) {
-        objects.push((*workspace).clone());
-        objects.extend(computes.iter().cloned());
+        objects.push(&workspace.text);
+        objects.extend(computes.iter().map(String::as_str));
     }
-    let input = Input { name: endpoint.id.clone(), bytes: json!(objects).to_string().into_bytes(), written: None };
+    let bytes = format!("[{}]", objects.join(",")).into_bytes();
+    let input = Input { name: endpoint.id.clone(), bytes, written: None };
     let options = Options { cloud: Some(cloud), lenient: true, ..Options::default() };
     let (records, messages) = generate(&[input], &options);
     let mut found = Vec::new();
@@ -210,7 +268,8 @@ fn records(
     (found, messages.shown().iter().map(ToString::to_string).collect())
 }
 
-fn network(object: &Value) -> Option<(String, Network)> {
+/// A network by its id in lower case.
+pub(super) fn network(object: &Value) -> Option<(String, Network)> {
     let properties = &object["properties"];
     let prefixes = properties["addressSpace"]["addressPrefixes"].as_array().into_iter().flatten();
     let peerings = properties["virtualNetworkPeerings"].as_array().into_iter().flatten();
@@ -225,23 +284,6 @@ fn network(object: &Value) -> Option<(String, Network)> {
         region: lower(&object["location"]).unwrap_or_default(),
     };
     Some((id_of(object)?.to_ascii_lowercase(), network))
-}
-
-/// Storage, key vault and registry of a workspace.
-fn dependencies(object: &Value) -> Option<(String, Vec<String>)> {
-    let properties = &object["properties"];
-    let keys = ["storageAccount", "keyVault", "containerRegistry"];
-    let found = keys.iter().filter_map(|key| lower(&properties[key])).filter(|id| !id.is_empty()).collect();
-    Some((id_of(object)?.to_ascii_lowercase(), found))
-}
-
-fn empty_zones(lists: &Lists) -> Vec<(String, Vec<String>)> {
-    let zones = lists.zones.iter().filter(|(_, networks)| !networks.is_empty());
-    let named = zones.filter_map(|(zone, networks)| {
-        let name = lower(&zone["name"]).filter(|name| name.split('.').any(|label| label.starts_with("privatelink")))?;
-        Some((name, networks.clone()))
-    });
-    named.collect()
 }
 
 /// Wildcards that endpoints of several services list: `*.REGION.inference.ml.azure.com` holds the online endpoints of all

@@ -1,7 +1,6 @@
 //! The names that an endpoint will have once its connection is approved. Until then Azure lists none.
 
-use serde_json::Value;
-
+use super::estate::Workspace;
 use crate::azure::workspace::WorkspaceId;
 use crate::azure::{Cloud, HostName, ResourceId, known_zones};
 
@@ -10,7 +9,7 @@ use crate::azure::{Cloud, HostName, ResourceId, known_zones};
 pub(super) fn expected_names(
     (service, groups): (&str, &[String]),
     region: &str,
-    workspaces: &[&Value],
+    workspaces: &[&Workspace],
     cloud: Cloud,
 ) -> Vec<String> {
     let Some(id) = ResourceId::parse(service) else { return Vec::new() };
@@ -34,13 +33,10 @@ pub(super) fn expected_names(
 }
 
 /// The API names of a workspace that was listed.
-fn workspace_names(id: &ResourceId, workspaces: &[&Value], cloud: Cloud) -> Option<Vec<String>> {
-    let is_it = |workspace: &&&Value| {
-        workspace["id"].as_str().and_then(ResourceId::parse).is_some_and(|workspace| workspace == *id)
-    };
-    let workspace = workspaces.iter().find(is_it)?;
-    let guid = workspace["properties"]["workspaceId"].as_str()?;
-    let ids = WorkspaceId::new(cloud, workspace["location"].as_str()?, guid)?;
+fn workspace_names(id: &ResourceId, workspaces: &[&Workspace], cloud: Cloud) -> Option<Vec<String>> {
+    let workspace =
+        workspaces.iter().find(|workspace| ResourceId::parse(&workspace.path).is_some_and(|it| it == *id))?;
+    let ids = WorkspaceId::new(cloud, &workspace.region, workspace.guid.as_deref()?)?;
     Some([ids.api(), ids.cert()].into_iter().flatten().map(|name| name.to_string()).collect())
 }
 
@@ -51,7 +47,7 @@ mod tests {
 
     const RG: &str = "/subscriptions/s/resourceGroups/rg/providers";
 
-    fn names(service: &str, groups: &[&str], workspaces: &[&Value]) -> Vec<String> {
+    fn names(service: &str, groups: &[&str], workspaces: &[&Workspace]) -> Vec<String> {
         let groups: Vec<String> = groups.iter().map(ToString::to_string).collect();
         expected_names((&format!("{RG}/{service}"), &groups), "westeurope", workspaces, Cloud::Public)
     }
@@ -76,6 +72,7 @@ mod tests {
         let workspace = json!({
             "id": format!("{RG}/{id}"), "location": "eastus", "properties": { "workspaceId": guid },
         });
+        let workspace = Workspace::new(&workspace, String::new()).unwrap();
         let found = names(&id.to_ascii_lowercase(), &["amlworkspace"], &[&workspace]);
         assert_eq!(found[0], format!("{guid}.workspace.eastus.api.azureml.ms"));
     }

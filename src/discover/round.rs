@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use super::arm::{ATTEMPTS, Arm, ArmError, Failure, WorkspaceLists};
+use super::arm::{ATTEMPTS, Arm, ArmError, Failure, Held, WorkspaceLists};
 use super::client::Client;
 use super::cloud::services;
 use super::estate::{Estate, Workspaces, estate};
@@ -17,6 +17,10 @@ use super::token::{METADATA_SERVICE, Tokens};
 use super::zone_groups::ZoneGroups;
 use crate::config::{DiscoverSettings, Settings};
 use crate::upstream::Trust;
+
+/// What is found takes this many times what it takes once: in the last round and this one, in records and their text, in what
+/// the loader makes of that, in the state file. Measured.
+const COPIES: u64 = 12;
 
 /// What one round was like.
 #[derive(Debug, Default)]
@@ -70,7 +74,8 @@ impl Rounds {
         let services = services(self.settings.cloud);
         let base = self.base();
         // One attempt: what is not read in this round is read in a later one.
-        let mut arm = Arm { base, client: &self.client, tokens: &mut self.tokens, attempts: 1 };
+        let held = Held { max: self.settings.max_memory, bytes: 0 };
+        let mut arm = Arm { base, client: &self.client, tokens: &mut self.tokens, attempts: 1, held };
         self.zone_groups.read(&mut arm, state, services.cloud);
     }
 
@@ -84,7 +89,9 @@ impl Rounds {
         let mut report = RoundReport::default();
         let services = services(self.settings.cloud);
         let base = self.base();
-        let mut arm = Arm { base, client: &self.client, tokens: &mut self.tokens, attempts: ATTEMPTS };
+        let mut found = state.bytes();
+        let held = Held { max: self.settings.max_memory, bytes: found.values().sum::<u64>() * COPIES };
+        let mut arm = Arm { base, client: &self.client, tokens: &mut self.tokens, attempts: ATTEMPTS, held };
         let mut named: BTreeSet<String> = self.settings.subscriptions.iter().cloned().collect();
         for group in &self.settings.management_groups {
             match arm.subscriptions_of(group) {
@@ -96,13 +103,29 @@ impl Rounds {
         // Workspaces first: they may be in another subscription than their endpoints. Of the rest, one subscription's lists are
         // kept at a time.
         let mut workspaces: BTreeMap<String, WorkspaceLists> = BTreeMap::new();
-        read_each(&named, &mut report, |id| arm.workspaces(id).map(|found| drop(workspaces.insert(id.clone(), found))));
+        read_each(&named, &mut report, |id| {
+            let before = arm.held;
+            let lists = arm.workspaces(id).inspect_err(|_| arm.held = before)?;
+            workspaces.insert(id.clone(), lists);
+            Ok(())
+        });
         let readable: BTreeSet<String> = workspaces.keys().cloned().collect();
         let known = Workspaces::of(&workspaces);
         let mut estates: BTreeMap<String, Estate> = BTreeMap::new();
         read_each(&readable, &mut report, |id| {
-            let lists = arm.subscription(id)?;
-            estates.insert(id.clone(), estate(id, &lists, &known, services.cloud));
+            // Its lists go once its records are there.
+            let before = arm.held;
+            let lists = arm.subscription(id);
+            arm.held = before;
+            let estate = estate(id, lists?, &known, services.cloud);
+            let bytes = estate.bytes() * COPIES;
+            arm.held.bytes -= found.get(id).copied().unwrap_or_default() * COPIES;
+            if let Err(error) = arm.held.take(bytes) {
+                arm.held = before;
+                return Err(error);
+            }
+            found.insert(id.clone(), estate.bytes());
+            estates.insert(id.clone(), estate);
             Ok(())
         });
         report.read = estates.len();

@@ -145,6 +145,15 @@ impl State {
         self.endpoints.len()
     }
 
+    /// What its endpoints take, bytes, by subscription.
+    pub(super) fn bytes(&self) -> BTreeMap<String, u64> {
+        let mut bytes = BTreeMap::new();
+        for Known { endpoint, .. } in self.endpoints.values() {
+            *bytes.entry(endpoint.subscription.clone()).or_default() += endpoint.bytes();
+        }
+        bytes
+    }
+
     /// The subscriptions of all that is known.
     pub(super) fn subscriptions(&self) -> BTreeSet<String> {
         self.endpoints.values().map(|known| known.endpoint.subscription.clone()).collect()

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::Options;
 use super::message::{Messages, Place, printable};
-use crate::azure::metadata::{Listed, Located};
+use crate::azure::metadata::{DEPTH_HINT, Listed, Located};
 use crate::azure::{HostName, belongs_to, cloud_of};
 
 /// A name with its addresses, checked.
@@ -22,7 +22,7 @@ pub(super) fn known(listed: &[Listed], place: &Place, options: &Options, message
         if listed.addresses.is_empty() {
             let text = format!("{name} is listed without an address: it was left out");
             let hint = "print the object again: its endpoint may just have been created";
-            messages.warning(Some(&place.at(&listed.name.path)), text, hint);
+            messages.error(Some(&place.at(&listed.name.path)), text, hint);
             return None;
         }
         let addresses: Vec<IpAddr> = listed.addresses.iter().filter_map(|it| address(it, place, messages)).collect();
@@ -45,6 +45,8 @@ pub(super) fn host_name(
         Err(error) => {
             let (reason, hint) = if text.value.contains("://") {
                 ("this is a URL".to_owned(), "give the host name alone")
+            } else if is_cut(&text.value) {
+                ("an object was shortened to a string here".to_owned(), DEPTH_HINT)
             } else if text.value.starts_with('[') {
                 (
                     "this is an expression of a template".to_owned(),
@@ -75,6 +77,11 @@ pub(super) fn host_name(
     }
 }
 
+/// Whether a string is what PowerShell prints of an object or a list that lies deeper than it was told to print.
+fn is_cut(text: &str) -> bool {
+    ["System.", "Microsoft.Azure.Commands", "@{"].iter().any(|start| text.starts_with(start))
+}
+
 /// Refuses a name that no service of Azure has; a whole zone of such names at once.
 fn refuse_foreign(name: &HostName, zone: Option<&str>, place: &Place, messages: &mut Messages) {
     let zone = zone
@@ -101,12 +108,12 @@ pub(super) fn address(text: &Located<String>, place: &Place, messages: &mut Mess
     let address: Option<IpAddr> = text.value.parse().ok().filter(usable);
     match address {
         None => {
-            let text_of = printable(&text.value);
-            messages.error(
-                Some(&place.at(&text.path)),
-                format!("\"{text_of}\" is not a valid host address"),
-                "print the object again; addresses stand alone, without a prefix length",
-            );
+            let text_of = format!("\"{}\" is not a valid host address", printable(&text.value));
+            let hint = match is_cut(&text.value) {
+                true => DEPTH_HINT,
+                false => "print the object again; addresses stand alone, without a prefix length",
+            };
+            messages.error(Some(&place.at(&text.path)), text_of, hint);
         }
         Some(address) if is_public(address) => {
             let text_of = format!("{address} is a public address");

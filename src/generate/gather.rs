@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::csv;
 use super::input::{Content, Document};
 use super::message::{Messages, Place, printable};
 use super::silent::is_approved;
@@ -40,6 +41,11 @@ pub(super) struct Unit {
 }
 
 impl Unit {
+    /// Whether any of its sources lists a name.
+    pub(super) fn has_names(&self) -> bool {
+        self.names().next().is_some() || self.endpoints.iter().any(|(_, endpoint)| !endpoint.custom_dns.is_empty())
+    }
+
     /// Every name that its sources list, as found.
     fn names(&self) -> impl Iterator<Item = &str> {
         let nics = self.interfaces.iter().flat_map(|(_, nic)| &nic.addresses);
@@ -103,15 +109,31 @@ fn objects(content: Content) -> (Vec<Located<Metadata>>, Vec<Problem>) {
         Content::Csv(lines) => {
             let (mut rows, mut problems, mut found) = (Vec::new(), Vec::new(), Vec::new());
             for (at, line) in lines {
+                let line = match line {
+                    Ok(line) => line,
+                    Err(text) => {
+                        let hint = "put a cell that holds the separator into quotation marks".to_owned();
+                        problems.push(Problem { path: at, fatal: true, text: text.to_owned(), hint });
+                        continue;
+                    }
+                };
+                let holds_name = csv::holds_name(&line);
                 let mut reading = metadata::read(line);
                 reading.problems.iter_mut().for_each(|problem| problem.path = at.clone());
                 problems.append(&mut reading.problems);
                 for object in reading.found {
                     match object.value {
                         Metadata::Rows(read) => rows.extend(read.into_iter().map(|mut row| {
-                            row.path = at.clone();
+                            row.path.clone_from(&at);
+                            let texts = row.names.iter_mut().chain(&mut row.addresses);
+                            texts.for_each(|text| text.path.clone_from(&at));
                             row
                         })),
+                        // A line has nothing but what a row has: a name without its address would be lost.
+                        Metadata::Unknown { members, .. } => {
+                            let value = Metadata::Unknown { members, holds_names: holds_name };
+                            found.push(Located { value, path: at.clone() });
+                        }
                         value => found.push(Located { value, path: at.clone() }),
                     }
                 }

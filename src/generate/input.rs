@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use serde_json::Value;
 
+use super::csv::Line;
 use super::message::{Messages, Place, printable};
 use super::text::{self, Text};
 use crate::azure::metadata::{Row, is_zone_file};
@@ -36,7 +37,7 @@ pub(super) enum Content {
     /// Lines of address and names.
     Lines(Vec<Row>),
     /// CSV: each line as an object, with its `line:column`.
-    Csv(Vec<(String, Value)>),
+    Csv(Vec<(String, Line)>),
 }
 
 /// The documents of an input. What cannot be read is a message; the rest of the input is read all the same.
@@ -46,6 +47,7 @@ pub(super) fn documents(input: &Input, messages: &mut Messages) -> Vec<Document>
         messages.error(Some(&start), "this is neither UTF-8 nor UTF-16", "save the output of the command as UTF-8");
         return Vec::new();
     };
+    let text = without_colours(text);
     if is_zone_file(&text) {
         return vec![Document { place: start, content: Content::ZoneFile(text) }];
     }
@@ -189,6 +191,23 @@ fn refuse_json(source: &SourceText, start: usize, error: &serde_json::Error, mes
     // A character, so that the marks of the message fit.
     let width = text.get(at..).and_then(|rest| rest.chars().next()).filter(|c| *c != '\n').map_or(0, char::len_utf8);
     messages.error_at(source, at..at + width, format!("this is not JSON: {}", printable(reason)), hint.to_owned());
+}
+
+/// The text without the colours of a terminal, as `--output jsonc` has them.
+fn without_colours(text: String) -> String {
+    if !text.contains("\u{1b}[") {
+        return text;
+    }
+    let mut parts = text.split("\u{1b}[");
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let end = part.find(|c: char| !c.is_ascii_digit() && c != ';').unwrap_or(part.len());
+        match part.get(end..).and_then(|rest| rest.strip_prefix('m')) {
+            Some(rest) => out.push_str(rest),
+            None => out.extend(["\u{1b}[", part]),
+        }
+    }
+    out
 }
 
 /// UTF-8 or UTF-16, with a byte order mark or without: what shells redirect into files. `None` for anything else.

@@ -18,6 +18,7 @@
 
 mod accounts;
 mod check;
+mod csv;
 mod fixed;
 pub mod forwarders;
 mod gather;

@@ -17,6 +17,8 @@ enum Silence<'a> {
     Nameless(&'a str),
     /// Its interface is at hand and lists none either.
     Interface(String),
+    /// Its names cannot be used.
+    Refused,
     /// Its names stand elsewhere.
     Elsewhere,
 }
@@ -44,6 +46,7 @@ pub(super) fn report(unit: &Unit, messages: &mut Messages) {
             format!("{label} lists no name, and neither does its {nic}"),
             format!("print both again; if the names stay away, see the state of its connection: {}", show(endpoint)),
         ),
+        Silence::Refused => {}
         Silence::Elsewhere => messages.error(
             place,
             format!(
@@ -68,6 +71,8 @@ fn silence<'a>(unit: &Unit, endpoint: &'a PrivateEndpoint) -> Silence<'a> {
     }
     match unit.interfaces.first() {
         Some((_, nic)) => Silence::Interface(interface_label(nic)),
+        // It lists some, and what is wrong with them was said.
+        None if unit.has_names() => Silence::Refused,
         None => Silence::Elsewhere,
     }
 }

@@ -6,10 +6,9 @@
 use std::net::IpAddr;
 use std::ops::Range;
 
-use serde_json::{Map, Value};
-
+use super::csv;
+use crate::azure::HostName;
 use crate::azure::metadata::{Located, Row};
-use crate::azure::{HostName, cloud_of};
 
 /// What a run of lines between JSON documents is.
 #[derive(Debug)]
@@ -17,7 +16,7 @@ pub(super) enum Text {
     /// Lines of address and names, in their order.
     Lines(Vec<Row>),
     /// CSV with a header: an object for each line, with its `line:column`.
-    Csv(Vec<(String, Value)>),
+    Csv(Vec<(String, csv::Line)>),
     /// Messages that can be passed over when something else can be read: their first line.
     Notice(Range<usize>),
     /// What nothing can be read from, or what says that a command failed.
@@ -49,8 +48,13 @@ pub(super) fn read(text: &str, first: usize) -> Text {
         return Text::Lines(rows);
     }
     let (start, number) = rest.first().map_or((0, 0), |line| (line.range.start, line.number));
-    if let Some(rows) = csv(text.get(start..).unwrap_or_default(), first + number) {
-        return Text::Csv(rows);
+    match csv::read(text.get(start..).unwrap_or_default(), first + number) {
+        Some(Ok(rows)) => return Text::Csv(rows),
+        Some(Err((what, hint))) => {
+            let line = rest.first().map_or(0..0, |line| line.range.clone());
+            return Text::Wrong(Wrong { line, what, hint });
+        }
+        None => {}
     }
     if let Some(wrong) = other_format(rest) {
         return Text::Wrong(wrong);
@@ -180,7 +184,9 @@ fn other_format(lines: &[Line<'_>]) -> Option<Wrong> {
 /// Whether a line is one that commands write beside their result.
 fn is_notice(text: &str) -> bool {
     let lower = text.to_ascii_lowercase();
-    let begins = ["warning", "debug", "info", "verbose", "note", "ps ", "$ ", "> ", "#", "["];
+    let begins = ["warning", "debug", "info", "verbose", "note", "ps ", "$ ", "> ", "#"];
+    // `[INFO]`, `[2026-03-01 10:00:00]`; not the list of a query that was printed as tsv.
+    let is_bracketed = lower.strip_prefix('[').is_some_and(|rest| rest.starts_with(|c: char| c.is_alphanumeric()));
     let holds = [
         "is in preview",
         "is experimental",
@@ -203,7 +209,7 @@ fn is_notice(text: &str) -> bool {
         "% az ",
         "# az ",
     ];
-    begins.iter().any(|mark| lower.starts_with(mark)) || holds.iter().any(|mark| lower.contains(mark))
+    is_bracketed || begins.iter().any(|mark| lower.starts_with(mark)) || holds.iter().any(|mark| lower.contains(mark))
 }
 
 /// Lines of address and names, as hosts files have them, in either order; `None` when one line is something else.
@@ -216,6 +222,11 @@ fn hosts(lines: &[Line<'_>], first: usize) -> Option<Vec<Row>> {
         }
         let words: Vec<&str> = text.split_whitespace().collect();
         let is_address = |word: &str| word.parse::<IpAddr>().is_ok();
+        // The machine's own addresses with their interface, as in `fe80::1%lo0 localhost`.
+        let of_link = words.first().and_then(|word| word.split_once('%')).is_some_and(|(word, _)| is_address(word));
+        if of_link && words.iter().skip(1).all(|name| is_local(name)) {
+            continue;
+        }
         let (address, names) = match words.split_first() {
             Some((address, names)) if is_address(address) => (*address, names),
             // Name first is how queries print as tsv: with the tab it is named as such.
@@ -245,65 +256,6 @@ fn hosts(lines: &[Line<'_>], first: usize) -> Option<Vec<Row>> {
 /// Names that every hosts file has for the machine itself.
 fn is_local(name: &str) -> bool {
     !name.contains('.') || name.ends_with(".localdomain") || name.starts_with("localhost")
-}
-
-/// CSV with a header (RFC 4180), as the portal and `Export-Csv` write it; separated by comma or, as Excel does in many
-/// countries, by semicolon.
-fn csv(text: &str, first: usize) -> Option<Vec<(String, Value)>> {
-    // Export-Csv of Windows PowerShell begins with a line of its own.
-    let skipped = text.lines().take_while(|line| line.trim().is_empty() || line.starts_with("#TYPE")).count();
-    let body: String = text.lines().skip(skipped).collect::<Vec<_>>().join("\n");
-    let header_line = body.lines().next()?;
-    let separator = if header_line.matches(';').count() > header_line.matches(',').count() { ';' } else { ',' };
-    if !header_line.contains(separator) {
-        return None;
-    }
-    let mut records = cells(&body, separator).into_iter();
-    let (_, header) = records.next()?;
-    // A header names its columns: a cell that is a name of Azure or an address is data.
-    let is_data = |cell: &String| {
-        cell.parse::<IpAddr>().is_ok() || HostName::parse(cell).is_ok_and(|name| cloud_of(&name).is_some())
-    };
-    if header.len() < 2 || header.iter().any(|cell| cell.is_empty() || is_data(cell) || cell.len() > 60) {
-        return None;
-    }
-    let rows: Vec<(String, Value)> = records
-        .filter(|(_, cells)| cells.iter().any(|cell| !cell.is_empty()))
-        .map(|(line, cells)| {
-            let members = header.iter().cloned().zip(cells.into_iter().map(Value::from));
-            (format!("{}:1", first + skipped + line), Value::Object(members.collect::<Map<_, _>>()))
-        })
-        .collect();
-    (!rows.is_empty()).then_some(rows)
-}
-
-/// The records of a CSV text with the number of the line that each begins at, from 0.
-fn cells(text: &str, separator: char) -> Vec<(usize, Vec<String>)> {
-    let mut records = Vec::new();
-    let (mut record, mut cell) = (Vec::new(), String::new());
-    let (mut quoted, mut line, mut begins) = (false, 0, 0);
-    let mut chars = text.chars().peekable();
-    while let Some(c) = chars.next() {
-        match c {
-            '"' if quoted && chars.next_if_eq(&'"').is_some() => cell.push('"'),
-            '"' => quoted = !quoted,
-            '\n' => {
-                line += 1;
-                if quoted {
-                    cell.push('\n');
-                } else {
-                    record.push(std::mem::take(&mut cell).trim().to_owned());
-                    records.push((begins, std::mem::take(&mut record)));
-                    begins = line;
-                }
-            }
-            c if c == separator && !quoted => record.push(std::mem::take(&mut cell).trim().to_owned()),
-            c => cell.push(c),
-        }
-    }
-    record.push(cell.trim().to_owned());
-    records.push((begins, record));
-    records
 }
 
 /// What commands print when they fail: marks in lower case, what it is, what to do.
@@ -440,17 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn csv_needs_a_header() {
-        let text = "\"Name\";\"FQDN\";\"IP address\"\r\n\"pe\";\"a.blob.core.windows.net\";\"10.0.0.4\"\r\n\"with\nbreak\";\"b\";\"\"\"q\"\"\"\r\n";
-        let Text::Csv(rows) = read(text, 1) else { panic!("{}", wrong(text)) };
-        assert_eq!(
-            rows[0],
-            (
-                "2:1".to_owned(),
-                serde_json::json!({"Name": "pe", "FQDN": "a.blob.core.windows.net", "IP address": "10.0.0.4"})
-            )
-        );
-        assert_eq!((rows[1].0.as_str(), &rows[1].1["IP address"]), ("3:1", &Value::from("\"q\"")));
+    fn csv_without_a_header_is_not_read() {
         assert!(wrong("a.blob.core.windows.net,10.0.0.4").contains("not JSON"));
     }
 }

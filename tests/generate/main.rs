@@ -9,6 +9,7 @@ mod field;
 mod formats;
 mod hostile;
 mod messages;
+mod pasted;
 mod samples;
 mod sources;
 mod workspaces;

@@ -121,6 +121,31 @@ fn whatever_resource_manager_does_the_table_keeps_what_it_has() {
 }
 
 #[test]
+fn a_subscription_that_lists_more_than_may_be_held_is_named_with_the_bound_and_what_it_had_serves_on() {
+    let (azure, fake) = (FakeAzure::start(), FakeAzureDns::start());
+    azure.endpoint(HUB, "acct-pe", "hub", "10.0.0.4").endpoint(SPOKE, "two-pe", "hub", "10.0.0.5");
+    azure.state().page = 1000;
+    let settings = azure.settings(&[HUB, SPOKE], "grace = \"1ms\"\nmax_memory = \"1MiB\"\n") + &fake.rule(".");
+    let mut server = Setup::new(&settings, "").start();
+    until_address(&server, ACCOUNT, "10.0.0.4");
+    {
+        let mut state = azure.state();
+        let many = (0..2000).map(|at| (format!("st{at}-pe"), "hub".into(), "10.0.1.1".into(), "Approved".into()));
+        state.endpoints.get_mut(HUB).unwrap().splice(.., many);
+    }
+    let event = server.wait_for("discovery failed; keeping its records", LONG);
+    assert_eq!((&event["of"], &event["reason"]), (&HUB.into(), &"too_large".into()), "{event}");
+    assert!(event["error"].as_str().unwrap().contains("`[azure.discover] max_memory` (1 MiB)"), "{event}");
+    azure.endpoint(SPOKE, "three-pe", "hub", "10.0.0.6");
+    until_address(&server, "three.blob.core.windows.net", "10.0.0.6");
+    server.ask(&format!("{ACCOUNT} A")).answers(&[format!("{ACCOUNT} 10 IN A 10.0.0.4")]);
+    azure.state().endpoints.get_mut(HUB).unwrap().truncate(20);
+    until_address(&server, "st19.blob.core.windows.net", "10.0.1.1");
+    until_gone(&server, ACCOUNT);
+    server.stop();
+}
+
+#[test]
 fn bodies_that_end_early_and_moments_of_throttling_are_repeated_within_a_round() {
     let (azure, fake) = (FakeAzure::start(), FakeAzureDns::start());
     azure.endpoint(HUB, "acct-pe", "hub", "10.0.0.4");

@@ -1,5 +1,6 @@
 //! Record sets of private DNS zones (Microsoft.Network/privateDnsZones).
 
+use super::network::ip_of;
 use super::{Located, Node, Problem};
 use crate::azure::ResourceId;
 
@@ -34,6 +35,10 @@ pub(super) fn type_of(node: &Node<'_>, kind: &str) -> Option<String> {
         return Some((*record_type).to_owned());
     }
     let first = node.has("recordType").then(|| node.list("records").into_iter().next())??;
+    // PowerShell shortens a record to its address.
+    if let Some(address) = first.text().and_then(ip_of) {
+        return Some(if address.is_ipv4() { "a" } else { "aaaa" }.to_owned());
+    }
     let by_data = MEMBERS.iter().find(|(.., data)| first.has(data));
     by_data.map(|(record_type, ..)| (*record_type).to_owned())
 }
@@ -99,8 +104,8 @@ pub(super) fn record_set(node: &Node<'_>, record_type: &str, problems: &mut Vec<
 
 fn data(node: &Node<'_>, record_type: &str) -> Option<(&'static str, Vec<Located<String>>)> {
     Some(match record_type {
-        "a" => ("A", each(node, "aRecords", |record| record.text_of("ipv4Address").map(str::to_owned))),
-        "aaaa" => ("AAAA", each(node, "aaaaRecords", |record| record.text_of("ipv6Address").map(str::to_owned))),
+        "a" => ("A", each(node, "aRecords", |record| address(record, "ipv4Address"))),
+        "aaaa" => ("AAAA", each(node, "aaaaRecords", |record| address(record, "ipv6Address"))),
         "cname" => {
             let set = node.lifted("cnameRecord").or_else(|| node.list("records").into_iter().next());
             let target = set.and_then(|record| record.located("cname"));
@@ -140,6 +145,10 @@ fn data(node: &Node<'_>, record_type: &str) -> Option<(&'static str, Vec<Located
         ),
         _ => return None,
     })
+}
+
+fn address(record: &Node<'_>, key: &str) -> Option<String> {
+    record.text_of(key).or_else(|| record.text()).map(str::to_owned)
 }
 
 fn each(node: &Node<'_>, key: &str, one: impl Fn(&Node<'_>) -> Option<String>) -> Vec<Located<String>> {

@@ -21,7 +21,9 @@ mod zone_file;
 
 pub use dns::RecordSet;
 pub use learning::{Account, Compute, OnlineEndpoint, Workspace, WorkspaceKind};
-pub use network::{Connection, Interface, InterfaceAddress, Listed, PrivateEndpoint, StaticAddress, ZoneGroup};
+pub use network::{
+    Connection, DEPTH_HINT, Interface, InterfaceAddress, Listed, PrivateEndpoint, StaticAddress, ZoneGroup,
+};
 pub use node::Located;
 pub use row::Row;
 pub use zone_file::{ZoneFile, is_zone_file, read_zone_file};
@@ -164,7 +166,7 @@ impl Reading {
             )
         } else if text.starts_with("Microsoft.Azure.Commands") || text.starts_with("@{") || text.starts_with("System.")
         {
-            ("an object was shortened to a string here", network::DEPTH_HINT)
+            ("an object was shortened to a string here", DEPTH_HINT)
         } else {
             ("this is neither an object nor a list", "give the JSON that the command prints, whole")
         };
@@ -174,11 +176,20 @@ impl Reading {
     fn walk_list(&mut self, list: &Node<'_>, inner: usize) {
         let mut rows = Vec::new();
         let before = self.found.len();
+        // A row by itself, as `--query '[fqdn, ip]'` prints it.
+        if list.items().iter().all(|item| item.value().is_string())
+            && let Some(row) = row::of_array(list)
+        {
+            return self.push(list, Metadata::Rows(vec![row]));
+        }
         for item in list.items() {
             if !has_shape(&item) && row::is_row(&item) {
                 rows.extend(row::rows(&item, &mut self.problems));
             } else if let Some(row) = row::of_array(&item) {
                 rows.push(row);
+            } else if row::is_nameless(&item) {
+                // An ordinary machine's interface, in a query over those of all.
+                self.push(&item, Metadata::Other("rows without names".to_owned()));
             } else {
                 self.walk(&item, inner);
             }
@@ -298,7 +309,11 @@ impl Reading {
                 .map(Metadata::RecordSet)
                 .or_else(|| Some(Metadata::Other("microsoft.network/privatednszones".to_owned())));
         }
-        if kind == "microsoft.machinelearningservices/workspaces/onlineendpoints" {
+        // The command line prints no type.
+        let is_below = |list: &str| network::id_of(node).is_some_and(|id| id.resource_type().ends_with(list));
+        if kind == "microsoft.machinelearningservices/workspaces/onlineendpoints"
+            || has("scoringUri") && is_below("/workspaces/onlineendpoints")
+        {
             return Some(Metadata::OnlineEndpoint(learning::online_endpoint(node)));
         }
         if let Some(compute) = learning::compute(node, &kind) {
@@ -347,7 +362,8 @@ impl Reading {
     fn warn_of_more(&mut self, node: &Node<'_>, keys: &[&str]) {
         let truncated =
             node.get("resultTruncated").and_then(|it| it.text()).is_some_and(|text| text.eq_ignore_ascii_case("true"));
-        if truncated || keys.iter().any(|key| node.get(key).and_then(|it| it.text()).is_some()) {
+        let is_part = node.number("count").zip(node.number("totalRecords")).is_some_and(|(count, all)| count < all);
+        if truncated || is_part || keys.iter().any(|key| node.get(key).and_then(|it| it.text()).is_some()) {
             self.problems.push(Problem {
                 path: node.path().to_owned(),
                 fatal: false,
@@ -430,7 +446,7 @@ fn is_typed(node: &Node<'_>) -> bool {
 }
 
 /// Members that say the same a second time, or that nothing may be read from.
-const SKIPPED: [&str; 10] = [
+const SKIPPED: [&str; 11] = [
     "systemData",
     "sensitive_values",
     "sensitive_attributes",
@@ -439,6 +455,7 @@ const SKIPPED: [&str; 10] = [
     "resource_drift",
     "prior_state",
     "inputs",
+    "invocation",
     "secrets_providers",
     "identity",
 ];

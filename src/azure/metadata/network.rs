@@ -173,7 +173,8 @@ fn milliseconds(text: &str) -> Option<i64> {
     Some((((days * 24 + hour) * 60 + minute) * 60 + second) * 1000 + thousandths.parse::<i64>().ok()?)
 }
 fn connection(node: &Node<'_>) -> Connection {
-    let state = node.lifted("privateLinkServiceConnectionState");
+    // Ansible calls it by its last words.
+    let state = node.lifted("privateLinkServiceConnectionState").or_else(|| node.lifted("connectionState"));
     Connection {
         target: node.text_of("privateLinkServiceId").unwrap_or_default().to_owned(),
         groups: node.texts("groupIds").into_iter().map(|group| group.value).collect(),
@@ -241,13 +242,14 @@ pub(super) fn zone_group(node: &Node<'_>) -> ZoneGroup {
     let mut empty_zones = Vec::new();
     for config in node.list("privateDnsZoneConfigs") {
         let sets = config.list("recordSets");
+        let zone = config.text_of("privateDnsZoneId").and_then(|id| id.rsplit('/').next()).unwrap_or_default();
         if sets.is_empty() {
-            let zone = config.text_of("privateDnsZoneId").and_then(|id| id.rsplit('/').next()).unwrap_or_default();
             empty_zones.push(zone.to_owned());
         }
         // Sets of other types than addresses do not occur here; what is no address is refused later.
+        let name = |set: &Node<'_>| set.located("fqdn").or_else(|| name_in_zone(set, zone));
         records.extend(sets.iter().filter_map(|set| {
-            Some(Listed { name: set.located("fqdn")?, addresses: set.texts("ipAddresses"), ttl: set.seconds("ttl") })
+            Some(Listed { name: name(set)?, addresses: set.texts("ipAddresses"), ttl: set.seconds("ttl") })
         }));
     }
     ZoneGroup {
@@ -256,6 +258,13 @@ pub(super) fn zone_group(node: &Node<'_>) -> ZoneGroup {
         provisioning_state: node.text_of("provisioningState").unwrap_or_default().to_owned(),
         empty_zones,
     }
+}
+
+/// The name of a record set that states it relative to its zone alone.
+fn name_in_zone(set: &Node<'_>, zone: &str) -> Option<Located<String>> {
+    let name = set.located("recordSetName").or_else(|| set.located("name")).filter(|_| !zone.is_empty())?;
+    let value = if name.value == "@" { zone.to_owned() } else { format!("{}.{zone}", name.value) };
+    Some(Located { value, ..name })
 }
 
 fn listed(node: &Node<'_>, name: &str, addresses: &str, problems: &mut Vec<Problem>) -> Option<Listed> {
@@ -289,7 +298,7 @@ pub(super) fn ip_of(text: &str) -> Option<std::net::IpAddr> {
 }
 
 /// What to do about objects that PowerShell shortened.
-pub(super) const DEPTH_HINT: &str =
+pub const DEPTH_HINT: &str =
     "PowerShell prints two levels unless told otherwise: print it again with `ConvertTo-Json -Depth 10`";
 
 #[cfg(test)]

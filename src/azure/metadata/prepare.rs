@@ -4,6 +4,7 @@
 //!   or `ConvertTo-Json` shortened it to the name of its class, the text takes its place.
 //! - `azapi_resource` of Terraform holds the answer of Resource Manager as JSON text in `output`.
 //! - Exported ARM templates write names as expressions over parameters with default values.
+//! - Queries over Resource Graph print a list as JSON text.
 //! - Outputs of Terraform, Bicep and Pulumi wrap each value as `{"type": ..., "value": ...}`.
 
 use serde_json::{Map, Value};
@@ -27,6 +28,12 @@ fn walk(value: &mut Value, depth: usize) {
         Value::Object(members) => {
             use_texts(members);
             members.values_mut().for_each(|member| walk(member, depth + 1));
+        }
+        // `tostring(...)` of a query over Resource Graph. An expression of a template has no quotation mark there.
+        Value::String(text) if text.starts_with("[\"") => {
+            if let Ok(texts) = serde_json::from_str::<Vec<String>>(text) {
+                *value = texts.into();
+            }
         }
         _ => {}
     }

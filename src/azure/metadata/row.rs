@@ -40,6 +40,14 @@ pub(super) fn is_row(node: &Node<'_>) -> bool {
     (named || !names_by_value(node).is_empty()) && !address_members(node).is_empty()
 }
 
+/// Whether an object would be a row if its column of names held any.
+pub(super) fn is_nameless(node: &Node<'_>) -> bool {
+    let mut keys = NAME_KEYS.iter();
+    keys.any(|key| node.has(key) && node.texts(key).is_empty())
+        && names_by_value(node).is_empty()
+        && !address_members(node).is_empty()
+}
+
 /// The rows of an object: mostly one, several where its keys are the names.
 pub(super) fn rows(node: &Node<'_>, problems: &mut Vec<Problem>) -> Vec<Row> {
     let map = map_rows(node);

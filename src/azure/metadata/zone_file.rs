@@ -86,7 +86,9 @@ impl Reader {
                 return Ok(());
             }
             directive if directive.starts_with('$') => {
-                return Err(first.problem("this directive is not understood"));
+                let text =
+                    format!("{directive} is not understood: $ORIGIN and $TTL are, as in the files that Azure writes");
+                return Err(first.problem(&text));
             }
             _ => {}
         }

@@ -1,5 +1,6 @@
 //! Conditional forwarders in the words of the server that is to have them.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use crate::generate::output::{posix_quoted, powershell_quoted};
@@ -208,15 +209,31 @@ fn ruleset(zones: &[String], servers: &[Server], lines: &mut Vec<String>) {
         .map(|server| format!("{{\"ip-address\":\"{}\",\"port\":{}}}", server.address, server.port))
         .collect();
     let targets = posix_quoted(&format!("[{}]", targets.join(",")));
+    let mut names = BTreeSet::new();
     for zone in zones {
-        let name: String = zone.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
-        let name = name.trim_matches('-').chars().take(RULE_NAME_MAX).collect::<String>();
+        let name = rule_name(zone, &mut names);
         lines.push(format!(
             "az dns-resolver forwarding-rule create --resource-group \"$RESOURCE_GROUP\" --ruleset-name \"$RULESET\" --name {} --domain-name {} --target-dns-servers {targets} --forwarding-rule-state Enabled --output none",
             posix_quoted(&name),
             posix_quoted(&format!("{zone}.")),
         ));
     }
+}
+
+/// The name of a zone's rule: letters, digits and hyphens from a letter to a letter or digit, and each once, since a second rule
+/// of a name takes the place of the first.
+fn rule_name(zone: &str, taken: &mut BTreeSet<String>) -> String {
+    let plain: String = zone.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    let plain = plain.trim_matches('-');
+    let plain =
+        if plain.starts_with(|c: char| c.is_ascii_alphabetic()) { plain.to_owned() } else { format!("z-{plain}") };
+    let numbers = std::iter::once(String::new()).chain((2..).map(|number: u32| format!("-{number}")));
+    let cut = |end: String| {
+        let front: String = plain.chars().take(RULE_NAME_MAX - end.len()).collect();
+        format!("{}{end}", front.trim_end_matches('-'))
+    };
+    // There is always one more number.
+    numbers.map(cut).find(|name| taken.insert(name.to_ascii_lowercase())).unwrap_or_default()
 }
 
 /// The largest length of a rule's name in Azure.
@@ -236,9 +253,6 @@ mod tests {
     fn what_is_printed_is_read_back() {
         let zones = vec!["blob.core.windows.net".to_owned(), "vault.azure.net".to_owned()];
         for format in ServerFormat::ALL {
-            if matches!(format, ServerFormat::Infoblox | ServerFormat::Windows) {
-                continue;
-            }
             let Printed(text) = print(&zones, false, &servers(), format);
             let read: Vec<String> = read_list(&text).unwrap().into_iter().map(|it| it.zone).collect();
             assert_eq!(read, zones, "{format:?}\n{text}");
@@ -273,5 +287,16 @@ mod tests {
         }
         let Printed(text) = print(&zones, true, &servers()[..1], ServerFormat::Nrpt);
         assert!(text.contains("-Namespace 'x.example' -NameServers '10.0.0.4'"), "{text}");
+    }
+
+    #[test]
+    fn rules_of_a_ruleset_have_names_that_azure_accepts_each_once() {
+        let long = format!("{}.switzerlandnorth.inference.ml.azure.com", "a-".repeat(31) + "b");
+        let zones = ["a-b.example", "a.b.example", "0a.example", &long, &format!("{long}.x")];
+        let mut taken = BTreeSet::new();
+        let names: Vec<String> = zones.iter().map(|zone| rule_name(zone, &mut taken)).collect();
+        assert_eq!(names[..3], ["a-b-example", "a-b-example-2", "z-0a-example"]);
+        assert!(names[3..].iter().all(|name| name.len() <= RULE_NAME_MAX && !name.ends_with('-')), "{names:?}");
+        assert_eq!(taken.len(), zones.len());
     }
 }

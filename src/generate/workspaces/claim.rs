@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::{Facts, Word, Workspaces};
 use crate::azure::metadata::Compute;
 use crate::azure::workspace::WorkspaceId;
-use crate::azure::{HostName, private_names, public_names};
+use crate::azure::{HostName, ResourceId, private_names, public_names};
 use crate::generate::gather::Gathered;
 use crate::generate::group::{Group, Part};
 use crate::generate::message::{Messages, printable};
@@ -143,11 +143,13 @@ impl Workspaces {
         for (place, compute) in &gathered.computes {
             let name = &compute.name.value;
             let Some((id, facts)) = self.owner_of(compute) else {
-                let workspace = compute.workspace.as_ref().map(|id| printable(id.name())).unwrap_or_default();
-                let text = format!(
-                    "compute instance {} was left out: the input has no API address of its workspace {workspace}",
-                    printable(name)
-                );
+                let text = match &compute.workspace {
+                    Some(id) => {
+                        format!("the input has no API address of its workspace {}", printable(id.name()))
+                    }
+                    None => "it does not say which workspace it belongs to".to_owned(),
+                };
+                let text = format!("compute instance {} was left out: {text}", printable(name));
                 messages.warning(
                     Some(place),
                     text,
@@ -190,7 +192,13 @@ impl Workspaces {
         if by_id.is_some() {
             return by_id;
         }
-        let workspace = compute.workspace.as_ref()?.name();
+        let is_in_region = |id: &WorkspaceId| compute.location.is_empty() || id.region == compute.location;
+        let Some(workspace) = compute.workspace.as_ref().map(ResourceId::name) else {
+            // It does not say whose it is: the only workspace that there is, and no other.
+            let mut all = reached();
+            let found = all.next().filter(|(id, _)| is_in_region(id))?;
+            return all.next().is_none().then_some(found);
+        };
         let is_named = |id: &WorkspaceId, facts: &Facts| {
             let by_name = facts.name.as_deref().is_some_and(|name| name.eq_ignore_ascii_case(workspace));
             by_name || has_label_of(id, facts, workspace)
@@ -200,11 +208,8 @@ impl Workspaces {
             return named.next().is_none().then_some(found);
         }
         // Its name is not known: the only workspace of the region whose name is not known either.
-        let mut open = reached().filter(|(id, facts)| {
-            facts.name.is_none()
-                && facts.notebook_names.is_empty()
-                && (compute.location.is_empty() || id.region == compute.location)
-        });
+        let mut open =
+            reached().filter(|(id, facts)| facts.name.is_none() && facts.notebook_names.is_empty() && is_in_region(id));
         let found = open.next()?;
         open.next().is_none().then_some(found)
     }
