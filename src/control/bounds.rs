@@ -206,6 +206,16 @@ mod tests {
     }
 
     #[test]
+    fn discovery_counts_with_what_it_may_hold_where_it_is_on() {
+        let mut settings = Settings::default();
+        let (_, without) = total(&settings, None);
+        settings.azure.discover.max_memory = 100 << 20;
+        assert_eq!(total(&settings, None).1, without);
+        settings.azure.discover.subscriptions.push("s".to_owned());
+        assert_eq!(total(&settings, None).1, without + (100 << 20));
+    }
+
+    #[test]
     fn what_the_settings_name_stays_as_it_is() {
         let mut settings = Settings::default();
         settings.places.cache_max_size = 5..9;

@@ -20,7 +20,7 @@ use crate::upstream::Trust;
 
 /// What is found takes this many times what it takes once: in the last round and this one, in records and their text, in what
 /// the loader makes of that, in the state file. Measured.
-const COPIES: u64 = 12;
+const COPIES: u64 = 10;
 
 /// What one round was like.
 #[derive(Debug, Default)]

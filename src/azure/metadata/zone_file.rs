@@ -85,10 +85,12 @@ impl Reader {
                 self.ttl = Some(ttl.ok_or_else(|| first.problem("$TTL has no number of seconds"))?);
                 return Ok(());
             }
-            directive if directive.starts_with('$') => {
-                let text =
-                    format!("{directive} is not understood: $ORIGIN and $TTL are, as in the files that Azure writes");
+            "$INCLUDE" | "$GENERATE" => {
+                let text = format!("{} is not understood: $ORIGIN and $TTL are", first.text.to_ascii_uppercase());
                 return Err(first.problem(&text));
+            }
+            directive if directive.starts_with('$') => {
+                return Err(first.problem("this directive is not understood: $ORIGIN and $TTL are"));
             }
             _ => {}
         }
