@@ -140,7 +140,11 @@ fn data(node: &Node<'_>, record_type: &str) -> Option<(&'static str, Vec<Located
         "txt" => (
             "TXT",
             each(node, "txtRecords", |record| {
-                Some(record.texts("value").iter().map(|text| quoted(&text.value)).collect::<Vec<_>>().join(" "))
+                let value = record.lifted("value")?;
+                let parts = if value.is_array() { value.items() } else { vec![value] };
+                // An empty string is one too.
+                let strings: Option<Vec<String>> = parts.iter().map(|part| part.value().as_str().map(quoted)).collect();
+                strings.filter(|strings| !strings.is_empty()).map(|strings| strings.join(" "))
             }),
         ),
         _ => return None,
@@ -197,6 +201,7 @@ mod tests {
             ["1 5 120 targ.et."]
         );
         assert_eq!(set("txt", json!({"txtRecords": [{"value": ["a \"b\"\n", "c"]}]})), [r#""a \"b\"\010" "c""#]);
+        assert_eq!(set("txt", json!({"txtRecords": [{"value": [""]}, {"value": []}]})), [r#""""#]);
         assert_eq!(set("a", json!({"aRecords": []})), <[&str; 0]>::default());
     }
 }
