@@ -65,6 +65,11 @@ fn one_row_of_a_query_is_a_row() {
     let rows = json!([{"FQDNs": null, "IPAddress": "10.0.0.77"}, {"FQDNs": ["a.blob.core.windows.net"], "IPAddress": "10.0.0.4"}]);
     let run = Run::on(&rows);
     assert_eq!((run.public(), run.stderr.as_str()), (set(EXPECTED), ""));
+    // That of an endpoint that waits for approval has a list, and nothing in it.
+    let rows = json!([{"FQDNs": [], "IPAddress": "10.0.0.7"}, {"FQDNs": ["a.blob.core.windows.net"], "IPAddress": "10.0.0.4"}]);
+    let run = Run::on(&rows);
+    assert_eq!(run.public(), set(EXPECTED));
+    assert!(run.stderr.contains("$[0]: warning: no name leads to this address"), "{}", run.stderr);
 }
 
 #[test]

@@ -190,6 +190,7 @@ impl Reading {
             } else if row::is_nameless(&item) {
                 // An ordinary machine's interface, in a query over those of all.
                 self.push(&item, Metadata::Other("rows without names".to_owned()));
+                self.problems.extend(row::no_name(&item));
             } else {
                 self.walk(&item, inner);
             }

@@ -48,6 +48,17 @@ pub(super) fn is_nameless(node: &Node<'_>) -> bool {
         && !address_members(node).is_empty()
 }
 
+/// What to say of such an object: the interface of a machine has no list of names at all, that of an endpoint an empty one.
+pub(super) fn no_name(node: &Node<'_>) -> Option<Problem> {
+    let is_listed = NAME_KEYS.iter().any(|key| node.get(key).is_some_and(|names| names.is_array()));
+    is_listed.then(|| Problem {
+        path: node.path().to_owned(),
+        fatal: false,
+        text: "no name leads to this address: the connection is probably not approved".to_owned(),
+        hint: "see its state: `az network private-endpoint show --ids ENDPOINT_ID`".to_owned(),
+    })
+}
+
 /// The rows of an object: mostly one, several where its keys are the names.
 pub(super) fn rows(node: &Node<'_>, problems: &mut Vec<Problem>) -> Vec<Row> {
     let map = map_rows(node);
