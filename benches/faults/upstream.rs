@@ -272,6 +272,9 @@ impl Shared {
                 _ if self.fault.tcp() == Tcp::Swallowed => continue,
                 _ => {}
             }
+            if is_within && let Fate::Late(by) = self.fault.fate(&mut lock(&self.rng), true, true) {
+                thread::sleep(by);
+            }
             let framed = [&(answer.len() as u16).to_be_bytes()[..], &answer].concat();
             let is_cut = is_within && self.fault.tcp() == Tcp::Broken && lock(&self.rng).random_bool(CUT);
             let part = if is_cut { &framed[..framed.len() / 2] } else { &framed[..] };
