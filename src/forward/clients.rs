@@ -50,6 +50,8 @@ const OPT_LEN: usize = 11;
 const FAILURE_LEN: usize = 96;
 /// Tickets of one client that are not looked through for those that are done.
 const TICKETS_MIN: usize = 64;
+/// Lists of tickets kept for the next client, so that one that waits for a single answer costs no allocation: 256 KiB at most.
+const SPARE_TICKETS_MAX: usize = 256;
 
 /// The places that one client's queries take among those that wait.
 #[derive(Debug, Default)]
@@ -162,13 +164,15 @@ impl Lengths {
 pub(super) struct Clients {
     pub(super) bounds: ForwardBounds,
     places: HashMap<IpAddr, ClientPlaces, foldhash::fast::RandomState>,
+    /// Lists of clients that wait no longer, empty.
+    spare_tickets: Vec<VecDeque<Ticket>>,
     /// How many places are taken.
     waiting: usize,
 }
 
 impl Clients {
     pub(super) fn new(bounds: ForwardBounds) -> Self {
-        Self { bounds, places: HashMap::default(), waiting: 0 }
+        Self { bounds, places: HashMap::default(), spare_tickets: Vec::new(), waiting: 0 }
     }
 
     /// How many queries wait.
@@ -200,7 +204,9 @@ impl Clients {
         ticket: Ticket,
         is_live: impl Fn(Ticket) -> bool,
     ) {
-        let places = self.places.entry(client).or_default();
+        let spare = &mut self.spare_tickets;
+        let new = || ClientPlaces { tickets: spare.pop().unwrap_or_default(), ..ClientPlaces::default() };
+        let places = self.places.entry(client).or_insert_with(new);
         places.note_arrival(now);
         places.count += 1;
         self.waiting += 1;
@@ -249,8 +255,16 @@ impl Clients {
             places.count = places.count.saturating_sub(1);
             self.waiting = self.waiting.saturating_sub(1);
             if places.count == 0 {
-                self.places.remove(&client);
+                let tickets = self.places.remove(&client).map(|places| places.tickets).unwrap_or_default();
+                self.keep_spare(tickets);
             }
+        }
+    }
+
+    fn keep_spare(&mut self, mut tickets: VecDeque<Ticket>) {
+        if tickets.capacity() <= TICKETS_MIN && self.spare_tickets.len() < SPARE_TICKETS_MAX {
+            tickets.clear();
+            self.spare_tickets.push(tickets);
         }
     }
 

@@ -30,11 +30,12 @@ pub struct UpstreamMessage {
 
 /// What is known of the bytes of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are sound, and one that moves costs less than one that is allocated")]
 enum State {
     /// They cannot be read to their end, or are not sound ([`SoundMessage::parse`]).
     Damaged,
     /// They are sound.
-    Sound(Box<Reading>),
+    Sound(Reading),
     /// They were sound, and have to be read again.
     Unread,
 }
@@ -93,18 +94,18 @@ impl UpstreamMessage {
             State::Unread => Reading::of(&self.bytes)?,
             State::Damaged => return None,
         };
-        let Reading { rcode, header, question_end, records, opt, section } = *reading;
+        let Reading { rcode, header, question_end, records, opt, section } = reading;
         let message = Message { bytes: &self.bytes, header, question_end, records };
         Some((SoundMessage { message, rcode, opt }, section?))
     }
 }
 
 impl Reading {
-    fn of(bytes: &[u8]) -> Option<Box<Self>> {
+    fn of(bytes: &[u8]) -> Option<Self> {
         let SoundMessage { message, rcode, opt } = SoundMessage::parse(bytes)?;
         let section = if message.header.qdcount == 0 { None } else { Some(AnswerSection::of(&message)?) };
         let Message { header, question_end, records, .. } = message;
-        Some(Box::new(Self { rcode, header, question_end, records, opt, section }))
+        Some(Self { rcode, header, question_end, records, opt, section })
     }
 }
 
