@@ -30,7 +30,10 @@ pub struct UpstreamMessage {
 
 /// What is known of the bytes of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "nearly all are sound, and one that moves costs less than one that is allocated")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are sound, and one that moves costs less than one that is allocated"
+)]
 enum State {
     /// They cannot be read to their end, or are not sound ([`SoundMessage::parse`]).
     Damaged,
