@@ -15,6 +15,10 @@ use crate::wire::UpstreamMessage;
 use crate::wire::header::HEADER_LEN;
 
 /// What an arrival, or that there will be none, is for a try.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most are messages, and one that moves costs less than one that is allocated"
+)]
 pub(super) enum Came {
     /// Not what it waits for.
     Listen,

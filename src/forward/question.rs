@@ -285,6 +285,10 @@ impl<W> Default for Outbox<W> {
 
 /// What arrived for a try.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most are messages, and one that moves costs less than one that is allocated"
+)]
 pub enum Arrival {
     /// A message that arrived as it was sent, as far as its transport can tell.
     Message(UpstreamMessage),
