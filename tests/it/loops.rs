@@ -109,7 +109,11 @@ fn a_loop_through_a_forwarder_that_drops_our_option_ends_at_once() {
         // Each attempt is refused as often as the forwarder asks, three times. One is enough, unless the machine is so busy that the
         // next one is due before the refusal has come through; without the refusals each question would have eight.
         assert!((30..=120).contains(&forwarded), "{forwarded} queries for ten questions");
-        let said = server.events().iter().filter(|event| event["message"].to_string().contains("forwarding loop detected")).count();
+        let said = server
+            .events()
+            .iter()
+            .filter(|event| event["message"].to_string().contains("forwarding loop detected"))
+            .count();
         assert_eq!(said, 1, "said once");
         let stopped = server.stop();
         assert!(stopped.refused >= 30, "{} refused", stopped.refused);

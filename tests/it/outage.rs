@@ -235,7 +235,9 @@ fn a_server_that_is_its_own_upstream_knows_its_questions() {
     for n in 0..20 {
         server.ask(&format!("n{n}.example A")).rcode("REFUSED").some_ede().before_deadline();
     }
-    let said = || server.events().iter().filter(|event| event["message"].to_string().contains("forwarding loop detected")).count();
+    let said = || {
+        server.events().iter().filter(|event| event["message"].to_string().contains("forwarding loop detected")).count()
+    };
     until(&server, "last.example A", LONG, |_| said() > 0);
     assert_eq!(said(), 1, "said once");
 }
