@@ -401,6 +401,8 @@ ip link set lo up
 mount --bind "$scratch/resolv.conf" /etc/resolv.conf
 mount --bind "$scratch/nsswitch.conf" /etc/nsswitch.conf
 [ ! -d /run/nscd ] || mount -t tmpfs none /run/nscd
+# Emptied here, not by the shell that starts the server: the run before wrote "ready" into it.
+: >"$scratch/getent.log"
 "$pldns" serve -c "$scratch/getent.toml" --listen 127.0.0.53:53 2>"$scratch/getent.log" &
 pid=$!
 trap 'kill "$pid"; wait "$pid"' EXIT
