@@ -188,3 +188,19 @@ impl Status {
         self.lock().complete_time
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_probe_is_told_how_many_records_are_overridden_and_the_first_of_them() {
+        let status = Status::default();
+        status.note_loaded((0..150).map(|n| n.to_string()).collect(), Vec::new());
+        let told = |with_texts| {
+            let summary = status.summary(with_texts);
+            (summary.overridden.len(), summary.overridden_count)
+        };
+        assert_eq!((told(true), told(false)), ((OVERRIDDEN_SHOWN, 150), (0, 150)));
+    }
+}
