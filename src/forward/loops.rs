@@ -18,7 +18,7 @@ use super::question::Question;
 use super::questions::Questions;
 use super::upstreams::Upstreams;
 
-/// Letters of a name from which on its random case is no coincidence.
+/// How many letters a name needs for its random case to be evidence.
 const LETTERS_MIN: usize = 8;
 
 /// Whether a question that `client` asks, which stands in `known` if it is outstanding, is one that came back. Notes what may

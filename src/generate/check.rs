@@ -111,7 +111,7 @@ pub(super) fn address(text: &Located<String>, place: &Place, messages: &mut Mess
             let text_of = format!("\"{}\" is not a valid host address", printable(&text.value));
             let hint = match is_cut(&text.value) {
                 true => DEPTH_HINT,
-                false => "print the object again; addresses stand alone, without a prefix length",
+                false => "give an IP address without a prefix length, such as 10.0.0.5",
             };
             messages.error(Some(&place.at(&text.path)), text_of, hint);
         }
