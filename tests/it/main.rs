@@ -25,14 +25,15 @@ mod check;
 mod common;
 /// RFCs clause by clause.
 mod conformance;
-/// EDNS towards clients.
+/// Private endpoints found in Azure.
 mod discover;
+/// EDNS towards clients.
 mod edns;
 /// `pldns explain` as a user runs it.
 mod explain;
 /// Rules, and what passes through.
 mod forwarding;
-/// Metadata to records to answers.
+/// Metadata to records, and records to answers.
 mod generate;
 /// Public answers behind private endpoints, and zones that shadow names.
 mod guard;
@@ -44,16 +45,23 @@ mod house;
 mod loops;
 /// What is no query.
 mod malformed;
-/// How long, how often, and who next.
+/// Probes, pages, metrics, reloads, drain, logs, privileges.
+mod operate;
+/// Upstreams that fall silent, and come back.
 mod outage;
+/// What packages, editors and container health checks ask.
 mod packaging;
+/// How long, how often, and who next.
 mod patience;
+/// Ports towards upstreams that are used again.
 mod pool;
-/// SIGHUP.
+/// Each dependency with its reason.
 mod reasons;
 /// Documents against the program.
 mod references;
+/// SIGHUP.
 mod reload;
+/// Who is responsible for a name.
 mod responsibility;
 /// PTR of the table's addresses.
 mod reverse;
@@ -65,6 +73,8 @@ mod shutdown;
 mod special_names;
 /// Lies on the way from the upstream.
 mod spoofing;
+/// Upstreams over TCP, TLS and HTTPS.
+mod streams;
 /// TCP towards clients.
 mod tcp;
 /// `pldns verify` as a pipeline runs it.

@@ -1,0 +1,26 @@
+//! Operation over real sockets: probes, pages, metrics, reloads, drain, logs, privileges.
+
+mod bounds;
+mod designated;
+mod dnstap;
+mod encrypted;
+mod explain;
+mod families;
+mod flood;
+mod fragments;
+mod handover;
+mod hold;
+mod hostile;
+mod http;
+mod log;
+mod metrics;
+mod namespace;
+mod page;
+mod privileges;
+mod read_only;
+mod reload;
+mod server;
+mod stop;
+mod systemd;
+mod tls_client;
+mod upstreams;
