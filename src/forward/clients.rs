@@ -21,12 +21,15 @@ const PER_CLIENT_MAX: u32 = 32_768;
 /// address as one pulse (CVE-2024-33655).
 const PACED_FROM: u32 = 64;
 /// The time between two paced replies, in twentieths of that between two queries: less than twice as often, so that ten
-/// milliseconds have no more than twice their mean though timers count milliseconds.
-const PACE_TWENTIETHS: u32 = 13;
-/// From how long a wait on the bytes of a reply count: what gathers for less makes no pulse worth forging, while a busy
-/// client that waits so long for each of its answers, an on-premises server whose upstream is on another continent, must
-/// get them at the rate of its queries.
+/// milliseconds have no more than twice their mean though timers count milliseconds, wake-ups are late by one or two, and
+/// one reply may take [`WHOLE_MAX`].
+const PACE_TWENTIETHS: u32 = 15;
+/// From how long a wait on the bytes of a reply count, whatever its question: answers to many questions that are all held
+/// back for less make no pulse worth forging, while a busy client that waits so long for each of its answers, an on-premises
+/// server whose upstream is on another continent, must get them at the rate of its queries.
 const GATHERED_FROM: Duration = Duration::from_millis(250);
+/// And from how many queries on that one answer ends the wait of, however short: they are a pulse by themselves.
+const GATHERED_COUNT: usize = 8;
 /// Behind a pulse that takes longer than this to leave, what waited for less is part of it. It is cut, so that the pulse ends.
 const PULSE_FROM: Duration = Duration::from_millis(20);
 /// A reply that waited for less counts as one up to this many times the length of its query, and by its bytes above.
@@ -40,6 +43,9 @@ const BACKLOG_MAX: Duration = Duration::from_millis(200);
 const WINDOW: Duration = Duration::from_millis(2500);
 /// Replies are not held back for less.
 const PACE_STEP: Duration = Duration::from_millis(1);
+/// How late replies may leave for those behind them to keep to their times: what was to leave in this time leaves in one
+/// moment. Timers count milliseconds, so that they are late by one at times.
+const LATE_FREE: Duration = Duration::from_micros(1500);
 /// How long after the deadline for an answer a reply may still leave: no client waits longer than 5 s.
 const LATE_MAX: Duration = Duration::from_millis(500);
 /// Bytes of a query beside its question: header and OPT record.
@@ -66,8 +72,10 @@ struct ClientPlaces {
     window_start: Option<Instant>,
     last_arrival: Option<Instant>,
     window_before: Duration,
-    /// When the next paced reply may leave.
+    /// When the next paced reply may leave if all before it leave at their times.
     next_reply: Option<Instant>,
+    /// When the next one may leave after those that have left.
+    free_at: Option<Instant>,
 }
 
 impl ClientPlaces {
@@ -92,6 +100,17 @@ impl ClientPlaces {
         (span.unwrap_or_default() + self.window_before) / current.saturating_add(before).max(1)
     }
 
+    /// Whether a reply that takes so much of the pace may leave after those that have left; else when to ask again.
+    fn take_turn(&mut self, now: Instant, takes: Duration) -> Result<(), Instant> {
+        let earliest = now.checked_sub(LATE_FREE).unwrap_or(now);
+        let free_at = self.free_at.map_or(earliest, |at| at.max(earliest));
+        if free_at > now {
+            return Err(free_at);
+        }
+        self.free_at = Some(free_at + takes);
+        Ok(())
+    }
+
     /// When a reply may leave that ends a wait of so long, and how long it may be then.
     fn pace(&mut self, now: Instant, waited: Duration, lengths: Lengths, latest: Instant) -> (Delivery, usize) {
         let at = self.next_reply.map_or(now, |at| at.max(now));
@@ -102,31 +121,34 @@ impl ClientPlaces {
             return (Delivery::Never, 0);
         }
         let interval = self.mean_interval() * PACE_TWENTIETHS / 20;
-        let backlog_max = if waited >= GATHERED_FROM { BACKLOG_MAX } else { PULSE_FROM };
-        let is_behind = at > now + backlog_max;
-        let counts_bytes = waited >= GATHERED_FROM || is_behind || lengths.times() > FREE_TIMES;
+        let is_gathered = waited >= GATHERED_FROM || lengths.together >= GATHERED_COUNT;
+        let is_behind = at > now + if is_gathered { BACKLOG_MAX } else { PULSE_FROM };
+        let counts_bytes = is_gathered || is_behind || lengths.times() > FREE_TIMES;
         let whole = if counts_bytes { lengths.share_of(interval) } else { interval };
         let is_cut = whole > interval && (whole > WHOLE_MAX || is_behind);
-        self.next_reply = Some(at + if is_cut { interval } else { whole });
+        let takes = if is_cut { interval } else { whole };
+        self.next_reply = Some(at + takes);
         let room = match () {
             () if is_cut => 0,
             () if counts_bytes => lengths.reply.max(lengths.query),
             () => usize::MAX,
         };
-        (if at <= now + PACE_STEP { Delivery::Now } else { Delivery::At(at) }, room)
+        let is_due = at <= now + PACE_STEP && self.take_turn(now, takes).is_ok();
+        (if is_due { Delivery::Now } else { Delivery::At { at, takes } }, room)
     }
 }
 
-/// How many bytes a query has, and about how many its reply will have.
+/// How many bytes a query has, about how many its reply will have, and how many replies the same answer makes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Lengths {
     query: usize,
     reply: usize,
+    together: usize,
 }
 
 impl Lengths {
-    /// Those of a question whose upstream gave this.
-    pub(super) fn of(section: &[u8], outcome: Result<&UpstreamMessage, Failure>) -> Self {
+    /// Those of a question whose upstream gave this to so many who waited.
+    pub(super) fn of(section: &[u8], outcome: Result<&UpstreamMessage, Failure>, together: usize) -> Self {
         let query = section.len() + QUERY_FIXED;
         let reply = match outcome {
             Ok(message) => message.bytes.len() + OPT_LEN,
@@ -134,7 +156,7 @@ impl Lengths {
             Err(Failure::NoTurn) => 0,
             Err(_) => query + FAILURE_LEN,
         };
-        Self { query, reply }
+        Self { query, reply, together }
     }
 
     /// With a reply from an answer of so many bytes instead.
@@ -223,7 +245,7 @@ impl Clients {
     }
 
     /// When the reply to a waiter leaves that waits no longer, and how many bytes it may have; one that leaves later keeps
-    /// its place until [`Self::leave`].
+    /// its place until [`Self::may_leave`] lets it.
     pub(super) fn deliver<W>(
         &mut self,
         now: Instant,
@@ -243,10 +265,19 @@ impl Clients {
             }
             _ => (Delivery::Now, usize::MAX),
         };
-        if !matches!(delivery, Delivery::At(_)) {
+        if !matches!(delivery, Delivery::At { .. }) {
             self.leave(waiting.client);
         }
         (delivery, room)
+    }
+
+    /// Whether a reply that was paced may leave now, after which its query waits no longer; else when to ask again.
+    pub(super) fn may_leave(&mut self, now: Instant, client: IpAddr, takes: Duration) -> Result<(), Instant> {
+        if let Some(places) = self.places.get_mut(&client) {
+            places.take_turn(now, takes)?;
+        }
+        self.leave(client);
+        Ok(())
     }
 
     /// A query of a client waits no longer.

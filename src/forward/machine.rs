@@ -243,9 +243,10 @@ impl<W> Forwarding<W> {
         self.tries.next_timeout(now)
     }
 
-    /// A reply left that was not to leave before its time.
-    pub fn left(&mut self, client: IpAddr) {
-        self.clients.leave(client);
+    /// Whether a reply may leave that was not to leave before its time; its query waits no longer then. Else when to ask again:
+    /// what left before it left late.
+    pub fn may_leave(&mut self, now: Instant, client: IpAddr, takes: Duration) -> Result<(), Instant> {
+        self.clients.may_leave(now, client, takes)
     }
 
     /// Begins again with nothing outstanding and nothing known of upstreams, because what it knows is in doubt or the
@@ -383,7 +384,7 @@ impl<W> Forwarding<W> {
         let answered = |message| Answered { question: query.question.clone(), message };
         let outcome = outcome.map(answered).ok_or(failure);
         let message = outcome.as_ref().map(|answered| &answered.message).map_err(|failure| *failure);
-        let lengths = Lengths::of(&query.question.section, message);
+        let lengths = Lengths::of(&query.question.section, message, released.len());
         if is_idle {
             questions.note_idle(ticket);
         }
@@ -410,7 +411,8 @@ impl<W> Forwarding<W> {
         let detail = if outcome.is_err() { detail(upstreams, &query) } else { None };
         // An upstream's word that it failed is no answer: the stale one is better (RFC 8767 §5).
         let is_failure = outcome.as_ref().map_or(true, says_failure);
-        let lengths = Lengths::of(&query.question.section, outcome.as_ref().map_err(|failure| *failure));
+        let message = outcome.as_ref().map_err(|failure| *failure);
+        let lengths = Lengths::of(&query.question.section, message, query.waiters.len());
         let clients = &mut self.clients;
         let waiters = query.waiters.into_iter().map(|waiting| {
             let use_stale = is_failure && waiting.stale.is_some_and(|stale| stale.may_serve(now, is_down));

@@ -255,8 +255,13 @@ pub struct Released<W> {
 pub enum Delivery {
     /// At once.
     Now,
-    /// Not before then, after which [`Forwarding::left`](super::Forwarding::left) is to be called.
-    At(Instant),
+    /// Not before then, and once [`Forwarding::may_leave`](super::Forwarding::may_leave) says that it may.
+    At {
+        /// When to ask that.
+        at: Instant,
+        /// How much of its client's pace it takes: the next reply to the same client leaves so much later.
+        takes: Duration,
+    },
     /// Not at all: it would come later than any client waits.
     Never,
 }

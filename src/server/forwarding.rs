@@ -29,8 +29,6 @@ const OUTBOX_KEPT: usize = 256;
 
 /// How long after the deadline for an answer a datagram may still leave: no client waits longer than 5 s.
 const LATE_MAX: Duration = Duration::from_millis(500);
-/// How late replies may leave and still keep to their times: what was to leave in this time leaves in one moment.
-const WAKE_UP_LATE: Duration = Duration::from_millis(3);
 
 /// A query whose question goes upstream.
 pub(super) struct Origin<'q> {
@@ -40,6 +38,13 @@ pub(super) struct Origin<'q> {
     /// The way back.
     pub(super) path: ReplyPath,
     pub(super) uncounted: Uncounted,
+}
+
+/// A reply that leaves later.
+struct Paced {
+    at: Instant,
+    takes: Duration,
+    released: Released<Box<Waiter>>,
 }
 
 /// Notes that replies and queries of one moment are gathered, until it is dropped: by a panic as well.
@@ -254,46 +259,50 @@ impl Worker {
         let (mut changed, mut later) = (false, Vec::new());
         for released in settled.waiters {
             match released.delivery {
-                Delivery::At(at) => later.push((at, released)),
+                Delivery::At { at, takes } => later.push(Paced { at, takes, released }),
                 Delivery::Now | Delivery::Never => {
                     changed |= self.settle_waiter(&snapshot, released, &outcome, detail, now, out);
                 }
             }
         }
         if !later.is_empty() {
+            later.sort_by_key(|paced| paced.at);
             tokio::task::spawn_local(self.clone().settle_later(later, outcome, settled.detail));
         }
         changed
     }
 
-    /// Replies to those whose replies are paced, each at its time; they are in this order.
+    /// Replies to those whose replies are paced, each at its time, by which they are in order.
     async fn settle_later(
         self: Rc<Self>,
-        later: Vec<(Instant, Released<Box<Waiter>>)>,
+        later: Vec<Paced>,
         outcome: Result<Answer, Failure>,
         detail: Option<Arc<str>>,
     ) {
         let mut later = later.into_iter().peekable();
-        // A late wake-up must not make a pulse of those that were to leave meanwhile.
-        let mut held_up = Duration::ZERO;
-        while let Some(&(next, _)) = later.peek() {
-            tokio::time::sleep_until((next + held_up).into()).await;
+        // After a late wake-up the first leaves, and the rest not all at once.
+        let mut not_before = None;
+        while let Some(at) = later.peek().map(|next| next.at) {
+            tokio::time::sleep_until(not_before.unwrap_or(at).max(at).into()).await;
             let now = Instant::now();
-            held_up += now.saturating_duration_since(next + held_up).saturating_sub(WAKE_UP_LATE);
             self.gather(|| {
                 let snapshot = self.shared.snapshot.load();
                 let mut out = self.spare.borrow_mut().pop().unwrap_or_default();
-                let mut left = Vec::new();
-                while let Some((_, released)) = later.next_if(|(at, _)| *at + held_up <= now) {
-                    left.push(released.waiter.client.address);
-                    self.settle_waiter(&snapshot, released, &outcome, detail.as_deref(), now, &mut out);
-                }
-                let next = {
+                let (leaving, next) = {
                     let mut forwarding = self.shared.forwarding();
-                    left.into_iter().for_each(|client| forwarding.left(client));
-                    forwarding.next_timeout(now)
+                    let mut may_leave = |next: &Paced| {
+                        let turn = forwarding.may_leave(now, next.released.waiter.client.address, next.takes);
+                        not_before = turn.err();
+                        turn.is_ok()
+                    };
+                    let leaving: Vec<_> =
+                        std::iter::from_fn(|| later.next_if(|next| next.at <= now && may_leave(next))).collect();
+                    (leaving, forwarding.next_timeout(now))
                 };
                 self.shared.watch_timer(next);
+                for Paced { released, .. } in leaving {
+                    self.settle_waiter(&snapshot, released, &outcome, detail.as_deref(), now, &mut out);
+                }
                 if self.carry_out(&mut out, now) {
                     let next = self.shared.forwarding().next_timeout(now);
                     self.shared.watch_timer(next);
