@@ -259,12 +259,12 @@ fn run_once(
                 biased;
                 Some(new) = listeners.recv() => {
                     let new = Rc::new(new);
-                    serving.retain(|listener| !listener.stop.is_stopped());
                     serving.push(new.clone());
                     shared.faults.meet(Part::Worker);
                     listen(&worker, &new, &mut listening);
                 }
-                Some(_) = listening.join_next() => {}
+                // What is not listened on any more is closed: its clients are refused instead of left to wait.
+                Some(_) = listening.join_next() => serving.retain(|listener| !listener.stop.is_stopped()),
                 _ = stopping.wait_for(|stop| *stop) => break,
             }
         }
