@@ -4,7 +4,7 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 
 use crate::common::cast::{RECORDS, record, record_with};
-use crate::common::pldns::{Ran, run, run_without_override};
+use crate::common::command::{Ran, run, run_without_override};
 use crate::common::{FakeAzureDns, Scratch};
 
 const HEAD: &str = "[listen]\ndns = [\"127.0.0.1:0\"]\nadmin = \"\"\n\n[records]\nfiles = [\"records/*.toml\"]\n\n";

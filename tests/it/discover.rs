@@ -4,9 +4,8 @@ mod fake;
 mod scope;
 mod zone_groups;
 
-use crate::common::pldns::run;
-use crate::common::{Answer, FakeAzureDns, Pldns, Query, Scratch, Setup};
-use fake::{ACCOUNT, FakeAzure, HUB, LONG, Odd, SPOKE, page, rounds, state_of, until, until_address, until_gone};
+use crate::common::{Answer, FakeAzureDns, Pldns, Query, SOON, Scratch, Setup, run};
+use fake::{ACCOUNT, FakeAzure, HUB, Odd, SPOKE, page, rounds, state_of, until, until_address, until_gone};
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -106,13 +105,13 @@ fn whatever_resource_manager_does_the_table_keeps_what_it_has() {
         // The endpoint goes away in the same moment: nothing tells the server for certain.
         azure.odd(path, odd, usize::MAX);
         azure.remove(HUB, "acct-pe");
-        let event = server.wait_for("discovery failed; keeping its records", LONG);
+        let event = server.wait_for("discovery failed; keeping its records");
         assert_eq!(event["reason"], reason, "{event}");
         server.ask(&format!("{ACCOUNT} A")).answers(&[format!("{ACCOUNT} 10 IN A 10.0.0.4")]);
         let state = state_of(&server);
         assert_eq!((&state["state"], &state["reason"]), (&"failing".into(), &Value::Null), "no texts for everybody");
         azure.state().odd.clear();
-        server.wait_for("discovery works again", LONG);
+        server.wait_for("discovery works again");
         until_gone(&server, ACCOUNT);
         let log: String = server.events().iter().map(ToString::to_string).collect();
         assert!(!log.contains("secret-"), "a token in the log");
@@ -133,7 +132,7 @@ fn a_subscription_that_lists_more_than_may_be_held_is_named_with_the_bound_and_w
         let many = (0..2000).map(|at| (format!("st{at}-pe"), "hub".into(), "10.0.1.1".into(), "Approved".into()));
         state.endpoints.get_mut(HUB).unwrap().splice(.., many);
     }
-    let event = server.wait_for("discovery failed; keeping its records", LONG);
+    let event = server.wait_for("discovery failed; keeping its records");
     assert_eq!((&event["of"], &event["reason"]), (&HUB.into(), &"too_large".into()), "{event}");
     assert!(event["error"].as_str().unwrap().contains("`[azure.discover] max_memory` (1 MiB)"), "{event}");
     azure.endpoint(SPOKE, "three-pe", "hub", "10.0.0.6");
@@ -172,7 +171,7 @@ fn one_subscription_that_cannot_be_read_keeps_its_records_and_the_other_goes_on(
     until_address(&server, "one.blob.core.windows.net", "10.0.0.4");
     until_address(&server, "two.blob.core.windows.net", "10.0.0.5");
     azure.odd(&format!("/subscriptions/{SPOKE}"), Odd::Status(403, None), usize::MAX);
-    server.wait_for("discovery failed; keeping its records", LONG);
+    server.wait_for("discovery failed; keeping its records");
     azure.remove(SPOKE, "two-pe");
     azure.endpoint(HUB, "three-pe", "hub", "10.0.0.6");
     azure.remove(HUB, "one-pe");
@@ -190,7 +189,7 @@ fn the_last_good_result_serves_at_the_next_start_without_azure() {
     let server = Setup::new(&settings, "").start();
     until_address(&server, ACCOUNT, "10.0.0.4");
     let file = server.path().join("discovered.toml");
-    let end = Instant::now() + LONG;
+    let end = Instant::now() + SOON;
     while !file.exists() {
         assert!(Instant::now() < end, "no state file");
         thread::sleep(Duration::from_millis(10));
@@ -212,13 +211,13 @@ fn the_last_good_result_serves_at_the_next_start_without_azure() {
         messages.any(|text| text.contains("discovered.toml is ignored"))
     };
     // The thread of discovery says so.
-    let end = Instant::now() + LONG;
+    let end = Instant::now() + SOON;
     while !is_said(&server) {
         assert!(Instant::now() < end, "{:#?}", server.events());
         thread::sleep(Duration::from_millis(10));
     }
     azure.state().odd.clear();
-    server.wait_for("discovery", LONG);
+    server.wait_for("discovery");
     server.stop();
 }
 
@@ -251,7 +250,7 @@ fn without_views_two_endpoints_are_a_conflict_that_is_logged_and_the_rest_is_ser
     azure.endpoint(HUB, "other-pe", "one", "10.1.0.5");
     let mut server = Setup::new(&(azure.settings(&[HUB], "views = false\n") + &fake.rule(".")), "").start();
     until_address(&server, "other.blob.core.windows.net", "10.1.0.5");
-    let event = server.wait_for_first("discovery: endpoints disagree and views are off", LONG);
+    let event = server.wait_for_first("discovery: endpoints disagree and views are off");
     let endpoints = event["endpoints"].as_str().unwrap();
     assert!(endpoints.contains("acct-pe1") && endpoints.contains("acct-pe2"), "{event}");
     server.ask(&format!("{ACCOUNT} A")).rcode("NXDOMAIN");
@@ -282,7 +281,7 @@ fn records_of_files_are_compared_with_endpoints_once_azure_was_read_even_where_n
     server.stop();
     let records = crate::common::cast::record("old.blob.core.windows.net", "A", &["10.9.9.9"]);
     let server = Setup::new(&settings, &records).with_file("discovered.toml", &state).start();
-    let end = Instant::now() + LONG;
+    let end = Instant::now() + SOON;
     while state_of(&server)["drift"] != 1 {
         assert!(Instant::now() < end, "no endpoint has 10.9.9.9: {}", state_of(&server));
         thread::sleep(Duration::from_millis(10));

@@ -1,8 +1,7 @@
 //! `pldns explain` as a user runs it: from settings alone, asking a fake Azure DNS.
 
 use crate::common::cast::record_with;
-use crate::common::pldns::run;
-use crate::common::{Answer, FakeAzureDns, Play, Scratch, Script, cast};
+use crate::common::{Answer, FakeAzureDns, Play, Scratch, Script, cast, run};
 use serde_json::Value;
 
 const BLOB: &str = "acct.blob.core.windows.net";

@@ -1,7 +1,6 @@
 //! What packages, editors and container health checks ask of the binary.
 
-use crate::common::pldns::run;
-use crate::common::{FakeAzureDns, Scratch, Setup};
+use crate::common::{FakeAzureDns, Scratch, Setup, run};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;

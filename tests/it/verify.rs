@@ -1,7 +1,7 @@
 //! `pldns verify` as a pipeline runs it, against servers that keep their promises and servers that do not.
 
 use crate::common::cast::{GUID, RECORDS, record, record_with};
-use crate::common::pldns::{Ran, run};
+use crate::common::command::{Ran, run};
 use crate::common::{FakeAzureDns, Pldns, Scratch};
 use serde_json::Value;
 

@@ -4,15 +4,13 @@
 //! tests' own parser and by hickory-proto, and must echo ID, opcode, RD and question exactly. What goes wrong shows
 //! both messages whole.
 
+use super::SOON;
 use super::dns::{self, Message, Opt, Record};
 pub(crate) use super::socket::{client, connect, read_frame, receive, write_frame};
 use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-/// How long a client waits here: much longer than the 4.5 s that the server may take, since a busy machine adds to them.
-/// That the server keeps its deadline is tested with a simulated clock, beside the code.
-const PATIENCE: Duration = Duration::from_secs(20);
 /// A query whose upstreams do not respond ends after 4.5 s: what is answered before did not wait for that.
 const DEADLINE: Duration = Duration::from_secs(4);
 
@@ -27,7 +25,7 @@ pub(crate) struct Query {
     opt: Option<Opt>,
     tcp: bool,
     from: Option<IpAddr>,
-    patience: Duration,
+    timeout: Duration,
 }
 
 impl Query {
@@ -43,7 +41,7 @@ impl Query {
             opt: Some(Opt { size: 1232, rcode_high: 0, version: 0, flags: 0, options: Vec::new() }),
             tcp: false,
             from: None,
-            patience: PATIENCE,
+            timeout: SOON,
         }
     }
 
@@ -54,6 +52,11 @@ impl Query {
 
     pub(crate) fn from(mut self, ip: &str) -> Self {
         self.from = Some(ip.parse().unwrap());
+        self
+    }
+
+    pub(crate) fn with_id(mut self, id: u16) -> Self {
+        self.id = id;
         self
     }
 
@@ -102,8 +105,10 @@ impl Query {
         self
     }
 
-    pub(crate) fn patience(mut self, patience: Duration) -> Self {
-        self.patience = patience;
+    /// How long an answer is waited for. The usual [`SOON`] is much longer than the 4.5 s that the server may take: that it keeps
+    /// its deadline is tested with a simulated clock, beside the code.
+    pub(crate) fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
         self
     }
 
@@ -148,13 +153,13 @@ impl Query {
     pub(crate) fn send_at(&self, server: SocketAddr) -> Option<Vec<u8>> {
         if self.tcp {
             let mut stream = connect(self.from, server);
-            stream.set_read_timeout(Some(self.patience)).unwrap();
+            stream.set_read_timeout(Some(self.timeout)).unwrap();
             write_frame(&mut stream, &self.bytes());
             return read_frame(&mut stream);
         }
         let socket = client(self.from, server);
         socket.send(&self.bytes()).unwrap();
-        receive(&socket, self.patience)
+        receive(&socket, self.timeout)
     }
 
     /// Reads an answer twice, and compares what must be echoed.
@@ -191,6 +196,11 @@ impl Query {
     fn limit(&self) -> usize {
         self.opt.as_ref().map_or(512, |opt| usize::from(opt.size.clamp(512, 4096)))
     }
+}
+
+/// A query with this ID for a name's A records, without EDNS.
+pub(crate) fn query(id: u16, name: &str) -> Vec<u8> {
+    Query::new(&format!("{name} A")).no_edns().with_id(id).bytes()
 }
 
 /// hickory-proto reads the same sections. It refuses records without data outside of updates, which RFC 3597 allows.

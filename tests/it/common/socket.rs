@@ -12,10 +12,10 @@ pub(crate) fn client(from: Option<IpAddr>, server: SocketAddr) -> UdpSocket {
     socket
 }
 
-/// The next datagram, or none within `patience`.
-pub(crate) fn receive(socket: &UdpSocket, patience: Duration) -> Option<Vec<u8>> {
+/// The next datagram, or none within `timeout`.
+pub(crate) fn receive(socket: &UdpSocket, timeout: Duration) -> Option<Vec<u8>> {
     let mut buffer = [0; 65_535];
-    socket.set_read_timeout(Some(patience)).unwrap();
+    socket.set_read_timeout(Some(timeout)).unwrap();
     loop {
         match socket.recv(&mut buffer) {
             Ok(length) => return Some(buffer[..length].to_vec()),

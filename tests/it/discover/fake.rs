@@ -1,7 +1,8 @@
 //! A fake instance metadata service, Microsoft Entra ID and Azure Resource Manager over real HTTP.
 
 use crate::common::ask::Got;
-use crate::common::{Pldns, Query};
+use crate::common::http::request;
+use crate::common::{Pldns, Query, SOON};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -13,7 +14,6 @@ use std::time::{Duration, Instant};
 
 pub(super) const HUB: &str = "11111111-1111-1111-1111-111111111111";
 pub(super) const SPOKE: &str = "22222222-2222-2222-2222-222222222222";
-pub(super) const LONG: Duration = Duration::from_secs(30);
 pub(super) const ACCOUNT: &str = "acct.blob.core.windows.net";
 
 /// An answer in the place of the usual one.
@@ -287,7 +287,7 @@ fn answer(azure: &mut Azure, path: &str, address: SocketAddr) -> Value {
 /// Asks until the answer is as expected.
 #[track_caller]
 pub(super) fn until(server: &Pldns, query: &Query, good: impl Fn(&Got) -> bool) {
-    let end = Instant::now() + LONG;
+    let end = Instant::now() + SOON;
     loop {
         let got = query.ask_at(server.address());
         if good(&got) {
@@ -316,7 +316,7 @@ pub(super) fn until_gone(server: &Pldns, name: &str) {
 #[track_caller]
 pub(super) fn rounds(azure: &FakeAzure, subscription: &str, count: usize) {
     let path = format!("/subscriptions/{subscription}/providers/Microsoft.Network/privateEndpoints");
-    let (start, end) = (azure.requests(&path), Instant::now() + LONG);
+    let (start, end) = (azure.requests(&path), Instant::now() + SOON);
     while azure.requests(&path) < start + count {
         assert!(Instant::now() < end, "no {count} rounds");
         thread::sleep(Duration::from_millis(10));
@@ -330,11 +330,7 @@ pub(super) fn state_of(server: &Pldns) -> Value {
 
 /// A page as JSON.
 pub(super) fn page(address: SocketAddr, path: &str) -> Value {
-    let mut stream = TcpStream::connect(address).unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut text = String::new();
-    stream.read_to_string(&mut text).unwrap();
-    assert!(text.starts_with("HTTP/1.1 200"), "{text}");
-    serde_json::from_str(text.split("\r\n\r\n").nth(1).unwrap()).unwrap()
+    let reply = request(address, "GET", path, &[]);
+    assert_eq!(reply.status, 200, "{reply:?}");
+    reply.json()
 }

@@ -1,8 +1,8 @@
 //! Who asks Azure, and of which subscriptions: workload identity, tokens that expire, management groups, and how many
 //! requests many endpoints take.
 
-use super::fake::{ACCOUNT, FakeAzure, HUB, LONG, Odd, SPOKE, state_of, until_address, until_gone};
-use crate::common::{FakeAzureDns, Scratch, Setup};
+use super::fake::{ACCOUNT, FakeAzure, HUB, Odd, SPOKE, state_of, until_address, until_gone};
+use crate::common::{FakeAzureDns, SOON, Scratch, Setup};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ fn workload_identity_changes_the_federated_token_for_an_access_token() {
     let server = Setup::new(&settings, "")
         .with_environment("AZURE_TENANT_ID", TENANT)
         .with_environment("AZURE_CLIENT_ID", CLIENT)
-        .with_environment("AZURE_FEDERATED_TOKEN_FILE", file.to_str().unwrap())
+        .with_environment("AZURE_FEDERATED_TOKEN_FILE", &file)
         .with_environment("AZURE_AUTHORITY_HOST", &format!("http://{}/", azure.address))
         .start();
     until_address(&server, ACCOUNT, "10.0.0.4");
@@ -36,7 +36,7 @@ fn workload_identity_changes_the_federated_token_for_an_access_token() {
     }
     // Kubernetes replaces the file; the next token is by what it has then.
     scratch.write("azure-identity-token", "federated-2\n");
-    let end = Instant::now() + LONG;
+    let end = Instant::now() + SOON;
     while !azure.state().forms.iter().any(|(_, form)| form.contains("client_assertion=federated-2")) {
         assert!(Instant::now() < end, "the new federated token is never used");
         thread::sleep(Duration::from_millis(10));
@@ -98,7 +98,7 @@ fn a_workload_identity_that_is_not_set_up_is_named_and_no_secret_leaves_for_a_pl
             .fold(Setup::new(&settings, ""), |setup, (name, value)| setup.with_environment(name, value));
         let mut server = setup.start();
         // It may fail before the start is over.
-        let event = server.wait_for_first("discovery failed; keeping its records", LONG);
+        let event = server.wait_for_first("discovery failed; keeping its records");
         assert_eq!(event["reason"], "token", "{event}");
         assert!(event["error"].as_str().unwrap().contains(expected), "{event}");
         assert_eq!(azure.requests("/subscriptions"), 0);
@@ -123,13 +123,13 @@ fn subscriptions_of_a_management_group_come_and_go_with_it() {
     until_address(&server, "three.blob.core.windows.net", "10.0.0.6");
     // A group that cannot be read, or a page of it, keeps its subscriptions, and those are read on.
     azure.odd("&page=2", Odd::Status(403, None), usize::MAX);
-    let event = server.wait_for("discovery failed; keeping its records", LONG);
+    let event = server.wait_for("discovery failed; keeping its records");
     assert_eq!((&event["of"], &event["reason"]), (&"corp".into(), &"forbidden".into()), "{event}");
     azure.endpoint(third, "four-pe", "hub", "10.0.0.7");
     until_address(&server, "four.blob.core.windows.net", "10.0.0.7");
     assert_eq!(state_of(&server)["state"], "failing");
     azure.state().odd.clear();
-    server.wait_for("discovery works again", LONG);
+    server.wait_for("discovery works again");
     // What moved elsewhere is not this group's: its records leave at once, without grace.
     azure.state().groups.get_mut("corp").unwrap().retain(|id| id != SPOKE);
     until_gone(&server, "two.blob.core.windows.net");
@@ -151,7 +151,7 @@ fn six_hundred_endpoints_in_five_subscriptions_take_fewer_than_250_requests() {
     let settings = azure.settings(&ids, "").replace("interval = \"50ms\"", "interval = \"1h\"") + &fake.rule(".");
     let server = Setup::new(&settings, "").start();
     until_address(&server, "st4x119.blob.core.windows.net", "10.4.0.119");
-    let end = Instant::now() + LONG;
+    let end = Instant::now() + SOON;
     while azure.requests("privateDnsZoneGroups") < 20 {
         assert!(Instant::now() < end, "{} groups", azure.requests("privateDnsZoneGroups"));
         thread::sleep(Duration::from_millis(10));

@@ -1,7 +1,7 @@
 //! `pldns generate` as a user runs it, and what it writes resolved through the running server: the documentation's
 //! three published examples in each of the forms that the documentation leads to.
 
-use crate::common::pldns::{Ran, run, run_with_input};
+use crate::common::command::{Ran, run, run_with_input};
 use crate::common::{FakeAzureDns, Pldns, Query, Scratch, Setup, dns};
 use serde_json::{Value, json};
 use std::fs;
@@ -234,7 +234,7 @@ fn the_workspace_together_with_its_interface_does_as_well() {
 fn standard_input_is_read_like_a_file() {
     let dir = Scratch::new();
     let example = &EXAMPLES[0];
-    let ran = run_with_input(dir.path(), &["generate"], &example.interface().to_string());
+    let ran = run_with_input(dir.path(), &["generate"], example.interface().to_string());
     serves(example, &ran);
 }
 

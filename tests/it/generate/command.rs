@@ -2,14 +2,15 @@
 
 use serde_json::json;
 
-use super::{Run, TempDir, read_back, text_of};
+use super::{Run, read_back, text_of};
+use crate::common::Scratch;
 
 const INPUT: &str = r#"[{"FQDNs": ["a.blob.core.windows.net"], "IPAddress": "10.0.0.4"}]"#;
 
 #[test]
 fn standard_input_and_files_give_the_same_records() {
-    let dir = TempDir::new();
-    let file = dir.file("in.json", INPUT);
+    let dir = Scratch::new();
+    let file = dir.write("in.json", INPUT);
     let from_file = Run::new(&[&file], b"").records();
     assert_eq!(from_file.len(), 2);
     assert_eq!(Run::new(&[], INPUT.as_bytes()).records(), from_file);
@@ -34,24 +35,24 @@ fn documents_follow_each_other_in_any_encoding() {
 
 #[test]
 fn the_same_input_gives_the_same_bytes() {
-    let dir = TempDir::new();
-    let other = TempDir::new();
-    let paths = ["x.json", "y.json"].map(|name| (dir.file(name, INPUT), other.file(name, INPUT)));
+    let dir = Scratch::new();
+    let other = Scratch::new();
+    let paths = ["x.json", "y.json"].map(|name| (dir.write(name, INPUT), other.write(name, INPUT)));
     let first = Run::new(&[&paths[0].0, &paths[1].0], b"");
     let again = Run::new(&[&paths[1].1, &paths[0].1], b"");
-    assert_eq!(first.stdout, again.stdout);
-    assert!(first.stdout.contains("#   x.json: ") && first.stdout.contains("#   y.json: "), "{}", first.stdout);
-    assert!(!first.stdout.contains(&*dir.0.to_string_lossy()), "no path of this machine stands in the file");
+    assert_eq!(first.out, again.out);
+    assert!(first.out.contains("#   x.json: ") && first.out.contains("#   y.json: "), "{}", first.out);
+    assert!(!first.out.contains(&*dir.path().to_string_lossy()), "no path of this machine stands in the file");
 }
 
 #[test]
 fn an_output_file_is_replaced_as_a_whole_or_not_at_all() {
-    let dir = TempDir::new();
-    let file = dir.path("records.toml");
+    let dir = Scratch::new();
+    let file = dir.path_of("records.toml");
     let run = Run::new(&["-o", &file], INPUT.as_bytes());
-    assert_eq!((run.code, run.stdout.as_str(), run.stderr.as_str()), (Some(0), "", ""));
+    assert_eq!((run.code, run.out.as_str(), run.err.as_str()), (Some(0), "", ""));
     let written = text_of(&file);
-    assert_eq!(written, Run::new(&[], INPUT.as_bytes()).stdout);
+    assert_eq!(written, Run::new(&[], INPUT.as_bytes()).out);
 
     Run::new(&["-o", &file], b"{}").fails_with(&["no record"]);
     assert_eq!(text_of(&file), written, "a failed run leaves the old file");
@@ -61,21 +62,21 @@ fn an_output_file_is_replaced_as_a_whole_or_not_at_all() {
     assert!(names.keys().all(|(name, _)| name.starts_with("b.")), "{names:?}");
     assert_eq!(dir.names().into_iter().collect::<Vec<_>>(), ["records.toml"], "nothing is left beside it");
 
-    let nowhere = dir.path("no/such/directory/x.toml");
+    let nowhere = dir.path_of("no/such/directory/x.toml");
     let run = Run::new(&["-o", &nowhere], INPUT.as_bytes());
     assert_eq!(run.code, Some(1));
-    assert!(run.stderr.contains("cannot write"), "{}", run.stderr);
-    assert_eq!(Run::new(&["-o", "-"], INPUT.as_bytes()).stdout, written);
+    assert!(run.err.contains("cannot write"), "{}", run.err);
+    assert_eq!(Run::new(&["-o", "-"], INPUT.as_bytes()).out, written);
 }
 
 #[cfg(unix)]
 #[test]
 fn links_and_permissions_of_the_output_stay() {
     use std::os::unix::fs::PermissionsExt;
-    let dir = TempDir::new();
-    let file = dir.file("real.toml", "old");
+    let dir = Scratch::new();
+    let file = dir.write("real.toml", "old");
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o640)).unwrap();
-    let link = dir.path("link.toml");
+    let link = dir.path_of("link.toml");
     std::os::unix::fs::symlink(&file, &link).unwrap();
     assert_eq!(Run::new(&["-o", &link], INPUT.as_bytes()).code, Some(0));
     assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
@@ -86,10 +87,10 @@ fn links_and_permissions_of_the_output_stay() {
 
 #[test]
 fn inputs_that_cannot_be_read_are_all_named() {
-    let dir = TempDir::new();
-    let (one, two) = (dir.path("one.json"), dir.path("two.json"));
+    let dir = Scratch::new();
+    let (one, two) = (dir.path_of("one.json"), dir.path_of("two.json"));
     Run::new(&[&one, &two], b"").fails_with(&["one.json: error: cannot read", "two.json: error: cannot read"]);
-    Run::new(&[dir.0.to_str().unwrap()], b"").fails_with(&["cannot read this file"]);
+    Run::new(&[dir.path().to_str().unwrap()], b"").fails_with(&["cannot read this file"]);
     Run::new(&[], b"").fails_with(&["standard input", "the input is empty"]);
 }
 
@@ -106,6 +107,6 @@ fn wrong_usage_ends_with_2() {
         &["-o"],
     ] {
         let run = Run::new(arguments, INPUT.as_bytes());
-        assert_eq!((run.code, run.stdout.as_str()), (Some(2), ""), "{arguments:?}: {}", run.stderr);
+        assert_eq!((run.code, run.out.as_str()), (Some(2), ""), "{arguments:?}: {}", run.err);
     }
 }

@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::{Run, TempDir, lines, text_of};
+use super::{Run, lines, text_of};
+use crate::common::Scratch;
 
 const PUBLIC: &str = "fb7e20a0-8891-458b-b969-55ddb3382f51";
 const SOVEREIGN: &str = "52882c08-ead2-44aa-af65-08a75cf094bd";
@@ -58,7 +59,7 @@ fn public_cloud_in_eastus() {
             "ci1-*.eastus.instances.azureml.ms 10.1.0.5".to_owned(),
         ],
     );
-    assert_eq!(run.stderr, "");
+    assert_eq!(run.err, "");
 }
 
 #[test]
@@ -164,14 +165,14 @@ fn shout(value: &Value) -> Value {
 
 #[test]
 fn the_example_records_are_what_the_example_metadata_gives() {
-    let out = TempDir::new();
-    let file = out.path("workspace.toml");
+    let out = Scratch::new();
+    let file = out.path_of("workspace.toml");
     let inputs = ["workspace", "storage-blob", "storage-file", "key-vault", "registry"]
         .map(|name| format!("config/metadata/{name}.json"));
     let mut arguments: Vec<&str> = inputs.iter().map(String::as_str).collect();
     arguments.extend(["--compute-instance", "myinstance", "-o", &file]);
     let run = Run::new(&arguments, b"");
-    assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""));
+    assert_eq!((run.code, run.err.as_str()), (Some(0), ""));
     let expected = include_str!("../../../config/records/workspace.toml");
     assert_eq!(text_of(&file), expected, "generate it again, as its head says");
 }

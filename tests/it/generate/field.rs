@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use super::{Run, TempDir, lines, set};
+use super::{Run, lines, set};
+use crate::common::Scratch;
 
 fn run(file: &str, options: &[&str]) -> Run {
     let path = format!("tests/it/generate/field/{file}");
@@ -52,7 +53,7 @@ fn inputs_of_every_tool_give_exactly_their_names() {
     for (file, public) in QUIET {
         let run = run(file, &[]);
         assert_eq!(run.public(), set(public), "{file}");
-        assert_eq!(run.stderr, "", "{file}");
+        assert_eq!(run.err, "", "{file}");
     }
 }
 
@@ -130,7 +131,7 @@ fn two_rows_that_disagree_are_never_resolved_in_silence() {
     Run::on_all(&["--lenient"], std::slice::from_ref(&rows)).fails_with(&["--prefer"]);
     let run = Run::on_all(&["--prefer", "all"], std::slice::from_ref(&rows));
     assert_eq!(run.public(), set(&["a.blob.core.windows.net 10.0.0.4 10.0.0.5"]));
-    assert!(run.stderr.contains("warning"), "{}", run.stderr);
+    assert!(run.err.contains("warning"), "{}", run.err);
     let run = Run::on_all(&["--prefer", "first"], std::slice::from_ref(&rows));
     assert_eq!(run.public(), set(&["a.blob.core.windows.net 10.0.0.4"]));
     Run::on_all(&["--prefer", "newest"], &[rows]).fails_with(&["nothing says which of them is newer"]);
@@ -138,9 +139,9 @@ fn two_rows_that_disagree_are_never_resolved_in_silence() {
 
 #[test]
 fn newest_goes_by_what_objects_say_then_by_the_time_of_files() {
-    let dir = TempDir::new();
+    let dir = Scratch::new();
     let row = |address: &str| json!([{"FQDNs": ["a.blob.core.windows.net"], "IPAddress": address}]).to_string();
-    let (old, new) = (dir.file("b-old.json", row("10.0.0.4")), dir.file("a-new.json", row("10.0.0.5")));
+    let (old, new) = (dir.write("b-old.json", &row("10.0.0.4")), dir.write("a-new.json", &row("10.0.0.5")));
     let long_ago = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
     std::fs::File::options().write(true).open(&old).unwrap().set_modified(long_ago).unwrap();
     for order in [[&old, &new], [&new, &old]] {
@@ -168,7 +169,7 @@ fn newest_goes_by_what_objects_say_then_by_the_time_of_files() {
         lines(&run.records()),
         set(&["a.blob.core.windows.net 10.0.0.6", "a.privatelink.blob.core.windows.net 10.0.0.6"])
     );
-    assert!(!run.stderr.contains("example.com"), "{}", run.stderr);
+    assert!(!run.err.contains("example.com"), "{}", run.err);
 }
 
 #[test]
@@ -195,8 +196,8 @@ fn one_unknown_name_among_many_leaves_the_rest_usable() {
         .map(|at| json!({"FQDNs": [if at == 50 { "www.example.com".to_owned() } else { format!("acct{at}.blob.core.windows.net") }], "IPAddress": format!("10.0.0.{at}")}))
         .skip(1)
         .collect();
-    let dir = TempDir::new();
-    let (input, output) = (dir.file("in.json", json!(rows).to_string()), dir.path("out.toml"));
+    let dir = Scratch::new();
+    let (input, output) = (dir.write("in.json", &json!(rows).to_string()), dir.path_of("out.toml"));
     let run = Run::new(&[&input, "-o", &output], b"");
     run.fails_with(&[
         "in.json, $[49].FQDNs[0]: error: www.example.com",
@@ -206,8 +207,8 @@ fn one_unknown_name_among_many_leaves_the_rest_usable() {
     ]);
     assert!(!std::path::Path::new(&output).exists(), "no file is written");
     let run = Run::new(&[&input, "--lenient", "-o", &output], b"");
-    assert_eq!(run.code, Some(0), "{}", run.stderr);
-    assert!(run.stderr.contains("warning: www.example.com") && !run.stderr.contains("error"), "{}", run.stderr);
+    assert_eq!(run.code, Some(0), "{}", run.err);
+    assert!(run.err.contains("warning: www.example.com") && !run.err.contains("error"), "{}", run.err);
     assert_eq!(super::read_back(&super::text_of(&output)).len(), 2 * 98);
 }
 
@@ -217,7 +218,7 @@ fn messages_of_a_kind_are_counted_after_ten() {
         (0..300).map(|at| json!({"FQDNs": [format!("h{at}.example.com")], "IPAddress": "10.0.0.4"})).collect();
     let run = Run::on(&json!(rows));
     run.fails_with(&["290 more messages of this kind"]);
-    assert_eq!(run.stderr.matches("is not a name of an Azure service").count(), 10, "{}", run.stderr);
+    assert_eq!(run.err.matches("is not a name of an Azure service").count(), 10, "{}", run.err);
 }
 
 #[test]
@@ -243,7 +244,7 @@ fn instances_get_their_applications_whatever_their_port() {
         of_instances(&run).into_iter().collect::<std::collections::BTreeSet<_>>(),
         with_list.into_iter().collect()
     );
-    assert_eq!(run.stderr, "");
+    assert_eq!(run.err, "");
     self::run("computes.json", &[]).fails_with(&[
         "compute instance ci-anna was left out",
         "workspace orchid-ws",
@@ -256,17 +257,13 @@ fn instances_get_their_applications_whatever_their_port() {
     let rows: serde_json::Value = serde_json::from_str(include_str!("field/ws-rows.json")).unwrap();
     let run = Run::on_all(&[], &[rows, listed]);
     assert_eq!(of_instances(&run).len(), 7);
-    assert!(
-        run.stderr.contains("login.microsoftonline.com is not a host name of compute instance ci-bo"),
-        "{}",
-        run.stderr
-    );
+    assert!(run.err.contains("login.microsoftonline.com is not a host name of compute instance ci-bo"), "{}", run.err);
 }
 
 #[test]
 fn the_regional_wildcard_carries_a_comment_and_can_be_left_out() {
     let run = run("ws-rows.json", &[]);
-    let with = run.stdout.clone();
+    let with = run.out.clone();
     let (before, _) = with.split_once("[[record]]\nname = \"*.westeurope.inference.ml.azure.com\"").unwrap();
     let comment = before.trim_end().lines().last().unwrap();
     assert!(
@@ -276,7 +273,7 @@ fn the_regional_wildcard_carries_a_comment_and_can_be_left_out() {
     let without = self::run("ws-rows.json", &["--no-regional-wildcard"]);
     let mut expected = run.records();
     expected.retain(|(name, _), _| name != "*.westeurope.inference.ml.azure.com");
-    assert_eq!((without.records(), without.stderr.as_str()), (expected, ""));
+    assert_eq!((without.records(), without.err.as_str()), (expected, ""));
 }
 
 #[test]
@@ -289,7 +286,7 @@ fn connections_that_are_not_approved_get_a_hint_that_fits() {
     ]);
     let run = run("pe-list.json", &["--lenient"]);
     assert_eq!(run.public(), set(&["orchidone.blob.core.windows.net 10.41.3.4"]));
-    assert!(!run.stderr.contains("error"), "{}", run.stderr);
+    assert!(!run.err.contains("error"), "{}", run.err);
     self::run("pe-list.json", &[]).fails_with(&[
         "pe-b carries no traffic",
         "approve it",
@@ -338,8 +335,8 @@ fn two_endpoints_of_one_service_are_one_record_for_each_network() {
         [(&list[0], "10.41.0.0/16", "10.41.3.4"), (&list[1], "10.42.0.0/16", "10.42.3.4")]
     {
         let run = Run::on_all(&["--clients", network, "--clients", "192.168.0.1"], std::slice::from_ref(endpoint));
-        assert_eq!(run.code, Some(0), "{}", run.stderr);
-        let table: toml::Table = run.stdout.parse().unwrap();
+        assert_eq!(run.code, Some(0), "{}", run.err);
+        let table: toml::Table = run.out.parse().unwrap();
         for record in table["record"].as_array().unwrap() {
             assert_eq!(record["data"][0].as_str(), Some(address));
             assert_eq!(
@@ -350,7 +347,7 @@ fn two_endpoints_of_one_service_are_one_record_for_each_network() {
     }
     let run = Run::on_all(&["--clients", "10.1.0.0/8"], &[list]);
     assert_eq!(run.code, Some(2));
-    assert!(run.stderr.contains("10.0.0.0/8"), "{}", run.stderr);
+    assert!(run.err.contains("10.0.0.0/8"), "{}", run.err);
 }
 
 #[test]
@@ -409,9 +406,9 @@ fn what_people_paste_is_named_and_shown_with_the_next_step() {
     let run = run("az-warning.txt", &[]);
     assert_eq!(run.public(), set(&["orchidstore.blob.core.windows.net 10.40.2.9"]));
     assert!(
-        run.stderr.contains("az-warning.txt:1:1: warning") && run.stderr.contains("| WARNING: The behavior"),
+        run.err.contains("az-warning.txt:1:1: warning") && run.err.contains("| WARNING: The behavior"),
         "{}",
-        run.stderr
+        run.err
     );
 }
 
@@ -435,7 +432,7 @@ fn record_sets_with_a_wildcard_over_everybody_leave_the_rest() {
         ["orchidone", "vm-auto", "orchidpub"].map(|name| format!("{name}.privatelink.blob.core.windows.net"));
     let names: std::collections::BTreeSet<String> = run.records().into_keys().map(|(name, _)| name).collect();
     assert_eq!(names, expected.into_iter().collect());
-    assert!(run.stderr.contains("20.60.1.9 is a public address"), "{}", run.stderr);
+    assert!(run.err.contains("20.60.1.9 is a public address"), "{}", run.err);
 }
 
 #[test]

@@ -25,12 +25,12 @@ fn hostile_texts_are_refused_and_tamed() {
     ] {
         let run = Run::on(&row(name, "10.0.0.4"));
         run.fails_with(&["is not a valid host name"]);
-        assert!(run.stderr.chars().all(|c| c == '\n' || !c.is_control()), "{:?}", run.stderr);
-        assert!(run.stderr.len() < 1500, "{}", run.stderr);
+        assert!(run.err.chars().all(|c| c == '\n' || !c.is_control()), "{:?}", run.err);
+        assert!(run.err.len() < 1500, "{}", run.err);
     }
     for address in ["", "10.0.0.4/24", "10.0.0.4\n", "0.0.0.0", "224.0.0.1", "::", "$(id)", "10.0.0.256"] {
         let run = Run::on(&row("a.blob.core.windows.net", address));
-        assert_eq!((run.code, run.stdout.as_str()), (Some(1), ""), "{address:?}: {}", run.stderr);
+        assert_eq!((run.code, run.out.as_str()), (Some(1), ""), "{address:?}: {}", run.err);
     }
 }
 
@@ -51,7 +51,7 @@ fn hostile_ids_and_object_names_stay_in_their_comments_and_out_of_commands() {
         "/subscriptions/$(reboot)/resourceGroups/$(reboot)/providers/Microsoft.Network/privateEndpoints/x".into();
     let run = Run::on(&silent);
     run.fails_with(&["az network nic show --ids INTERFACE_ID", "-g GROUP"]);
-    assert!(!run.stderr.contains("reboot"), "{}", run.stderr);
+    assert!(!run.err.contains("reboot"), "{}", run.err);
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn shapes_that_make_no_sense_are_no_panic() {
         "[{\"fqdn\": 1, \"ip\": []}]",
     ] {
         let run = Run::new(&[], text.as_bytes());
-        assert_eq!(run.code, Some(1), "{text}: {}", run.stderr);
-        assert!(run.stderr.contains("error: ") && !run.stderr.contains("panicked"), "{text}: {}", run.stderr);
+        assert_eq!(run.code, Some(1), "{text}: {}", run.err);
+        assert!(run.err.contains("error: ") && !run.err.contains("panicked"), "{text}: {}", run.err);
     }
 }

@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::{Run, TempDir, set};
+use super::{Run, set};
+use crate::common::Scratch;
 
 const NETWORK: &str = "/subscriptions/s/resourceGroups/rg/providers/Microsoft.Network";
 
@@ -59,7 +60,7 @@ fn a_query_joins_a_silent_endpoint_only_where_its_names_fit() {
         .fails_with(&["pe1 lists no name"]);
     let run = Run::on_all(&[], &[silent, row("acct.blob.core.windows.net", "10.0.0.4")]);
     assert_eq!(run.public(), set(&["acct.blob.core.windows.net 10.0.0.4"]));
-    assert_eq!(run.stderr, "");
+    assert_eq!(run.err, "");
 }
 
 #[test]
@@ -92,7 +93,7 @@ fn what_is_not_approved_is_left_out_whoever_lists_it() {
     });
     let run = Run::on_all(&[], &[nic, pending, row("b.blob.core.windows.net", "10.0.0.5")]);
     assert_eq!(run.public(), set(&["b.blob.core.windows.net 10.0.0.5"]));
-    assert!(run.stderr.contains("Pending") && run.stderr.contains(": warning: "), "{}", run.stderr);
+    assert!(run.err.contains("Pending") && run.err.contains(": warning: "), "{}", run.err);
 }
 
 #[test]
@@ -119,9 +120,9 @@ fn the_old_query_on_a_new_command_is_recognised() {
 
 #[test]
 fn two_sources_that_disagree_are_both_named() {
-    let dir = TempDir::new();
-    let old = dir.file("old.json", row("a.blob.core.windows.net", "10.0.0.4").to_string());
-    let new = dir.file("new.json", row("A.blob.core.windows.net", "10.0.0.9").to_string());
+    let dir = Scratch::new();
+    let old = dir.write("old.json", &row("a.blob.core.windows.net", "10.0.0.4").to_string());
+    let new = dir.write("new.json", &row("A.blob.core.windows.net", "10.0.0.9").to_string());
     let run = Run::new(&[&old, &new], b"");
     run.fails_with(&["a.blob.core.windows.net A is 10.0.0.9", "but 10.0.0.4", "old.json", "new.json", "created again"]);
     // The same disagreement between what follows from an endpoint and what its zone still has.
@@ -172,7 +173,7 @@ fn ordinary_objects_are_passed_over() {
     Run::on(&machine).fails_with(&["network interface of no private endpoint"]);
     let run = Run::on_all(&[], &[json!([machine, service]), row("a.blob.core.windows.net", "10.0.0.4")]);
     assert_eq!(run.public(), set(&["a.blob.core.windows.net 10.0.0.4"]));
-    assert_eq!(run.stderr, "");
+    assert_eq!(run.err, "");
 }
 
 #[test]
@@ -223,7 +224,7 @@ fn endpoints_with_fixed_addresses_alone_are_put_together_with_a_warning() {
     ]);
     let run = Run::on(&fixed);
     assert_eq!(run.public(), set(&["acct.blob.core.windows.net 10.0.0.4"]));
-    assert!(run.stderr.contains("derived from its fixed addresses"), "{}", run.stderr);
+    assert!(run.err.contains("derived from its fixed addresses"), "{}", run.err);
     fixed["ipConfigurations"] =
         json!([{"groupId": "dfs_secondary", "memberName": "dfs_secondary", "privateIPAddress": "10.0.0.4"}]);
     let run = Run::on_all(&["--cloud", "usgov"], &[fixed]);

@@ -15,20 +15,13 @@ mod workspaces;
 mod zones;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write;
-use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::path::Path;
+
+use crate::common::Ran as Run;
+use crate::common::command::run_with_input;
 
 /// Names with their addresses (or other data), by type.
 type Records = BTreeMap<(String, String), Vec<String>>;
-
-/// What a run gave.
-struct Run {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
-}
 
 impl Run {
     /// `pldns generate` with these arguments and this text on its standard input.
@@ -36,20 +29,9 @@ impl Run {
         Self::command("generate", arguments, stdin)
     }
 
-    /// A command of the program.
+    /// A command of the program, in the root of the repository.
     fn command(command: &str, arguments: &[&str], stdin: &[u8]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_pldns"))
-            .arg(command)
-            .args(arguments)
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        // A run that fails early may have closed its end.
-        let _ = child.stdin.take().unwrap().write_all(stdin);
-        Self::from(child.wait_with_output().unwrap())
+        run_with_input(Path::new(env!("CARGO_MANIFEST_DIR")), &[&[command], arguments].concat(), stdin)
     }
 
     /// The program over a JSON text on its standard input.
@@ -66,8 +48,8 @@ impl Run {
     /// The records, after a run that must have gone well.
     #[track_caller]
     fn records(&self) -> Records {
-        assert_eq!(self.code, Some(0), "{}", self.stderr);
-        read_back(&self.stdout)
+        assert_eq!(self.code, Some(0), "{}", self.err);
+        read_back(&self.out)
     }
 
     /// The records without those of private DNS zones.
@@ -81,19 +63,9 @@ impl Run {
     /// That a run failed, saying all of `parts` and giving nothing.
     #[track_caller]
     fn fails_with(&self, parts: &[&str]) {
-        assert_eq!((self.code, self.stdout.as_str()), (Some(1), ""), "{}", self.stderr);
+        assert_eq!((self.code, self.out.as_str()), (Some(1), ""), "{}", self.err);
         for part in parts {
-            assert!(self.stderr.contains(part), "{part:?} is not in:\n{}", self.stderr);
-        }
-    }
-}
-
-impl From<Output> for Run {
-    fn from(output: Output) -> Self {
-        Self {
-            code: output.status.code(),
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
+            assert!(self.err.contains(part), "{part:?} is not in:\n{}", self.err);
         }
     }
 }
@@ -128,38 +100,4 @@ fn set(lines: &[&str]) -> BTreeSet<String> {
 /// The text of a file that a run wrote.
 fn text_of(path: &str) -> String {
     std::fs::read_to_string(path).unwrap()
-}
-
-/// A directory of this test's own, gone when dropped.
-struct TempDir(PathBuf);
-
-impl TempDir {
-    fn new() -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("pldns-generate-{}-{number}", std::process::id()));
-        std::fs::create_dir(&path).unwrap();
-        Self(path)
-    }
-
-    /// The path of a file in it.
-    fn path(&self, name: &str) -> String {
-        self.0.join(name).to_str().unwrap().to_owned()
-    }
-
-    /// A file in it with this text; its path.
-    fn file(&self, name: &str, text: impl AsRef<[u8]>) -> String {
-        std::fs::write(self.0.join(name), text).unwrap();
-        self.path(name)
-    }
-
-    fn names(&self) -> BTreeSet<String> {
-        std::fs::read_dir(&self.0).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
-    }
-}
-
-impl Drop for TempDir {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }

@@ -10,7 +10,7 @@ const EXPECTED: &[&str] = &["a.blob.core.windows.net 10.0.0.4"];
 #[track_caller]
 fn gives(text: &str) {
     let run = Run::new(&[], text.as_bytes());
-    assert_eq!(run.public(), set(EXPECTED), "{text}\n{}", run.stderr);
+    assert_eq!(run.public(), set(EXPECTED), "{text}\n{}", run.err);
 }
 
 #[test]
@@ -30,7 +30,7 @@ fn no_cell_of_a_table_is_lost_in_silence() {
         let text = format!("{good}{more}");
         Run::new(&[], text.as_bytes()).fails_with(&["standard input:3:1: error", said, "2 are not concerned"]);
         let run = Run::new(&["--lenient"], text.as_bytes());
-        assert_eq!(run.public(), set(EXPECTED), "{}", run.stderr);
+        assert_eq!(run.public(), set(EXPECTED), "{}", run.err);
     }
     let foreign = format!("{good}b.example.com,10.0.0.5,me\n");
     Run::new(&[], foreign.as_bytes()).fails_with(&["standard input:3:1: error: b.example.com"]);
@@ -64,12 +64,12 @@ fn one_row_of_a_query_is_a_row() {
     // Interfaces of ordinary machines in a query over all of them.
     let rows = json!([{"FQDNs": null, "IPAddress": "10.0.0.77"}, {"FQDNs": ["a.blob.core.windows.net"], "IPAddress": "10.0.0.4"}]);
     let run = Run::on(&rows);
-    assert_eq!((run.public(), run.stderr.as_str()), (set(EXPECTED), ""));
+    assert_eq!((run.public(), run.err.as_str()), (set(EXPECTED), ""));
     // That of an endpoint that waits for approval has a list, and nothing in it.
     let rows = json!([{"FQDNs": [], "IPAddress": "10.0.0.7"}, {"FQDNs": ["a.blob.core.windows.net"], "IPAddress": "10.0.0.4"}]);
     let run = Run::on(&rows);
     assert_eq!(run.public(), set(EXPECTED));
-    assert!(run.stderr.contains("$[0]: warning: no name leads to this address"), "{}", run.stderr);
+    assert!(run.err.contains("$[0]: warning: no name leads to this address"), "{}", run.err);
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn a_part_of_a_graph_answer_is_named_as_one() {
     let part = json!({"count": 1, "total_records": 200, "skip_token": null, "data": [{"fqdn": "a.blob.core.windows.net", "ip": "10.0.0.4"}]});
     let run = Run::on(&part);
     assert_eq!(run.public(), set(EXPECTED));
-    assert!(run.stderr.contains("one page of a longer list"), "{}", run.stderr);
+    assert!(run.err.contains("one page of a longer list"), "{}", run.err);
 }
 
 /// Ansible's names of everything.
@@ -91,7 +91,7 @@ fn ansible(status: &str) -> Value {
 #[test]
 fn only_approved_connections_of_ansible_are_used() {
     let run = Run::on(&ansible("Approved"));
-    assert_eq!((run.public(), run.stderr.as_str()), (set(EXPECTED), ""));
+    assert_eq!((run.public(), run.err.as_str()), (set(EXPECTED), ""));
     for status in ["Pending", "Rejected", "Disconnected"] {
         Run::on(&ansible(status)).fails_with(&["pe carries no traffic", status]);
     }
@@ -111,7 +111,7 @@ fn names_relative_to_their_zone_are_put_together() {
     let group = json!({"privateDnsZoneConfigs": [{"privateDnsZoneId": "/x/privateDnsZones/privatelink.blob.core.windows.net",
         "recordSets": [{"recordType": "A", "recordSetName": "a", "fqdn": null, "ttl": 10, "ipAddresses": ["10.0.0.4"]}]}]});
     let run = Run::on(&group);
-    assert_eq!(lines(&run.records()), set(&["a.privatelink.blob.core.windows.net 10.0.0.4"]), "{}", run.stderr);
+    assert_eq!(lines(&run.records()), set(&["a.privatelink.blob.core.windows.net 10.0.0.4"]), "{}", run.err);
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn an_endpoint_whose_names_cannot_be_used_is_not_said_to_list_none() {
     );
     let run = Run::on(&wrong);
     run.fails_with(&["10.0.0.400"]);
-    assert!(!run.stderr.contains("lists no name"), "{}", run.stderr);
+    assert!(!run.err.contains("lists no name"), "{}", run.err);
 }
 
 #[test]
@@ -144,15 +144,15 @@ fn what_belongs_to_a_workspace_is_joined_where_there_is_only_one() {
     };
     let compute = json!({"name": "ci-anna", "location": "westeurope", "properties": {"computeType": "ComputeInstance", "properties": {}}});
     let run = Run::on_all(&[], &[rows(guid, "10.0.0"), compute.clone()]);
-    assert!(lines(&run.records()).contains("ci-anna.westeurope.instances.ml.azure.ms 10.0.0.4"), "{}", run.stderr);
+    assert!(lines(&run.records()).contains("ci-anna.westeurope.instances.ml.azure.ms 10.0.0.4"), "{}", run.err);
     let other = rows("90ab4d7e-0c55-4c1d-8f0e-6b1f2d3a4e55", "10.0.1");
     let run = Run::on_all(&[], &[rows(guid, "10.0.0"), other, compute]);
-    assert!(run.stderr.contains("it does not say which workspace it belongs to"), "{}", run.stderr);
+    assert!(run.err.contains("it does not say which workspace it belongs to"), "{}", run.err);
     assert!(!lines(&run.records()).iter().any(|line| line.starts_with("ci-anna")));
     // Online endpoints as the command line lists them.
     let id = "/subscriptions/s/resourceGroups/rg/providers/Microsoft.MachineLearningServices/workspaces/orchid";
     let workspace = json!({"id": id, "name": "orchid", "type": "Microsoft.MachineLearningServices/workspaces", "location": "westeurope", "properties": {"workspaceId": guid}});
     let online = json!([{"name": "ep1", "id": format!("{id}/onlineEndpoints/ep1"), "kind": "Managed", "scoring_uri": "https://ep1.westeurope.inference.ml.azure.com/score"}]);
     let run = Run::on_all(&[], &[rows(guid, "10.0.0"), workspace, online]);
-    assert!(lines(&run.records()).contains("ep1.westeurope.inference.ml.azure.com 10.0.0.6"), "{}", run.stderr);
+    assert!(lines(&run.records()).contains("ep1.westeurope.inference.ml.azure.com 10.0.0.6"), "{}", run.err);
 }

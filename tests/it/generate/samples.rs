@@ -147,7 +147,7 @@ fn every_sample_gives_exactly_its_records() {
     for (file, public, private) in SAMPLES {
         let run = run(file, &[]);
         assert_eq!(lines(&run.records()), set(&[*public, *private].concat()), "{file}");
-        assert_eq!(run.stderr, "", "{file}");
+        assert_eq!(run.err, "", "{file}");
     }
 }
 
@@ -166,7 +166,7 @@ fn samples_without_addresses_give_a_message_and_no_records() {
     ] {
         let run = run(file, &[]);
         run.fails_with(parts);
-        assert!(!run.stderr.contains("example.com") && !run.stderr.contains("ssh-rsa"), "{file}");
+        assert!(!run.err.contains("example.com") && !run.err.contains("ssh-rsa"), "{file}");
     }
 }
 
@@ -216,15 +216,15 @@ fn a_zone_file_gives_its_records() {
     })
     .collect();
     assert_eq!(run.records(), expected);
-    assert!(run.stdout.contains("ttl  = \"0s\"") && run.stdout.contains("ttl  = \"7200s\""), "{}", run.stdout);
+    assert!(run.out.contains("ttl  = \"0s\"") && run.out.contains("ttl  = \"7200s\""), "{}", run.out);
 }
 
 #[test]
 fn a_stated_time_to_live_is_kept() {
     let run = run("record-sets-registry.json", &[]);
-    assert_eq!(run.stdout.matches("ttl  = \"3600s\"").count(), 2, "{}", run.stdout);
+    assert_eq!(run.out.matches("ttl  = \"3600s\"").count(), 2, "{}", run.out);
     let zone_group = self::run("zone-group-storage-blob-2025.json", &[]);
-    assert!(!zone_group.stdout.contains("ttl"), "10 s is what records have that state none");
+    assert!(!zone_group.out.contains("ttl"), "10 s is what records have that state none");
 }
 
 #[test]
@@ -240,7 +240,7 @@ fn sources_of_one_endpoint_agree_and_add_up() {
     ]);
     assert_eq!(lines(&run.records()), expected);
     let reversed: Vec<&str> = paths.iter().rev().copied().collect();
-    assert_eq!(Run::new(&reversed, b"").stdout, run.stdout, "the order of inputs does not matter");
+    assert_eq!(Run::new(&reversed, b"").out, run.out, "the order of inputs does not matter");
 }
 
 #[test]

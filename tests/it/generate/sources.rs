@@ -10,7 +10,7 @@ const EXPECTED: &[&str] = &["fabrikammlst.blob.core.windows.net 10.20.4.9"];
 #[track_caller]
 fn gives(document: &Value, expected: &[&str]) {
     let run = Run::on(document);
-    assert_eq!(run.public(), set(expected), "{document}\n{}", run.stderr);
+    assert_eq!(run.public(), set(expected), "{document}\n{}", run.err);
 }
 
 /// An endpoint of Terraform: with a zone group that lists its records, as the provider prints it.
@@ -36,14 +36,14 @@ fn terraform_in_all_its_forms() {
         {"mode": "managed", "type": "azurerm_private_endpoint", "name": "blob", "instances": [{"attributes": terraform_endpoint()}]}]});
     let run = Run::on(&state);
     assert_eq!(run.public(), set(EXPECTED));
-    assert!(!run.stdout.contains("SECRET") && !run.stderr.contains("SECRET"));
+    assert!(!run.out.contains("SECRET") && !run.err.contains("SECRET"));
     // Without any name: from the one address, where the type has one alone, and never for a registry.
     let mut bare = terraform_endpoint();
     bare["private_dns_zone_configs"] = json!([]);
     let run =
         Run::on(&json!({"resources": [{"type": "azurerm_private_endpoint", "instances": [{"attributes": bare}]}]}));
-    assert_eq!(run.public(), set(EXPECTED), "{}", run.stderr);
-    assert!(run.stderr.contains("derived from its fixed addresses"), "{}", run.stderr);
+    assert_eq!(run.public(), set(EXPECTED), "{}", run.err);
+    assert!(run.err.contains("derived from its fixed addresses"), "{}", run.err);
     bare["private_service_connection"][0]["private_connection_resource_id"] =
         "/subscriptions/s/resourceGroups/rg/providers/Microsoft.ContainerRegistry/registries/acr".into();
     bare["private_service_connection"][0]["subresource_names"] = json!(["registry"]);
@@ -153,7 +153,7 @@ fn forms_are_mixed_and_concatenated_freely() {
             "c.blob.core.windows.net 10.0.0.6"
         ])
     );
-    assert!(run.stderr.contains("the list is empty"), "{}", run.stderr);
+    assert!(run.err.contains("the list is empty"), "{}", run.err);
 }
 
 #[test]
@@ -170,5 +170,5 @@ fn what_is_not_understood_is_named_and_the_rest_is_used() {
     let unknown = json!({"favouriteColour": "blue"});
     let run = Run::on(&json!([unknown, {"FQDNs": ["a.blob.core.windows.net"], "IPAddress": "10.0.0.4"}]));
     assert_eq!(run.public(), set(&["a.blob.core.windows.net 10.0.0.4"]));
-    assert!(run.stderr.contains("$[0]: warning") && run.stderr.contains("favouriteColour"), "{}", run.stderr);
+    assert!(run.err.contains("$[0]: warning") && run.err.contains("favouriteColour"), "{}", run.err);
 }

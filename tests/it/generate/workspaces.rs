@@ -32,7 +32,7 @@ fn two_workspaces_of_one_region_lose_the_region_wildcard() {
     assert!(!lines.iter().any(|line| line.starts_with("*.eastus.inference")), "{lines:#?}");
     assert!(lines.contains(&format!("*.{ONE}.inference.eastus.privatelink.api.azureml.ms 10.1.0.7")));
     assert!(lines.contains(&format!("*.{TWO}.inference.eastus.privatelink.api.azureml.ms 10.1.0.22")));
-    assert!(run.stderr.contains("warning: *.eastus.inference.ml.azure.com was left out"), "{}", run.stderr);
+    assert!(run.err.contains("warning: *.eastus.inference.ml.azure.com was left out"), "{}", run.err);
 }
 
 #[test]
@@ -43,17 +43,17 @@ fn workspaces_of_two_regions_keep_theirs() {
         lines.contains("*.eastus.inference.ml.azure.com 10.1.0.7")
             && lines.contains("*.westus2.inference.ml.azure.com 10.1.0.22")
     );
-    assert_eq!(run.stderr, "");
+    assert_eq!(run.err, "");
 }
 
 #[test]
 fn a_workspace_without_an_address_counts_as_another_of_the_region() {
     let run = Run::on_all(&[], &[interface(ONE, "eastus", 5), arm_workspace(TWO, "other", "eastus")]);
-    assert!(!run.stdout.contains("\"*.eastus.inference"), "{}", run.stdout);
-    assert!(run.stderr.contains("no address of workspace other"), "{}", run.stderr);
+    assert!(!run.out.contains("\"*.eastus.inference"), "{}", run.out);
+    assert!(run.err.contains("no address of workspace other"), "{}", run.err);
     // The same workspace, described, is no other one.
     let run = Run::on_all(&[], &[interface(ONE, "eastus", 5), arm_workspace(ONE, "w", "eastus")]);
-    assert!(run.stdout.contains("\"*.eastus.inference"), "{}", run.stderr);
+    assert!(run.out.contains("\"*.eastus.inference"), "{}", run.err);
 }
 
 #[test]
@@ -61,8 +61,8 @@ fn a_workspace_without_an_inference_address_does_too() {
     let mut older = interface(TWO, "eastus", 20);
     older.as_array_mut().unwrap().pop();
     let run = Run::on_all(&[], &[interface(ONE, "eastus", 5), older]);
-    assert!(!run.stdout.contains("\"*.eastus.inference"), "{}", run.stdout);
-    assert!(run.stderr.contains("*.eastus.inference.ml.azure.com was left out"), "{}", run.stderr);
+    assert!(!run.out.contains("\"*.eastus.inference"), "{}", run.out);
+    assert!(run.err.contains("*.eastus.inference.ml.azure.com was left out"), "{}", run.err);
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn notebooks_may_be_another_regions() {
         assert!(lines.contains(&format!("{name} 10.1.0.6")), "{lines:#?}");
     }
     assert!(!lines.iter().any(|line| line.contains(".westus3.notebooks") || line.contains("inference")), "{lines:#?}");
-    assert_eq!(run.stderr, "");
+    assert_eq!(run.err, "");
 }
 
 /// An endpoint that lists no name and has three fixed addresses.
@@ -138,7 +138,7 @@ fn an_endpoint_with_fixed_addresses_and_its_workspace() {
         "in every reading of how its label is truncated",
         "uses acct, and the input has no endpoint of it",
     ] {
-        assert!(run.stderr.contains(part), "{part}: {}", run.stderr);
+        assert!(run.err.contains(part), "{part}: {}", run.err);
     }
 }
 
@@ -155,11 +155,11 @@ fn endpoint_query_and_workspace_of_the_command_line_join() {
     let expected = Run::on(&rows).records();
     let run = Run::on_all(&[], &[endpoint.clone(), rows.clone(), workspace.clone()]);
     assert_eq!(run.records(), expected);
-    assert_eq!(run.stderr, "");
+    assert_eq!(run.err, "");
     // Without the endpoint the workspace is known by its notebook label, for its URL does not tell.
     let run = Run::on_all(&[], &[workspace.clone(), rows]);
     assert_eq!(run.records(), expected);
-    assert_eq!(run.stderr, "");
+    assert_eq!(run.err, "");
     // Two endpoints that list nothing, and no way to tell whose the names are.
     let mut other = endpoint.clone();
     other["name"] = "other".into();
@@ -188,7 +188,7 @@ fn a_zone_group_gives_all_names_of_its_workspace() {
     let run = Run::on_all(&["--compute-instance", "ci1"], &[group]);
     let of_interface = Run::on_all(&["--compute-instance", "ci1"], &[interface(ONE, "eastus", 5)]);
     assert_eq!(run.records(), of_interface.records());
-    assert_eq!(run.stderr, "");
+    assert_eq!(run.err, "");
 }
 
 #[test]
@@ -196,7 +196,7 @@ fn a_zone_group_without_the_notebooks_zone_is_told_of() {
     let group = json!({"privateDnsZoneConfigs": [{"recordSets": [
         {"recordType": "A", "fqdn": format!("{ONE}.workspace.eastus.privatelink.api.azureml.ms"), "ipAddresses": ["10.1.0.5"]}]}]});
     let run = Run::on(&group);
-    assert!(run.stderr.contains("no source lists one"), "{}", run.stderr);
+    assert!(run.err.contains("no source lists one"), "{}", run.err);
     assert!(!lines(&run.records()).iter().any(|line| line.contains("notebooks")));
 }
 
@@ -218,7 +218,7 @@ fn projects_get_their_hubs_addresses() {
         // One address serves both: the region's wildcard misleads nobody.
         "*.eastus.inference.ml.azure.com 10.1.0.7".to_owned(),
     ] {
-        assert!(lines.contains(&line), "{line}: {lines:#?}\n{}", run.stderr);
+        assert!(lines.contains(&line), "{line}: {lines:#?}\n{}", run.err);
     }
 }
 
@@ -234,7 +234,7 @@ fn online_endpoints_join_their_workspace() {
     let run =
         Run::on_all(&[], &[online, unmanaged, described, interface(ONE, "eastus", 5), interface(TWO, "eastus", 20)]);
     let inference: Vec<_> = run.public().into_iter().filter(|line| line.contains("inference")).collect();
-    assert_eq!(inference, ["cctest-online-endpoint.eastus.inference.ml.azure.com 10.1.0.7"], "{}", run.stderr);
+    assert_eq!(inference, ["cctest-online-endpoint.eastus.inference.ml.azure.com 10.1.0.7"], "{}", run.err);
 }
 
 #[test]

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::{Run, TempDir};
+use super::Run;
+use crate::common::Scratch;
 
 const TABLE: &str = include_str!("private-dns-zones.csv");
 
@@ -25,8 +26,8 @@ fn documented() -> Vec<Row> {
 }
 
 fn printed(run: &Run) -> Vec<Row> {
-    assert_eq!(run.code, Some(0), "{}", run.stderr);
-    let rows: Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!(run.code, Some(0), "{}", run.err);
+    let rows: Value = serde_json::from_str(&run.out).unwrap();
     let row = |row: &Value| {
         let text = |key: &str| row[key].as_str().unwrap().to_owned();
         let public =
@@ -44,7 +45,7 @@ fn the_table_is_the_documentations_row_by_row() {
         let expected: Vec<Row> = documented().into_iter().filter(|row| row.0 == cloud).collect();
         assert_eq!(printed(&zones(&["--json", "--cloud", cloud])), expected);
     }
-    let text = zones(&[]).stdout;
+    let text = zones(&[]).out;
     assert_eq!(text.lines().count(), documented().len() + 1);
     assert!(text.starts_with("# ") && text.lines().next().unwrap().contains("2026-05-07"), "{text}");
 }
@@ -65,12 +66,12 @@ fn forwarders_are_cut_to_what_one_owns() {
         "vault.azure.net",
         "vaultcore.azure.net",
     ];
-    assert_eq!(run.stdout.lines().collect::<Vec<_>>(), expected, "{}", run.stderr);
-    assert!(!run.stdout.contains("privatelink"));
+    assert_eq!(run.out.lines().collect::<Vec<_>>(), expected, "{}", run.err);
+    assert!(!run.out.contains("privatelink"));
     let rows = printed(&zones(&["--for", "config/records", "--json"]));
     let public: BTreeSet<String> = rows.iter().flat_map(|row| row.4.clone()).collect();
     assert_eq!(public, expected.map(str::to_owned).into());
-    let names = zones(&["--for", "config/records/workspace.toml", "--names"]).stdout;
+    let names = zones(&["--for", "config/records/workspace.toml", "--names"]).out;
     assert!(
         names.contains("myworkspacest.blob.core.windows.net\n") && !names.contains("\nblob.core.windows.net\n"),
         "{names}"
@@ -91,9 +92,9 @@ fn every_format_names_every_zone_and_server() {
             "--format",
             format,
         ]);
-        assert_eq!(run.code, Some(0), "{format}: {}", run.stderr);
+        assert_eq!(run.code, Some(0), "{format}: {}", run.err);
         for part in ["blob.core.windows.net", "vaultcore.azure.net", "10.0.0.4", "10.0.0.5"] {
-            assert!(run.stdout.contains(part), "{format}: {part}\n{}", run.stdout);
+            assert!(run.out.contains(part), "{format}: {part}\n{}", run.out);
         }
     }
     for wrong in [
@@ -109,25 +110,25 @@ fn every_format_names_every_zone_and_server() {
 
 #[test]
 fn records_that_cannot_be_read_are_an_error_with_their_place() {
-    let dir = TempDir::new();
-    let broken = dir.file("broken.toml", "[[record]]\nname = \"a b\"\ntype = \"A\"\ndata = \"10.0.0.4\"\n");
+    let dir = Scratch::new();
+    let broken = dir.write("broken.toml", "[[record]]\nname = \"a b\"\ntype = \"A\"\ndata = \"10.0.0.4\"\n");
     let run = zones(&["--for", &broken]);
-    assert_eq!((run.code, run.stdout.as_str()), (Some(1), ""));
-    assert!(run.stderr.contains("broken.toml:2:"), "{}", run.stderr);
-    for path in [dir.path("missing.toml"), dir.file("empty.toml", "")] {
+    assert_eq!((run.code, run.out.as_str()), (Some(1), ""));
+    assert!(run.err.contains("broken.toml:2:"), "{}", run.err);
+    for path in [dir.path_of("missing.toml"), dir.write("empty.toml", "")] {
         assert_eq!(zones(&["--for", &path]).code, Some(1));
     }
 }
 
 #[test]
 fn lists_are_checked_in_every_form() {
-    let dir = TempDir::new();
+    let dir = Scratch::new();
     let bind = "zone \"privatelink.blob.core.windows.net\" { type forward; forwarders { 10.0.0.4; }; };\nzone \"vault.azure.net\" { type forward; };\nzone \"gone.azure.com\" { type forward; };\n";
     let files = [
-        dir.file("named.conf", bind),
-        dir.file("unbound.conf", "forward-zone:\n  name: \"privatelink.blob.core.windows.net.\"\n  forward-addr: 10.0.0.4\nforward-zone:\n  name: vault.azure.net\nforward-zone:\n  name: gone.azure.com\n"),
-        dir.file("zones.json", r#"[{"ZoneName":"privatelink.blob.core.windows.net","ZoneType":"Forwarder"},{"ZoneName":"vault.azure.net","ZoneType":"Forwarder"},{"ZoneName":"gone.azure.com","ZoneType":"Forwarder"}]"#),
-        dir.file("rules.tf", "domain_name = \"privatelink.blob.core.windows.net.\"\ndomain_name = \"vault.azure.net.\"\ndomain_name = \"gone.azure.com.\"\n"),
+        dir.write("named.conf", bind),
+        dir.write("unbound.conf", "forward-zone:\n  name: \"privatelink.blob.core.windows.net.\"\n  forward-addr: 10.0.0.4\nforward-zone:\n  name: vault.azure.net\nforward-zone:\n  name: gone.azure.com\n"),
+        dir.write("zones.json", r#"[{"ZoneName":"privatelink.blob.core.windows.net","ZoneType":"Forwarder"},{"ZoneName":"vault.azure.net","ZoneType":"Forwarder"},{"ZoneName":"gone.azure.com","ZoneType":"Forwarder"}]"#),
+        dir.write("rules.tf", "domain_name = \"privatelink.blob.core.windows.net.\"\ndomain_name = \"vault.azure.net.\"\ndomain_name = \"gone.azure.com.\"\n"),
     ];
     for file in &files {
         let run = zones(&["--for", "config/records/workspace.toml", "--check", file]);
@@ -137,11 +138,11 @@ fn lists_are_checked_in_every_form() {
             "obsolete: gone.azure.com",
             "privatelink: privatelink.blob.core.windows.net must be the public zone: blob.core.windows.net",
         ] {
-            assert!(run.stdout.contains(part), "{file}: {part}\n{}", run.stdout);
+            assert!(run.out.contains(part), "{file}: {part}\n{}", run.out);
         }
-        assert!(!run.stdout.contains("missing: vault.azure.net"), "{}", run.stdout);
+        assert!(!run.out.contains("missing: vault.azure.net"), "{}", run.out);
         let run = zones(&["--for", "config/records/workspace.toml", "--check", file, "--json"]);
-        let report: Value = serde_json::from_str(&run.stdout).unwrap();
+        let report: Value = serde_json::from_str(&run.out).unwrap();
         assert_eq!(
             (run.code, report["obsolete"][0].as_str(), report["privatelink"][0]["zone"].as_str()),
             (Some(1), Some("gone.azure.com"), Some("privatelink.blob.core.windows.net"))
@@ -150,12 +151,12 @@ fn lists_are_checked_in_every_form() {
     // What the command prints is a right list.
     for format in ["bind", "unbound", "dnsmasq", "coredns", "ruleset", "nrpt"] {
         let printed =
-            zones(&["--for", "config/records/workspace.toml", "--server", "10.0.0.4", "--format", format]).stdout;
-        let file = dir.file(format, printed);
+            zones(&["--for", "config/records/workspace.toml", "--server", "10.0.0.4", "--format", format]).out;
+        let file = dir.write(format, &printed);
         let run = zones(&["--for", "config/records/workspace.toml", "--check", &file]);
-        assert_eq!(run.code, Some(0), "{format}: {}", run.stdout);
+        assert_eq!(run.code, Some(0), "{format}: {}", run.out);
     }
-    let nothing = dir.file("nothing", "hello world\n");
+    let nothing = dir.write("nothing", "hello world\n");
     let run = zones(&["--check", &nothing]);
-    assert!(run.code == Some(1) && run.stderr.contains("no forwarded zone was found"), "{}", run.stderr);
+    assert!(run.code == Some(1) && run.err.contains("no forwarded zone was found"), "{}", run.err);
 }

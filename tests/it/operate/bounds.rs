@@ -2,14 +2,14 @@
 
 use std::fmt::Write as _;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::net::TcpStream;
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use super::server::{RECORDS, SOON, Scratch, Server, ask, client, query, settings};
+use crate::common::{FakeAzureDns, Play};
 
 fn metric(server: &Server, name: &str) -> f64 {
     let metrics = server.get("admin", "/metrics").body;
@@ -35,35 +35,14 @@ fn a_promise_of_octets_takes_no_memory() {
     server.stop();
 }
 
-/// An upstream with one address for every name, for an hour; counts how often it is asked for `name`.
-fn upstream(name: &'static str) -> (SocketAddr, Arc<AtomicUsize>) {
-    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let (address, asked) = (socket.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
-    let (count, question) = (asked.clone(), query(0, name).split_off(12));
-    thread::spawn(move || {
-        let mut octets = [0; 512];
-        while let Ok((len, from)) = socket.recv_from(&mut octets) {
-            let asked = &octets[12..len];
-            let end = asked.iter().position(|octet| *octet == 0).unwrap() + 5;
-            let asked = &asked[..end];
-            count.fetch_add(usize::from(asked.eq_ignore_ascii_case(&question)), Ordering::Relaxed);
-            let mut reply = vec![octets[0], octets[1], 0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0];
-            reply.extend_from_slice(asked);
-            reply.extend_from_slice(&[0xc0, 12, 0, 1, 0, 1, 0, 0, 14, 16, 0, 4, 10, 0, 0, 9]);
-            let _ = socket.send_to(&reply, from);
-        }
-    });
-    (address, asked)
-}
-
 #[test]
 fn a_flood_of_new_names_leaves_the_cache_in_its_bound() {
     const BOUND: f64 = 1_048_576.0;
     const NAMES: u16 = 12_000;
     const AT_ONCE: u16 = 24;
-    let (upstream, asked) = upstream("used.example");
-    let forward = format!("[[forward]]\nzone = \".\"\nupstreams = [\"{upstream}\"]\n");
-    let server = Server::start(&format!("[cache]\nmax_size = \"1MiB\"\n{forward}"));
+    let upstream = FakeAzureDns::start();
+    upstream.otherwise(|name| Play::answers(&[&format!("{name} 3600 IN A 10.0.0.9")]));
+    let server = Server::start(&format!("[cache]\nmax_size = \"1MiB\"\n{}", upstream.rule(".")));
     let socket = client(server.dns);
     let (mut largest, mut entries) = (0.0_f64, 0.0_f64);
     for first in (0..NAMES).step_by(AT_ONCE.into()) {
@@ -83,7 +62,7 @@ fn a_flood_of_new_names_leaves_the_cache_in_its_bound() {
     }
     assert!(largest <= BOUND && largest > BOUND / 2.0, "{largest} octets");
     assert!(entries < f64::from(NAMES) / 2.0, "{entries} of {NAMES} names: no flood for this bound");
-    assert_eq!(asked.load(Ordering::Relaxed), 1, "what is in use stays");
+    assert_eq!(upstream.seen("used.example A").len(), 1, "what is in use stays");
     server.stop();
 }
 

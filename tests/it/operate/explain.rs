@@ -1,14 +1,13 @@
 //! `/explain`: what it says is what is answered.
 
-use std::net::UdpSocket;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use super::http::fits;
 use super::server::{Reply, SOON, Scratch, Server, ask, request, settings};
+use crate::common::{Answer, FakeAzureDns, Play};
 
 /// Records of every way to be found.
 const RECORDS: &str = r#"
@@ -27,69 +26,25 @@ record = [
 ]
 "#;
 
-/// An upstream that answers every query with the CNAME `x.target.test` and its address, TTL 2, and counts them; those for
-/// `plain.…` with an address alone, those for `fails.…` with SERVFAIL.
-struct Upstream {
-    address: std::net::SocketAddr,
-    asked: Arc<std::sync::atomic::AtomicUsize>,
-    is_silent: Arc<AtomicBool>,
+/// An upstream that answers every query with the CNAME `x.target.test` and its address, TTL 2; those for `plain.…` with an address
+/// alone, those for `fails.…` with SERVFAIL.
+fn upstream() -> FakeAzureDns {
+    let upstream = FakeAzureDns::start();
+    upstream.otherwise(|name| match name.split('.').next() {
+        Some("fails") => Play::of(Answer::of(&[]).rcode("SERVFAIL")),
+        Some("plain") => Play::answers(&[&format!("{name} 2 IN A 10.7.7.7")]),
+        _ => Play::answers(&[&format!("{name} 2 IN CNAME x.target.test"), "x.target.test 2 IN A 192.0.2.1"]),
+    });
+    upstream
 }
 
-impl Upstream {
-    fn start() -> Self {
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let upstream = Self { address: socket.local_addr().unwrap(), asked: Arc::default(), is_silent: Arc::default() };
-        let (asked, is_silent) = (upstream.asked.clone(), upstream.is_silent.clone());
-        std::thread::spawn(move || {
-            let mut octets = [0; 1500];
-            while let Ok((len, peer)) = socket.recv_from(&mut octets) {
-                let mut end = 12;
-                while end < len && octets[end] != 0 {
-                    end += 1 + usize::from(octets[end]);
-                }
-                // The start-up check asks for the zone of the rule: NS of the root, SOA of others.
-                if end == 12 || octets[end + 2] == 6 {
-                    continue;
-                }
-                asked.fetch_add(1, Ordering::Relaxed);
-                if is_silent.load(Ordering::Relaxed) {
-                    continue;
-                }
-                if octets[12..18].eq_ignore_ascii_case(b"\x05fails") {
-                    let reply = [&octets[..2], &[0x81, 0x82, 0, 1, 0, 0, 0, 0, 0, 0], &octets[12..end + 5]].concat();
-                    let _ = socket.send_to(&reply, peer);
-                    continue;
-                }
-                if octets[12..18].eq_ignore_ascii_case(b"\x05plain") {
-                    let mut reply =
-                        [&octets[..2], &[0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0], &octets[12..end + 5]].concat();
-                    reply.extend_from_slice(&[0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 2, 0, 4, 10, 7, 7, 7]);
-                    let _ = socket.send_to(&reply, peer);
-                    continue;
-                }
-                let mut reply = [&octets[..2], &[0x81, 0x80, 0, 1, 0, 2, 0, 0, 0, 0], &octets[12..end + 5]].concat();
-                reply.extend_from_slice(&[0xc0, 12, 0, 5, 0, 1, 0, 0, 0, 2, 0, 15]);
-                reply.extend_from_slice(b"\x01x\x06target\x04test\0");
-                reply.extend_from_slice(b"\x01x\x06target\x04test\0\0\x01\0\x01\0\0\0\x02\0\x04");
-                reply.extend_from_slice(&[192, 0, 2, 1]);
-                let _ = socket.send_to(&reply, peer);
-            }
-        });
-        upstream
-    }
-
-    fn asked(&self) -> usize {
-        self.asked.load(Ordering::Relaxed)
-    }
-}
-
-fn start(upstream: &Upstream) -> Server {
+fn start(upstream: &FakeAzureDns) -> Server {
     let dir = Arc::new(Scratch::new());
     dir.write("records/r.toml", RECORDS);
     let text = format!(
         "[[zone]]\nname = \"closed.example\"\nmissing = \"nxdomain\"\n\n[access]\nallow = [\"127.0.0.0/8\", \"10.0.0.0/8\"]\n\n\
          [[forward]]\nzone = \"test\"\nupstreams = [\"{}\"]\n\n[[forward]]\nzone = \".\"\nupstreams = [\"127.0.0.1:9\"]\n",
-        upstream.address
+        upstream.address()
     );
     dir.write("pldns.toml", &settings(&text));
     Server::start_in(dir, |_| {})
@@ -118,7 +73,8 @@ fn step<'e>(explanation: &'e Value, word: &str) -> &'e Value {
 
 #[test]
 fn what_the_table_says() {
-    let server = start(&Upstream::start());
+    let upstream = upstream();
+    let server = start(&upstream);
     for (query, source, by, owner, address) in [
         ("name=A.Example", "record", "record", "a.example", "10.0.0.1"),
         ("name=b.wild.example&type=A", "wildcard", "wildcard", "*.wild.example", "10.0.0.3"),
@@ -157,7 +113,8 @@ fn what_the_table_says() {
 
 #[test]
 fn who_may_not_ask_is_told_so() {
-    let server = start(&Upstream::start());
+    let upstream = upstream();
+    let server = start(&upstream);
     let refused = explain(&server, "name=a.example&client=192.0.2.1");
     assert_eq!((&refused["outcome"], &refused["refusal"]), (&"refused".into(), &"access".into()));
     assert_eq!((&refused["verdict"], &refused["cause"]), (&"refused".into(), &"access".into()));
@@ -171,7 +128,7 @@ fn who_may_not_ask_is_told_so() {
 
 #[test]
 fn upstreams_and_cache_without_a_query_or_a_use() {
-    let upstream = Upstream::start();
+    let upstream = upstream();
     let server = start(&upstream);
     for (query, name) in [("name=n.test", "n.test"), ("name=outward.example", "elsewhere.test")] {
         let before = explain(&server, query);
@@ -179,7 +136,7 @@ fn upstreams_and_cache_without_a_query_or_a_use() {
         assert_eq!(step(&before, "cache")["state"], "absent");
         let rule = step(&before, "rule");
         assert_eq!((&rule["zone"], &rule["rule"]), (&"test".into(), &"forward".into()));
-        assert_eq!(rule["upstreams"][0]["upstream"], upstream.address.to_string());
+        assert_eq!(rule["upstreams"][0]["upstream"], upstream.address().to_string());
         assert_eq!(rule["upstreams"][0]["state"], "unknown", "{before:#}");
     }
     assert_eq!(upstream.asked(), 0, "nothing is sent");
@@ -197,7 +154,7 @@ fn upstreams_and_cache_without_a_query_or_a_use() {
     let last = cached["reply"]["answer"].as_array().unwrap().last().unwrap();
     assert_eq!((&last["name"], &last["data"]), (&"x.target.test".into(), &"10.0.0.8".into()));
     assert_eq!(step(&cached, "rule")["upstreams"][0]["state"], "up");
-    upstream.is_silent.store(true, Ordering::Relaxed);
+    upstream.be_silent(true);
     let end = Instant::now() + SOON;
     // Looked at many times while it ends: a use would have it asked again before.
     while step(&cached, "cache")["state"] == "fresh" {
@@ -214,7 +171,7 @@ fn upstreams_and_cache_without_a_query_or_a_use() {
 
 #[test]
 fn what_is_responsible_for_each_name_of_an_upstreams_chain() {
-    let (upstream, other) = (Upstream::start(), Upstream::start());
+    let (upstream, other) = (upstream(), upstream());
     for (zone, to, responsible) in [
         ("target.test", &other, "rule"),
         ("example", &other, "same_upstreams"),
@@ -222,7 +179,8 @@ fn what_is_responsible_for_each_name_of_an_upstreams_chain() {
     ] {
         let text = format!(
             "[[forward]]\nzone = \".\"\nupstreams = [\"{}\"]\n\n[[forward]]\nzone = \"{zone}\"\nupstreams = [\"{}\"]\n",
-            upstream.address, to.address
+            upstream.address(),
+            to.address()
         );
         let dir = Arc::new(Scratch::new());
         dir.write("records/r.toml", "record = []");
@@ -235,7 +193,7 @@ fn what_is_responsible_for_each_name_of_an_upstreams_chain() {
         let rules: Vec<_> = cached["steps"].as_array().unwrap().iter().filter(|step| step["step"] == "rule").collect();
         if responsible == "rule" {
             assert_eq!((&alias["zone"], &step(&cached, "cut")["target"]), (&zone.into(), &"x.target.test".into()));
-            assert_eq!(alias["upstreams"][0]["upstream"], other.address.to_string());
+            assert_eq!(alias["upstreams"][0]["upstream"], other.address().to_string());
             assert_eq!((rules.len(), &rules[1]["name"]), (2, &"x.target.test".into()));
         } else {
             assert_eq!((rules.len(), &cached["outcome"]), (1, &"answered".into()));
@@ -246,12 +204,12 @@ fn what_is_responsible_for_each_name_of_an_upstreams_chain() {
 
 #[test]
 fn upstreams_are_asked_only_where_that_is_wanted() {
-    let upstream = Upstream::start();
+    let upstream = upstream();
     let server = start(&upstream);
     let asked = explain(&server, "name=n.test&ask=true");
     assert_eq!((&asked["verdict"], &asked["source"]), (&"private".into(), &"wildcard".into()), "{asked:#}");
     let sent = step(&asked, "upstream");
-    assert_eq!((&sent["upstream"], &sent["rcode"]), (&upstream.address.to_string().into(), &"NOERROR".into()));
+    assert_eq!((&sent["upstream"], &sent["rcode"]), (&upstream.address().to_string().into(), &"NOERROR".into()));
     assert_eq!(step(&asked, "cut")["target"], "x.target.test");
     assert_eq!(asked["chain"][0]["target"], "x.target.test");
     assert!(asked["chain"][0]["by"].as_str().unwrap().contains("rule test"), "{asked:#}");
@@ -261,7 +219,8 @@ fn upstreams_are_asked_only_where_that_is_wanted() {
 
 #[test]
 fn records_name_their_file_and_line_and_hidden_ones_their_networks() {
-    let server = start(&Upstream::start());
+    let upstream = upstream();
+    let server = start(&upstream);
     let found = explain(&server, "name=my-end.label.example");
     let table = step(&found, "table");
     assert!(table["file"].as_str().unwrap().ends_with("records/r.toml"), "{table}");
@@ -276,7 +235,8 @@ fn records_name_their_file_and_line_and_hidden_ones_their_networks() {
 
 #[test]
 fn a_rejected_reload_is_named() {
-    let server = start(&Upstream::start());
+    let upstream = upstream();
+    let server = start(&upstream);
     assert_eq!(explain(&server, "name=a.example")["reload"], Value::Null);
     server.dir.write("records/broken.toml", "[[record]]\nname = \"new.example\"\n");
     assert_eq!(server.post("/reload").status, 422);
@@ -288,7 +248,8 @@ fn a_rejected_reload_is_named() {
 
 #[test]
 fn text_is_for_clients_that_ask_for_it() {
-    let server = start(&Upstream::start());
+    let upstream = upstream();
+    let server = start(&upstream);
     let address = server.address("admin");
     let text = request(address, "GET", "/explain?name=viewed.example", &["Accept: text/plain"]);
     assert!(text.head.contains("text/plain"), "{text:?}");
@@ -313,7 +274,7 @@ fn command(server: &Server, args: &[&str]) -> Value {
 
 #[test]
 fn the_command_lets_a_running_server_ask() {
-    let upstream = Upstream::start();
+    let upstream = upstream();
     let server = start(&upstream);
     let viewed = command(&server, &["viewed.example", "--client", "10.9.9.9"]);
     assert_eq!(
@@ -322,7 +283,7 @@ fn the_command_lets_a_running_server_ask() {
     );
     let asked = command(&server, &["n.test"]);
     assert_eq!((&asked["source"], upstream.asked()), (&"wildcard".into(), 1), "{asked:#}");
-    assert_eq!(step(&asked, "upstream")["upstream"], upstream.address.to_string());
+    assert_eq!(step(&asked, "upstream")["upstream"], upstream.address().to_string());
     server.stop();
 }
 
@@ -340,10 +301,10 @@ fn the_command_carries_the_token_of_the_settings() {
 
 #[test]
 fn stale_answers_and_remembered_failures_are_what_clients_get_now() {
-    let upstream = Upstream::start();
+    let upstream = upstream();
     let server = start(&upstream);
     assert_eq!(ask(server.dns, "plain.test"), Some([10, 7, 7, 7]));
-    upstream.is_silent.store(true, Ordering::Relaxed);
+    upstream.be_silent(true);
     let end = Instant::now() + SOON;
     while step(&explain(&server, "name=plain.test"), "cache")["state"] == "fresh" {
         assert!(Instant::now() < end);
@@ -356,7 +317,7 @@ fn stale_answers_and_remembered_failures_are_what_clients_get_now() {
         "{stale:#}"
     );
     assert!(stale["reason"].as_str().unwrap().contains("does not respond"), "{stale:#}");
-    upstream.is_silent.store(false, Ordering::Relaxed);
+    upstream.be_silent(false);
     let cause = |_| {
         assert_eq!(ask(server.dns, "fails.test"), None);
         explain(&server, "name=fails.test&ask=true")["cause"].clone()
@@ -367,7 +328,8 @@ fn stale_answers_and_remembered_failures_are_what_clients_get_now() {
 
 #[test]
 fn what_is_malformed_is_told() {
-    let server = start(&Upstream::start());
+    let upstream = upstream();
+    let server = start(&upstream);
     for (query, problem) in [
         ("", "name"),
         ("name=", "name: "),
@@ -387,7 +349,8 @@ fn what_is_malformed_is_told() {
 
 #[test]
 fn a_client_that_never_asked_is_told_apart_from_one_that_did() {
-    let server = start(&Upstream::start());
+    let upstream = upstream();
+    let server = start(&upstream);
     assert!(ask(server.dns, "a.example").is_some());
     let unseen = explain(&server, "name=a.example&client=10.9.9.9");
     assert_eq!((&unseen["verdict"], &unseen["cause"]), (&"private".into(), &"client_not_seen".into()), "{unseen:#}");

@@ -10,6 +10,7 @@ use privatelink_dns::admin::{OPENAPI, ROUTES};
 use serde_json::Value;
 
 use super::server::{RECORDS, SOON, Scratch, Server, request, settings, try_request};
+use crate::common::FakeAzureDns;
 
 #[test]
 fn the_health_listener_has_two_pages_and_no_more() {
@@ -339,29 +340,14 @@ fn a_flood_of_idle_connections_leaves_the_probe_alone() {
 
 #[test]
 fn a_flushed_name_is_asked_for_again() {
-    let upstream = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-    let address = upstream.local_addr().unwrap();
-    let asked = Arc::new(std::sync::atomic::AtomicU32::new(0));
-    let count = asked.clone();
-    std::thread::spawn(move || {
-        let mut query = [0; 512];
-        while let Ok((len, from)) = upstream.recv_from(&mut query) {
-            // The question, without what follows it, and an address with a TTL of a minute.
-            let end = 12 + query[12..len].iter().position(|&byte| byte == 0).unwrap() + 5;
-            // The look at the upstreams at the start asks for something else.
-            count.fetch_add(u32::from(query[end - 4..end] == [0, 1, 0, 1]), std::sync::atomic::Ordering::Relaxed);
-            let mut reply = query[..end].to_vec();
-            reply[2..12].copy_from_slice(&[0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0]);
-            reply.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, 1]);
-            let _ = upstream.send_to(&reply, from);
-        }
-    });
-    let server = Server::start(&format!("[[forward]]\nzone = \".\"\nupstreams = [\"{address}\"]\n"));
+    let upstream = FakeAzureDns::start();
+    upstream.answer("x.test-corp.example A", &["x.test-corp.example 60 IN A 192.0.2.1"]);
+    let server = Server::start(&upstream.rule("."));
     let admin = server.address("admin");
     let ask = || assert_eq!(super::server::ask(server.dns, "x.test-corp.example"), Some([192, 0, 2, 1]));
     ask();
     ask();
-    let asked = || asked.load(std::sync::atomic::Ordering::Relaxed);
+    let asked = || upstream.seen("x.test-corp.example A").len();
     assert_eq!(asked(), 1, "the second comes from the cache");
     let flush = |name: &str| request(admin, "POST", &format!("/cache/flush?name={name}"), &["X-Pldns: 1"]);
     assert_eq!(flush("other.example").json()["removed"], 0);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::server::{RECORDS, SOON, Scratch, Server, ask, ask_until, named_port, request, settings};
+use crate::common::{Answer, FakeAzureDns};
 
 #[test]
 fn a_signal_turns_debug_on_and_off() {
@@ -183,18 +184,9 @@ fn a_file_gets_no_colours_and_no_lines_of_libraries() {
 
 #[test]
 fn debug_shows_rule_upstream_attempt_and_reason_of_each_query() {
-    // An upstream that refuses what it is asked for.
-    let upstream = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-    let address = upstream.local_addr().unwrap();
-    std::thread::spawn(move || {
-        let mut query = [0; 512];
-        while let Ok((len, from)) = upstream.recv_from(&mut query) {
-            query[2] |= 0x80;
-            query[3] = 5;
-            let _ = upstream.send_to(&query[..len], from);
-        }
-    });
-    let rule = format!("[[forward]]\nzone = \"corp.example\"\nupstreams = [\"{address}\"]\n");
+    let upstream = FakeAzureDns::start();
+    upstream.gives("x.corp.example A", Answer::of(&[]).rcode("REFUSED"));
+    let rule = upstream.rule("corp.example");
     let quiet = Server::start(&rule);
     assert_eq!(ask(quiet.dns, "x.corp.example"), None);
     assert!(!quiet.events().iter().any(|event| event["level"] == "DEBUG" || event["message"] == "query"));
@@ -204,7 +196,7 @@ fn debug_shows_rule_upstream_attempt_and_reason_of_each_query() {
     let sent = server.wait_for("upstream query");
     // The look at the upstreams at the start is none of a client's.
     assert_eq!((&sent["name"], &sent["rtype"], &sent["attempt"]), (&"x.corp.example".into(), &"A".into(), &1.into()));
-    assert_eq!(sent["upstream"], address.to_string());
+    assert_eq!(sent["upstream"], upstream.address().to_string());
     let response = server.wait_for("upstream response");
     assert_eq!((&response["rcode"], &response["attempt"]), (&"REFUSED".into(), &1.into()));
     let query = server.wait_for("query");

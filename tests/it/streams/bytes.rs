@@ -9,8 +9,9 @@ use tokio::task::LocalSet;
 
 use super::certificates::{Authority, Valid};
 use super::https::{Conduct, Https};
-use super::message::{odd_answer, query};
+use super::message::odd_answer;
 use super::upstream::{Framed, Upstream};
+use crate::common::ask::query;
 
 #[tokio::test]
 async fn answers_come_through_as_they_are() {

@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hickory_proto::op::ResponseCode;
 use http::{Request, Response};
 use tokio::net::TcpListener;
 use tokio::time::sleep;
@@ -197,7 +196,7 @@ async fn certificates_that_are_not_right_are_refused() {
         let upstream = Https::start(tls, |_, _| Conduct::Answer, answer).await;
         let server = serve(&upstream, &authority).await;
         let reply = server.ask("a.example").await;
-        assert_eq!(reply.code, ResponseCode::ServFail);
+        reply.rcode("SERVFAIL");
         assert!(upstream.seen.lock().unwrap().is_empty());
         server.logged("upstream query failed").await;
         let told = server.lines("upstream query failed");
@@ -246,7 +245,7 @@ async fn what_http_says_instead_costs_its_query_alone() {
         let replies =
             tokio::join!(server.ask(names[0]), server.ask(names[1]), server.ask(names[2]), server.ask(names[3]));
         for reply in [replies.0, replies.1, replies.2, replies.3] {
-            assert_eq!(reply.code, ResponseCode::ServFail);
+            reply.rcode("SERVFAIL");
         }
     };
     tokio::join!(others, failing);

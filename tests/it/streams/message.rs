@@ -1,35 +1,19 @@
-//! Queries and answers, by hand: hickory is the judge of what the server says, not the one who writes for it.
+//! Answers of scripted upstreams, byte by byte.
 
 use std::net::Ipv4Addr;
 
-/// A query for the A records of a name.
-pub(crate) fn query(id: u16, name: &str) -> Vec<u8> {
-    let mut bytes = id.to_be_bytes().to_vec();
-    bytes.extend([1, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
-    for label in name.split('.').filter(|label| !label.is_empty()) {
-        bytes.push(label.len() as u8);
-        bytes.extend(label.as_bytes());
-    }
-    bytes.extend([0, 0, 1, 0, 1]);
-    bytes
-}
+use crate::common::dns::{Message, show_name};
 
 /// The name in a query, lower case, with a dot at its end.
 pub(crate) fn name_of(query: &[u8]) -> String {
-    let mut name = String::new();
-    let mut at = 12;
-    while let len @ 1.. = usize::from(query[at]) {
-        name += &String::from_utf8_lossy(&query[at + 1..at + 1 + len]);
-        name.push('.');
-        at += 1 + len;
-    }
-    if name.is_empty() { ".".to_owned() } else { name.to_lowercase() }
+    let name = show_name(&Message::parse(query).unwrap().questions[0].name).to_lowercase();
+    if name == "." { name } else { name + "." }
 }
 
 /// The address that a name has here: another one for each.
 pub(crate) fn address_of(name: &str) -> Ipv4Addr {
     let name = name.trim_end_matches('.');
-    let sum = name.bytes().fold(7_u32, |sum, octet| sum.wrapping_mul(31).wrapping_add(octet.into()));
+    let sum = name.bytes().fold(7_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
     let [_, b, c, d] = sum.to_be_bytes();
     Ipv4Addr::new(10, b, c, d)
 }
@@ -44,7 +28,7 @@ pub(crate) fn answer(query: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// An answer whose octets no library would write again as they are: names not compressed, in another case than asked,
+/// An answer whose bytes no library would write again as they are: names not compressed, in another case than asked,
 /// an unknown record type, options unknown and private, reserved bits.
 pub(crate) fn odd_answer(query: &[u8]) -> Vec<u8> {
     let end = question_end(query);

@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use hickory_proto::op::ResponseCode;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::time::sleep;
 
@@ -197,7 +196,7 @@ async fn a_query_that_closes_every_connection_is_not_asked_for_ever() {
     let server = tcp_server(&upstream).await;
     server.must_answer("first.example").await;
     let reply = server.ask("poison.example").await;
-    assert_eq!(reply.code, ResponseCode::ServFail);
+    reply.rcode("SERVFAIL");
     let poison = upstream.seen().iter().filter(|(_, name)| name == "poison.example.").count();
     assert!((2..=8).contains(&poison), "one try on the used connection, one again, the repeats of the rules: {poison}");
     server.must_answer("last.example").await;
@@ -323,7 +322,7 @@ async fn an_upstream_that_refuses_is_told_of_once_and_back_at_once() {
     drop(listener);
     let server = Pldns::with_upstream(&format!("tcp://{address}"), &[]).await;
     let reply = server.ask("first.example").await;
-    assert_eq!(reply.code, ResponseCode::ServFail);
+    reply.rcode("SERVFAIL");
     server.logged("upstream query failed").await;
     assert_eq!(server.lines("upstream query failed").len(), 1, "{:#?}", server.lines(""));
     let listener = TcpListener::bind(address).await.unwrap();

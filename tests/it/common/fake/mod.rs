@@ -50,9 +50,13 @@ impl Seen {
     }
 }
 
+/// What happens to a query that no script is for; nothing where the usual happens.
+type Otherwise = Arc<dyn Fn(&Question) -> Option<Play> + Send + Sync>;
+
 #[derive(Default)]
 struct State {
     scripts: HashMap<(Vec<u8>, Option<u16>), Script>,
+    otherwise: Option<Otherwise>,
     seen: Vec<Seen>,
     /// How often each question came by each transport.
     counts: HashMap<(Vec<u8>, u16, Transport), usize>,
@@ -139,6 +143,20 @@ impl FakeAzureDns {
         self.on(question, Script::udp([Play::of(answer)]))
     }
 
+    /// Scripts every question that has no script of its own by its name in lower case, but the look at the start (NS of the root, SOA
+    /// of a zone).
+    pub(crate) fn otherwise(&self, play: impl Fn(&str) -> Play + Send + Sync + 'static) -> &Self {
+        let otherwise =
+            move |asked: &Question| (!is_look(asked)).then(|| play(&dns::show_name(&asked.name.to_ascii_lowercase())));
+        self.state().otherwise = Some(Arc::new(otherwise));
+        self
+    }
+
+    /// How many queries came so far, but for the look at the start.
+    pub(crate) fn asked(&self) -> usize {
+        self.state().seen.iter().filter(|seen| !is_look(seen.question())).count()
+    }
+
     /// Reads and writes down, but says nothing any more, or speaks again.
     pub(crate) fn be_silent(&self, silent: bool) {
         self.shared.silent.store(silent, Ordering::SeqCst);
@@ -188,6 +206,11 @@ impl Drop for FakeAzureDns {
     }
 }
 
+/// Whether the server asks this itself, when it starts.
+fn is_look(asked: &Question) -> bool {
+    asked.name == [0] || asked.qtype == dns::rtype("SOA")
+}
+
 /// A UDP socket and a TCP listener on one free port.
 fn one_port(ip: IpAddr) -> (UdpSocket, TcpListener) {
     for _ in 0..100 {
@@ -220,10 +243,9 @@ impl Shared {
             .scripts
             .get(&(name.clone(), Some(question.qtype)))
             .or_else(|| state.scripts.get(&(name.clone(), None)));
-        let play = script.map_or_else(
-            || Play::of(Answer::negative(if name == [0] { "NOERROR" } else { "NXDOMAIN" }, ".")),
-            |script| script.play(transport, index),
-        );
+        let usual = || Play::of(Answer::negative(if name == [0] { "NOERROR" } else { "NXDOMAIN" }, "."));
+        let otherwise = || state.otherwise.as_ref()?(question);
+        let play = script.map(|script| script.play(transport, index)).or_else(otherwise).unwrap_or_else(usual);
         state.seen.push(seen.clone());
         drop(state);
         self.arrived.notify_all();
@@ -332,7 +354,7 @@ mod tests {
         let script = Script::udp([Play::silence(), Play::answers(&truth)])
             .tcp([Play::answers(&truth).byte_by_byte(), Play::closed()]);
         fake.on("x.example *", script);
-        let udp = Query::new("x.example A").patience(Duration::from_millis(200));
+        let udp = Query::new("x.example A").timeout(Duration::from_millis(200));
         assert!(udp.try_ask_at(fake.address()).is_none(), "the first play is silence");
         udp.ask_at(fake.address()).answers(&truth);
         Query::new("x.example A").tcp().ask_at(fake.address()).answers(&truth);
