@@ -278,7 +278,7 @@ fn read_text(path: &Path) -> Result<SourceText, Diagnostic> {
         std::fs::read(path).map_err(|error| fail(format!("cannot be read: {error}"), &access_hint(path, &error)))?;
     let text = String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
-        let line = error.as_bytes().iter().take(at).filter(|&&octet| octet == b'\n').count() + 1;
+        let line = error.as_bytes().iter().take(at).filter(|&&byte| byte == b'\n').count() + 1;
         fail(format!("line {line} is not UTF-8"), "save the file as UTF-8")
     })?;
     Ok(SourceText::new(name, text))

@@ -272,6 +272,6 @@ impl Desk {
 
 /// Two runs that differ in nothing but chance must not differ by the same chance: used where a seed is wanted.
 pub(crate) fn seed(text: &str) -> u64 {
-    let mut rng = StdRng::seed_from_u64(text.bytes().fold(7, |seed, octet| seed * 31 % 1_000_003 + u64::from(octet)));
+    let mut rng = StdRng::seed_from_u64(text.bytes().fold(7, |seed, byte| seed * 31 % 1_000_003 + u64::from(byte)));
     rng.next_u64()
 }

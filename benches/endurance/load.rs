@@ -24,7 +24,7 @@ const GIVEN_UP: Duration = Duration::from_millis(500);
 const PAUSE: Duration = Duration::from_micros(100);
 /// How much of what it is late the generator makes good for: more at once would be another load than the one asked for.
 const DEBT_MAX: f64 = 0.02;
-/// Octets of receive buffer asked for.
+/// Bytes of receive buffer asked for.
 const RECEIVE_BUFFER: usize = 4 << 20;
 
 /// How fast queries are sent.
@@ -160,10 +160,10 @@ impl Load {
             let id = lane.next.wrapping_add(count as u16);
             lane.open[usize::from(id)] = (now, number);
             let template = &self.template;
-            self.batch.write(count, |octets, _| {
-                octets[..template.len()].copy_from_slice(template);
-                octets[..2].copy_from_slice(&id.to_be_bytes());
-                write_digits(&mut octets[14..20], number);
+            self.batch.write(count, |bytes, _| {
+                bytes[..template.len()].copy_from_slice(template);
+                bytes[..2].copy_from_slice(&id.to_be_bytes());
+                write_digits(&mut bytes[14..20], number);
                 template.len()
             });
             count += 1;
@@ -185,8 +185,8 @@ impl Load {
         let count = self.batch.receive(lane.socket.as_fd());
         let now = begin.elapsed().as_nanos() as u64;
         for index in 0..count {
-            let octets = self.batch.datagram(index);
-            let Some(&[high, low, _, flags]) = octets.first_chunk::<4>() else { continue };
+            let bytes = self.batch.datagram(index);
+            let Some(&[high, low, _, flags]) = bytes.first_chunk::<4>() else { continue };
             let id = usize::from(u16::from_be_bytes([high, low]));
             let (sent, number) = std::mem::take(&mut lane.open[id]);
             if sent == 0 {
@@ -196,7 +196,7 @@ impl Load {
             lane.under_way -= 1;
             outcome.answered += 1;
             let is_right = flags & 0x0f == 0
-                && dns::Seen::parse(octets).is_some_and(|seen| seen.address == Some(address(number).into()));
+                && dns::Seen::parse(bytes).is_some_and(|seen| seen.address == Some(address(number).into()));
             outcome.wrong += u64::from(!is_right);
             outcome.took.push((now.saturating_sub(sent) / 1000).try_into().unwrap_or(u32::MAX));
         }

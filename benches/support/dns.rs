@@ -23,7 +23,7 @@ pub(crate) fn wire_name(name: &str) -> Vec<u8> {
     wire
 }
 
-/// A query with RD and an OPT record that allows 1232 octets.
+/// A query with RD and an OPT record that allows 1232 bytes.
 pub(crate) fn query(id: u16, name: &str, qtype: u16) -> Vec<u8> {
     let mut message = Vec::with_capacity(name.len() + 32);
     message.extend_from_slice(&id.to_be_bytes());
@@ -145,7 +145,7 @@ fn read_name(bytes: &[u8], mut at: usize) -> Option<(String, usize)> {
         if !name.is_empty() {
             name.push('.');
         }
-        name.extend(label.iter().map(|octet| char::from(octet.to_ascii_lowercase())));
+        name.extend(label.iter().map(|byte| char::from(byte.to_ascii_lowercase())));
         at += 1 + len;
     }
 }
@@ -162,7 +162,7 @@ fn skip_name(bytes: &[u8], mut at: usize) -> Option<usize> {
 
 /// The address that every name with this first label has: a client can tell a wrong answer without asking anybody.
 pub(crate) fn address_of(label: &str) -> Ipv4Addr {
-    let hash = label.bytes().fold(0x811c_9dc5_u32, |hash, octet| (hash ^ u32::from(octet)).wrapping_mul(0x0100_0193));
+    let hash = label.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     let [_, b, c, d] = hash.to_be_bytes();
     Ipv4Addr::new(10, b, c, d)
 }

@@ -7,12 +7,12 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// Datagrams at once.
 pub(crate) const BATCH: usize = 64;
-/// Octets of a datagram.
-pub(crate) const OCTETS: usize = 1232;
+/// Bytes of a datagram.
+pub(crate) const MESSAGE_MAX: usize = 1232;
 
 /// Buffers for a batch, IPv4 only.
 pub(crate) struct Mmsg {
-    octets: Vec<[u8; OCTETS]>,
+    bytes: Vec<[u8; MESSAGE_MAX]>,
     lens: [usize; BATCH],
     peers: Vec<libc::sockaddr_in>,
     parts: Vec<libc::iovec>,
@@ -26,7 +26,7 @@ impl Mmsg {
         // SAFETY: all-zero sockaddr_in, iovec and mmsghdr are valid values.
         let (peer, part, header) = unsafe { std::mem::zeroed() };
         let mut batch = Self {
-            octets: vec![[0; OCTETS]; BATCH],
+            bytes: vec![[0; MESSAGE_MAX]; BATCH],
             lens: [0; BATCH],
             peers: vec![peer; BATCH],
             parts: vec![part; BATCH],
@@ -35,7 +35,7 @@ impl Mmsg {
         };
         // The vectors never grow: what is pointed to stays where it is.
         for index in 0..BATCH {
-            batch.parts[index].iov_base = batch.octets[index].as_mut_ptr().cast();
+            batch.parts[index].iov_base = batch.bytes[index].as_mut_ptr().cast();
             let message = &mut batch.headers[index].msg_hdr;
             message.msg_iov = &raw mut batch.parts[index];
             message.msg_iovlen = 1;
@@ -47,7 +47,7 @@ impl Mmsg {
     /// Receives without waiting; gives how many datagrams came.
     pub(crate) fn receive(&mut self, socket: BorrowedFd<'_>) -> usize {
         for index in 0..self.used {
-            self.parts[index].iov_len = OCTETS;
+            self.parts[index].iov_len = MESSAGE_MAX;
             self.headers[index].msg_hdr.msg_namelen = size_of::<libc::sockaddr_in>() as u32;
         }
         let headers = self.headers.as_mut_ptr();
@@ -64,12 +64,12 @@ impl Mmsg {
 
     /// The datagram at `index`.
     pub(crate) fn datagram(&self, index: usize) -> &[u8] {
-        &self.octets[index][..self.lens[index]]
+        &self.bytes[index][..self.lens[index]]
     }
 
     /// Changes the datagram at `index` in place; the closure gives its new length.
-    pub(crate) fn write(&mut self, index: usize, change: impl FnOnce(&mut [u8; OCTETS], usize) -> usize) {
-        self.lens[index] = change(&mut self.octets[index], self.lens[index]).min(OCTETS);
+    pub(crate) fn write(&mut self, index: usize, change: impl FnOnce(&mut [u8; MESSAGE_MAX], usize) -> usize) {
+        self.lens[index] = change(&mut self.bytes[index], self.lens[index]).min(MESSAGE_MAX);
     }
 
     /// Sends the first `count` datagrams: back to their peers, or through a connected socket. Gives how many went.
@@ -77,7 +77,7 @@ impl Mmsg {
         for index in 0..count {
             self.parts[index].iov_len = self.lens[index];
             if !to_peers {
-                // A name of no octets is none.
+                // A name of no bytes is none.
                 self.headers[index].msg_hdr.msg_namelen = 0;
             }
         }

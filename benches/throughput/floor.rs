@@ -18,7 +18,7 @@ use crate::dns::address_of;
 use crate::mmsg::{BATCH, Mmsg};
 use crate::work::{ZONE, record_name};
 
-/// Octets of the question's end and of an OPT record without options.
+/// Bytes of the question's end and of an OPT record without options.
 const OPT: usize = 11;
 
 /// Answers every query with one address: the least that a DNS server over UDP can do.
@@ -32,14 +32,14 @@ pub(crate) fn respond(port: u16) -> io::Result<()> {
     loop {
         let count = batch.receive(socket.as_fd());
         for index in 0..count {
-            batch.write(index, |octets, len| {
-                octets[2] |= 0x84;
-                octets[3] = 0x80;
-                octets[7] = 1;
+            batch.write(index, |bytes, len| {
+                bytes[2] |= 0x84;
+                bytes[3] = 0x80;
+                bytes[7] = 1;
                 // The answer goes between the question and the OPT record that ends every query of this benchmark.
                 let end = len.saturating_sub(OPT).max(12);
-                octets.copy_within(end..end + OPT, end + 16);
-                octets[end..end + 16].copy_from_slice(&[0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 10, 0, 0, 1]);
+                bytes.copy_within(end..end + OPT, end + 16);
+                bytes[end..end + 16].copy_from_slice(&[0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 10, 0, 0, 1]);
                 len + 16
             });
         }

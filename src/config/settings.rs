@@ -240,7 +240,7 @@ pub struct ForwardSpec {
 /// `[cache]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CacheSettings {
-    /// Octets, overhead included.
+    /// Bytes, overhead included.
     pub max_size: u64,
     /// The longest TTL.
     pub max_ttl: Duration,

@@ -79,7 +79,7 @@ fn https(text: &str, place: &str) -> Result<Target, Refused> {
             format!("\"{}\": the server name for certificate verification is missing after `#`", text.escape_debug());
         return Err((message, HTTPS_HINT));
     }
-    if !path.bytes().all(is_path_octet) {
+    if !path.bytes().all(is_path_byte) {
         let message = format!("\"{}\" is not a valid URI path", path.escape_debug());
         return Err((message, HTTPS_HINT));
     }
@@ -95,16 +95,16 @@ fn split_name(place: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// The octets of a path and query that need no escape (RFC 3986 §3.3, §3.4), and escapes.
-fn is_path_octet(octet: u8) -> bool {
-    octet.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=:@%?".contains(&octet)
+/// The bytes of a path and query that need no escape (RFC 3986 §3.3, §3.4), and escapes.
+fn is_path_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=:@%?".contains(&byte)
 }
 
 fn encrypted_address(text: &str, place: &str, port: u16, hint: &'static str) -> Result<SocketAddr, Refused> {
     let is_name = || {
         let host = place.rsplit_once(':').map_or(place, |(host, _)| host);
-        let is_host = |octet: u8| octet.is_ascii_alphanumeric() || b"-._".contains(&octet);
-        host.bytes().any(|octet| octet.is_ascii_alphabetic()) && host.bytes().all(is_host)
+        let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+        host.bytes().any(|byte| byte.is_ascii_alphabetic()) && host.bytes().all(is_host)
     };
     parse_address(place, port).ok_or_else(|| {
         if is_name() {
@@ -124,7 +124,7 @@ fn server_name(address: SocketAddr, name: Option<&str>, hint: &'static str) -> R
     let Some(name) = name else {
         return Ok(address.ip().to_string().into());
     };
-    let is_host = |octet: u8| octet.is_ascii_alphanumeric() || b"-._".contains(&octet);
+    let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
     let is_dns = !name.is_empty() && name.bytes().all(is_host) && Name::parse(name).is_ok();
     // A certificate's names have no dot at their end.
     if name.parse::<IpAddr>().is_err() && (!is_dns || name.ends_with('.')) {

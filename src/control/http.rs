@@ -18,9 +18,9 @@ use crate::server::{BindError, ConnectionLimits, Connections, Endpoint, Endpoint
 const ADMIN: ConnectionLimits = ConnectionLimits { total: 100, kept: 0, per_address: 64 };
 /// Connections of probes: places are kept for the load balancer's own.
 const HEALTH: ConnectionLimits = ConnectionLimits { total: 132, kept: 32, per_address: 32 };
-/// What all of these take at most, octets: a head and what is read ahead of one, a body, and a page that is written.
+/// What all of these take at most, bytes: a head and what is read ahead of one, a body, and a page that is written.
 pub(super) const MEMORY_MAX: usize = (ADMIN.total + HEALTH.total) * (HEAD_MAX * 2 + BODY_MAX + PAGE_BYTES);
-/// Octets of a token.
+/// Bytes of a token.
 const TOKEN_MAX: usize = 4096;
 
 /// What keeps HTTP from being served.
@@ -184,7 +184,7 @@ pub(super) fn read_token(path: &Path, settings: &Settings) -> Result<Option<Arc<
     let fail = |reason: String| HttpError::Token { file: file.display().to_string(), reason };
     let text = std::fs::read_to_string(&file).map_err(|error| fail(error.to_string()))?;
     let token = text.trim();
-    if token.is_empty() || token.len() > TOKEN_MAX || !token.bytes().all(|octet| octet.is_ascii_graphic()) {
+    if token.is_empty() || token.len() > TOKEN_MAX || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(fail("a token is one line of printable ASCII without spaces".to_owned()));
     }
     Ok(Some(Arc::new(token.to_owned())))

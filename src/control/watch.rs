@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::config::Settings;
 use crate::reload::record_paths;
 
-/// Octets read at once.
+/// Bytes read at once.
 const PIECE: usize = 64 << 10;
 /// How long a file that changed must stay as it is, before it is read: writers write piece by piece.
 const SETTLE: Duration = Duration::from_millis(200);

@@ -65,10 +65,10 @@ impl World {
     }
 
     fn ask_with(&mut self, name: &str, waiter: u32, client: IpAddr, stale: Option<Stale>) {
-        let octets = question(name);
+        let bytes = question(name);
         let question = Box::new(Question {
-            key: octets.clone().into(),
-            section: octets.into(),
+            key: bytes.clone().into(),
+            section: bytes.into(),
             dnssec_ok: false,
             checking_disabled: false,
             tokens: Vec::new(),
@@ -175,10 +175,10 @@ fn a_waiter_that_has_waited_elsewhere_before_leaves_at_its_own_deadline() {
     let mut world = World::new(1);
     world.ask("a.example", 1);
     // Through a chain, with 2 s left.
-    let octets = question("a.example");
+    let bytes = question("a.example");
     let question = Box::new(Question {
-        key: octets.clone().into(),
-        section: octets.into(),
+        key: bytes.clone().into(),
+        section: bytes.into(),
         dnssec_ok: false,
         checking_disabled: false,
         tokens: Vec::new(),

@@ -31,7 +31,7 @@ pub(super) fn read_ipv4(tokens: &mut Tokens<'_>, rdata: &mut Vec<u8>) -> Result<
 
 /// Prints an IPv4 address.
 pub(super) fn present_ipv4(wire: &mut Wire<'_>, words: &mut Words) -> Option<()> {
-    wire.array::<4>().map(|octets| words.word(Ipv4Addr::from(octets)))
+    wire.array::<4>().map(|bytes| words.word(Ipv4Addr::from(bytes)))
 }
 
 /// Reads an IPv6 address in any form of RFC 4291 §2.2.
@@ -44,15 +44,15 @@ pub(super) fn read_ipv6(tokens: &mut Tokens<'_>, rdata: &mut Vec<u8>) -> Result<
 
 /// Prints an IPv6 address.
 pub(super) fn present_ipv6(wire: &mut Wire<'_>, words: &mut Words) -> Option<()> {
-    wire.array::<16>().map(|octets| words.word(Ipv6Addr::from(octets)))
+    wire.array::<16>().map(|bytes| words.word(Ipv6Addr::from(bytes)))
 }
 
 /// Reads an EUI of that many bytes (RFC 7043).
 pub(super) fn read_eui(len: usize, tokens: &mut Tokens<'_>, rdata: &mut Vec<u8>) -> Result<(), Fault> {
     let token = tokens.word()?;
-    let octets: Option<Vec<u8>> = token.raw.split('-').map(hex_pair).collect();
-    let octets = octets.filter(|octets| octets.len() == len).ok_or_else(|| tokens.not(token, WANT_EUI))?;
-    rdata.extend_from_slice(&octets);
+    let bytes: Option<Vec<u8>> = token.raw.split('-').map(hex_pair).collect();
+    let bytes = bytes.filter(|bytes| bytes.len() == len).ok_or_else(|| tokens.not(token, WANT_EUI))?;
+    rdata.extend_from_slice(&bytes);
     Ok(())
 }
 
@@ -95,19 +95,19 @@ pub(super) fn read_nsap(tokens: &mut Tokens<'_>, rdata: &mut Vec<u8>) -> Result<
     let wrong = || tokens.not(token, WANT_NSAP);
     let digits = token.raw.strip_prefix("0x").or_else(|| token.raw.strip_prefix("0X")).ok_or_else(wrong)?;
     let digits = digits.replace('.', "");
-    let octets = HEX.decode(Token { at: token.at, raw: &digits }, tokens.label).map_err(|_| wrong())?;
-    if octets.is_empty() {
+    let bytes = HEX.decode(Token { at: token.at, raw: &digits }, tokens.label).map_err(|_| wrong())?;
+    if bytes.is_empty() {
         return Err(wrong());
     }
-    rdata.extend_from_slice(&octets);
+    rdata.extend_from_slice(&bytes);
     Ok(())
 }
 
 /// Prints an NSAP address.
 pub(super) fn present_nsap(wire: &mut Wire<'_>, words: &mut Words) -> Option<()> {
-    let octets = wire.rest();
-    words.word(format_args!("0x{}", HEX.encode(octets)));
-    (!octets.is_empty()).then_some(())
+    let bytes = wire.rest();
+    words.word(format_args!("0x{}", HEX.encode(bytes)));
+    (!bytes.is_empty()).then_some(())
 }
 
 /// Reads address prefixes to the end of the text, also none (RFC 3123 §5).
@@ -123,13 +123,13 @@ fn push_prefix(text: &str, rdata: &mut Vec<u8>) -> Option<()> {
     let (family, text) = text.split_once(':')?;
     let (address, prefix) = text.split_once('/')?;
     let family = u16::try_from(decimal(family, u64::from(u16::MAX))?).ok()?;
-    let (octets, max) = match (family, address.parse().ok()?) {
+    let (bytes, max) = match (family, address.parse().ok()?) {
         (FAMILY_IPV4, IpAddr::V4(address)) => (address.octets().to_vec(), 32),
         (FAMILY_IPV6, IpAddr::V6(address)) => (address.octets().to_vec(), 128),
         _ => return None,
     };
     let prefix = u8::try_from(decimal(prefix, max)?).ok()?;
-    let kept = without_final_zeros(&octets);
+    let kept = without_final_zeros(&bytes);
     rdata.extend_from_slice(&family.to_be_bytes());
     rdata.extend_from_slice(&[prefix, negation | u8::try_from(kept.len()).ok()?]);
     rdata.extend_from_slice(kept);
@@ -137,9 +137,9 @@ fn push_prefix(text: &str, rdata: &mut Vec<u8>) -> Option<()> {
 }
 
 /// The bytes up to the last that is not zero.
-pub(super) fn without_final_zeros(octets: &[u8]) -> &[u8] {
-    let len = octets.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
-    octets.get(..len).unwrap_or_default()
+pub(super) fn without_final_zeros(bytes: &[u8]) -> &[u8] {
+    let len = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+    bytes.get(..len).unwrap_or_default()
 }
 
 /// Prints address prefixes to the end of the data.
@@ -165,7 +165,7 @@ pub(super) fn present_prefixes(wire: &mut Wire<'_>, words: &mut Words) -> Option
 }
 
 fn filled<const N: usize>(kept: &[u8]) -> Option<[u8; N]> {
-    let mut octets = [0; N];
-    octets.get_mut(..kept.len())?.copy_from_slice(kept);
-    Some(octets)
+    let mut bytes = [0; N];
+    bytes.get_mut(..kept.len())?.copy_from_slice(kept);
+    Some(bytes)
 }

@@ -63,16 +63,16 @@ pub(super) fn decimal(text: &str, max: u64) -> Option<u64> {
     (value <= max).then_some(value)
 }
 
-/// Reads one number as large as `octets`.
-pub(super) fn read_into(tokens: &mut Tokens<'_>, octets: &mut [u8]) -> Result<(), Fault> {
-    let (max, want) = match octets.len() {
+/// Reads one number as large as `bytes`.
+pub(super) fn read_into(tokens: &mut Tokens<'_>, bytes: &mut [u8]) -> Result<(), Fault> {
+    let (max, want) = match bytes.len() {
         1 => (u64::from(u8::MAX), WANT_U8),
         2 => (u64::from(u16::MAX), WANT_U16),
         _ => (u64::from(u32::MAX), WANT_U32),
     };
     let token = tokens.word()?;
     let value = decimal(token.raw, max).ok_or_else(|| tokens.not(token, want))?;
-    for (byte, part) in octets.iter_mut().rev().zip(value.to_le_bytes()) {
+    for (byte, part) in bytes.iter_mut().rev().zip(value.to_le_bytes()) {
         *byte = part;
     }
     Ok(())
@@ -80,9 +80,9 @@ pub(super) fn read_into(tokens: &mut Tokens<'_>, octets: &mut [u8]) -> Result<()
 
 /// Reads a number of `N` bytes (1, 2 or 4).
 pub(super) fn read<const N: usize>(tokens: &mut Tokens<'_>, rdata: &mut Vec<u8>) -> Result<(), Fault> {
-    let mut octets = [0; N];
-    read_into(tokens, &mut octets)?;
-    rdata.extend_from_slice(&octets);
+    let mut bytes = [0; N];
+    read_into(tokens, &mut bytes)?;
+    rdata.extend_from_slice(&bytes);
     Ok(())
 }
 

@@ -30,7 +30,7 @@ pub(super) fn find(rtype: Rtype) -> Option<&'static Schema> {
 /// Shapes that several types share.
 const NAME: &[(&str, Field)] = &[("a domain name", Field::Name)];
 const TEXTS: &[(&str, Field)] = &[("one or more texts", Field::Strings)];
-const OCTETS: &[(&str, Field)] = &[("hexadecimal digits", Field::Hex(1))];
+const BYTES: &[(&str, Field)] = &[("hexadecimal digits", Field::Hex(1))];
 const BASE_64: &[(&str, Field)] = &[("base64", Field::Base64(1))];
 const PREFERRED_NAME: &[(&str, Field)] = &[("PREFERENCE", Field::U16), ("NAME", Field::Name)];
 const DIGEST: &[(&str, Field)] = &[
@@ -138,8 +138,8 @@ pub(super) const SCHEMAS: &[Schema] = &[
         &[("LATITUDE LONGITUDE ALTITUDE [SIZE [HORIZONTAL-PRECISION [VERTICAL-PRECISION]]]", Field::Location)],
         "52 22 23.000 N 4 53 32.000 E -2m 1m 10000m 10m",
     ),
-    schema(Rtype::EID, OCTETS, "E32C6F78163A9348"),
-    schema(Rtype::NIMLOC, OCTETS, "3217"),
+    schema(Rtype::EID, BYTES, "E32C6F78163A9348"),
+    schema(Rtype::NIMLOC, BYTES, "3217"),
     schema(
         Rtype::SRV,
         &[("PRIORITY", Field::U16), ("WEIGHT", Field::U16), ("PORT", Field::U16), ("TARGET", Field::Name)],

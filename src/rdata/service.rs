@@ -25,7 +25,7 @@ enum Kind {
     Base64,
     Text,
     /// Anything, as bytes: keys without a name.
-    Octets,
+    Bytes,
 }
 
 const MANDATORY: u16 = 0;
@@ -56,7 +56,7 @@ pub(super) fn read(tokens: &mut Tokens<'_>, rdata: &mut Vec<u8>) -> Result<(), F
         let (name, value) = token.raw.split_once('=').unwrap_or((token.raw, ""));
         let key = key(name).ok_or_else(|| tokens.not(Token { raw: name, ..token }, WANT_KEY))?;
         let value = Token { at: token.at + token.raw.len() - value.len(), raw: value };
-        let kind = if KEYS.iter().any(|known| known.1 == name) { kind(key) } else { Kind::Octets };
+        let kind = if KEYS.iter().any(|known| known.1 == name) { kind(key) } else { Kind::Bytes };
         tokens.label = "VALUE";
         let bytes = value.bytes()?;
         let wire = encode(kind, &bytes).filter(|wire| decode(key, wire).is_some());
@@ -108,7 +108,7 @@ fn key(name: &str) -> Option<u16> {
 }
 
 fn kind(key: u16) -> Kind {
-    KEYS.iter().find(|known| known.0 == key).map_or(Kind::Octets, |known| known.2)
+    KEYS.iter().find(|known| known.0 == key).map_or(Kind::Bytes, |known| known.2)
 }
 
 fn key_name(key: u16) -> String {
@@ -125,7 +125,7 @@ fn want(key: u16) -> &'static str {
         Kind::Ipv6s => "IPv6 addresses with commas between",
         Kind::Base64 => "base64",
         Kind::Text => "a text",
-        Kind::Octets => "at most 65535 bytes",
+        Kind::Bytes => "at most 65535 bytes",
     }
 }
 
@@ -161,7 +161,7 @@ fn encode(kind: Kind, value: &[u8]) -> Option<Vec<u8>> {
             .ok()
             .map(|all| all.concat()),
         Kind::Base64 => BASE64.decode(Token { at: 0, raw: plain.ok()? }, "ech").ok(),
-        Kind::Nothing | Kind::Text | Kind::Octets => Some(value.to_vec()),
+        Kind::Nothing | Kind::Text | Kind::Bytes => Some(value.to_vec()),
     }
 }
 
@@ -191,8 +191,8 @@ fn decode(key: u16, value: &[u8]) -> Option<String> {
         }
         Kind::Base64 => (!value.is_empty()).then(|| BASE64.encode(value)),
         Kind::Text => (!value.is_empty() && std::str::from_utf8(value).is_ok()).then(|| quoted(value)),
-        Kind::Octets if value.is_empty() => Some(String::new()),
-        Kind::Octets => (value.len() <= usize::from(u16::MAX)).then(|| quoted(value)),
+        Kind::Bytes if value.is_empty() => Some(String::new()),
+        Kind::Bytes => (value.len() <= usize::from(u16::MAX)).then(|| quoted(value)),
     }
 }
 

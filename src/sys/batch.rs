@@ -23,7 +23,7 @@ const REPLY_CAPACITY: usize = 1280;
 
 /// Buffers for a batch of datagrams and their replies.
 pub struct Batch {
-    octets: Box<[u8]>,
+    bytes: Box<[u8]>,
     peers: Box<[libc::sockaddr_storage]>,
     controls: Box<[Control]>,
     parts: Box<[libc::iovec]>,
@@ -51,7 +51,7 @@ pub struct Datagram<'b> {
 /// What was received.
 #[derive(Clone, Copy)]
 pub struct Datagrams<'b> {
-    octets: &'b [u8],
+    bytes: &'b [u8],
     peers: &'b [libc::sockaddr_storage],
     controls: &'b [Control],
     received: &'b [libc::mmsghdr],
@@ -63,7 +63,7 @@ impl<'b> Datagrams<'b> {
     pub fn at(self, index: usize) -> Option<Datagram<'b>> {
         let header = self.received.get(index)?;
         let start = index * STRIDE;
-        let bytes = self.octets.get(start..start + (header.msg_len as usize).min(DATAGRAM_MAX))?;
+        let bytes = self.bytes.get(start..start + (header.msg_len as usize).min(DATAGRAM_MAX))?;
         let peer = peer_of(self.peers.get(index)?)?;
         let local = if self.with_local_address {
             LocalAddress::read(self.controls.get(index)?, header.msg_hdr.msg_controllen as _)
@@ -80,7 +80,7 @@ impl Batch {
         // SAFETY: all-zero sockaddr_storage, iovec and mmsghdr are valid: no family, null pointers, zero lengths.
         let (peer, part, header): (libc::sockaddr_storage, libc::iovec, libc::mmsghdr) = unsafe { mem::zeroed() };
         Self {
-            octets: vec![0; BATCH * STRIDE].into_boxed_slice(),
+            bytes: vec![0; BATCH * STRIDE].into_boxed_slice(),
             peers: vec![peer; BATCH].into_boxed_slice(),
             controls: vec![Control([0; CONTROL_LEN]); BATCH].into_boxed_slice(),
             parts: vec![part; BATCH].into_boxed_slice(),
@@ -95,7 +95,7 @@ impl Batch {
 
     /// Receives what is there, at most [`BATCH`] datagrams, without waiting; gives how many.
     pub fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
-        let buffers = self.octets.chunks_exact_mut(STRIDE);
+        let buffers = self.bytes.chunks_exact_mut(STRIDE);
         let places = self.peers.iter_mut().zip(self.controls.iter_mut()).zip(buffers).zip(self.parts.iter_mut());
         for ((((peer, control), buffer), part), header) in places.zip(self.received.iter_mut()) {
             part.iov_base = buffer.as_mut_ptr().cast();
@@ -126,8 +126,8 @@ impl Batch {
 
     /// What was received last, and the buffers for the replies to it, in the same order.
     pub fn split(&mut self) -> (Datagrams<'_>, &mut [Vec<u8>]) {
-        let Self { octets, peers, controls, received, with_local_address, replies, .. } = self;
-        (Datagrams { octets, peers, controls, received, with_local_address: *with_local_address }, replies)
+        let Self { bytes, peers, controls, received, with_local_address, replies, .. } = self;
+        (Datagrams { bytes, peers, controls, received, with_local_address: *with_local_address }, replies)
     }
 
     /// Sends the replies to the first `count` datagrams that have one (a buffer that is not empty); calls `unsent` with

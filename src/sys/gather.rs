@@ -27,7 +27,7 @@ pub struct Gathered {
 }
 
 struct Reply {
-    octets: Vec<u8>,
+    bytes: Vec<u8>,
     peer: SockAddr,
     control: Control,
     control_len: usize,
@@ -52,14 +52,14 @@ impl Gathered {
     }
 
     /// Adds a reply to `peer`, from `local` where that is given.
-    pub fn push(&mut self, octets: &[u8], peer: SocketAddr, local: Option<LocalAddress>) {
+    pub fn push(&mut self, bytes: &[u8], peer: SocketAddr, local: Option<LocalAddress>) {
         if self.len == self.replies.len() {
             let control = Control::default();
-            self.replies.push(Reply { octets: Vec::new(), peer: peer.into(), control, control_len: 0 });
+            self.replies.push(Reply { bytes: Vec::new(), peer: peer.into(), control, control_len: 0 });
         }
         if let Some(reply) = self.replies.get_mut(self.len) {
-            reply.octets.clear();
-            reply.octets.extend_from_slice(octets);
+            reply.bytes.clear();
+            reply.bytes.extend_from_slice(bytes);
             reply.peer = peer.into();
             reply.control_len = local.map_or(0, |local| local.write(&mut reply.control));
             self.len += 1;
@@ -68,7 +68,7 @@ impl Gathered {
 
     /// What was sent last, in the order in which it was added.
     pub fn sent(&self) -> impl Iterator<Item = &[u8]> {
-        self.replies.iter().take(self.sent).map(|reply| &*reply.octets)
+        self.replies.iter().take(self.sent).map(|reply| &*reply.bytes)
     }
 
     /// Sends all that was added, and forgets it; calls `unsent` with the index of each that could not be sent.
@@ -76,10 +76,12 @@ impl Gathered {
         self.parts.clear();
         self.headers.clear();
         let replies = self.replies.get_mut(..self.len).unwrap_or_default();
-        self.parts.extend(replies.iter().map(|reply| libc::iovec {
-            iov_base: reply.octets.as_ptr().cast_mut().cast(),
-            iov_len: reply.octets.len(),
-        }));
+        self.parts.extend(
+            replies.iter().map(|reply| libc::iovec {
+                iov_base: reply.bytes.as_ptr().cast_mut().cast(),
+                iov_len: reply.bytes.len(),
+            }),
+        );
         for (reply, part) in replies.iter_mut().zip(&mut self.parts) {
             // SAFETY: an all-zero mmsghdr is valid: null pointers with zero lengths.
             let mut header: libc::mmsghdr = unsafe { mem::zeroed() };

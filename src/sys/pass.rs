@@ -83,15 +83,15 @@ impl PassSocket {
     /// # Errors
     /// Those of the system.
     pub fn receive(&self) -> io::Result<(Vec<u8>, Option<OwnedFd>)> {
-        let mut octets = [0; MESSAGE_MAX];
+        let mut bytes = [0; MESSAGE_MAX];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
-        let received = recvmsg(&self.0, &mut [IoSliceMut::new(&mut octets)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
+        let received = recvmsg(&self.0, &mut [IoSliceMut::new(&mut bytes)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
         let descriptor = control.drain().find_map(|message| match message {
             RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
             _ => None,
         });
-        Ok((octets.get(..received.bytes).unwrap_or_default().to_vec(), descriptor))
+        Ok((bytes.get(..received.bytes).unwrap_or_default().to_vec(), descriptor))
     }
 }
 

@@ -70,9 +70,9 @@ pub struct Datagrams {
 struct Spares(Vec<Vec<u8>>);
 
 impl Spares {
-    fn filled(&mut self, octets: &[u8]) -> Vec<u8> {
+    fn filled(&mut self, bytes: &[u8]) -> Vec<u8> {
         let mut buffer = self.0.pop().unwrap_or_default();
-        buffer.extend_from_slice(octets);
+        buffer.extend_from_slice(bytes);
         buffer
     }
 

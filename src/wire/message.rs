@@ -365,7 +365,7 @@ pub fn push_lower_name<A: smallvec::Array<Item = u8>>(bytes: &[u8], at: usize, o
 /// Calls `take` with the labels of the name at `at`, their length bytes in front, that of the root at last: once for
 /// each run of them that follow one another. Gives the place after the name.
 pub(super) fn walk_name(bytes: &[u8], at: usize, mut take: impl FnMut(&[u8])) -> Option<usize> {
-    let (mut here, mut run_start, mut end, mut octets, mut pointers) = (at, at, None, 0, POINTERS_MAX);
+    let (mut here, mut run_start, mut end, mut length, mut pointers) = (at, at, None, 0, POINTERS_MAX);
     loop {
         let len = *bytes.get(here)? as usize;
         match len {
@@ -374,8 +374,8 @@ pub(super) fn walk_name(bytes: &[u8], at: usize, mut take: impl FnMut(&[u8])) ->
                 return Some(end.unwrap_or(here + 1));
             }
             1..=LABEL_MAX => {
-                octets += 1 + len;
-                if octets >= NAME_MAX {
+                length += 1 + len;
+                if length >= NAME_MAX {
                     return None;
                 }
                 here += 1 + len;
@@ -424,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_of_256_octets_through_pointers_is_none() {
+    fn a_name_of_256_bytes_through_pointers_is_none() {
         let mut bytes = header(0, 0);
         let label = [&[63u8][..], &[b'a'; 63]].concat();
         let start = bytes.len();

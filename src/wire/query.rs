@@ -274,7 +274,7 @@ impl<'a> LowerName<'a> {
 
 /// Where a name is written in lower case. A query is moved from step to step; its name stays here.
 pub struct NameRoom {
-    octets: [u8; ROOM],
+    bytes: [u8; ROOM],
     len: u8,
 }
 
@@ -286,26 +286,26 @@ const ROOM: usize = name::NAME_MAX.next_multiple_of(AT_ONCE);
 impl NameRoom {
     /// An empty room.
     pub const fn new() -> Self {
-        Self { octets: [0; ROOM], len: 0 }
+        Self { bytes: [0; ROOM], len: 0 }
     }
 
     /// The name that was put in last.
     #[inline]
     pub fn name(&self) -> LowerName<'_> {
-        LowerName(self.octets.get(..usize::from(self.len)).unwrap_or_default())
+        LowerName(self.bytes.get(..usize::from(self.len)).unwrap_or_default())
     }
 
     /// Takes a name that is in wire form, at most 255 bytes of it.
     #[inline]
     pub fn lower(&mut self, wire: &[u8]) -> LowerName<'_> {
         let len = wire.len().min(name::NAME_MAX);
-        let (place, name) = (self.octets.get_mut(..len), wire.get(..len));
+        let (place, name) = (self.bytes.get_mut(..len), wire.get(..len));
         if let (Some(place), Some(name)) = (place, name) {
             place.copy_from_slice(name);
         }
         // Length bytes are at most 63, below every upper case letter, so the whole name can be lowered at once; what
         // stands behind it does not matter.
-        let (pieces, _) = self.octets.as_chunks_mut::<AT_ONCE>();
+        let (pieces, _) = self.bytes.as_chunks_mut::<AT_ONCE>();
         for piece in pieces.iter_mut().take(len.div_ceil(AT_ONCE)) {
             piece.make_ascii_lowercase();
         }

@@ -51,7 +51,7 @@ fn a_refusal_is_never_longer_than_the_query() {
 }
 
 #[test]
-fn prefixes_are_bits_not_octets() {
+fn prefixes_are_bits_not_bytes() {
     let fake = FakeAzureDns::start();
     let server = Pldns::start(&format!("[access]\nallow = [\"127.0.8.0/22\"]\n{}", fake.rule(".")), RECORDS);
     for (client, rcode) in

@@ -246,7 +246,7 @@ fn an_upstream_that_does_not_know_edns_is_asked_without() {
 }
 
 #[test]
-fn a_bare_formerr_of_twelve_octets_leads_to_a_query_without_edns() {
+fn a_bare_formerr_of_twelve_bytes_leads_to_a_query_without_edns() {
     let fake = FakeAzureDns::start();
     let bare = Answer::of(&[]).rcode("FORMERR").edit(|bytes| {
         bytes.truncate(12);

@@ -3,7 +3,7 @@
 use crate::common::cast::{API, RECORDS, record};
 use crate::common::{Answer, FakeAzureDns, Play, Pldns, Query, Script, dns};
 
-/// So many addresses that one answer needs about `16 * count` octets.
+/// So many addresses that one answer needs about `16 * count` bytes.
 fn many(name: &str, count: usize) -> String {
     let addresses: Vec<String> = (0..count).map(|n| format!("10.9.{}.{}", n / 200, n % 200 + 1)).collect();
     record(name, "A", &addresses.iter().map(String::as_str).collect::<Vec<_>>())
@@ -18,7 +18,7 @@ fn the_answer_fits_the_clients_size_and_ours() {
     let ask = |query: Query, limit: usize, whole: usize| {
         let got = query.ask_at(server.address());
         got.rcode("NOERROR").aa();
-        assert!(got.bytes.len() <= limit, "{} octets, {limit} allowed", got.bytes.len());
+        assert!(got.bytes.len() <= limit, "{} bytes, {limit} allowed", got.bytes.len());
         if whole == 0 {
             got.tc().no_answers();
         } else {
@@ -168,11 +168,11 @@ fn forwarded_answers_are_cut_between_record_sets() {
 fn large_queries_are_queries() {
     let fake = FakeAzureDns::start();
     let server = Pldns::start(&fake.rule("."), RECORDS);
-    let query = |octets: usize| Query::new(&format!("{API} A")).option(65_001, &vec![7; octets]);
-    for octets in [500, 1100] {
-        query(octets).ask_at(server.address()).rcode("NOERROR").aa();
+    let query = |bytes: usize| Query::new(&format!("{API} A")).option(65_001, &vec![7; bytes]);
+    for bytes in [500, 1100] {
+        query(bytes).ask_at(server.address()).rcode("NOERROR").aa();
     }
-    for octets in [1100, 5000, 60_000] {
-        query(octets).tcp().ask_at(server.address()).rcode("NOERROR").aa();
+    for bytes in [1100, 5000, 60_000] {
+        query(bytes).tcp().ask_at(server.address()).rcode("NOERROR").aa();
     }
 }

@@ -24,7 +24,7 @@ fn opt(options: &[u8]) -> Vec<u8> {
     [&[0, 0, 41, 4, 208, 0, 0, 0, 0], &(options.len() as u16).to_be_bytes()[..], options].concat()
 }
 
-/// Messages of 12 octets or more that are no good query, each with its name.
+/// Messages of 12 bytes or more that are no good query, each with its name.
 fn bad() -> Vec<(&'static str, Vec<u8>)> {
     let one = header([1, 0, 0, 0]);
     let one_and_additional = header([1, 0, 0, 1]);
@@ -46,7 +46,7 @@ fn bad() -> Vec<(&'static str, Vec<u8>)> {
         ("half a pointer", join(&[&one, &[0xc0]])),
         ("label type 0x40", join(&[&one, &question(&[0x41, b'a', 0])])),
         ("label type 0x80", join(&[&one, &question(&[0x81, b'a', 0])])),
-        ("a name of 257 octets", join(&[&one, &question(&long_name)])),
+        ("a name of 257 bytes", join(&[&one, &question(&long_name)])),
         ("an additional record that is not there", join(&[&one_and_additional, &good])),
         ("OPT cut in its header", join(&[&one_and_additional, &good, &opt(&[])[..7]])),
         (
@@ -57,7 +57,7 @@ fn bad() -> Vec<(&'static str, Vec<u8>)> {
         ("an option cut in its header", join(&[&one_and_additional, &good, &opt(&[0, 10, 0])])),
         ("OPT with a name", join(&[&one_and_additional, &good, b"\x01a", &opt(&[])])),
         ("two OPT records", join(&[&header([1, 0, 0, 2]), &good, &opt(&[]), &opt(&[])])),
-        ("12 octets of nonsense", [&ID[..], &[1, 0], &[255; 8]].concat()),
+        ("12 bytes of nonsense", [&ID[..], &[1, 0], &[255; 8]].concat()),
     ]
 }
 

@@ -87,7 +87,7 @@ fn queries_that_come_back_are_no_answers() {
     server.ask(QUESTION).rcode("NOERROR").answers(&[TRUTH]).before_deadline();
 }
 
-/// Names of one length, so that the damage below knows where it strikes: the answer's owner name is at octet 26.
+/// Names of one length, so that the damage below knows where it strikes: the answer's owner name is at byte 26.
 fn numbered(n: usize) -> String {
     format!("a{n:02}.test")
 }
@@ -97,7 +97,7 @@ fn damaged(right: &Answer) -> Vec<Answer> {
     let edit = |edit: fn(&mut Vec<u8>)| right.clone().edit(edit);
     let mut forms: Vec<Answer> =
         (0..12).map(|length| right.clone().edit(move |bytes| bytes.truncate(length))).collect();
-    forms.extend((1..40).step_by(3).map(|octets| right.clone().cut(octets)));
+    forms.extend((1..40).step_by(3).map(|count| right.clone().cut(count)));
     // Counts that promise more or less than there is.
     for (at, value) in [(5, 0), (5, 2), (7, 9), (9, 1), (11, 5), (4, 255), (6, 255)] {
         forms.push(right.clone().edit(move |bytes| bytes[at] = value));

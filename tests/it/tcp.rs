@@ -215,7 +215,7 @@ fn frames_too_short_for_a_header_harm_nobody() {
         let mut stream = open(&server);
         write_frame(&mut stream, &vec![0; length]);
         stream.shutdown(Shutdown::Write).unwrap();
-        assert!(read_frame(&mut stream).is_none(), "{length} octets were answered");
+        assert!(read_frame(&mut stream).is_none(), "{length} bytes were answered");
     }
     table_query().ask_at(server.address()).rcode("NOERROR");
 }

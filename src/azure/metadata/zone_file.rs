@@ -283,22 +283,22 @@ fn seconds(text: &str) -> Option<u32> {
 
 /// The bytes of a text: `\DDD` and `\c` resolved (RFC 1035 §5.1).
 fn unescaped(text: &str) -> Option<Vec<u8>> {
-    let mut octets = Vec::new();
+    let mut bytes = Vec::new();
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {
         if byte != b'\\' {
-            octets.push(byte);
+            bytes.push(byte);
             continue;
         }
         let next = rest.next()?;
         if !next.is_ascii_digit() {
-            octets.push(next);
+            bytes.push(next);
             continue;
         }
         let digits = [next, rest.next()?, rest.next()?];
-        octets.push(std::str::from_utf8(&digits).ok()?.parse().ok()?);
+        bytes.push(std::str::from_utf8(&digits).ok()?.parse().ok()?);
     }
-    Some(octets)
+    Some(bytes)
 }
 
 /// What a private zone may hold.

@@ -129,13 +129,13 @@ fn stale_answers_do_not_wait_in_line() {
     world.hear(&sent[0], answer(&sent[0], 0));
     let next = world.sent();
     assert!(
-        next[0].message.to_ascii_lowercase().windows(4).any(|octets| octets == b"miss"),
+        next[0].message.to_ascii_lowercase().windows(4).any(|bytes| bytes == b"miss"),
         "who waits goes before a refresh"
     );
     world.hear(&next[0], answer(&next[0], 0));
     let last = world.sent();
     assert!(
-        last[0].message.to_ascii_lowercase().windows(5).any(|octets| octets == b"stale"),
+        last[0].message.to_ascii_lowercase().windows(5).any(|bytes| bytes == b"stale"),
         "the refresh has the next turn"
     );
     world.settled();
@@ -197,7 +197,7 @@ fn slow_names_do_not_take_every_place() {
         world.pass(1);
         let now = world.now;
         for transmit in world.sent() {
-            let slow = transmit.message.to_ascii_lowercase().windows(5).any(|octets| octets == b"\x04slow");
+            let slow = transmit.message.to_ascii_lowercase().windows(5).any(|bytes| bytes == b"\x04slow");
             open.push((now + Duration::from_millis(if slow { 4000 } else { 5 }), transmit));
         }
         assert!(open.len() <= 36);
@@ -251,7 +251,7 @@ fn who_got_no_turn_is_not_told_a_failure_and_keeps_the_place() {
     world.ask("third.example", 4);
     let sent: Vec<_> = world.sent();
     assert!(
-        sent.iter().any(|t| t.message.to_ascii_lowercase().windows(5).any(|octets| octets == b"third")),
+        sent.iter().any(|t| t.message.to_ascii_lowercase().windows(5).any(|bytes| bytes == b"third")),
         "its place was kept"
     );
 }

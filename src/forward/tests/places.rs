@@ -28,10 +28,10 @@ fn end_of_those_who_wait(bounds: ForwardBounds) {
     let deadline = now + Duration::from_millis(4500);
     let mut ask = |machine: &mut Forwarding<usize>, number: usize| {
         // A thousand clients each for every question, every client with many questions.
-        let octets = [&[3][..], format!("{:03}", number / 1000).as_bytes(), &[0, 0, 1, 0, 1]].concat();
+        let bytes = [&[3][..], format!("{:03}", number / 1000).as_bytes(), &[0, 0, 1, 0, 1]].concat();
         let question = Box::new(Question {
-            key: octets.clone().into(),
-            section: octets.into(),
+            key: bytes.clone().into(),
+            section: bytes.into(),
             dnssec_ok: false,
             checking_disabled: false,
             tokens: Vec::new(),

@@ -31,9 +31,9 @@ fn valid(field: Field) -> BoxedStrategy<Vec<u8>> {
         Field::Types => types(),
         Field::Prefixes => several(prefix(), 0..5),
         Field::Location => location(),
-        Field::Gateway => by_kind().prop_map(|(kind, octets)| [&[kind, 2], &octets[..]].concat()).boxed(),
+        Field::Gateway => by_kind().prop_map(|(kind, bytes)| [&[kind, 2], &bytes[..]].concat()).boxed(),
         Field::Relay => (any::<bool>(), by_kind())
-            .prop_map(|(bit, (kind, octets))| [&[u8::from(bit) << 7 | kind], &octets[..]].concat())
+            .prop_map(|(bit, (kind, bytes))| [&[u8::from(bit) << 7 | kind], &bytes[..]].concat())
             .boxed(),
         Field::Identity => (any::<u8>(), vec(any::<u8>(), 1..256), vec(any::<u8>(), 1..600))
             .prop_map(|(algorithm, tag, key)| {
@@ -48,12 +48,12 @@ fn exactly(len: usize) -> BoxedStrategy<Vec<u8>> {
     vec(any::<u8>(), len).boxed()
 }
 
-fn with_len(octets: &[u8]) -> Vec<u8> {
-    [&[octets.len() as u8], octets].concat()
+fn with_len(bytes: &[u8]) -> Vec<u8> {
+    [&[bytes.len() as u8], bytes].concat()
 }
 
 fn counted(len: std::ops::RangeInclusive<usize>) -> BoxedStrategy<Vec<u8>> {
-    vec(any::<u8>(), len).prop_map(|octets| with_len(&octets)).boxed()
+    vec(any::<u8>(), len).prop_map(|bytes| with_len(&bytes)).boxed()
 }
 
 fn several(one: BoxedStrategy<Vec<u8>>, amount: std::ops::Range<usize>) -> BoxedStrategy<Vec<u8>> {
@@ -62,9 +62,7 @@ fn several(one: BoxedStrategy<Vec<u8>>, amount: std::ops::Range<usize>) -> Boxed
 
 /// Bytes whose last is not zero.
 fn trimmed(len: std::ops::Range<usize>) -> BoxedStrategy<Vec<u8>> {
-    vec(select(vec![0, 0, 1, 0x80, 0xff]), len)
-        .prop_map(|octets| address::without_final_zeros(&octets).to_vec())
-        .boxed()
+    vec(select(vec![0, 0, 1, 0x80, 0xff]), len).prop_map(|bytes| address::without_final_zeros(&bytes).to_vec()).boxed()
 }
 
 fn name() -> BoxedStrategy<Vec<u8>> {
@@ -86,8 +84,8 @@ fn prefix() -> BoxedStrategy<Vec<u8>> {
     (family, any::<bool>(), any::<Index>())
         .prop_flat_map(|((family, len), negated, prefix)| {
             let prefix = prefix.index(len * 8 + 1) as u8;
-            trimmed(0..len + 1).prop_map(move |octets| {
-                [&[0, family, prefix, u8::from(negated) << 7 | octets.len() as u8], &octets[..]].concat()
+            trimmed(0..len + 1).prop_map(move |bytes| {
+                [&[0, family, prefix, u8::from(negated) << 7 | bytes.len() as u8], &bytes[..]].concat()
             })
         })
         .boxed()
@@ -107,9 +105,9 @@ fn location() -> BoxedStrategy<Vec<u8>> {
 fn by_kind() -> BoxedStrategy<(u8, Vec<u8>)> {
     prop_oneof![
         Just((0, Vec::new())),
-        exactly(4).prop_map(|octets| (1, octets)),
-        exactly(16).prop_map(|octets| (2, octets)),
-        name().prop_map(|octets| (3, octets)),
+        exactly(4).prop_map(|bytes| (1, bytes)),
+        exactly(16).prop_map(|bytes| (2, bytes)),
+        name().prop_map(|bytes| (3, bytes)),
     ]
     .boxed()
 }
@@ -119,9 +117,9 @@ fn parameters() -> BoxedStrategy<Vec<u8>> {
         proptest::option::of(value).prop_map(move |value| value.map(|value| parameter(key, &value)).unwrap_or_default())
     };
     let list = |len: usize| {
-        vec(any::<u8>(), len..len * 4).prop_map(move |mut octets| {
-            octets.truncate(octets.len() / len * len);
-            octets
+        vec(any::<u8>(), len..len * 4).prop_map(move |mut bytes| {
+            bytes.truncate(bytes.len() / len * len);
+            bytes
         })
     };
     let alpn = several(counted(1..=255), 1..4).prop_map(|alpn| parameter(1, &alpn));
@@ -253,7 +251,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn valid_octets_are_printed_in_their_own_form_and_read_back((rtype, rdata) in valid_record()) {
+    fn valid_bytes_are_printed_in_their_own_form_and_read_back((rtype, rdata) in valid_record()) {
         let Some(printed) = fitting(rtype, &rdata) else {
             return Err(TestCaseError::fail(format!("{rtype} {}", hex(&rdata))));
         };
@@ -262,7 +260,7 @@ proptest! {
     }
 
     #[test]
-    fn nearly_valid_octets_never_read_back_as_others(
+    fn nearly_valid_bytes_never_read_back_as_others(
         (rtype, mut rdata) in valid_record(), at: Index, byte: u8, cut in 0..3,
     ) {
         match cut {
@@ -275,7 +273,7 @@ proptest! {
     }
 
     #[test]
-    fn any_octets_are_printed(rtype in known_type(), rdata in vec(any::<u8>(), 0..40)) {
+    fn any_bytes_are_printed(rtype in known_type(), rdata in vec(any::<u8>(), 0..40)) {
         printed_reads_back(rtype, &rdata)?;
     }
 

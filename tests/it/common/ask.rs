@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 /// A query whose upstreams do not respond ends after 4.5 s: what is answered before did not wait for that.
 const DEADLINE: Duration = Duration::from_secs(4);
 
-/// One question and how it is asked: RD set, EDNS of 1232 octets, UDP, from 127.0.0.1.
+/// One question and how it is asked: RD set, EDNS of 1232 bytes, UDP, from 127.0.0.1.
 #[derive(Clone)]
 pub(crate) struct Query {
     name: Vec<u8>,
@@ -149,7 +149,7 @@ impl Query {
         }
     }
 
-    /// The octets of the first answer, whatever they are.
+    /// The bytes of the first answer, whatever they are.
     pub(crate) fn send_at(&self, server: SocketAddr) -> Option<Vec<u8>> {
         if self.tcp {
             let mut stream = connect(self.from, server);
@@ -188,7 +188,7 @@ impl Query {
             return Err("no OPT record although asked with one (RFC 6891 §6.1.1)".to_owned());
         }
         if !self.tcp && bytes.len() > self.limit() {
-            return Err(format!("{} octets over UDP, {} are allowed", bytes.len(), self.limit()));
+            return Err(format!("{} bytes over UDP, {} are allowed", bytes.len(), self.limit()));
         }
         Ok(message)
     }

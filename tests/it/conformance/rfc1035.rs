@@ -12,13 +12,13 @@ fn s_2_3_3_letters_compare_without_case_and_the_original_case_is_kept() {
     let got = server.ask("tARGET.eXAMPLE A");
     got.aa().answers(&["target.example 10 IN A 10.0.0.1"]);
     assert_eq!(got.message.questions[0].name, dns::name("tARGET.eXAMPLE"));
-    // Only letters: other octets that differ by 0x20 are other names.
+    // Only letters: other bytes that differ by 0x20 are other names.
     let server = Pldns::start(&fake.rule("."), &record("a-b.example", "A", &["10.0.0.1"]));
     server.ask(r"a\013b.example A").rcode("NXDOMAIN").no_aa();
 }
 
 #[test]
-fn s_2_3_4_names_of_255_octets_and_labels_of_63_are_names() {
+fn s_2_3_4_names_of_255_bytes_and_labels_of_63_are_names() {
     let fake = FakeAzureDns::start();
     let label = "x".repeat(63);
     let longest = format!("{label}.{label}.{label}.{}", "y".repeat(61));
@@ -41,7 +41,7 @@ fn s_4_1_1_id_opcode_and_rd_are_copied_and_ra_is_set() {
 
 #[test]
 fn s_4_1_4_what_is_compressed_points_backwards_and_reads_back() {
-    // The tests' parser takes backward pointers only, and reads to the last octet.
+    // The tests' parser takes backward pointers only, and reads to the last byte.
     let fake = FakeAzureDns::start();
     let records = record("alias.example", "CNAME", &["deep.target.example."])
         + &record("deep.target.example", "MX", &["10 mail.target.example.", "20 deep.target.example."]);
@@ -54,7 +54,7 @@ fn s_4_1_4_what_is_compressed_points_backwards_and_reads_back() {
 }
 
 #[test]
-fn s_4_2_1_udp_without_edns_is_512_octets_at_most() {
+fn s_4_2_1_udp_without_edns_is_512_bytes_at_most() {
     let fake = FakeAzureDns::start();
     let addresses: Vec<String> = (1..=60).map(|n| format!("10.0.0.{n}")).collect();
     let records = record("big.example", "A", &addresses.iter().map(String::as_str).collect::<Vec<_>>());

@@ -10,7 +10,7 @@ fn s_3_unknown_types_are_transparent_through_the_forwarder() {
     let server = Pldns::start(&fake.rule("."), "");
     for kind in ["TYPE62347", "TYPE1234", "TYPE65534"] {
         for _ in 0..2 {
-            // Octets that look like a compression pointer are data.
+            // Bytes that look like a compression pointer are data.
             server.ask(&format!("u.example {kind}")).answers(&[format!(r"u.example * IN {kind} \# 6 c00c00ff01fe")]);
         }
     }

@@ -10,7 +10,7 @@ fn s_4_2_any_is_answered_with_a_synthesized_hinfo() {
     {
         let got = query.ask_at(server.address());
         got.rcode("NOERROR").aa().answers(&[r#"a.example * IN HINFO "RFC8482" """#]);
-        assert!(got.bytes.len() < 100, "{} octets", got.bytes.len());
+        assert!(got.bytes.len() < 100, "{} bytes", got.bytes.len());
     }
     assert!(fake.seen("a.example *").is_empty());
 }

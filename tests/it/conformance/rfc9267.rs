@@ -13,7 +13,7 @@ fn survives(target: &str) {
     server.ask(&format!("{API} A")).rcode("NOERROR");
 }
 
-// The answer's owner is a pointer (2 octets) at 27 + 12; its data begins at 12 + 15 + 12 = 39 = 0x27.
+// The answer's owner is a pointer (2 bytes) at 27 + 12; its data begins at 12 + 15 + 12 = 39 = 0x27.
 
 #[test]
 fn s_2_compression_pointers_do_not_loop() {

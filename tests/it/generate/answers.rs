@@ -276,7 +276,7 @@ fn compute_instances_have_both_forms_in_all_domains_of_their_cloud() {
 }
 
 #[test]
-fn the_same_input_gives_the_same_octets_and_a_file_gets_what_the_screen_gets() {
+fn the_same_input_gives_the_same_bytes_and_a_file_gets_what_the_screen_gets() {
     let example = &EXAMPLES[0];
     let one = generate(&[example.interface()], &[]);
     let two = generate(&[example.interface()], &[]);

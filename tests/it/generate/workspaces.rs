@@ -8,9 +8,9 @@ const ONE: &str = "fb7e20a0-8891-458b-b969-55ddb3382f51";
 const TWO: &str = "0c9d7a54-6e13-4b8f-92a0-d15e8b3c7f46";
 const LEARNING: &str = "/subscriptions/s/resourceGroups/rg/providers/Microsoft.MachineLearningServices/workspaces";
 
-/// The interface of a workspace's endpoint, with addresses that end in this octet and the next two.
-fn interface(id: &str, region: &str, octet: u8) -> Value {
-    let address = |at: u8| format!("10.1.0.{}", octet + at);
+/// The interface of a workspace's endpoint, with addresses that end in this byte and the next two.
+fn interface(id: &str, region: &str, byte: u8) -> Value {
+    let address = |at: u8| format!("10.1.0.{}", byte + at);
     json!([
         {"FQDNs": [format!("{id}.workspace.{region}.api.azureml.ms"), format!("{id}.workspace.{region}.cert.api.azureml.ms")], "IPAddress": address(0)},
         {"FQDNs": [format!("ml-w-{region}-{id}.{region}.notebooks.azure.net")], "IPAddress": address(1)},

@@ -18,7 +18,7 @@ fn metric(server: &Server, name: &str) -> f64 {
 }
 
 #[test]
-fn a_promise_of_octets_takes_no_memory() {
+fn a_promise_of_bytes_takes_no_memory() {
     let server = Server::start("");
     let resident = || metric(&server, "process_resident_memory_bytes");
     let before = resident();
@@ -60,7 +60,7 @@ fn a_flood_of_new_names_leaves_the_cache_in_its_bound() {
             entries = entries.max(metric(&server, "pldns_cache_entries"));
         }
     }
-    assert!(largest <= BOUND && largest > BOUND / 2.0, "{largest} octets");
+    assert!(largest <= BOUND && largest > BOUND / 2.0, "{largest} bytes");
     assert!(entries < f64::from(NAMES) / 2.0, "{entries} of {NAMES} names: no flood for this bound");
     assert_eq!(upstream.seen("used.example A").len(), 1, "what is in use stays");
     server.stop();
@@ -87,7 +87,7 @@ fn a_long_message_is_a_message() {
         reply
     };
     let refused = reply();
-    assert_eq!((&refused[..2], refused[3] & 15), (&[0, 7][..], 1), "octets behind the question: FORMERR");
+    assert_eq!((&refused[..2], refused[3] & 15), (&[0, 7][..], 1), "bytes behind the question: FORMERR");
     let answered = reply();
     assert_eq!((&answered[..2], &answered[answered.len() - 4..]), (&[0, 8][..], &[10, 0, 0, 1][..]));
     server.stop();

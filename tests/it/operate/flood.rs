@@ -110,7 +110,7 @@ fn flood(thread: usize, done: &AtomicBool, open: &AtomicUsize) {
     }
 }
 
-/// A connection from one of many addresses that says nothing, or every second one its first octet.
+/// A connection from one of many addresses that says nothing, or every second one its first byte.
 fn open_idle(number: usize) -> Option<TcpStream> {
     let source = Ipv4Addr::new(10, 9, 1, (number % SOURCES) as u8);
     let target = if number < AT_HEALTH { HEALTH } else { DNS };

@@ -31,17 +31,17 @@ impl Manager {
 
     /// The next message and the descriptors with it; nothing when there is none in time.
     fn next(&self) -> Option<(String, Vec<OwnedFd>)> {
-        let mut octets = [0; 4096];
+        let mut bytes = [0; 4096];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(128))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
-        let mut parts = [IoSliceMut::new(&mut octets)];
+        let mut parts = [IoSliceMut::new(&mut bytes)];
         let received = recvmsg(&self.socket, &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC).ok()?;
         let descriptors = control.drain().flat_map(|message| match message {
             RecvAncillaryMessage::ScmRights(descriptors) => descriptors.collect(),
             _ => Vec::new(),
         });
         let descriptors = descriptors.collect();
-        Some((String::from_utf8_lossy(&octets[..received.bytes]).into_owned(), descriptors))
+        Some((String::from_utf8_lossy(&bytes[..received.bytes]).into_owned(), descriptors))
     }
 
     /// Waits for a message with this line.

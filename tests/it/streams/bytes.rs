@@ -1,4 +1,4 @@
-//! The layer that carries messages, alone: what comes back are the upstream's octets, with the ID that was asked with.
+//! The layer that carries messages, alone: what comes back are the upstream's bytes, with the ID that was asked with.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

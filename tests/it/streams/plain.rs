@@ -115,7 +115,7 @@ async fn a_connection_that_the_upstream_closed_while_idle_loses_nothing() {
 #[tokio::test]
 async fn a_query_that_a_used_connection_loses_is_asked_again_at_once() {
     // Read, and the connection is closed: by a FIN, by half an answer and a FIN, by half a length and a FIN.
-    for octets in [0, 1, 20] {
+    for bytes in [0, 1, 20] {
         let upstream = Upstream::start(None, move |number, mut connection: Framed| async move {
             let Some(first) = connection.read().await else { return };
             connection.write(&answer(&first)).await;
@@ -123,14 +123,14 @@ async fn a_query_that_a_used_connection_loses_is_asked_again_at_once() {
                 return connection.answer_all().await;
             }
             let Some(second) = connection.read().await else { return };
-            connection.write_raw(&framed(&answer(&second))[..octets]).await;
+            connection.write_raw(&framed(&answer(&second))[..bytes]).await;
             connection.close().await;
         })
         .await;
         let server = tcp_server(&upstream).await;
         server.must_answer("first.example").await;
         let took = server.must_answer("second.example").await;
-        assert!(took < AT_ONCE, "{octets}: {took:?}");
+        assert!(took < AT_ONCE, "{bytes}: {took:?}");
         let expected = [(0, "first.example."), (0, "second.example."), (1, "second.example.")];
         let seen = upstream.seen();
         assert!(seen.iter().map(|(number, name)| (*number, name.as_str())).eq(expected), "{seen:?}");
@@ -231,11 +231,11 @@ async fn an_idle_connection_is_closed_after_ten_seconds() {
 }
 
 #[tokio::test]
-async fn answers_octet_by_octet() {
+async fn answers_byte_by_byte() {
     let upstream = Upstream::start(None, |_, mut connection: Framed| async move {
         while let Some(query) = connection.read().await {
-            for octet in framed(&answer(&query)) {
-                connection.write_raw(&[octet]).await;
+            for byte in framed(&answer(&query)) {
+                connection.write_raw(&[byte]).await;
                 sleep(Duration::from_millis(2)).await;
             }
         }

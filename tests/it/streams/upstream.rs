@@ -119,9 +119,9 @@ impl Framed {
         self.write_raw(&framed(message)).await;
     }
 
-    /// Writes octets as they are. The other side may be gone: tests look at what it received.
-    pub(crate) async fn write_raw(&mut self, octets: &[u8]) {
-        let _ = self.stream.write_all(octets).await;
+    /// Writes bytes as they are. The other side may be gone: tests look at what it received.
+    pub(crate) async fn write_raw(&mut self, bytes: &[u8]) {
+        let _ = self.stream.write_all(bytes).await;
         let _ = self.stream.flush().await;
     }
 
@@ -144,9 +144,9 @@ impl Framed {
 }
 
 pub(crate) fn framed(message: &[u8]) -> Vec<u8> {
-    let mut octets = (message.len() as u16).to_be_bytes().to_vec();
-    octets.extend(message);
-    octets
+    let mut bytes = (message.len() as u16).to_be_bytes().to_vec();
+    bytes.extend(message);
+    bytes
 }
 
 /// Waits until something is so.

@@ -99,7 +99,7 @@ impl Message {
             }
         }
         if reader.at != bytes.len() {
-            return Err(format!("{} octets after the last record", bytes.len() - reader.at));
+            return Err(format!("{} bytes after the last record", bytes.len() - reader.at));
         }
         let [answers, authorities, additionals] = sections;
         Ok(Self { id, flags, questions, answers, authorities, additionals, opt })
@@ -174,7 +174,7 @@ impl<'a> Reader<'a> {
                 other => return Err(format!("label type {other:#x} at {at}")),
             }
         }
-        if wire.len() > 255 { Err("name longer than 255 octets".to_owned()) } else { Ok(wire) }
+        if wire.len() > 255 { Err("name longer than 255 bytes".to_owned()) } else { Ok(wire) }
     }
 
     fn record(&mut self) -> Result<Record, String> {
@@ -242,6 +242,6 @@ impl fmt::Display for Message {
 pub(crate) fn show(bytes: &[u8]) -> String {
     match Message::parse(bytes) {
         Ok(message) => message.to_string(),
-        Err(why) => format!(";; unreadable ({why}), {} octets: {bytes:02x?}\n", bytes.len()),
+        Err(why) => format!(";; unreadable ({why}), {} bytes: {bytes:02x?}\n", bytes.len()),
     }
 }

@@ -93,6 +93,6 @@ mod tests {
         let message = Message::parse(&bytes).expect("readable");
         assert_eq!(message.answers, [soa, mx]);
         bytes.push(0);
-        assert!(Message::parse(&bytes).is_err(), "left over octets are not overlooked");
+        assert!(Message::parse(&bytes).is_err(), "left over bytes are not overlooked");
     }
 }

@@ -77,7 +77,7 @@ fn strings(text: &str) -> Vec<u8> {
     let mut data = Vec::new();
     for (index, part) in text.split('"').enumerate() {
         if index % 2 == 1 {
-            data.push(u8::try_from(part.len()).expect("255 octets at most"));
+            data.push(u8::try_from(part.len()).expect("255 bytes at most"));
             data.extend_from_slice(part.as_bytes());
         }
     }

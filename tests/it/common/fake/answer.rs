@@ -113,9 +113,9 @@ impl Answer {
         self.edit(|bytes| bytes[13] = if bytes[13].eq_ignore_ascii_case(&b'q') { b'z' } else { b'q' })
     }
 
-    /// The last `octets` are missing, counts stay as they were.
-    pub(crate) fn cut(self, octets: usize) -> Self {
-        self.edit(move |bytes| bytes.truncate(bytes.len() - octets))
+    /// The last `count` bytes are missing, counts stay as they were.
+    pub(crate) fn cut(self, count: usize) -> Self {
+        self.edit(move |bytes| bytes.truncate(bytes.len() - count))
     }
 
     pub(crate) fn bytes(&self, query: &Seen) -> Vec<u8> {
