@@ -2,7 +2,7 @@
 
 #![expect(clippy::disallowed_types, reason = "a command line tool that opens one connection")]
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use clap::Args;
 
 use super::SettingsArg;
 use super::http::{HttpError, get};
+use super::reachable::reachable;
 use crate::reload::settings_alone;
 
 /// How long connecting, sending and each read may take.
@@ -52,16 +53,6 @@ pub(super) fn run(args: &HealthcheckArgs) -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// The address to connect to: a wildcard is reached over loopback.
-fn reachable(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    SocketAddr::new(ip, address.port())
 }
 
 /// The HTTP status of /healthz.

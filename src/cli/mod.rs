@@ -9,6 +9,7 @@ mod healthcheck;
 mod http;
 mod isolation;
 mod packaging;
+mod reachable;
 mod serve;
 mod verify;
 mod zones;

@@ -1,7 +1,7 @@
 //! `pldns verify`: asks a running server for everything that the records promise.
 
 use std::io::{self, IsTerminal, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::compare::dns_address;
 use super::http::ServerUrl;
 use super::isolation::{Isolation, isolation};
+use super::reachable::reachable;
 use super::{SettingsArg, report as print_problems};
 use crate::client::local_address;
 use crate::config::Settings;
@@ -187,14 +188,4 @@ fn finish_progress() {
     if err.is_terminal() {
         let _ = write!(err, "\r\x1b[K");
     }
-}
-
-/// A wildcard address is reached over loopback.
-fn reachable(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    SocketAddr::new(ip, address.port())
 }

@@ -89,16 +89,8 @@ pub fn compose(query: &Query<'_>, records: &[OwnedRecord], verdict: &Verdict<'_>
             break;
         }
     }
-    let (counts, truncated) = sections.finish();
-    let closing = Closing {
-        rcode: verdict.rcode,
-        authoritative: verdict.authoritative,
-        authentic: verdict.authentic,
-        truncated,
-        counts,
-        options: ReplyOptions { error: None, upstream_errors: verdict.options },
-    };
-    close(out, &query.into(), closing, limit);
+    let written = sections.finish();
+    close_whole(query, (verdict, None), written, limit, out);
 }
 
 /// The same with the records of `message`, which is sound, their TTLs as `ttl` gives them; `error` is this server's own.
@@ -119,7 +111,19 @@ pub fn compose_from(
             break;
         }
     }
-    let (counts, truncated) = sections.finish();
+    let written = sections.finish();
+    close_whole(query, (verdict, error), written, limit, out);
+}
+
+/// Closes an answer whose records are written.
+#[inline]
+fn close_whole(
+    query: &Query<'_>,
+    (verdict, error): (&Verdict<'_>, Option<ExtendedError>),
+    (counts, truncated): (Counts, bool),
+    limit: usize,
+    out: &mut Vec<u8>,
+) {
     let closing = Closing {
         rcode: verdict.rcode,
         authoritative: verdict.authoritative,

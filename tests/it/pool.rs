@@ -1,6 +1,7 @@
 //! `ports = "pool"`: reused ports, drawn at random, with the same care for what comes back.
 
 use crate::common::{Answer, FakeAzureDns, Play, Pldns, Query, Script, Transport};
+use crate::spoofing::a_flood_of_wrong_ids;
 use std::collections::HashSet;
 use std::thread;
 use std::time::Duration;
@@ -86,27 +87,5 @@ fn a_lost_query_is_asked_again_and_a_dead_upstream_said() {
 
 #[test]
 fn a_flood_of_wrong_ids_changes_nothing_but_the_transport() {
-    let fake = FakeAzureDns::start();
-    let count = 20;
-    let name = |n: usize| format!("n{n}.example A");
-    let right = |n: usize| format!("n{n}.example 60 IN A 192.0.2.1");
-    for n in 0..count {
-        let lie = || Answer::of(&[&format!("n{n}.example 60 IN A 203.0.113.66")]);
-        let flood = (0..300).fold(Play::of(lie().wrong_id()), |play, _| play.then(0, lie().wrong_id()));
-        // The last one matches in everything: it came too late for that.
-        fake.on(&name(n), Script::udp([flood.then(0, lie())]).tcp([Play::of(Answer::of(&[&right(n)]))]));
-    }
-    let server = Pldns::start(&pooled(&fake), "");
-    thread::scope(|scope| {
-        for n in 0..count {
-            let (address, question, right) = (server.address(), name(n), right(n));
-            scope.spawn(move || {
-                Query::new(&question).ask_at(address).answers(&[&right]);
-            });
-        }
-    });
-    for n in 0..count {
-        let by_tcp = fake.seen(&name(n)).iter().filter(|seen| seen.transport == Transport::Tcp).count();
-        assert_eq!(by_tcp, 1, "{}", name(n));
-    }
+    a_flood_of_wrong_ids(pooled);
 }

@@ -288,6 +288,11 @@ fn an_upstream_that_only_talks_nonsense_fails_in_time_and_with_a_reason() {
 
 #[test]
 fn a_flood_of_wrong_ids_changes_nothing_but_the_transport() {
+    a_flood_of_wrong_ids(|fake| fake.rule("."));
+}
+
+/// A flood by an upstream behind these rules.
+pub(crate) fn a_flood_of_wrong_ids(rules: impl Fn(&FakeAzureDns) -> String) {
     let fake = FakeAzureDns::start();
     let count = 20;
     let name = |n: usize| format!("n{n}.example A");
@@ -298,7 +303,7 @@ fn a_flood_of_wrong_ids_changes_nothing_but_the_transport() {
         // The last one matches in everything: it came too late for that.
         fake.on(&name(n), Script::udp([flood.then(0, lie())]).tcp([Play::of(Answer::of(&[&right(n)]))]));
     }
-    let server = Pldns::start(&fake.rule("."), "");
+    let server = Pldns::start(&rules(&fake), "");
     thread::scope(|scope| {
         for n in 0..count {
             let (address, question, right) = (server.address(), name(n), right(n));

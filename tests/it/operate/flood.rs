@@ -15,6 +15,7 @@ use socket2::{Domain, Socket, Type};
 
 use super::namespace;
 use super::server::{AtTheEnd, RECORDS, SOON, Scratch, Server, query, settings};
+use super::tls_client;
 
 /// Connections of the flood, on port 53 and at the health listener together.
 const FLOOD: usize = 10_000;
@@ -133,14 +134,7 @@ fn connect(from: IpAddr, to: SocketAddr) -> Option<TcpStream> {
 }
 
 fn probe_dns() -> Option<Vec<u8>> {
-    let mut stream = connect(PROBE, DNS)?;
-    let query = query(1, "a.example");
-    stream.write_all(&[&(query.len() as u16).to_be_bytes()[..], &query].concat()).ok()?;
-    let mut len = [0; 2];
-    stream.read_exact(&mut len).ok()?;
-    let mut reply = vec![0; usize::from(u16::from_be_bytes(len))];
-    stream.read_exact(&mut reply).ok()?;
-    Some(reply)
+    tls_client::ask(&mut connect(PROBE, DNS)?, &query(1, "a.example")).ok()
 }
 
 fn probe_health() -> Option<String> {

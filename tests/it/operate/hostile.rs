@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, Socket, Type};
 
 use super::server::{SOON, Server, query};
+use super::tls_client;
 
 /// A connection from an address of loopback.
 fn connect(from: [u8; 4], to: SocketAddr) -> TcpStream {
@@ -20,13 +21,7 @@ fn connect(from: [u8; 4], to: SocketAddr) -> TcpStream {
 
 /// The reply to a question for a.example over a connection; nothing where it is closed.
 fn ask(mut stream: &TcpStream) -> Option<Vec<u8>> {
-    let query = query(1, "a.example");
-    stream.write_all(&[&(query.len() as u16).to_be_bytes()[..], &query].concat()).ok()?;
-    let mut len = [0; 2];
-    stream.read_exact(&mut len).ok()?;
-    let mut reply = vec![0; usize::from(u16::from_be_bytes(len))];
-    stream.read_exact(&mut reply).ok()?;
-    Some(reply)
+    tls_client::ask(&mut stream, &query(1, "a.example")).ok()
 }
 
 fn is_open(mut stream: &TcpStream) -> bool {
