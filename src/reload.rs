@@ -16,15 +16,14 @@ use std::sync::Arc;
 
 use crate::azure::{HostName, cloud_of, private_names, public_names, zones};
 use crate::cache::TtlLimits;
-use crate::config::{Facts, MAX_NEGATIVE_TTL_PRIVATE, MAX_STALE_PRIVATE, PublicAnswers, Settings, read_settings};
+use crate::config::{Environment, MAX_NEGATIVE_TTL_PRIVATE, MAX_STALE_PRIVATE, PublicAnswers, Settings, read_settings};
 use crate::discover::Status;
 use crate::document::{Diagnostic, Problems, Severity, SourceText};
 use crate::engine::{AccessList, PublicAction, PublicGuard, Snapshot, StaleLimits};
 use crate::explain::AzureNames;
 use crate::forward::{ForwardRule, Rules, UpstreamSets};
 use crate::rdata;
-use crate::records::file::ttl_seconds;
-use crate::records::{Packed, Table, TableSettings, compile, read_records};
+use crate::records::{Packed, Table, TableSettings, compile, read_records, ttl_seconds};
 use crate::sys::give_back_memory;
 use crate::upstream::Authorities;
 use crate::wire::{Name, Rtype};
@@ -71,8 +70,8 @@ pub fn azure_names() -> AzureNames {
 /// The settings file alone, as far as it can be read: what is wrong in it has its default, and no file that it names is
 /// looked at. For what must work beside a running server, even while the file is being edited.
 pub fn settings_alone(path: &Path) -> Result<Settings, Diagnostic> {
-    let facts = Facts { public_zones: &[], is_local: &|_| false };
-    Ok(read_settings(&read_text(path)?, &facts, &mut Problems::default()))
+    let environment = Environment { public_zones: &[], is_local: &|_| false };
+    Ok(read_settings(&read_text(path)?, &environment, &mut Problems::default()))
 }
 
 /// The authorities of `[tls] upstream_ca`, for settings that were read alone.
@@ -93,8 +92,8 @@ pub fn load_with(path: &Path, discover: &Status) -> Loaded {
     let (settings, source) = match read_text(path) {
         Ok(source) => {
             let public_zones: Vec<&str> = zones().flat_map(|zone| zone.public).copied().collect();
-            let facts = Facts { public_zones: &public_zones, is_local: &is_local };
-            let settings = read_settings(&source, &facts, &mut problems);
+            let environment = Environment { public_zones: &public_zones, is_local: &is_local };
+            let settings = read_settings(&source, &environment, &mut problems);
             files = find_all(&settings, path, Some(&source), &mut problems);
             match read_authorities(&settings, path, &source) {
                 Ok(read) => authorities = read,

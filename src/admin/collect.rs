@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use prometheus_client::metrics::MetricType;
 
 use super::Admin;
-use super::metrics::{Family, Sample, Value};
+use super::family::{Family, Sample, Value};
 use super::process::{descriptors, resident_bytes};
 use crate::engine::{AnswerSource, Reason};
 use crate::forward::UpstreamState;

@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
 use super::Admin;
-use super::guard::refuse;
+use super::refusal::refuse;
 use crate::client::ask_rule;
 use crate::discover::DriftKind;
 use crate::explain::{Explanation, Question, RejectedReload, Seen, Surroundings, Unapproved, Walk};

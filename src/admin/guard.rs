@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 
 use super::Door;
 use super::page::document;
+use super::refusal::refuse;
 
 /// The header by which a program shows that it is no web page: pages of other sites cannot set it unasked.
 const OWN_HEADER: &str = "x-pldns";
@@ -70,10 +71,6 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Parameters<T> {
             Err(error) => Err(refuse(StatusCode::BAD_REQUEST, &error.body_text())),
         }
     }
-}
-
-pub(super) fn refuse(status: StatusCode, error: &str) -> Response {
-    (status, axum::Json(serde_json::json!({ "error": error }))).into_response()
 }
 
 /// Whether a request is for a name of this machine: its one `Host` says so, and so does the host in its target where there

@@ -5,11 +5,11 @@ use std::fmt::{Error, Write};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, text};
-use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
 use super::Admin;
 use super::collect::collect;
+use super::family::{Family, Value};
 
 /// In which of the two text formats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,32 +27,6 @@ impl Format {
             Self::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
         }
     }
-}
-
-/// All samples of one name.
-#[derive(Debug)]
-pub(super) struct Family {
-    /// Without the `_total` of counters.
-    pub(super) name: &'static str,
-    pub(super) help: &'static str,
-    pub(super) kind: MetricType,
-    pub(super) samples: Vec<Sample>,
-}
-
-/// One line, or the lines of one histogram.
-#[derive(Debug)]
-pub(super) struct Sample {
-    pub(super) labels: Vec<(&'static str, String)>,
-    pub(super) value: Value,
-}
-
-/// A value of each kind.
-#[derive(Debug)]
-pub(super) enum Value {
-    Counter(u64),
-    Gauge(f64),
-    /// Sum, and the upper end and count of each bucket alone.
-    Histogram(f64, Vec<(f64, u64)>),
 }
 
 /// Labels of exemplars, of which there are none.
@@ -121,6 +95,9 @@ fn to_prometheus(text: &str) -> Result<String, Error> {
 
 #[cfg(test)]
 mod tests {
+    use prometheus_client::metrics::MetricType;
+
+    use super::super::family::Sample;
     use super::*;
 
     fn text_of(families: Vec<Family>) -> String {

@@ -14,6 +14,7 @@
 mod accept;
 mod collect;
 mod explain;
+mod family;
 mod found;
 mod guard;
 mod history;
@@ -23,6 +24,7 @@ mod page;
 mod pages;
 mod process;
 mod records;
+mod refusal;
 mod status;
 
 use std::net::SocketAddr;

@@ -15,7 +15,7 @@ use data_encoding::HEXLOWER;
 use rand::TryRng;
 use rand::rngs::SysRng;
 
-use super::guard::refuse;
+use super::refusal::refuse;
 
 const HTML: &str = include_str!("page/page.html");
 const STYLE: &str = include_str!("page/page.css");

@@ -13,8 +13,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-use super::guard::{Parameters, refuse};
+use super::guard::Parameters;
 use super::metrics::{Format, render};
+use super::refusal::refuse;
 use super::{Admin, OPENAPI, ReloadCause, ReloadRequest, log, overview};
 use crate::config::LogLevel;
 use crate::wire::{Name, NameRoom};

@@ -11,6 +11,7 @@
 mod cloud;
 mod host_name;
 pub mod metadata;
+mod private_zone;
 mod resource;
 mod suffix;
 pub mod workspace;
@@ -19,9 +20,10 @@ mod zones;
 
 pub use cloud::Cloud;
 pub use host_name::{HostName, HostNameError, is_privatelink_label};
+pub use private_zone::{PrivateDnsZone, Service};
 pub use resource::ResourceId;
 pub use zone_table::{DATE as ZONES_DATE, DOCUMENT as ZONES_DOCUMENT};
 pub use zones::{
-    PrivateDnsZone, Service, belongs_to, cloud_of, known_zones, matches_suffix, private_names, public_names,
-    public_zone, with_vault_names, zones, zones_of_service,
+    belongs_to, cloud_of, known_zones, matches_suffix, private_names, public_names, public_zone, with_vault_names,
+    zones, zones_of_service,
 };

@@ -1,7 +1,9 @@
 //! Matching names against the suffixes of the zone table, placeholders included.
 
-use super::zones::PORTALS;
 use super::{HostName, is_privatelink_label};
+
+/// Public names of Data Factory's portal, one in each cloud: the apex of their zone.
+pub(super) const PORTALS: [&str; 3] = ["adf.azure.com", "adf.azure.us", "adf.azure.cn"];
 
 /// A suffix of the table, perhaps with placeholders.
 #[derive(Clone, Copy)]

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::ops::Range;
 use std::time::Duration;
 
-use super::rules::read_name;
 use super::upstream::read_upstream;
+use super::values::read_name;
 use crate::document::{Document, Placed, TableReader, parse_duration, parse_size};
 use crate::forward::{AZURE_DNS, Target};
 use crate::wire::Name;
@@ -330,7 +330,7 @@ fn split_url(url: &str) -> Option<(&str, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Facts, read_settings};
+    use crate::config::{Environment, read_settings};
     use crate::document::{Problems, SourceText};
 
     const ID: &str = "11111111-2222-3333-4444-55555555aAbB";
@@ -338,8 +338,8 @@ mod tests {
     fn read(text: &str) -> (AzureSettings, String) {
         let source = SourceText::new("pldns.toml", text);
         let mut problems = Problems::default();
-        let facts = Facts { public_zones: &[], is_local: &|_| false };
-        let settings = read_settings(&source, &facts, &mut problems);
+        let environment = Environment { public_zones: &[], is_local: &|_| false };
+        let settings = read_settings(&source, &environment, &mut problems);
         (settings.azure, problems.to_string())
     }
 

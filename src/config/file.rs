@@ -1,15 +1,16 @@
 //! The text of pldns.toml into [`Settings`].
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use super::azure::read_azure;
+use super::environment::Environment;
 use super::listen::{read_admin, read_listen, refuse_open_admin};
 use super::overlap::check_listeners;
 use super::rules::{read_forwards, read_upstreams, read_zones};
 use super::settings::{LogFormat, LogLevel, Settings, TlsSettings};
+use super::values::read_seconds;
 use crate::document::{Document, Placed, Problems, SourceText, TableReader, parse_duration, parse_size};
-use crate::records::file::{read_prefix, ttl_seconds};
+use crate::records::file::read_prefix;
 use crate::wire::Name;
 
 /// More threads than this are a mistake.
@@ -18,16 +19,8 @@ const WORKERS_MAX: u64 = 1024;
 /// Bytes of `[dnstap] identity`.
 const IDENTITY_MAX: usize = 255;
 
-/// What the reader needs to know of the world to warn of traps.
-pub struct Facts<'f> {
-    /// Public zones of Azure services, below which other people's names live too.
-    pub public_zones: &'f [&'f str],
-    /// Whether an address is one of this machine's.
-    pub is_local: &'f dyn Fn(IpAddr) -> bool,
-}
-
 /// Reads settings. Problems go to `problems`; where there are errors among them, the settings are not to be used.
-pub fn read_settings(source: &SourceText, facts: &Facts<'_>, problems: &mut Problems) -> Settings {
+pub fn read_settings(source: &SourceText, environment: &Environment<'_>, problems: &mut Problems) -> Settings {
     let document = Document::new(source);
     let root = document.parse();
     let reader = document.reader(&root, "the file");
@@ -41,9 +34,9 @@ pub fn read_settings(source: &SourceText, facts: &Facts<'_>, problems: &mut Prob
         }
     }
     refuse_open_admin(&document, &reader, &settings);
-    check_listeners(&document, &reader, facts, &settings);
-    read_zones(&document, &reader, facts, &mut settings);
-    read_forwards(&document, &reader, facts, &mut settings);
+    check_listeners(&document, &reader, environment, &settings);
+    read_zones(&document, &reader, environment, &mut settings);
+    read_forwards(&document, &reader, environment, &mut settings);
     read_upstreams(&document, &reader, &mut settings);
     // Keys below a header that was not closed are none of the file's.
     if !document.has_unclosed_header() {
@@ -123,20 +116,6 @@ fn read_cache(document: &Document<'_>, section: &TableReader<'_>, settings: &mut
             *place = Duration::from_secs(seconds.into());
         }
     }
-}
-
-/// A duration of whole seconds.
-pub(super) fn read_seconds(document: &Document<'_>, section: &TableReader<'_>, key: &'static str) -> Option<u32> {
-    let duration = section.parsed(key, "a duration", parse_duration)?;
-    let seconds = ttl_seconds(duration.value);
-    if seconds.is_none() {
-        document.error(
-            duration.span,
-            format!("`{key}` is a whole number of seconds up to 2147483647"),
-            format!("{key} = \"60s\""),
-        );
-    }
-    seconds
 }
 
 fn read_process(_: &Document<'_>, section: &TableReader<'_>, settings: &mut Settings) {
@@ -248,11 +227,11 @@ mod tests {
     fn read(text: &str) -> (Settings, String) {
         let source = SourceText::new("pldns.toml", text);
         let mut problems = Problems::default();
-        let facts = Facts {
+        let environment = Environment {
             public_zones: &["blob.core.windows.net"],
             is_local: &|address| address.is_loopback() || address.is_unspecified(),
         };
-        let settings = read_settings(&source, &facts, &mut problems);
+        let settings = read_settings(&source, &environment, &mut problems);
         (settings, problems.to_string())
     }
 

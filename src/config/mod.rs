@@ -4,6 +4,7 @@
 //! their places. Nothing is applied here, and nothing but the text is read.
 
 mod azure;
+mod environment;
 mod file;
 mod listen;
 mod overlap;
@@ -11,9 +12,11 @@ mod reverse;
 mod rules;
 mod settings;
 mod upstream;
+mod values;
 
 pub use azure::{AzureSettings, DiscoverCloud, DiscoverSettings, Identity, PublicAnswers};
-pub use file::{Facts, read_settings};
+pub use environment::Environment;
+pub use file::read_settings;
 pub use settings::{
     AdminSettings, CacheSettings, DEFAULT_ALLOW, DnstapSettings, ForwardSpec, Listen, LogFormat, LogLevel, LogSettings,
     MAX_NEGATIVE_TTL_PRIVATE, MAX_STALE_PRIVATE, Places, RecordFiles, Settings, TlsSettings,

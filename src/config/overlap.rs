@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::ops::Range;
 
-use super::file::Facts;
+use super::environment::Environment;
 use super::settings::Settings;
 use crate::document::{Document, TableReader};
 
@@ -41,7 +41,7 @@ impl Listener {
 pub(super) fn check_listeners(
     document: &Document<'_>,
     reader: &TableReader<'_>,
-    facts: &Facts<'_>,
+    environment: &Environment<'_>,
     settings: &Settings,
 ) {
     let Some(listen) = reader.table("listen").map(|table| document.reader(table, "[listen]")) else { return };
@@ -51,7 +51,7 @@ pub(super) fn check_listeners(
             listen.strings(key).into_iter().filter_map(|text| Some((text.value.parse().ok()?, text.span)))
         {
             let listener = Listener { address, key, udp, tcp, span };
-            check_machine(document, &listener, facts);
+            check_machine(document, &listener, environment);
             match seen.iter().find(|other| listener.overlaps(other)) {
                 Some(other) if other.key == key && other.address == address => {
                     let message = format!("{address} is in `{key}` twice");
@@ -86,9 +86,9 @@ pub(super) fn check_listeners(
     }
 }
 
-fn check_machine(document: &Document<'_>, listener: &Listener, facts: &Facts<'_>) {
+fn check_machine(document: &Document<'_>, listener: &Listener, environment: &Environment<'_>) {
     let ip = listener.address.ip();
-    if (facts.is_local)(ip) {
+    if (environment.is_local)(ip) {
         return;
     }
     let family = if ip.is_ipv6() { "IPv6" } else { "IPv4" };

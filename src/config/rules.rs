@@ -4,21 +4,21 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 use std::ops::Range;
 
-use super::file::{Facts, read_seconds};
+use super::environment::Environment;
 use super::reverse::zones_of;
 use super::settings::{ForwardSpec, Settings};
 use super::upstream::read_upstream;
+use super::values::{read_name, read_seconds};
 use crate::document::{Document, Placed, TableReader};
 use crate::forward::{AZURE_DNS, Limits, Ports, Target};
 use crate::records::file::read_prefix;
 use crate::records::{Missing, ZONES_MAX, Zone};
 use crate::wire::Name;
-use crate::wire::name::a_label_form;
 
 pub(super) fn read_zones(
     document: &Document<'_>,
     reader: &TableReader<'_>,
-    facts: &Facts<'_>,
+    environment: &Environment<'_>,
     settings: &mut Settings,
 ) {
     let mut seen = HashSet::new();
@@ -39,7 +39,7 @@ pub(super) fn read_zones(
         let missing = missing.unwrap_or_default();
         for apex in read_zone(document, "name", &text) {
             if missing == Missing::NxDomain {
-                warn_of_claimed_zone(document, &apex, text.span.clone(), facts);
+                warn_of_claimed_zone(document, &apex, text.span.clone(), environment);
             }
             if settings.zones.len() == ZONES_MAX {
                 let message = format!("there are more than {ZONES_MAX} zones");
@@ -53,8 +53,8 @@ pub(super) fn read_zones(
     }
 }
 
-fn warn_of_claimed_zone(document: &Document<'_>, apex: &Name, span: Range<usize>, facts: &Facts<'_>) {
-    let mut zones = facts.public_zones.iter().filter_map(|zone| Name::parse(zone).ok());
+fn warn_of_claimed_zone(document: &Document<'_>, apex: &Name, span: Range<usize>, environment: &Environment<'_>) {
+    let mut zones = environment.public_zones.iter().filter_map(|zone| Name::parse(zone).ok());
     let message = if let Some(zone) = zones.find(|zone| zone.is_within(apex)) {
         format!(
             "{apex} would make this server authoritative for a public zone: all other names in {zone} will cease to exist for your clients"
@@ -72,7 +72,7 @@ fn warn_of_claimed_zone(document: &Document<'_>, apex: &Name, span: Range<usize>
 pub(super) fn read_forwards(
     document: &Document<'_>,
     reader: &TableReader<'_>,
-    facts: &Facts<'_>,
+    environment: &Environment<'_>,
     settings: &mut Settings,
 ) {
     let mut seen = HashSet::new();
@@ -102,7 +102,7 @@ pub(super) fn read_forwards(
             let Some(target) = read_upstream(document, text) else {
                 continue;
             };
-            warn_of_self(document, &target, text.span.clone(), facts, settings);
+            warn_of_self(document, &target, text.span.clone(), environment, settings);
             if targets.contains(&target) {
                 document.warning(text.span.clone(), format!("{target} is in this rule twice"), "remove one of the two");
             } else {
@@ -133,13 +133,19 @@ fn warn_of_mixture(document: &Document<'_>, targets: &[Target], span: Range<usiz
     }
 }
 
-fn warn_of_self(document: &Document<'_>, target: &Target, span: Range<usize>, facts: &Facts<'_>, settings: &Settings) {
+fn warn_of_self(
+    document: &Document<'_>,
+    target: &Target,
+    span: Range<usize>,
+    environment: &Environment<'_>,
+    settings: &Settings,
+) {
     let upstream = target.address;
     let is_self = settings.listen.dns.iter().any(|listen| {
         let same_address = listen.ip() == upstream.ip()
             || (listen.ip().is_unspecified()
                 && listen.is_ipv4() == upstream.is_ipv4()
-                && (facts.is_local)(upstream.ip()));
+                && (environment.is_local)(upstream.ip()));
         listen.port() == upstream.port() && same_address
     });
     if is_self {
@@ -219,31 +225,6 @@ fn read_zone(document: &Document<'_>, key: &str, text: &Placed<&str>) -> Vec<Nam
         return read_prefix(document, key, text).map(zones_of).unwrap_or_default();
     }
     read_name(document, key, text).into_iter().collect()
-}
-
-pub(super) fn read_name(document: &Document<'_>, key: &str, text: &Placed<&str>) -> Option<Name> {
-    match Name::parse(text.value) {
-        Ok(name) if name.labels().any(|label| label.contains(&b'*')) => {
-            document.error(
-                text.span.clone(),
-                format!("`{key}` is a zone: it takes no `*`"),
-                "a zone holds all names below it",
-            );
-            None
-        }
-        Ok(name) => Some(name),
-        Err(error) => {
-            document.error(
-                text.span.clone(),
-                format!("`{key}` is not a valid domain name: {error}"),
-                match a_label_form(text.value) {
-                    Some(name) => format!("write it as \"{name}\": DNS has letters of other scripts in this form"),
-                    None => "a zone such as \"privatelink.api.azureml.ms\"".to_owned(),
-                },
-            );
-            None
-        }
-    }
 }
 
 /// Notes a zone that is defined twice; whether it is new.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::client::{Client, HttpError};
-use super::estate::{Network, Workspace, network};
+use super::object::{Network, Workspace, id_of, network};
 use super::page::{Page, Shape, held_by};
 use super::shapes;
 use super::token::{TokenError, Tokens};
@@ -339,11 +339,6 @@ fn optional<T>(list: Result<Vec<T>, ArmError>) -> Result<Vec<T>, ArmError> {
         Err(ArmError { failure: Failure::Forbidden | Failure::NotFound | Failure::Status, .. }) => Ok(Vec::new()),
         list => list,
     }
-}
-
-/// The id of an object.
-pub(super) fn id_of(object: &Value) -> Option<&str> {
-    object["id"].as_str().filter(|id| id.starts_with('/'))
 }
 
 /// Scheme, host and port of a URL.

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::mem::size_of;
 
-use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::arm::{Lists, WorkspaceLists, id_of};
+use super::arm::{Lists, WorkspaceLists};
 use super::expected::expected_names;
+use super::object::{Network, Workspace, id_of, lower};
 use crate::azure::Cloud;
 use crate::generate::{Input, Options, generate};
 
@@ -64,53 +64,6 @@ pub(super) struct EndpointRecord {
     #[serde(rename = "type")]
     pub(super) record_type: String,
     pub(super) data: Vec<String>,
-}
-
-/// A virtual network.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Network {
-    /// Its address space.
-    pub(super) prefixes: Vec<IpNet>,
-    /// Ids of the networks with a connected peering, in lower case.
-    pub(super) peers: Vec<String>,
-    /// Its region.
-    pub(super) region: String,
-}
-
-/// A workspace.
-#[derive(Debug)]
-pub(super) struct Workspace {
-    /// Its resource id, as found: the beginning of the paths of its lists.
-    pub(super) path: String,
-    /// The same in lower case.
-    pub(super) id: String,
-    /// Its region.
-    pub(super) region: String,
-    /// The GUID of its names, where it is stated.
-    pub(super) guid: Option<String>,
-    /// The id of the hub of a project, in lower case.
-    hub: Option<String>,
-    /// Ids of its storage account, key vault and registry, in lower case.
-    needed: Vec<String>,
-    /// What `generate` reads.
-    text: String,
-}
-
-impl Workspace {
-    pub(super) fn new(object: &Value, text: String) -> Option<Self> {
-        let properties = &object["properties"];
-        let (path, id) = (id_of(object)?.to_owned(), id_of(object)?.to_ascii_lowercase());
-        let keys = ["storageAccount", "keyVault", "containerRegistry"];
-        Some(Self {
-            path,
-            region: object["location"].as_str().unwrap_or_default().to_owned(),
-            guid: properties["workspaceId"].as_str().map(str::to_owned),
-            hub: lower(&properties["hubResourceId"]).filter(|hub| *hub != id),
-            needed: keys.iter().filter_map(|key| lower(&properties[key])).filter(|id| !id.is_empty()).collect(),
-            id,
-            text,
-        })
-    }
 }
 
 /// Workspaces and what they depend on, by lower-case ids.
@@ -194,10 +147,6 @@ impl<'a> Workspaces<'a> {
     }
 }
 
-fn lower(value: &Value) -> Option<String> {
-    value.as_str().map(str::to_ascii_lowercase)
-}
-
 /// The properties of an endpoint's connection.
 fn connection_of(object: &Value) -> Option<&Value> {
     let connections = ["privateLinkServiceConnections", "manualPrivateLinkServiceConnections"];
@@ -266,24 +215,6 @@ fn records(
     }
     found.sort();
     (found, messages.shown().iter().map(ToString::to_string).collect())
-}
-
-/// A network by its id in lower case.
-pub(super) fn network(object: &Value) -> Option<(String, Network)> {
-    let properties = &object["properties"];
-    let prefixes = properties["addressSpace"]["addressPrefixes"].as_array().into_iter().flatten();
-    let peerings = properties["virtualNetworkPeerings"].as_array().into_iter().flatten();
-    let is_connected =
-        |peering: &&Value| lower(&peering["properties"]["peeringState"]).is_some_and(|state| state == "connected");
-    let network = Network {
-        prefixes: prefixes.filter_map(|prefix| prefix.as_str()?.parse().ok()).collect(),
-        peers: peerings
-            .filter(is_connected)
-            .filter_map(|it| lower(&it["properties"]["remoteVirtualNetwork"]["id"]))
-            .collect(),
-        region: lower(&object["location"]).unwrap_or_default(),
-    };
-    Some((id_of(object)?.to_ascii_lowercase(), network))
 }
 
 /// Wildcards that endpoints of several services list: `*.REGION.inference.ml.azure.com` holds the online endpoints of all

@@ -1,6 +1,6 @@
 //! The names that an endpoint will have once its connection is approved. Until then Azure lists none.
 
-use super::estate::Workspace;
+use super::object::Workspace;
 use crate::azure::workspace::WorkspaceId;
 use crate::azure::{Cloud, HostName, ResourceId, known_zones};
 

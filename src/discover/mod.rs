@@ -22,6 +22,7 @@ mod drift;
 mod estate;
 mod expected;
 mod names;
+mod object;
 mod page;
 mod round;
 mod shapes;

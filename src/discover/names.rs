@@ -171,7 +171,7 @@ impl Resolve for Names {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Facts, read_settings};
+    use crate::config::{Environment, read_settings};
     use crate::document::{Problems, SourceText};
     use crate::upstream::Authorities;
 
@@ -188,9 +188,9 @@ mod tests {
             zone = "."
             upstreams = ["10.0.0.6"]
         "#;
-        let facts = Facts { public_zones: &[], is_local: &|_| false };
+        let environment = Environment { public_zones: &[], is_local: &|_| false };
         let mut problems = Problems::default();
-        let settings = read_settings(&SourceText::new("pldns.toml", text), &facts, &mut problems);
+        let settings = read_settings(&SourceText::new("pldns.toml", text), &environment, &mut problems);
         let names = Names::of(&settings, Arc::new(Trust::new(&Authorities::default())));
         let asked = |host| match names.upstreams(host) {
             Upstreams::Plain(servers) => servers.iter().map(ToString::to_string).collect::<Vec<_>>(),

@@ -10,7 +10,8 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::drift::{Drift, DriftKind};
-use super::estate::{Connection, Endpoint, EndpointRecord, Estate, Network, contested_wildcards};
+use super::estate::{Connection, Endpoint, EndpointRecord, Estate, contested_wildcards};
+use super::object::Network;
 
 /// Where the server itself is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

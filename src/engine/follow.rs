@@ -1,10 +1,12 @@
 //! Follows a CNAME chain from one name to the next: through the table, by the rules, into upstreams' answers.
 
+use std::sync::Arc;
+
 use super::chain::{Chain, Taken};
 use super::write::{ANY_DATA, loopback};
 use super::{Action, AnswerSource, Context, Engine, Observer, Step};
 use crate::cache::{Age, AnswerView};
-use crate::forward::{Disposition, Here};
+use crate::forward::{Disposition, ForwardRule, Here};
 use crate::records::{Lookup, Soa};
 use crate::wire::{LowerName, NameRoom, Rcode, Rtype, Section};
 
@@ -95,6 +97,18 @@ impl Engine {
         if let Err(broken) = chain.count_question() {
             return broken.write(context, reply);
         }
+        self.look_up_last(context, chain, qname, rule, reply)
+    }
+
+    /// Looks up what the query asks for, of the last name of a chain: `qname` is that name in lower case, `rule` has it.
+    pub(super) fn look_up_last(
+        &self,
+        context: &Context<'_, impl Observer>,
+        chain: Chain,
+        qname: LowerName<'_>,
+        rule: &Arc<ForwardRule>,
+        reply: &mut Vec<u8>,
+    ) -> Action {
         let tail = context.query.question().last_chunk::<4>().copied().unwrap_or_default();
         let question = [chain.name().as_wire(), &tail].concat();
         self.look_up(context, qname, &question, rule, None, Some(chain), reply)

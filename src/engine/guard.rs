@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::chain::Chain;
-use super::{Action, AnswerSource, Context, Engine, Observer, Step, write};
+use super::{Action, AnswerSource, Context, Engine, Observer, PublicAction, Step, write};
 use crate::forward::ForwardRule;
 use crate::records::Table;
 use crate::wire::edns::push_extended_error;
@@ -28,32 +28,6 @@ const QUEUE_MAX: usize = 100;
 const ZONES_MAX: usize = 100;
 /// The text beside the extended error of an answer that passes.
 const WARNING: &str = "public address, but a private endpoint record exists here";
-
-/// What is done with a public address for a name whose service has a private endpoint record here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum PublicAction {
-    /// It passes, and is counted.
-    Allow,
-    /// It passes with an extended error, and is counted and logged.
-    #[default]
-    Warn,
-    /// The answer is SERVFAIL.
-    Refuse,
-}
-
-impl PublicAction {
-    /// All, in the order of their counters.
-    pub const ALL: [Self; 3] = [Self::Allow, Self::Warn, Self::Refuse];
-
-    /// The word for metrics and logs.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Allow => "allow",
-            Self::Warn => "warn",
-            Self::Refuse => "refuse",
-        }
-    }
-}
 
 /// What a first label has before and after its `*`.
 type Fixed = (Box<[u8]>, Box<[u8]>);
@@ -298,11 +272,8 @@ impl Engine {
                     self.findings.fallback.fetch_add(1, Ordering::Relaxed);
                 }
                 chain.fall_back();
-                let tail = context.query.question().last_chunk::<4>().copied().unwrap_or_default();
-                let question = [name.as_wire(), &tail].concat();
                 let mut room = NameRoom::new();
-                let qname = room.lower(name.as_wire());
-                return self.look_up(context, qname, &question, rule, None, Some(chain), reply);
+                return self.look_up_last(context, chain, room.lower(name.as_wire()), rule, reply);
             }
         }
         let guard = &context.snapshot.guard;

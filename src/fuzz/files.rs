@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use crate::azure::metadata::read_zone_file;
-use crate::config::{Facts, read_settings};
+use crate::config::{Environment, read_settings};
 use crate::document::{PROBLEMS_MAX, Problems, SourceText};
 use crate::generate::{Format, Input, Options, generate, print};
 use crate::rdata;
@@ -124,9 +124,10 @@ pub(super) fn zone_file(bytes: &[u8]) {
 /// Settings.
 pub(super) fn settings(bytes: &[u8]) {
     let source = SourceText::new("pldns.toml", text_of(bytes));
-    let facts = Facts { public_zones: &["blob.core.windows.net"], is_local: &|address| address.is_loopback() };
+    let environment =
+        Environment { public_zones: &["blob.core.windows.net"], is_local: &|address| address.is_loopback() };
     let mut problems = Problems::default();
-    let settings = read_settings(&source, &facts, &mut problems);
+    let settings = read_settings(&source, &environment, &mut problems);
     check_problems(&problems);
     if !problems.has_errors() {
         assert!(!settings.listen.dns.is_empty(), "a server listens");

@@ -5,10 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::csv;
 use super::input::{Content, Document};
 use super::message::{Messages, Place, printable};
-use super::silent::is_approved;
 use crate::azure::metadata::{
-    self, Account, Compute, Interface, Located, Metadata, OnlineEndpoint, PrivateEndpoint, Problem, RecordSet, Row,
-    Workspace, ZoneGroup,
+    self, Account, Compute, Connection, Interface, Located, Metadata, OnlineEndpoint, PrivateEndpoint, Problem,
+    RecordSet, Row, Workspace, ZoneGroup,
 };
 use crate::azure::workspace::WorkspaceName;
 use crate::azure::{HostName, ResourceId};
@@ -304,6 +303,13 @@ impl Gathered {
         let objects = self.sources.entry(printable(&place.input)).or_default();
         objects.insert(what.to_owned());
     }
+}
+
+/// Whether a connection of the endpoint carries traffic. A connection that states nothing is taken to.
+pub(super) fn is_approved(endpoint: &PrivateEndpoint) -> bool {
+    let carries =
+        |connection: &Connection| connection.status.is_empty() || connection.status.eq_ignore_ascii_case("approved");
+    endpoint.connections.is_empty() || endpoint.connections.iter().any(carries)
 }
 
 pub(super) fn endpoint_label(endpoint: &PrivateEndpoint) -> String {

@@ -7,7 +7,7 @@
 use super::gather::{Unit, endpoint_label, interface_label};
 use super::message::{Messages, Place, printable, shell_word};
 use crate::azure::ResourceId;
-use crate::azure::metadata::{Connection, PrivateEndpoint};
+use crate::azure::metadata::PrivateEndpoint;
 
 /// Why an endpoint that is approved lists no name.
 enum Silence<'a> {
@@ -82,13 +82,6 @@ fn silence<'a>(unit: &Unit, endpoint: &'a PrivateEndpoint) -> Silence<'a> {
 fn is_nameless(target: &str) -> bool {
     let kind = ResourceId::parse(target).map(|id| id.resource_type());
     !target.is_empty() && kind.is_none_or(|kind| NAMELESS.contains(&kind.as_str()))
-}
-
-/// Whether a connection of the endpoint carries traffic. A connection that states nothing is taken to.
-pub(super) fn is_approved(endpoint: &PrivateEndpoint) -> bool {
-    let carries =
-        |connection: &Connection| connection.status.is_empty() || connection.status.eq_ignore_ascii_case("approved");
-    endpoint.connections.is_empty() || endpoint.connections.iter().any(carries)
 }
 
 /// Reports that the names of an endpoint are left out because its connection is not approved.

@@ -2,7 +2,7 @@
 //! What there is to say when it lists none stands in [`silent`].
 
 use super::check::{self, Known};
-use super::gather::{Unit, endpoint_label, interface_label, zone_group_label};
+use super::gather::{Unit, endpoint_label, interface_label, is_approved, zone_group_label};
 use super::group::Group;
 use super::message::{Messages, Place, printable};
 use super::records::{Claim, Claims, Data, Origin};
@@ -65,7 +65,7 @@ pub(super) struct Fixed {
 pub(super) fn endpoint(unit: &Unit, options: &Options, messages: &mut Messages) -> Option<Endpoint> {
     let described = unit.endpoints.first();
     if let Some((place, endpoint)) = described
-        && !silent::is_approved(endpoint)
+        && !is_approved(endpoint)
     {
         silent::warn_not_approved(place, endpoint, messages);
         return None;

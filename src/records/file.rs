@@ -10,37 +10,17 @@
 //! ```
 
 use std::ops::Range;
-use std::time::Duration;
 
 use ipnet::IpNet;
 use toml::de::DeTable;
 
 use super::plain;
 use super::remark::remarks;
+use super::spec::{RecordSpec, any_prefix, ttl_seconds};
 use crate::document::{Document, Placed, Problems, SourceText, TableReader, parse_duration};
 use crate::rdata;
 use crate::wire::name::{MisplacedStar, a_label_form, misplaced_star};
 use crate::wire::{Name, Rtype};
-
-/// The largest TTL, seconds (RFC 2181 §8).
-const TTL_MAX: u64 = i32::MAX as u64;
-
-/// One `[[record]]`, read and checked by itself.
-#[derive(Debug, Clone)]
-pub(super) struct RecordSpec {
-    /// The owner name; a wildcard or a partial wildcard where its first label says so.
-    pub(super) name: Name,
-    /// The type.
-    pub(super) rtype: Rtype,
-    /// The data of each record, wire form, names uncompressed. At least one.
-    pub(super) data: Vec<Vec<u8>>,
-    /// The TTL, seconds, where one is stated.
-    pub(super) ttl: Option<u32>,
-    /// The clients that see it; empty for everybody.
-    pub(super) clients: Vec<IpNet>,
-    /// Where it stands in its file, bytes.
-    pub(super) at: u32,
-}
 
 /// Reads the records of a document, as far as it could be parsed, and gives each to `take`; what is wrong is noted there and
 /// left out, what is remarkable is noted.
@@ -174,11 +154,6 @@ fn read_ttl(document: &Document<'_>, reader: &TableReader<'_>) -> Option<Option<
     }
 }
 
-/// A TTL in seconds; nothing when it is not whole or too large.
-pub fn ttl_seconds(ttl: Duration) -> Option<u32> {
-    (ttl.subsec_nanos() == 0 && ttl.as_secs() <= TTL_MAX).then_some(ttl.as_secs() as u32)
-}
-
 fn read_clients(document: &Document<'_>, reader: &TableReader<'_>) -> Option<Vec<IpNet>> {
     let Some(texts) = reader.texts("clients") else {
         return reader.value("clients").is_none().then(Vec::new);
@@ -211,15 +186,6 @@ pub fn read_prefix(document: &Document<'_>, key: &str, text: &Placed<&str>) -> O
             None
         }
     }
-}
-
-/// Reads a network prefix or a single address; nothing for what is neither, or has bits set beyond its prefix.
-pub(super) fn parse_prefix(text: &str) -> Option<IpNet> {
-    any_prefix(text).filter(|prefix| prefix.trunc() == *prefix)
-}
-
-fn any_prefix(text: &str) -> Option<IpNet> {
-    text.parse::<IpNet>().ok().or_else(|| text.parse::<std::net::IpAddr>().ok().map(IpNet::from))
 }
 
 fn read_data(document: &Document<'_>, rtype: Rtype, text: &Placed<&str>) -> Option<Vec<u8>> {

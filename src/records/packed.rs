@@ -11,8 +11,8 @@ use std::collections::HashSet;
 
 use ipnet::IpNet;
 
-use super::file::RecordSpec;
 use super::remark::{is_generated, remarks};
+use super::spec::RecordSpec;
 use crate::rdata;
 use crate::wire::Rtype;
 use crate::wire::name::{misplaced_star, push_parsed};

@@ -12,8 +12,8 @@
 
 use std::ops::Range;
 
-use super::file::{parse_prefix, ttl_seconds};
 use super::packed::{Packed, Rest, Texts};
+use super::spec::{parse_prefix, ttl_seconds};
 use crate::document::parse_duration;
 use crate::wire::Rtype;
 

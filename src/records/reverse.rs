@@ -2,12 +2,8 @@
 
 use std::net::IpAddr;
 
-use super::entry::Entry;
-use super::table::Table;
-use crate::wire::Rtype;
-
 /// How many names of one address a PTR answer lists at most.
-const REVERSE_NAMES_MAX: usize = 64;
+pub(super) const REVERSE_NAMES_MAX: usize = 64;
 
 /// Addresses and the entries that have them, in the order of addresses; of one address, in the order of the table. TTL and
 /// view are the RRset's at the entry. Wildcards and partial wildcards are no names that a PTR record could give.
@@ -51,8 +47,8 @@ impl Reverse {
         size_of_val(&*self.v4) + size_of_val(&*self.v6)
     }
 
-    /// The entries that have an address.
-    fn entries(&self, address: IpAddr) -> impl Iterator<Item = u32> {
+    /// Where the entries begin that have an address.
+    pub(super) fn entries(&self, address: IpAddr) -> impl Iterator<Item = u32> {
         let (v4, v6) = match address {
             IpAddr::V4(address) => (run_of(&self.v4, &address.octets()), &[][..]),
             IpAddr::V6(address) => (&[][..], run_of(&self.v6, &address.octets())),
@@ -71,44 +67,6 @@ fn run_of<'l, A: Ord>(list: &'l [(A, u32)], address: &A) -> &'l [(A, u32)] {
     let start = list.partition_point(|(known, _)| known < address);
     let rest = list.get(start..).unwrap_or_default();
     rest.get(..rest.partition_point(|(known, _)| known == address)).unwrap_or_default()
-}
-
-/// The names of an address that a client sees.
-pub struct Pointers<'t> {
-    pub(super) table: &'t Table,
-    pub(super) address: IpAddr,
-    pub(super) client: IpAddr,
-}
-
-impl<'t> Pointers<'t> {
-    /// TTL in seconds and name (lower case wire form) of each PTR record; at most 64.
-    pub fn iter(&self) -> impl Iterator<Item = (u32, &'t [u8])> {
-        self.visible().take(REVERSE_NAMES_MAX)
-    }
-
-    /// Whether the client sees no name.
-    pub(super) fn is_empty(&self) -> bool {
-        self.visible().next().is_none()
-    }
-
-    fn visible(&self) -> impl Iterator<Item = (u32, &'t [u8])> {
-        let table = self.table;
-        let entries = table.reverse.entries(self.address).filter_map(|entry| table.entry_at(entry));
-        entries.filter_map(|entry| Some((self.ttl_at(&entry)?, entry.name())))
-    }
-
-    /// The TTL of the address at an entry; nothing when the client does not see it there.
-    fn ttl_at(&self, entry: &Entry<'_>) -> Option<u32> {
-        let rrsets = entry.rrsets().filter(|rrset| self.table.views.fit(rrset.view, self.client).is_some());
-        let (mut v4, mut v6) = (None, None);
-        let (rtype, bytes): (_, &[u8]) = match self.address {
-            IpAddr::V4(address) => (Rtype::A, v4.insert(address.octets())),
-            IpAddr::V6(address) => (Rtype::AAAA, v6.insert(address.octets())),
-        };
-        rrsets
-            .filter(|rrset| rrset.rtype == rtype)
-            .find_map(|rrset| rrset.iter().find(|(_, data)| *data == bytes).map(|(ttl, _)| ttl))
-    }
 }
 
 /// The address that a name below in-addr.arpa or ip6.arpa stands for, when it is a whole one (RFC 1035 §3.5, RFC 3596).

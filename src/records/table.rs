@@ -9,20 +9,18 @@
 //! 3. at the closest encloser: partial wildcards, if it is the parent; then the wildcard;
 //! 4. what the zone says of missing names.
 
-use std::hash::{BuildHasher, Hasher};
 use std::net::IpAddr;
 
 use super::entry::{APEX, Entry, HEAD_LEN, LIMITED, Rrset, WILDCARD_BELOW};
 use super::place::{Places, RecordPlace};
-use super::reverse::{Pointers, Reverse, address_of_reverse_name};
+use super::reverse::{REVERSE_NAMES_MAX, Reverse, address_of_reverse_name};
+use super::slot::{EMPTY, NameHash, Slot, first_place, hash_name, tag_of};
 use super::soa::Soa;
 use super::view::{ViewId, Views};
 use super::zone::Missing;
 use crate::wire::name::{self, LABEL_MAX, NAME_MAX, PartialWildcard};
 use crate::wire::{Name, Rtype};
 
-/// A slot of the index that holds nothing.
-pub(super) const EMPTY: u32 = u32::MAX;
 /// The records table, ready to be asked. Immutable.
 pub struct Table {
     pub(super) hasher: foldhash::fast::RandomState,
@@ -48,10 +46,6 @@ const LABELS_MAX: usize = NAME_MAX.div_ceil(2);
 /// Bytes of a line of the processor's cache.
 const LINE: usize = 64;
 
-/// The hash of a name in one table.
-#[derive(Debug, Clone, Copy)]
-pub struct NameHash(u64);
-
 /// How much is in a table.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct TableStats {
@@ -63,15 +57,6 @@ pub struct TableStats {
     pub addresses: usize,
     /// RRsets.
     pub sets: usize,
-}
-
-/// A place of the index.
-#[derive(Clone, Copy)]
-pub(super) struct Slot {
-    /// The half of the name's hash that its place does not tell.
-    pub(super) tag: u32,
-    /// Where the entry begins, or [`EMPTY`].
-    pub(super) entry: u32,
 }
 
 /// A zone of the settings with the SOA of its negative answers.
@@ -435,24 +420,42 @@ impl Table {
     }
 }
 
-/// Where in an index of `len` places a hash begins to look: its upper half says how far along.
-#[inline]
-pub(super) fn first_place(hash: u64, len: usize) -> usize {
-    (((hash >> 32) * len as u64) >> 32) as usize
+/// The names of an address that a client sees.
+pub struct Pointers<'t> {
+    table: &'t Table,
+    address: IpAddr,
+    client: IpAddr,
 }
 
-/// The half of a hash that its place does not tell.
-#[inline]
-pub(super) fn tag_of(hash: u64) -> u32 {
-    hash as u32
-}
+impl<'t> Pointers<'t> {
+    /// TTL in seconds and name (lower case wire form) of each PTR record; at most 64.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, &'t [u8])> {
+        self.visible().take(REVERSE_NAMES_MAX)
+    }
 
-/// The hash of a name in lower case wire form.
-#[inline]
-pub(super) fn hash_name(hasher: &foldhash::fast::RandomState, lower_name: &[u8]) -> u64 {
-    let mut hash = hasher.build_hasher();
-    hash.write(lower_name);
-    hash.finish()
+    /// Whether the client sees no name.
+    pub(super) fn is_empty(&self) -> bool {
+        self.visible().next().is_none()
+    }
+
+    fn visible(&self) -> impl Iterator<Item = (u32, &'t [u8])> {
+        let table = self.table;
+        let entries = table.reverse.entries(self.address).filter_map(|entry| table.entry_at(entry));
+        entries.filter_map(|entry| Some((self.ttl_at(&entry)?, entry.name())))
+    }
+
+    /// The TTL of the address at an entry; nothing when the client does not see it there.
+    fn ttl_at(&self, entry: &Entry<'_>) -> Option<u32> {
+        let rrsets = entry.rrsets().filter(|rrset| self.table.views.fit(rrset.view, self.client).is_some());
+        let (mut v4, mut v6) = (None, None);
+        let (rtype, bytes): (_, &[u8]) = match self.address {
+            IpAddr::V4(address) => (Rtype::A, v4.insert(address.octets())),
+            IpAddr::V6(address) => (Rtype::AAAA, v6.insert(address.octets())),
+        };
+        rrsets
+            .filter(|rrset| rrset.rtype == rtype)
+            .find_map(|rrset| rrset.iter().find(|(_, data)| *data == bytes).map(|(ttl, _)| ttl))
+    }
 }
 
 /// Writes the owner name of a partial wildcard below `parent` into `key`.

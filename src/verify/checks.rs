@@ -5,7 +5,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Observed, Unchecked};
+use super::Observed;
+use serde::Serialize;
+
 use crate::cache::Cache;
 use crate::engine::{Client, Engine, Explained, Snapshot};
 use crate::explain::{AzureNames, is_privatelink};
@@ -44,6 +46,18 @@ impl Expected {
             Self::Answer(observed) | Self::LeadsTo(observed) => observed,
         }
     }
+}
+
+/// What could not be checked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Unchecked {
+    /// The owner name of the records, or the name that was asked for.
+    pub name: String,
+    /// The type.
+    #[serde(rename = "type")]
+    pub rtype: String,
+    /// Why not.
+    pub reason: String,
 }
 
 /// All that is to be checked, and what cannot be.

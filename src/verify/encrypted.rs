@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::run::{Answers, Queue, gather};
+use super::queue::{Answers, Queue, gather};
 use super::{Check, Observed};
 use crate::client::{is_answer, query, with_id};
 use crate::forward::{Target, TroubleKind};

@@ -8,12 +8,13 @@
 
 mod checks;
 mod encrypted;
+mod queue;
 mod report;
 mod run;
 
-pub use checks::{Check, Expected, Plan, plan};
+pub use checks::{Check, Expected, Plan, Unchecked, plan};
 pub use encrypted::{Listener, Over};
-pub use report::{Difference, Discovered, Report, Unchecked};
+pub use report::{Difference, Discovered, Report};
 pub use run::{Asked, run};
 
 use crate::rdata::present;

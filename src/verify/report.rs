@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Asked, Check, Expected, Observed};
+use super::{Asked, Check, Expected, Observed, Unchecked};
 use crate::explain::is_private;
 use crate::wire::Rcode;
 
@@ -45,18 +45,6 @@ pub struct Difference {
     pub reason: String,
     /// Over which transport: `udp`, `tcp`, `udp and tcp`, `tls` or `https`.
     pub transport: String,
-}
-
-/// What could not be checked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Unchecked {
-    /// The owner name of the records, or the name that was asked for.
-    pub name: String,
-    /// The type.
-    #[serde(rename = "type")]
-    pub rtype: String,
-    /// Why not.
-    pub reason: String,
 }
 
 /// Endpoints, records or zones that do not fit together, as `/drift` lists them.

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpStream, UdpSocket};
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::queue::{Answers, Queue, gather};
 use super::{Check, Listener, Observed, Over, encrypted};
 use crate::client::{is_answer, query, receive_framed, send_framed, with_id};
 use crate::upstream::Trust;
@@ -38,33 +38,6 @@ pub struct Asked {
     pub encrypted: Vec<Over>,
     /// Of the other server, over UDP; empty without one.
     pub against: Vec<Option<Observed>>,
-}
-
-/// Questions that are handed out one by one.
-pub(super) struct Queue {
-    checks: Rc<[Check]>,
-    next: Cell<usize>,
-    done: Rc<Cell<usize>>,
-}
-
-impl Queue {
-    fn new(checks: &Rc<[Check]>, done: &Rc<Cell<usize>>) -> Rc<Self> {
-        Rc::new(Self { checks: checks.clone(), next: Cell::new(0), done: done.clone() })
-    }
-
-    pub(super) fn first(&self) -> Option<&Check> {
-        self.checks.first()
-    }
-
-    pub(super) fn note_done(&self) {
-        self.done.set(self.done.get() + 1);
-    }
-
-    pub(super) fn take(&self) -> Option<(usize, &Check)> {
-        let number = self.next.get();
-        self.next.set(number + 1);
-        self.checks.get(number).map(|check| (number, check))
-    }
 }
 
 /// Asks everything, over UDP, TCP and the encrypted `listeners`, whose certificates are checked against `trust`. `progress` is
@@ -109,24 +82,6 @@ pub async fn run(
             _ = pulse.tick() => progress(done.get(), total),
         }
     }
-}
-
-/// What came back for each check, in their order.
-pub(super) type Answers = Vec<Option<Observed>>;
-
-/// What one task heard, by the numbers of the checks.
-pub(super) type Share = Vec<(usize, Option<Observed>)>;
-
-pub(super) async fn gather(queue: &Queue, tasks: Vec<JoinHandle<Share>>) -> Answers {
-    let mut answers = vec![None; queue.checks.len()];
-    for task in tasks {
-        for (number, observed) in task.await.unwrap_or_default() {
-            if let Some(place) = answers.get_mut(number) {
-                *place = observed;
-            }
-        }
-    }
-    answers
 }
 
 async fn ask_all_udp(server: SocketAddr, queue: Rc<Queue>) -> Answers {

@@ -1,5 +1,6 @@
 //! The rules of the house, read from the sources: who may use whom, and what the core must not touch.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -143,7 +144,7 @@ fn named_after(path: &str, text: &str) -> Vec<String> {
     let mut named = Vec::new();
     for (at, _) in text.match_indices(path) {
         let rest = &text[at + path.len()..];
-        if text[..at].ends_with("privatelink_") {
+        if ["privatelink_", "super::"].iter().any(|before| text[..at].ends_with(before)) {
             continue;
         }
         match rest.strip_prefix('{') {
@@ -194,49 +195,120 @@ fn rooms_use_only_what_lies_below_them() {
     none(problems);
 }
 
-/// The files of a room, each with those of the same room that it uses.
-fn files_used(room: &str) -> Vec<(String, Vec<String>)> {
-    let mut files: Vec<(String, Vec<String>)> = Vec::new();
-    for line in lines().iter().filter(|line| line.room == room && line.file.components().count() == 3) {
-        let name = line.file.file_stem().unwrap().to_string_lossy().into_owned();
-        if files.last().is_none_or(|(last, _)| *last != name) {
-            files.push((name, Vec::new()));
+/// Modules of one folder, each with those beside it that it uses.
+type Uses = BTreeMap<String, BTreeSet<String>>;
+
+/// The modules of a folder of the sources: what is named by its own name, and what is named by a name that the folder's own file gives
+/// on. That file itself is left out, as what it has is everybody's.
+fn modules_of(folder: &Path, lines: &[Line]) -> Uses {
+    let mut texts: BTreeMap<&Path, String> = BTreeMap::new();
+    for line in lines {
+        let is_own = line.file == folder.join("mod.rs") || line.file == folder.with_extension("rs");
+        if is_own || line.file.starts_with(folder) {
+            let text = texts.entry(&line.file).or_default();
+            *text += " ";
+            *text += line.text.trim();
         }
-        files.last_mut().unwrap().1.extend(named_after("super::", &line.text));
     }
-    files.retain(|(name, _)| name != "mod");
-    files
+    let mut uses = Uses::new();
+    let mut own = String::new();
+    let mut inside = Vec::new();
+    for (file, text) in texts {
+        let parts: Vec<_> = file.strip_prefix(folder).map_or(Vec::new(), |path| path.iter().collect());
+        match parts.as_slice() {
+            [] => own = text,
+            [file] if *file == "mod.rs" => own = text,
+            [first, below @ ..] => {
+                let module = Path::new(first).file_stem().unwrap().to_string_lossy().into_owned();
+                uses.entry(module.clone()).or_default();
+                let depth = below.iter().filter(|part| **part != "mod.rs").count();
+                inside.push((module, depth, text));
+            }
+        }
+    }
+    let given_on = given_on(&own, &uses);
+    let whole = folder.iter().skip(1).map(|part| format!("{}::", part.to_string_lossy())).collect::<String>();
+    for (module, depth, text) in inside {
+        let paths = ["super::".repeat(depth + 1), format!("crate::{whole}")];
+        for named in paths.iter().flat_map(|path| named_after(path, &text)) {
+            let used = if uses.contains_key(&named) { Some(&named) } else { given_on.get(&named) };
+            if let Some(used) = used.filter(|used| **used != module).cloned() {
+                uses.get_mut(&module).unwrap().insert(used);
+            }
+        }
+    }
+    uses
 }
 
-/// The files that one uses, and those that these use.
-fn reached_from(file: &str, files: &[(String, Vec<String>)]) -> Vec<String> {
-    let used = |file: &str| files.iter().find(|(name, _)| name == file).map_or(&[][..], |(_, used)| used);
-    let mut todo = used(file).to_vec();
-    let mut reached = Vec::new();
+/// The names that a folder's own file takes from its modules, each with its module.
+fn given_on(own: &str, modules: &Uses) -> BTreeMap<String, String> {
+    let mut names = BTreeMap::new();
+    for statement in own.split(';') {
+        let Some((_, path)) = statement.rsplit_once("use ") else { continue };
+        let Some((module, rest)) = path.trim().trim_start_matches("self::").split_once("::") else { continue };
+        if modules.contains_key(module) {
+            let leaf = |item: &str| {
+                let name = item.rsplit("::").next().unwrap_or_default();
+                name.rsplit(" as ").next().unwrap_or_default().trim().to_owned()
+            };
+            let items = rest.split(['{', '}', ',']).map(leaf).filter(|name| !name.is_empty());
+            names.extend(items.map(|name| (name, module.to_owned())));
+        }
+    }
+    names
+}
+
+/// The modules that one uses, and those that these use.
+fn reached_from(module: &str, modules: &Uses) -> BTreeSet<String> {
+    let mut todo: Vec<&String> = modules.get(module).into_iter().flatten().collect();
+    let mut reached = BTreeSet::new();
     while let Some(next) = todo.pop() {
-        if !reached.contains(&next) {
-            todo.extend_from_slice(used(&next));
-            reached.push(next);
+        if reached.insert(next.clone()) {
+            todo.extend(modules.get(next).into_iter().flatten());
         }
     }
     reached
 }
 
 #[test]
-fn no_file_of_forward_or_server_uses_one_that_uses_it() {
+fn no_module_uses_one_that_uses_it() {
+    let lines = lines();
+    let root = Path::new("src");
+    let folders: BTreeSet<&Path> =
+        lines.iter().filter_map(|line| line.file.parent()).filter(|it| *it != root).collect();
+    assert!(folders.len() > 20, "the folders of the sources were not found");
     let mut problems = Vec::new();
-    for room in ["forward", "server"] {
-        let files = files_used(room);
-        assert!(files.len() > 10, "the files of {room} were not found");
-        let round = files.iter().filter(|(file, _)| reached_from(file, &files).contains(file));
-        problems.extend(round.map(|(file, _)| format!("{room}/{file}.rs uses itself by way of others")));
+    for folder in folders {
+        let modules = modules_of(folder, &lines);
+        let round = modules.keys().filter(|module| reached_from(module, &modules).contains(*module));
+        problems.extend(round.map(|module| format!("{}: {module} uses itself by way of others", folder.display())));
     }
     none(problems);
 }
 
 #[test]
+fn uses_are_found_however_they_are_written() {
+    let line =
+        |file: &str, text: &str| Line { file: file.into(), room: "a".to_owned(), number: 1, text: text.to_owned() };
+    let lines = [
+        line("src/a/mod.rs", "mod b; mod c; mod d; mod e; pub(super) use c::{Given, deep::Other as Another};"),
+        line("src/a/b.rs", "use super::{"),
+        line("src/a/b.rs", "    Given, d::Thing,"),
+        line("src/a/b.rs", "};"),
+        line("src/a/c.rs", "use super::super::e::No; use crate::a::d::Thing; use super::Nothing;"),
+        line("src/a/d/mod.rs", "fn f() { super::e::g() }"),
+        line("src/a/d/inner.rs", "use super::super::Another; use super::e::No;"),
+        line("src/a/e.rs", ""),
+    ];
+    let uses = modules_of(Path::new("src/a"), &lines);
+    let shown: Vec<_> = uses.iter().map(|(module, used)| format!("{module} {used:?}")).collect();
+    assert_eq!(shown, [r#"b {"c", "d"}"#, r#"c {"d"}"#, r#"d {"c", "e"}"#, "e {}"]);
+    assert!(reached_from("c", &uses).contains("c"), "c and d are a circle");
+}
+
+#[test]
 fn the_parts_of_forwarding_do_not_know_each_other() {
-    let (parts, files) = (["clients", "questions", "upstreams"], files_used("forward"));
+    let (parts, files) = (["clients", "questions", "upstreams"], modules_of(Path::new("src/forward"), &lines()));
     for part in parts {
         let reached = reached_from(part, &files);
         assert!(!reached.is_empty(), "{part} was not found");

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use privatelink_dns::admin::ROUTES;
-use privatelink_dns::config::{Facts, Places, Settings, read_settings};
+use privatelink_dns::config::{Environment, Places, Settings, read_settings};
 use privatelink_dns::document::{Problems, SourceText};
 use privatelink_dns::records::read_records;
 
@@ -63,8 +63,9 @@ fn quoted(cell: &str) -> Vec<&str> {
 
 fn settings_of(name: &str, text: &str) -> (Settings, Problems) {
     let mut problems = Problems::default();
-    let facts = Facts { public_zones: &[], is_local: &|address| address.is_unspecified() || address.is_loopback() };
-    let settings = read_settings(&SourceText::new(name, text), &facts, &mut problems);
+    let environment =
+        Environment { public_zones: &[], is_local: &|address| address.is_unspecified() || address.is_loopback() };
+    let settings = read_settings(&SourceText::new(name, text), &environment, &mut problems);
     (settings, problems)
 }
 

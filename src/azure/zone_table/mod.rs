@@ -32,6 +32,3 @@ pub(super) fn matched_rows() -> impl Iterator<Item = &'static PrivateDnsZone> {
 pub(super) fn listed_only() -> impl Iterator<Item = (Cloud, &'static str)> {
     supplement::LISTED_ONLY.iter().copied()
 }
-
-/// A public zone of the documentation that holds far more than the one service behind it: it is never matched by.
-pub(super) const TOO_WIDE: &str = "azure.com";

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::{Here, Known, State};
-use crate::discover::estate::{Connection, Endpoint, EndpointRecord, Network};
+use crate::discover::estate::{Connection, Endpoint, EndpointRecord};
+use crate::discover::object::Network;
 use crate::wire::Name;
 
 /// The first line of the state file.
