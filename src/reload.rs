@@ -206,7 +206,9 @@ fn designated(settings: &Settings) -> Box<[Box<[u8]>]> {
     let Some((name, _)) = &settings.tls.name else { return Box::default() };
     let listen = &settings.listen;
     let mut designated = Vec::new();
-    for (addresses, parameters) in [(&listen.tls, "alpn=dot"), (&listen.https, "alpn=h2 dohpath=/dns-query{?dns}")] {
+    let rows =
+        [(&listen.tls, "alpn=dot"), (&listen.https, "alpn=h2 dohpath=/dns-query{?dns}"), (&listen.quic, "alpn=doq")];
+    for (addresses, parameters) in rows {
         let ports: BTreeSet<u16> = addresses.iter().map(SocketAddr::port).collect();
         for port in ports {
             // Addresses that stand for all of the machine's tell nothing: then those of the name count.

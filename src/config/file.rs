@@ -64,12 +64,16 @@ const SECTIONS: [(&str, ReadSection); 10] = [
 ];
 
 fn read_tls(document: &Document<'_>, section: &TableReader<'_>, settings: &mut Settings) {
-    let TlsSettings { certificate, private_key, name } = &mut settings.tls;
+    let TlsSettings { certificate, private_key, ticket_keys, name } = &mut settings.tls;
     for (key, place) in [("certificate", certificate), ("private_key", private_key)] {
         if let Some(file) = section.text(key) {
             *place = (file.value.to_owned(), file.span);
         }
     }
+    *ticket_keys = section
+        .text("ticket_keys")
+        .filter(|text| !text.value.is_empty())
+        .map(|text| (text.value.to_owned(), text.span));
     if let Some(text) = section.text("name").filter(|text| !text.value.is_empty()) {
         match Name::parse(text.value) {
             Ok(parsed) => *name = Some((parsed, text.span)),
@@ -249,7 +253,7 @@ mod tests {
             r#"
             [listen]
             dns = ["10.0.0.4", "0.0.0.0:53"]
-            quic = ["0.0.0.0:853"]
+            quic = ["0.0.0.0"]
             [records]
             tll = "10s"
             ttl = "10"
@@ -265,7 +269,7 @@ mod tests {
         );
         for expected in [
             ":3:20: error: \"10.0.0.4\" in `dns` is not a socket address (ADDRESS:PORT)",
-            ":4:21: error: this build has no listener for DNS over QUIC",
+            ":4:21: error: \"0.0.0.0\" in `quic` is not a socket address (ADDRESS:PORT)",
             ":6:13: error: unknown key `tll` in [records]",
             "did you mean `ttl`?",
             ":7:19: error: `ttl` is not a duration",
@@ -276,6 +280,20 @@ mod tests {
             ":15:14: error: unknown key `sever` in the file",
         ] {
             assert!(problems.contains(expected), "{expected} in\n{problems}");
+        }
+    }
+
+    #[test]
+    fn a_build_without_quic_says_so() {
+        let (settings, problems) = read("[listen]\nquic = [\"10.0.0.4:853\"]\n");
+        if cfg!(feature = "quic") {
+            assert_eq!(settings.listen.quic, ["10.0.0.4:853".parse().unwrap()]);
+            assert!(!problems.contains("feature"), "{problems}");
+        } else {
+            assert!(
+                problems.contains(":2:9: error: this build has no DNS over QUIC: it was built without the feature"),
+                "{problems}"
+            );
         }
     }
 

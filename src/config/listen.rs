@@ -15,18 +15,17 @@ pub(super) fn read_listen(document: &Document<'_>, section: &TableReader<'_>, se
         settings.listen.dns = texts.iter().filter_map(|text| read_address(document, "dns", text)).collect();
         settings.listen.dns_is_default = false;
     }
-    let Listen { tls, https, .. } = &mut settings.listen;
-    for (key, place) in [("tls", tls), ("https", https)] {
+    let Listen { tls, https, quic, .. } = &mut settings.listen;
+    for (key, place) in [("tls", tls), ("https", https), ("quic", quic)] {
         if let Some(texts) = section.texts(key) {
             *place = texts.iter().filter_map(|text| read_address(document, key, text)).collect();
         }
     }
-    for text in section.texts("quic").unwrap_or_default() {
-        document.error(
-            text.span,
-            "this build has no listener for DNS over QUIC",
-            "quic = []; `tls` and `https` it has",
-        );
+    if !cfg!(feature = "quic") {
+        for text in section.texts("quic").unwrap_or_default() {
+            let message = "this build has no DNS over QUIC: it was built without the feature `quic`";
+            document.error(text.span, message, "quic = []; `tls` and `https` it has");
+        }
     }
     settings.listen.admin = read_optional_address(document, section, "admin", settings.listen.admin);
     settings.listen.admin_is_default = section.key_span("admin").is_none();

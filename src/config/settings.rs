@@ -77,6 +77,8 @@ pub struct TlsSettings {
     pub certificate: (String, Range<usize>),
     /// Its private key.
     pub private_key: (String, Range<usize>),
+    /// Keys of the tickets by which sessions are resumed; nothing: keys of the process's own.
+    pub ticket_keys: Option<(String, Range<usize>)>,
     /// The name by which clients are told of the encrypted listeners (RFC 9462), and its place; nothing: they are not.
     pub name: Option<(Name, Range<usize>)>,
 }
@@ -86,6 +88,7 @@ impl Default for TlsSettings {
         Self {
             certificate: ("tls/fullchain.pem".to_owned(), 0..0),
             private_key: ("tls/key.pem".to_owned(), 0..0),
+            ticket_keys: None,
             name: None,
         }
     }
@@ -94,7 +97,12 @@ impl Default for TlsSettings {
 impl Listen {
     /// Whether some listener needs a certificate.
     pub fn is_encrypted(&self) -> bool {
-        !self.tls.is_empty() || !self.https.is_empty()
+        !self.encrypted().is_empty()
+    }
+
+    /// The addresses of those that do.
+    pub fn encrypted(&self) -> Vec<SocketAddr> {
+        [&self.tls[..], &self.https, &self.quic].concat()
     }
 }
 
@@ -195,6 +203,8 @@ pub struct Listen {
     pub tls: Vec<SocketAddr>,
     /// DNS over HTTPS.
     pub https: Vec<SocketAddr>,
+    /// DNS over QUIC.
+    pub quic: Vec<SocketAddr>,
     /// HTTP for operators; nothing turns it off.
     pub admin: Option<SocketAddr>,
     /// Whether that address is the default: then it may be taken by others.
@@ -309,6 +319,7 @@ impl Default for Listen {
             dns_is_default: true,
             tls: Vec::new(),
             https: Vec::new(),
+            quic: Vec::new(),
             admin: Some(SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, 8053))),
             admin_is_default: true,
             health: None,

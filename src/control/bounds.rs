@@ -10,7 +10,7 @@ use crate::engine::CHAIN_MEMORY_MAX;
 use crate::forward::{ForwardBounds, REMEMBERED_BYTES_MAX};
 use crate::log;
 use crate::reload::Loaded;
-use crate::server::{CLIENTS_BYTES, ConnectionRoom, TLS_BYTES};
+use crate::server::{CLIENTS_BYTES, ConnectionRoom, QUIC_BYTES, TLS_BYTES};
 use crate::sys::RECEIVE_BUFFER;
 
 /// What the program takes before it has anything to keep.
@@ -129,7 +129,9 @@ impl MemoryBound {
         let addresses = settings.listen.dns.len() as u64;
         let is_encrypted = settings.listen.is_encrypted();
         let encryption = if is_encrypted { (bounds.connections * TLS_BYTES) as u64 } else { 0 };
-        let requests = if settings.listen.https.is_empty() { 0 } else { bounds.room.requests_memory_max() as u64 };
+        let quic = settings.listen.quic.len() as u64;
+        let has_requests = !settings.listen.https.is_empty() || quic > 0;
+        let requests = if has_requests { bounds.room.requests_memory_max() as u64 } else { 0 };
         let upstreams: HashSet<_> = settings.forwards.iter().flat_map(|rule| &rule.upstreams).collect();
         let discovery = if settings.azure.discover.is_on() { settings.azure.discover.max_memory } else { 0 };
         let ForwardBounds { questions, waiting } = bounds.forward;
@@ -142,7 +144,8 @@ impl MemoryBound {
             ("cache".to_owned(), bounds.cache),
             (format!("{connections} connections of clients"), bounds.room.memory_max(connections) as u64),
             ("their encryption".to_owned(), encryption),
-            ("requests by HTTPS".to_owned(), requests),
+            ("requests by HTTPS and QUIC".to_owned(), requests),
+            ("packets of QUIC that come in".to_owned(), quic * QUIC_BYTES as u64),
             (format!("{questions} questions under way"), questions as u64 * QUESTION),
             (format!("{waiting} queries that wait for them"), waiting as u64 * WAITING),
             ("chains that they have followed so far".to_owned(), bounds.chains as u64),
@@ -164,7 +167,7 @@ impl MemoryBound {
 
     /// What the kernel may keep of datagrams that were not read yet, bytes: it counts twice what is asked for.
     pub fn receive_buffers(settings: &Settings, workers: usize) -> u64 {
-        (settings.listen.dns.len() * workers * RECEIVE_BUFFER * 2) as u64
+        ((settings.listen.dns.len() * workers + settings.listen.quic.len()) * RECEIVE_BUFFER * 2) as u64
     }
 }
 

@@ -2,11 +2,12 @@
 //!
 //! ```text
 //! new: connects to the socket of the old ─> takes its sockets ─> loads, starts, serves ─> listens in its place ─> "ready"
-//! old: sends its sockets ─> goes on serving ─> "ready" ─> answers what it has read, ends
+//! old: sends its sockets ─> goes on serving ─> "ready" ─> hangs up, answers what it has read, ends
 //!                                          └─> the connection ends without it ─> goes on as if nothing had been
 //! ```
 //!
-//! Both read the same kernel sockets meanwhile, so what is queued in them is answered by one or the other.
+//! Both read the same kernel sockets meanwhile, so what is queued in them is answered by one or the other. Those of QUIC, whose
+//! connections only one of the two knows, the new one reads when the old one has hung up.
 
 #![expect(clippy::disallowed_types, reason = "sockets are handed on, not used")]
 
@@ -66,11 +67,13 @@ impl Forerunner {
         }
     }
 
-    /// Tells it that it may end.
+    /// Tells it that it may end, and returns when it reads its sockets no more, or does not say so in time. Takes as long as that.
     pub(super) fn relieve(self) {
         if let Err(error) = self.0.send(READY, None) {
-            tracing::warn!(%error, "cannot notify previous process to exit");
+            return tracing::warn!(%error, "cannot notify previous process to exit");
         }
+        // It says nothing: it hangs up.
+        let _ = self.0.receive();
     }
 }
 
@@ -89,8 +92,9 @@ fn take(socket: &PassSocket, inherited: &mut Inherited) -> io::Result<usize> {
 }
 
 /// Sockets that systemd hands over (`LISTEN_FDS`): those of socket units, whose addresses for DNS are given back for they
-/// take the place of the settings', and those that a process before stored, which are used where the settings name them.
-pub(super) fn from_systemd(inherited: &mut Inherited) -> (Vec<SocketAddr>, Store) {
+/// take the place of the settings', and those that a process before stored, which are used where the settings name them. What is
+/// `encrypted` by the settings is no address for plain DNS, though it may have sockets of both kinds (TLS and QUIC).
+pub(super) fn from_systemd(inherited: &mut Inherited, encrypted: &[SocketAddr]) -> (Vec<SocketAddr>, Store) {
     let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
     let mut names = names.split(':').map(str::to_owned);
     let mut given = listenfd::ListenFd::from_env();
@@ -114,7 +118,8 @@ pub(super) fn from_systemd(inherited: &mut Inherited) -> (Vec<SocketAddr>, Store
     }
     let of_units = inherited.dns_addresses();
     inherited.add_all(stored);
-    (of_units.clone(), Store::new(stored_names, of_units))
+    let given = of_units.iter().filter(|address| !encrypted.contains(address)).copied().collect();
+    (given, Store::new(stored_names, of_units))
 }
 
 /// All sockets that clients come to.
@@ -126,7 +131,10 @@ pub(super) fn sockets<'s>(workers: &'s Workers, http: &'s Listeners) -> Vec<Borr
 }
 
 /// This process's readiness to be followed by another.
-pub(super) struct Handover(Option<JoinHandle<io::Result<()>>>);
+pub(super) struct Handover(Option<JoinHandle<io::Result<PassSocket>>>);
+
+/// The process after this one, as long as it does not know that this one reads nothing any more.
+pub(super) struct Successor(#[expect(dead_code, reason = "it is closed with this")] PassSocket);
 
 impl Handover {
     /// Listens for the next process from now on, where the settings name a socket for it.
@@ -141,11 +149,14 @@ impl Handover {
         }
     }
 
-    /// Returns when the next process has taken over; never otherwise.
-    pub(super) async fn done(self) {
+    /// Returns when the next process has taken over; never otherwise. What it gives is to be dropped when nothing is read any more.
+    pub(super) async fn done(self) -> Successor {
         if let Some(waiting) = self.0 {
             match waiting.await {
-                Ok(Ok(())) => return tracing::info!("new process is ready"),
+                Ok(Ok(next)) => {
+                    tracing::info!("new process is ready");
+                    return Successor(next);
+                }
                 Ok(Err(error)) => tracing::warn!(%error, "handover socket unavailable"),
                 Err(error) => tracing::warn!(%error, "handover socket unavailable"),
             }
@@ -154,8 +165,12 @@ impl Handover {
     }
 }
 
-/// Waits for processes that want to take over; returns when one has.
-async fn wait(listener: PassSocket, workers: Rc<RefCell<Workers>>, http: Rc<RefCell<Listeners>>) -> io::Result<()> {
+/// Waits for processes that want to take over; gives the one that has.
+async fn wait(
+    listener: PassSocket,
+    workers: Rc<RefCell<Workers>>,
+    http: Rc<RefCell<Listeners>>,
+) -> io::Result<PassSocket> {
     let ready = readable(std::os::fd::AsFd::as_fd(&listener))?;
     loop {
         let mut guard = ready.readable().await?;
@@ -173,7 +188,7 @@ async fn wait(listener: PassSocket, workers: Rc<RefCell<Workers>>, http: Rc<RefC
             Ok(next) => {
                 tracing::info!("handing over to a new process");
                 match tokio::time::timeout(START_MAX, hand_over(&next, &workers, &http)).await {
-                    Ok(Ok(())) => return Ok(()),
+                    Ok(Ok(())) => return Ok(next),
                     Ok(Err(error)) => tracing::warn!(%error, "new process failed; continuing to serve"),
                     Err(_) => tracing::warn!("new process timed out; continuing to serve"),
                 }

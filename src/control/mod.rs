@@ -138,7 +138,8 @@ pub fn serve(path: &Path, listen: &[SocketAddr]) -> Result<(), ServeError> {
     privileges::raise_descriptors();
     let mut inherited = Inherited::default();
     // What systemd listens on takes the place of the settings' addresses, as the command line does.
-    let (given, store) = handover::from_systemd(&mut inherited);
+    let encrypted = loaded.settings.listen.encrypted();
+    let (given, store) = handover::from_systemd(&mut inherited, &encrypted);
     let listen = if listen.is_empty() { &given[..] } else { listen };
     let user = privileges::user_id(&loaded.settings.user);
     let forerunner = loaded.settings.handover.as_ref();
@@ -193,12 +194,13 @@ fn bind(
     let forwarding = Forwarding::new(random_seed()?, guard.clone());
     let authorities = loaded.authorities.clone();
     // What is wrong with it was found before.
-    let (certificate, _) = certificate::read(path, &loaded, Severity::Error);
+    let (secrets, _) = certificate::read(path, &loaded, Severity::Error);
     let snapshot = loaded.into_snapshot(&mut sets, 0);
     let engine = Engine::new(cache, guard);
     let shared = Arc::new(Shared::new(engine, snapshot, forwarding, connection_limits(&settings, &bounds))?);
     shared.trust.replace(&authorities);
-    shared.certificates.replace(certificate);
+    secrets.put_to_use(&shared);
+    shared.set_forerunner(forerunner.is_some());
     let listeners = NewListeners::bind(&endpoints(&settings, listen), workers, &mut inherited)?;
     let http = http::Bound::bind(path, &settings, &mut inherited)?;
     Ok(Parts {
@@ -280,7 +282,11 @@ async fn run(
     let drain = Rc::new(Cell::new(settings.listen.drain));
     let relieved = Handover::start(&settings, &workers, &http);
     if let Some(forerunner) = forerunner {
-        forerunner.relieve();
+        let shared = shared.clone();
+        tokio::task::spawn_blocking(move || {
+            forerunner.relieve();
+            shared.set_forerunner(false);
+        });
     }
     let changed = reloads.clone();
     let discovery = starter.run(shared.trust.clone(), move || {
@@ -304,14 +310,19 @@ async fn run(
         discovery,
     };
     let reloading = tokio::task::spawn_local(reloader.run(requests, seen));
-    let how = tokio::select! {
-        is_urgent = signals.until_end(&reloads) => if is_urgent { End::SOON } else { End::after(drain.get()) },
+    let (how, successor) = tokio::select! {
+        is_urgent = signals.until_end(&reloads) => {
+            (if is_urgent { End::SOON } else { End::after(drain.get()) }, None)
+        }
         // The next process answers already.
-        () = relieved.done() => End::after(Duration::ZERO),
+        successor = relieved.done() => {
+            shared.set_successor();
+            (End::after(Duration::ZERO), Some(successor))
+        }
     };
     status.set_stopping();
     systemd::stopping();
-    end(&shared, &workers, &mut signals, how).await;
+    end(&shared, &workers, &mut signals, how, successor).await;
     reloading.abort();
     Ok(())
 }
@@ -355,6 +366,7 @@ fn endpoints(settings: &Settings, listen: &[SocketAddr]) -> Vec<Endpoint> {
         (EndpointKind::Dns, dns),
         (EndpointKind::Tls, &settings.listen.tls),
         (EndpointKind::Https, &settings.listen.https),
+        (EndpointKind::Quic, &settings.listen.quic),
     ];
     rows.into_iter().flat_map(|(kind, addresses)| Endpoint::all(kind, addresses)).collect()
 }

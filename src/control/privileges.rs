@@ -156,6 +156,7 @@ fn readable_places(settings_file: &Path, settings: &Settings) -> BTreeSet<PathBu
     files.extend(settings.upstream_ca.iter().map(|(file, _)| home.join(file)));
     if settings.listen.is_encrypted() {
         files.extend([&settings.tls.certificate.0, &settings.tls.private_key.0].map(|file| home.join(file)));
+        files.extend(settings.tls.ticket_keys.iter().map(|(file, _)| home.join(file)));
     }
     files.extend(settings.admin.token_file.iter().map(|file| home.join(file)));
     let mut places = BTreeSet::from([home, PathBuf::from("/proc/self"), EPHEMERAL_PORTS.into()]);

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::certificate::Secrets;
 use super::watch::{fingerprint, settled_fingerprint};
 use super::{
     Bounds, MemoryBound, RecordSizes, apply_settings, certificate, endpoints, first_problems, handover, http,
@@ -23,7 +24,7 @@ use crate::engine::Snapshot;
 use crate::forward::UpstreamSets;
 use crate::log;
 use crate::reload::{Changes, Loaded, load_with};
-use crate::server::{Certificate, Endpoint, Part, Shared, Workers};
+use crate::server::{Endpoint, Part, Shared, Workers};
 use crate::sys::give_back_memory;
 
 /// What is said of a reload that met a defect.
@@ -147,7 +148,7 @@ impl Reloader {
 
     /// Swaps; what can fail comes first.
     fn use_loaded(&mut self, next: Next, cause: ReloadCause) -> Result<ReloadReport, String> {
-        let Next { loaded, changes, certificate } = next;
+        let Next { loaded, changes, secrets } = next;
         let settings = loaded.settings.clone();
         let endpoints = endpoints(&settings, &self.listen);
         let new = self.workers.borrow().bind_new(&endpoints).map_err(|error| error.to_string())?;
@@ -162,10 +163,7 @@ impl Reloader {
         let authorities = loaded.authorities.clone();
         let snapshot = loaded.into_snapshot(&mut self.sets, generation);
         self.shared.trust.replace(&authorities);
-        // Without a new one, the one before it is shown on: new listeners need it, and so do those that stay.
-        if certificate.is_some() {
-            self.shared.certificates.replace(certificate);
-        }
+        secrets.put_to_use(&self.shared);
         self.shared.snapshot.store(Arc::new(snapshot));
         apply_settings(&self.shared, &settings, &bounds);
         let (added, removed) = self.workers.borrow_mut().serve_only(&endpoints, new);
@@ -221,7 +219,7 @@ impl Reloader {
 struct Next {
     loaded: Loaded,
     changes: Changes,
-    certificate: Option<Certificate>,
+    secrets: Secrets,
 }
 
 /// Reads and checks what is to serve next, compared with what serves. With an error among the problems it must not. Where
@@ -236,10 +234,10 @@ fn load_next(
     let mut loaded = load_with(path, discovered);
     skip_missing_families(&mut loaded.settings);
     let broken = if has_certificate { Severity::Warning } else { Severity::Error };
-    let (certificate, problems) = certificate::read(path, &loaded, broken);
+    let (secrets, problems) = certificate::read(path, &loaded, broken);
     loaded.problems.extend(problems);
     if loaded.problems.has_errors() {
-        return Next { loaded, changes: Changes::default(), certificate };
+        return Next { loaded, changes: Changes::default(), secrets };
     }
     let changes = Changes::between(&serving.table, &loaded.table);
     let (before, after) = (serving.table.stats().records, loaded.table.stats().records);
@@ -247,7 +245,7 @@ fn load_next(
     let allow_empty = loaded.settings.records.allow_empty || cause == ReloadCause::Discovery;
     let problem = changes.problem(before, after, allow_empty, path.display().to_string());
     problem.into_iter().for_each(|problem| loaded.problems.push(problem));
-    Next { loaded, changes, certificate }
+    Next { loaded, changes, secrets }
 }
 
 /// Lowers the priority of this thread; Linux does it per thread. Where it is refused, queries are slower meanwhile.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
+use super::handover::Successor;
 use crate::admin::{ReloadCause, ReloadRequest};
 use crate::log;
 use crate::server::{IN_FLIGHT_MAX, Shared, Totals, Workers};
@@ -30,8 +31,15 @@ impl End {
     }
 }
 
-/// Goes on answering for a while, then answers what is in flight. A second signal ends at once.
-pub(super) async fn end(shared: &Shared, workers: &Rc<RefCell<Workers>>, signals: &mut Signals, end: End) {
+/// Goes on answering for a while, then answers what is in flight. A second signal ends at once. A `successor` is told when nothing is
+/// read any more.
+pub(super) async fn end(
+    shared: &Shared,
+    workers: &Rc<RefCell<Workers>>,
+    signals: &mut Signals,
+    end: End,
+    successor: Option<Successor>,
+) {
     let End { drain, mut in_flight } = end;
     if !drain.is_zero() {
         tracing::info!(seconds = drain.as_secs_f64(), "draining: readiness off, still answering queries");
@@ -43,6 +51,7 @@ pub(super) async fn end(shared: &Shared, workers: &Rc<RefCell<Workers>>, signals
     tracing::info!("shutting down: waiting for in-flight queries");
     let mut threads = workers.borrow_mut().take_threads();
     workers.borrow().stop(shared, in_flight);
+    drop(successor);
     let (ended, waiting) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || {
         threads.join();

@@ -1,6 +1,6 @@
 //! What systemd is told, where it started the process (`Type=notify-reload`). Elsewhere all of this does nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
@@ -83,10 +83,10 @@ impl Progress {
 /// What the names of stored sockets begin with; the address follows.
 const STORED: &str = "pldns-";
 
-/// The sockets that systemd keeps for the next process (`FileDescriptorStoreMax=`), by name.
+/// The sockets that systemd keeps for the next process (`FileDescriptorStoreMax=`): how many by name.
 #[derive(Debug, Default)]
 pub(super) struct Store {
-    names: BTreeSet<String>,
+    names: BTreeMap<String, usize>,
     /// Addresses whose sockets systemd keeps by itself, because a socket unit has them.
     of_units: Vec<SocketAddr>,
 }
@@ -94,7 +94,11 @@ pub(super) struct Store {
 impl Store {
     /// Those that came with these names; `of_units` has the addresses of the others.
     pub(super) fn new(names: impl IntoIterator<Item = String>, of_units: Vec<SocketAddr>) -> Self {
-        Self { names: names.into_iter().collect(), of_units }
+        let mut counts = BTreeMap::new();
+        for name in names {
+            *counts.entry(name).or_default() += 1;
+        }
+        Self { names: counts, of_units }
     }
 
     /// Whether a socket of this name was stored by a process like this one.
@@ -112,14 +116,16 @@ impl Store {
                 by_name.entry(name_of(address)).or_default().push(socket);
             }
         }
-        for (name, sockets) in by_name.iter().filter(|(name, _)| !self.names.contains(*name)) {
+        // An address that has other sockets than before may be one that another listener came to.
+        let is_kept = |name: &str, count: usize| self.names.get(name).is_some_and(|&kept| kept == count);
+        for gone in self.names.keys().filter(|name| by_name.get(*name).is_none_or(|now| !is_kept(name, now.len()))) {
+            notify(&[NotifyState::Custom(&format!("FDSTOREREMOVE=1\nFDNAME={gone}"))]);
+        }
+        for (name, sockets) in by_name.iter().filter(|(name, sockets)| !is_kept(name, sockets.len())) {
             let message = format!("FDSTORE=1\nFDNAME={name}\n");
             told(send_descriptors(Path::new(&path), message.as_bytes(), sockets));
         }
-        for gone in self.names.iter().filter(|name| !by_name.contains_key(*name)) {
-            notify(&[NotifyState::Custom(&format!("FDSTOREREMOVE=1\nFDNAME={gone}"))]);
-        }
-        self.names = by_name.into_keys().collect();
+        self.names = by_name.into_iter().map(|(name, sockets)| (name, sockets.len())).collect();
     }
 }
 

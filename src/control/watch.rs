@@ -22,13 +22,14 @@ pub(super) fn fingerprint(path: &Path, settings: &Settings) -> u64 {
     let mut hasher = foldhash::quality::FixedState::default().build_hasher();
     let token = settings.admin.token_file.as_ref().map(|file| sibling(path, file));
     let tls = &settings.tls;
-    let certificate = settings.listen.is_encrypted().then_some([&tls.certificate.0, &tls.private_key.0]);
-    let certificate = certificate.into_iter().flatten().map(|file| sibling(path, file));
+    let ticket_keys = tls.ticket_keys.as_ref().map(|(file, _)| file);
+    let secrets = [&tls.certificate.0, &tls.private_key.0].into_iter().chain(ticket_keys);
+    let secrets = secrets.filter(|_| settings.listen.is_encrypted()).map(|file| sibling(path, file));
     let authorities = settings.upstream_ca.as_ref().map(|(file, _)| sibling(path, file));
     let files = std::iter::once(path.to_owned())
         .chain(token)
         .chain(authorities)
-        .chain(certificate)
+        .chain(secrets)
         .chain(record_paths(settings, path));
     for file in files {
         hasher.write(file.as_os_str().as_encoded_bytes());

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwapOption;
+use ring::hkdf::{HKDF_SHA256, Prk, Salt};
 use tokio_rustls::rustls::client::verify_server_name;
-use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::crypto::ring::default_provider;
 use tokio_rustls::rustls::pki_types::pem::{Error as PemError, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert};
@@ -19,6 +20,9 @@ pub struct Certificate {
     key: Arc<CertifiedKey>,
     /// When the first of the chain expires.
     not_after: SystemTime,
+    /// A secret that whoever has the private key has.
+    #[cfg_attr(not(feature = "quic"), expect(dead_code, reason = "what is derived of it is QUIC's"))]
+    derived: Prk,
 }
 
 /// Why a certificate cannot be used, and which of the two files says so.
@@ -53,7 +57,8 @@ impl Certificate {
                 error => format!("is not PEM: {error}"),
             })
         })?;
-        let key = CertifiedKey::from_der(chain, key, &ring::default_provider()).map_err(|error| {
+        let derived = Salt::new(HKDF_SHA256, b"pldns").extract(key.secret_der());
+        let key = CertifiedKey::from_der(chain, key, &default_provider()).map_err(|error| {
             CertificateError::Key(match error {
                 TlsError::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
                     "is not the private key of the first certificate in `certificate`".to_owned()
@@ -61,12 +66,18 @@ impl Certificate {
                 error => format!("has a private key that cannot be used: {error}"),
             })
         })?;
-        Ok(Self { key: Arc::new(key), not_after })
+        Ok(Self { key: Arc::new(key), not_after, derived })
     }
 
     /// When it expires.
     pub fn not_after(&self) -> SystemTime {
         self.not_after
+    }
+
+    /// A secret that the next process has as well, and every server with the same private key.
+    #[cfg(feature = "quic")]
+    pub(super) fn derived(&self) -> &Prk {
+        &self.derived
     }
 
     /// Whether it is for a host name.

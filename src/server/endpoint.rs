@@ -5,6 +5,10 @@ use std::net::SocketAddr;
 
 use crate::wire::Transport;
 
+/// What reading the packets of one address for DNS over QUIC takes at most, bytes: the longest batch of them, and those of new
+/// connections that wait to be looked at.
+pub const QUIC_BYTES: usize = 4 << 20;
+
 /// What is served at an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum EndpointKind {
@@ -14,6 +18,8 @@ pub enum EndpointKind {
     Tls,
     /// DNS over HTTPS.
     Https,
+    /// DNS over QUIC.
+    Quic,
     /// HTTP for operators.
     Admin,
     /// HTTP for probes.
@@ -27,6 +33,7 @@ impl EndpointKind {
             Self::Dns => "dns",
             Self::Tls => "tls",
             Self::Https => "https",
+            Self::Quic => "quic",
             Self::Admin => "admin",
             Self::Health => "health",
         }
@@ -38,6 +45,7 @@ impl EndpointKind {
             Self::Dns => &["udp", "tcp"],
             Self::Tls => &["tls"],
             Self::Https => &["https"],
+            Self::Quic => &["quic"],
             Self::Admin => &["admin"],
             Self::Health => &["health"],
         }
@@ -48,13 +56,25 @@ impl EndpointKind {
         match self {
             Self::Tls => Transport::Tls,
             Self::Https => Transport::Https,
+            Self::Quic => Transport::Quic,
             Self::Dns | Self::Admin | Self::Health => Transport::Tcp,
         }
     }
 
-    /// Whether it has a socket for datagrams, besides the one for connections that each has.
+    /// Whether it has sockets for datagrams.
     pub(super) fn has_datagrams(self) -> bool {
-        self == Self::Dns
+        matches!(self, Self::Dns | Self::Quic)
+    }
+
+    /// Whether it has sockets for connections.
+    pub(super) fn has_streams(self) -> bool {
+        self != Self::Quic
+    }
+
+    /// How many sockets of each kind `workers` have: one each, or one that one of them reads, where the kernel cannot tell whose a
+    /// datagram is.
+    pub(super) fn sockets(self, workers: usize) -> usize {
+        if self == Self::Quic { 1 } else { workers }
     }
 }
 

@@ -68,10 +68,10 @@ impl Inherited {
         let Endpoint { kind, address } = endpoint;
         let has_stream = self.stream.iter().any(|(known, _)| *known == address);
         let has_datagram = self.datagram.iter().any(|(known, _)| *known == address);
-        if !has_stream || kind.has_datagrams() && !has_datagram {
+        if kind.has_streams() && !has_stream || kind.has_datagrams() && !has_datagram {
             return None;
         }
-        let stream = self.stream.extract_if(.., |(known, _)| *known == address);
+        let stream = self.stream.extract_if(.., |(known, _)| *known == address && kind.has_streams());
         let stream = stream.map(|(_, listener)| listener).collect();
         let datagram = self.datagram.extract_if(.., |(known, _)| *known == address && kind.has_datagrams());
         Some((datagram.map(|(_, socket)| socket).collect(), stream))

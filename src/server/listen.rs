@@ -20,8 +20,8 @@ pub(super) struct Listener {
     pub(super) kind: EndpointKind,
     /// For datagrams, where the endpoint has some.
     pub(super) datagram: Option<Datagrams>,
-    /// For connections.
-    pub(super) stream: TcpListener,
+    /// For connections, where it has some.
+    pub(super) stream: Option<TcpListener>,
     /// Says when to end.
     pub(super) stop: Stop,
 }
@@ -119,7 +119,7 @@ pub(super) fn bind(
 
 /// Gives every socket to a worker, and every worker a socket: with fewer sockets than workers, some read the same one.
 fn share(kind: EndpointKind, (datagram, stream): Sockets, workers: usize) -> io::Result<(Vec<Listener>, Kept)> {
-    let count = workers.max(datagram.len()).max(stream.len());
+    let count = kind.sockets(workers).max(datagram.len()).max(stream.len());
     let mut kept = Kept::default();
     for socket in &datagram {
         kept.datagram.push(OwnedFd::from(socket.try_clone()?));
@@ -132,13 +132,13 @@ fn share(kind: EndpointKind, (datagram, stream): Sockets, workers: usize) -> io:
         Ok(Datagrams { socket: Arc::new(socket), with_local_address })
     });
     let datagrams: Vec<Datagrams> = datagrams.collect::<io::Result<_>>()?;
-    let mut datagrams = datagrams.iter().cycle();
+    let (mut datagrams, mut streams) = (datagrams.iter().cycle(), stream.iter().cycle());
     let mut listeners = Vec::with_capacity(count);
-    for stream in stream.iter().cycle().take(count) {
+    for _ in 0..count {
         listeners.push(Listener {
             kind,
             datagram: datagrams.next().cloned(),
-            stream: stream.try_clone()?,
+            stream: streams.next().map(TcpListener::try_clone).transpose()?,
             stop: Stop::default(),
         });
     }
@@ -158,29 +158,34 @@ fn bind_one(endpoint: Endpoint, workers: usize) -> io::Result<(SocketAddr, Socke
 }
 
 fn try_bind(endpoint: Endpoint, workers: usize) -> io::Result<(SocketAddr, Sockets)> {
-    let has_datagrams = endpoint.kind.has_datagrams();
-    let real = try_alone(endpoint.address, has_datagrams)?;
+    let Endpoint { kind, address } = endpoint;
+    let real = try_alone(kind, address)?;
     let (mut datagram, mut stream) = Sockets::default();
-    for _ in 0..workers {
-        if has_datagrams {
+    for _ in 0..kind.sockets(workers) {
+        if kind.has_datagrams() {
             let Bound { socket, .. } = bind_datagram(real)?;
             datagram.push(socket);
         }
-        stream.push(bind_stream(real)?);
+        if kind.has_streams() {
+            stream.push(bind_stream(real)?);
+        }
     }
     Ok((real, (datagram, stream)))
 }
 
 /// Finds out that no other process has the address, and which port it is where any may be taken. Sharing an address among
 /// workers would share it with another server just as well, in silence.
-fn try_alone(mut address: SocketAddr, has_datagrams: bool) -> io::Result<SocketAddr> {
+fn try_alone(kind: EndpointKind, mut address: SocketAddr) -> io::Result<SocketAddr> {
     let mut datagram = None;
-    if has_datagrams {
+    if kind.has_datagrams() {
         let socket = unshared(address, Type::DGRAM)?;
         socket.bind(&address.into())?;
         let socket = UdpSocket::from(socket);
         address = socket.local_addr()?;
         datagram = Some(socket);
+    }
+    if !kind.has_streams() {
+        return Ok(address);
     }
     let stream = unshared(address, Type::STREAM)?;
     stream.set_reuse_address(true)?;

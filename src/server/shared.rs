@@ -1,16 +1,18 @@
 //! What all workers share.
 
 use std::io;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::sync::{Notify, watch};
+use tokio_rustls::rustls::crypto::ring;
 
 use super::certificate::Certificates;
 use super::connections::{ConnectionLimits, Connections};
 use super::faults::Faults;
+use super::tickets::Tickets;
 use super::tls::TlsServer;
 use super::waiter::Waiter;
 use crate::engine::{Engine, Snapshot};
@@ -19,7 +21,7 @@ use crate::log::Tap;
 use crate::upstream::{Authorities, Pools, Trust};
 
 /// How long connections are read from when the server ends: a round trip, and a handshake that had begun.
-const LAST_MESSAGES: Duration = Duration::from_millis(300);
+pub(super) const LAST_MESSAGES: Duration = Duration::from_millis(300);
 
 /// How long what is in flight is waited for when the server ends: as long as the last query waits, and a little.
 pub const IN_FLIGHT_MAX: Duration = CLIENT_TIMEOUT.saturating_add(Duration::from_millis(500));
@@ -50,6 +52,8 @@ pub struct Shared {
     pub(super) not_allowed: AtomicU64,
     /// The certificate of encrypted listeners.
     pub certificates: Arc<Certificates>,
+    /// What sessions of these are resumed with.
+    pub tickets: Arc<Tickets>,
     pub(super) tls: TlsServer,
     /// Panics that were caught.
     pub faults: Faults,
@@ -66,6 +70,10 @@ pub struct Shared {
     loop_reported: Mutex<Option<Instant>>,
     /// Turns true when the server is to end.
     pub(super) stopping: watch::Sender<bool>,
+    /// Another process still reads the sockets of this one.
+    has_forerunner: watch::Sender<bool>,
+    /// Another process serves in the place of this one.
+    has_successor: AtomicBool,
     /// Until when what is in flight is waited for then, nanoseconds after `start`.
     end_by: AtomicU64,
 }
@@ -82,9 +90,11 @@ impl Shared {
         connections: ConnectionLimits,
     ) -> io::Result<Self> {
         let certificates = Arc::new(Certificates::default());
+        let tickets = Arc::new(Tickets::new(ring::Ticketer::new().map_err(io::Error::other)?));
         Ok(Self {
-            tls: TlsServer::new(&certificates).map_err(io::Error::other)?,
+            tls: TlsServer::new(&certificates, &tickets).map_err(io::Error::other)?,
             certificates,
+            tickets,
             engine,
             snapshot: ArcSwap::from_pointee(snapshot),
             forwarding: Mutex::new(forwarding),
@@ -101,6 +111,8 @@ impl Shared {
             start: Instant::now(),
             loop_reported: Mutex::new(None),
             stopping: watch::Sender::new(false),
+            has_forerunner: watch::Sender::new(false),
+            has_successor: AtomicBool::new(false),
             end_by: AtomicU64::new(u64::MAX),
         })
     }
@@ -141,6 +153,28 @@ impl Shared {
         let by = self.nanoseconds(Instant::now() + within);
         self.end_by.fetch_min(by, Ordering::Relaxed);
         self.stopping.send_replace(true);
+    }
+
+    /// Says whether the process before this one still reads the sockets that it handed over.
+    pub fn set_forerunner(&self, is_there: bool) {
+        self.has_forerunner.send_replace(is_there);
+    }
+
+    /// Returns when it does not, or there was none.
+    #[cfg(feature = "quic")]
+    pub(super) async fn without_forerunner(&self) {
+        let _ = self.has_forerunner.subscribe().wait_for(|is_there| !*is_there).await;
+    }
+
+    /// Says that another process reads the same sockets and serves: to be called before [`Self::stop`].
+    pub fn set_successor(&self) {
+        self.has_successor.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether one does.
+    #[cfg(feature = "quic")]
+    pub(super) fn has_successor(&self) -> bool {
+        self.has_successor.load(Ordering::Relaxed)
     }
 
     /// Returns when connections are to end because the server does: a moment later, for what was sent before its client could

@@ -40,7 +40,8 @@ const STRANGER: Duration = Duration::from_secs(3);
 
 /// Accepts connections until the listener or the server ends.
 pub(super) async fn serve(worker: &Rc<Worker>, listener: &Listener) {
-    let accepting = listener.stream.try_clone().and_then(tokio::net::TcpListener::from_std);
+    let Some(stream) = &listener.stream else { return };
+    let accepting = stream.try_clone().and_then(tokio::net::TcpListener::from_std);
     let accepting = match accepting {
         Ok(accepting) => accepting,
         Err(error) => return tracing::error!(%error, "TCP listener failed"),
@@ -93,7 +94,7 @@ fn take(worker: &Rc<Worker>, kind: EndpointKind, stream: TcpStream, client: IpAd
 }
 
 /// Serves a connection until it ends, or its place goes to another client.
-async fn serve_in_place(worker: &Worker, place: &Place, serving: impl Future<Output = ()>) {
+pub(super) async fn serve_in_place(worker: &Worker, place: &Place, serving: impl Future<Output = ()>) {
     let serving = worker.shared.faults.supervised(Part::Connection, serving);
     tokio::select! {
         // What came of a panic is counted; the client sees its connection closed.

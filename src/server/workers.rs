@@ -16,9 +16,13 @@ use tokio::task::{JoinSet, LocalSet};
 
 use super::counters::Counters;
 use super::endpoint::Endpoint;
+#[cfg(feature = "quic")]
+use super::endpoint::EndpointKind;
 use super::faults::Part;
 use super::inherit::{Inherited, Kept};
 use super::listen::{BindError, Listener, Stop, bind};
+#[cfg(feature = "quic")]
+use super::quic;
 use super::shared::Shared;
 use super::worker::Worker;
 use super::{stream, udp};
@@ -78,7 +82,9 @@ impl Workers {
         let mut added = Vec::new();
         for NewListener { asked, endpoint, listeners, kept } in new.0 {
             let stop = Stop::default();
-            for (sender, mut listener) in self.senders.iter().cycle().zip(listeners) {
+            // Listeners that have one socket for all are spread over the workers.
+            let first = self.listeners.len();
+            for (sender, mut listener) in self.senders.iter().cycle().skip(first).zip(listeners) {
                 listener.stop = stop.clone();
                 // A worker that is gone said so itself.
                 let _ = sender.send(listener);
@@ -276,6 +282,14 @@ fn run_once(
 }
 
 fn listen(worker: &Rc<Worker>, listener: &Rc<Listener>, listening: &mut JoinSet<()>) {
+    #[cfg(feature = "quic")]
+    if let (EndpointKind::Quic, Some(datagrams)) = (listener.kind, &listener.datagram) {
+        let (worker, stop, datagrams) = (worker.clone(), listener.stop.clone(), datagrams.clone());
+        listening.spawn_local(async move {
+            worker.shared.faults.keep_running(Part::Listener, || quic::serve(&worker, &datagrams, &stop)).await;
+        });
+        return;
+    }
     if let Some(datagrams) = &listener.datagram {
         let (worker, stop, datagrams) = (worker.clone(), listener.stop.clone(), datagrams.clone());
         listening.spawn_local(async move {

@@ -22,6 +22,8 @@ pub const PADDING_BLOCK: usize = 468;
 
 /// Option code of padding (RFC 7830 §3).
 const OPTION_PADDING: u16 = 12;
+/// Option code of how long a TCP connection may be idle (RFC 7828 §3.1).
+const OPTION_TCP_KEEPALIVE: u16 = 11;
 /// A padding option without padding.
 pub(super) const EMPTY_PADDING: [u8; 4] = {
     let [high, low] = OPTION_PADDING.to_be_bytes();
@@ -107,6 +109,11 @@ impl<'a> Iterator for Options<'a> {
 /// Whether a query was padded: then its client wants the reply to be.
 pub fn has_padding(opt_data: &[u8]) -> bool {
     Options(opt_data).any(|(code, _)| code == OPTION_PADDING)
+}
+
+/// Whether a query has the option that is for TCP connections alone.
+pub fn has_tcp_keepalive(opt_data: &[u8]) -> bool {
+    Options(opt_data).any(|(code, _)| code == OPTION_TCP_KEEPALIVE)
 }
 
 /// Appends a padding option to options that end a message, so that the message becomes a multiple of [`PADDING_BLOCK`] bytes,

@@ -136,6 +136,11 @@ impl<'a> Query<'a> {
         }
     }
 
+    /// Whether it has the option that keeps TCP connections open (RFC 7828), which others than TCP's forbid (RFC 9250 §5.5.2).
+    pub fn has_tcp_keepalive(&self) -> bool {
+        edns::has_tcp_keepalive(self.options)
+    }
+
     /// Whether recursion is desired.
     pub fn recursion_desired(&self) -> bool {
         self.header.flags & header::RD != 0

@@ -28,13 +28,13 @@ fn svcb(priority: u8, parameters: &[(u8, &[u8])]) -> Vec<u8> {
     data
 }
 
-fn start(tls: u16, https: u16, more: &str) -> Server {
+fn start([tls, https, quic]: [u16; 3], more: &str) -> Server {
     let dir = Arc::new(Scratch::new());
     dir.write("records/r.toml", RECORDS);
     Pair::new(2090).write(&dir);
     let listen = format!(
         "[listen]\ndns = [\"127.0.0.1:0\"]\ntls = [\"127.0.0.1:{tls}\"]\nhttps = [\"0.0.0.0:{https}\"]\n\
-         admin = \"127.0.0.1:0\"\ndrain = \"0s\"\n[tls]\ncertificate = \"chain.pem\"\nprivate_key = \"key.pem\"\n{more}"
+         quic = [\"127.0.0.1:{quic}\"]\nadmin = \"127.0.0.1:0\"\ndrain = \"0s\"\n[tls]\ncertificate = \"chain.pem\"\nprivate_key = \"key.pem\"\n{more}"
     );
     dir.write("pldns.toml", &settings(&listen));
     Server::start_in(dir, |_| {})
@@ -44,14 +44,16 @@ const SVCB: u16 = 64;
 
 #[test]
 fn clients_are_told_of_the_listeners_by_the_name_of_the_settings() {
-    let (tls, https) = (named_port(), named_port());
-    let server = start(tls, https, "name = \"dns.example\"\n");
-    let first = svcb(1, &[(1, b"\x03dot"), (3, &tls.to_be_bytes()), (4, &[127, 0, 0, 1])]);
-    let second = svcb(2, &[(1, b"\x02h2"), (3, &https.to_be_bytes()), (7, b"/dns-query{?dns}")]);
+    let ports = [(); 3].map(|()| named_port());
+    let server = start(ports, "name = \"dns.example\"\n");
+    let [tls, https, quic] = ports.map(u16::to_be_bytes);
+    let first = svcb(1, &[(1, b"\x03dot"), (3, &tls), (4, &[127, 0, 0, 1])]);
+    let second = svcb(2, &[(1, b"\x02h2"), (3, &https), (7, b"/dns-query{?dns}")]);
+    let third = svcb(3, &[(1, b"\x03doq"), (3, &quic), (4, &[127, 0, 0, 1])]);
     for name in ["_dns.resolver.arpa", "_dns.dns.example", "_DNS.Resolver.ARPA"] {
         let reply = ask(&server, name, SVCB);
-        assert_eq!((reply[3] & 15, reply[7]), (0, 2), "{name}");
-        for data in [&first, &second] {
+        assert_eq!((reply[3] & 15, reply[7]), (0, 3), "{name}");
+        for data in [&first, &second, &third] {
             assert!(reply.windows(data.len()).any(|window| window == *data), "{name}: {reply:?}");
         }
     }
@@ -64,7 +66,7 @@ fn clients_are_told_of_the_listeners_by_the_name_of_the_settings() {
 
 #[test]
 fn without_a_name_nobody_is_told_and_nothing_is_forwarded() {
-    let server = start(named_port(), named_port(), "");
+    let server = start([(); 3].map(|()| named_port()), "");
     let reply = ask(&server, "_dns.resolver.arpa", SVCB);
     assert_eq!((reply[3] & 15, reply[7], reply[9]), (0, 0, 1));
     server.stop();

@@ -16,7 +16,7 @@ use super::tls_client::{NAME, Pair, TlsStream, ask, connect, connect_from, get, 
 
 const LISTEN: &str = "[listen]\ndns = [\"127.0.0.1:0\"]\ntls = [\"127.0.0.1:0\"]\nhttps = [\"127.0.0.1:0\"]\n\
                       admin = \"127.0.0.1:0\"\nhealth = \"127.0.0.1:0\"\ndrain = \"0s\"\n";
-const TLS: &str = "[tls]\ncertificate = \"chain.pem\"\nprivate_key = \"key.pem\"\n";
+pub(crate) const TLS: &str = "[tls]\ncertificate = \"chain.pem\"\nprivate_key = \"key.pem\"\n";
 
 struct Encrypted {
     server: Server,
@@ -56,7 +56,7 @@ impl Encrypted {
 }
 
 /// A query with another type, and with an OPT record whose options these are.
-fn query_of(id: u16, name: &str, rtype: u16, options: Option<&[u8]>) -> Vec<u8> {
+pub(crate) fn query_of(id: u16, name: &str, rtype: u16, options: Option<&[u8]>) -> Vec<u8> {
     let mut message = query(id, name);
     let end = message.len();
     message[end - 4..end - 2].copy_from_slice(&rtype.to_be_bytes());
@@ -69,7 +69,7 @@ fn query_of(id: u16, name: &str, rtype: u16, options: Option<&[u8]>) -> Vec<u8> 
     message
 }
 
-const MANY: &str = r#"
+pub(crate) const MANY: &str = r#"
 [[record]]
 name = "a.example"
 type = "A"
@@ -97,7 +97,7 @@ data = "10.0.0.3"
 "#;
 
 /// Questions of every kind: what the table has and has not, names answered here, what is asked upstream, what is refused.
-fn questions() -> Vec<Vec<u8>> {
+pub(crate) fn questions() -> Vec<Vec<u8>> {
     let names = [
         "a.example",
         "A.eXample",
@@ -139,7 +139,7 @@ fn questions() -> Vec<Vec<u8>> {
 }
 
 /// An upstream that answers everything with 192.0.2.1 and a TTL of 0, so that nothing is counted down.
-fn upstream() -> SocketAddr {
+pub(crate) fn upstream() -> SocketAddr {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = socket.local_addr().unwrap();
     std::thread::spawn(move || {

@@ -17,10 +17,15 @@ mod metrics;
 mod namespace;
 mod page;
 mod privileges;
+#[cfg(feature = "quic")]
+mod quic;
+#[cfg(feature = "quic")]
+mod quic_client;
 mod read_only;
 mod reload;
 mod server;
 mod stop;
 mod systemd;
+mod tickets;
 mod tls_client;
 mod upstreams;
