@@ -23,7 +23,7 @@ use privatelink_dns::engine::{Action, Client, Engine, Snapshot};
 use privatelink_dns::forward::{LoopGuard, UpstreamSets};
 use privatelink_dns::records::{TableSettings, compile, read_records};
 use privatelink_dns::reload::load;
-use privatelink_dns::wire::{Name, NameRoom, Query, Rtype, Transport, UpstreamMessage};
+use privatelink_dns::wire::{Name, NameBuf, Query, Rtype, Transport, UpstreamMessage};
 
 use scratch::Scratch;
 
@@ -70,9 +70,9 @@ fn upstream_answer() -> Vec<u8> {
 
 fn parse(criterion: &mut Criterion) {
     let bytes = dns::query(7, RECORD, dns::A);
-    let mut room = NameRoom::new();
+    let mut name_buf = NameBuf::new();
     criterion.bench_function("query parse", |bencher| {
-        bencher.iter(|| Query::parse(black_box(&bytes), &mut room).is_ok());
+        bencher.iter(|| Query::parse(black_box(&bytes), &mut name_buf).is_ok());
     });
     let limits = TtlLimits { max: 3600, max_negative: 60, max_negative_private: 10 };
     let (answer, now) = (upstream_answer(), Instant::now());
@@ -308,14 +308,14 @@ fn hostile(criterion: &mut Criterion) {
     ];
     let limits = TtlLimits { max: 3600, max_negative: 60, max_negative_private: 10 };
     let (now, mut reply) = (Instant::now(), Vec::with_capacity(65_535));
-    let mut room = NameRoom::new();
+    let mut name_buf = NameBuf::new();
     let query = [
         &[0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 1][..],
         b"\x01a\x04test\0\0\x01\0\x01",
         &[0, 0, 41, 4, 208, 0, 0, 0, 0, 0, 0],
     ]
     .concat();
-    let query = Query::parse(&query, &mut room).expect("a query");
+    let query = Query::parse(&query, &mut name_buf).expect("a query");
     for (name, bytes) in messages {
         criterion.bench_function(&format!("hostile: {name}: read"), |bencher| {
             bencher.iter(|| UpstreamMessage::read(black_box(bytes.clone())).rcode());

@@ -28,7 +28,7 @@ use privatelink_dns::cache::Cache;
 use privatelink_dns::engine::{Action, Ask, Batch, Client, Engine, GROUP, Settlement, Snapshot};
 use privatelink_dns::forward::{Answered, Arrival, Asker, Forwarding, LoopGuard, Outbox, UpstreamSets};
 use privatelink_dns::reload::load;
-use privatelink_dns::wire::{NameRoom, Transport, UpstreamMessage};
+use privatelink_dns::wire::{NameBuf, Transport, UpstreamMessage};
 use smallvec::SmallVec;
 
 use scratch::Scratch;
@@ -171,13 +171,13 @@ fn take(way: &Way, times: u32) {
         }
     }
     let mut replies = [const { Vec::new() }; GROUP];
-    let mut rooms = [const { NameRoom::new() }; GROUP];
+    let mut name_bufs = [const { NameBuf::new() }; GROUP];
     let mut left = (0..times).zip(queries.iter().cycle()).peekable();
     while let Some(&(turn, _)) = left.peek() {
         let asked = left.by_ref().map(|(_, query)| &**query);
         let asks = replies.iter_mut().zip(asked).map(|(reply, query)| Ask::new(black_box(query), client, 4000, reply));
         let mut asks: SmallVec<[Ask<'_>; GROUP]> = asks.collect();
-        engine.answer_batch(Batch { snapshot: &snapshot, now, turn }, &mut asks, &mut rooms, &(), |_| ());
+        engine.answer_batch(Batch { snapshot: &snapshot, now, turn }, &mut asks, &mut name_bufs, &(), |_| ());
         assert!(asks.iter().all(|ask| matches!(ask.action, Action::Answered(_))), "every way ends in an answer");
     }
 }

@@ -19,7 +19,7 @@ use crate::records::{TableSettings, Zone, compile, read_records};
 use crate::wire::answer::{AnswerSection, ChainEnd};
 use crate::wire::edns::{EXTENDED_ERRORS_MAX, EXTRA_TEXT_MAX, Options};
 use crate::wire::header::{self, HEADER_LEN, Header};
-use crate::wire::{Edns, Name, NameRoom, Query, Rtype, SoundMessage, Transport, UpstreamMessage};
+use crate::wire::{Edns, Name, NameBuf, Query, Rtype, SoundMessage, Transport, UpstreamMessage};
 
 /// Something that reads bytes which others choose.
 pub struct Target {
@@ -198,8 +198,8 @@ fn asked(question: &[u8], opt: Option<(u16, u16)>) -> Vec<u8> {
 
 /// What holds for every reply to a query.
 fn check_reply(query: &[u8], client: Client, reply: &[u8]) {
-    let mut room = NameRoom::new();
-    let edns: Option<Edns> = Query::parse(query, &mut room).ok().and_then(|query| query.edns);
+    let mut name_buf = NameBuf::new();
+    let edns: Option<Edns> = Query::parse(query, &mut name_buf).ok().and_then(|query| query.edns);
     let limit = match (client.address, client.transport) {
         (STRANGER, Transport::Udp) => query.len(),
         // What cannot be read has a header, its question and an OPT record with a code at most.

@@ -154,7 +154,7 @@ impl Loaded {
                 upstream_set: u32::MAX,
             })
         };
-        let spoken_for: Vec<Name> = settings
+        let covered: Vec<Name> = settings
             .zones
             .iter()
             .map(|zone| zone.apex.clone())
@@ -179,7 +179,7 @@ impl Loaded {
         let guard = PublicGuard::new(action, except, fallback, &self.table, azure_names().public_names);
         let seconds = |duration| ttl_seconds(duration).unwrap_or(0);
         let designated = designated(&settings);
-        let mut rules = Rules::new(rules, default.unwrap_or_else(none), &spoken_for);
+        let mut rules = Rules::new(rules, default.unwrap_or_else(none), &covered);
         if let Some((name, _)) = settings.tls.name.as_ref().filter(|_| !designated.is_empty()) {
             rules.designate(name);
         }

@@ -10,7 +10,7 @@ use super::process::{descriptors, resident_bytes};
 use crate::engine::{AnswerSource, Reason};
 use crate::forward::UpstreamState;
 use crate::log::{self, Tap};
-use crate::server::{BUCKETS_US, Latencies, Path, QueryKind, Totals};
+use crate::server::{BUCKETS_US, Latencies, Path, QtypeLabel, Totals};
 use crate::wire::Transport;
 
 /// Looks at everything once. The forwarding lock is held for two short calls.
@@ -37,7 +37,7 @@ fn queries(admin: &Admin, families: &mut Vec<Family>) {
         "pldns_queries_by_type",
         "Queries received, by query type",
         "type",
-        QueryKind::ALL.into_iter().map(QueryKind::name).zip(totals.by_kind),
+        QtypeLabel::ALL.into_iter().map(QtypeLabel::name).zip(totals.by_kind),
     ));
     families.push(counters(
         "pldns_queries_answered",

@@ -103,8 +103,8 @@ async fn explanation(admin: &Admin, question: Question, ask: bool) -> Explanatio
         match remembered {
             Some(answer) => walk.recall(answer.as_deref(), now),
             None => {
-                let (tries, message) = ask_rule(&rule, &query, &admin.shared.trust).await;
-                walk.hear(tries, message.as_deref(), Instant::now());
+                let (attempts, message) = ask_rule(&rule, &query, &admin.shared.trust).await;
+                walk.hear(attempts, message.as_deref(), Instant::now());
             }
         }
     }

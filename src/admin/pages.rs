@@ -18,7 +18,7 @@ use super::metrics::{Format, render};
 use super::refusal::refuse;
 use super::{Admin, OPENAPI, ReloadCause, ReloadRequest, log, overview};
 use crate::config::LogLevel;
-use crate::wire::{Name, NameRoom};
+use crate::wire::{Name, NameBuf};
 
 /// The process runs, its control thread answers, and every worker makes progress: where not, only a restart helps.
 pub(super) async fn healthz(State(admin): State<Arc<Admin>>) -> Response {
@@ -99,9 +99,9 @@ pub(super) async fn flush(State(admin): State<Arc<Admin>>, Parameters(flush): Pa
         Ok(name) => name,
         Err(error) => return refuse(StatusCode::BAD_REQUEST, &format!("`name` is not a valid domain name: {error}")),
     };
-    let mut room = NameRoom::new();
-    room.lower(name.as_wire());
-    let removed = admin.shared.engine.cache().remove_name(room.name());
+    let mut name_buf = NameBuf::new();
+    name_buf.lower(name.as_wire());
+    let removed = admin.shared.engine.cache().remove_name(name_buf.name());
     tracing::info!(%name, removed, "cache flushed");
     Json(json!({ "name": name.to_string(), "removed": removed })).into_response()
 }

@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 
 use triomphe::ThinArc;
 
-use super::normal::{Normal, NormalBytes, normalise};
+use super::normalize::{Normal, NormalBytes, normalize};
 use super::{State, TtlLimits};
 use crate::wire::compose::compose_from;
 use crate::wire::edns::OPT_LEN;
 use crate::wire::header::{self, HEADER_LEN, Header};
 use crate::wire::message::Records;
 use crate::wire::reply::{Closing, Counts, ReplyOptions, close};
-use crate::wire::{ExtendedError, OwnedRecord, Query, Rcode, RecordView, UpstreamMessage, Verdict};
+use crate::wire::{AnswerFlags, ExtendedError, OwnedRecord, Query, Rcode, RecordView, UpstreamMessage};
 
 /// How old an answer is when it is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,7 +94,7 @@ impl Answer {
     pub fn from_message(key: &[u8], message: &mut UpstreamMessage, limits: &TtlLimits, heard: Instant) -> Option<Self> {
         let mut bytes = NormalBytes::from_slice(key);
         let Normal { ttl_places, errors, rcode, ttl, targets, is_private, is_unfinished, has_public_address } =
-            normalise(message, limits, &mut bytes)?;
+            normalize(message, limits, &mut bytes)?;
         let head = Head {
             heard,
             ttl,
@@ -345,8 +345,8 @@ impl<'a> AnswerView<'a> {
         let opt_len = if query.edns.is_some() { OPT_LEN } else { 0 };
         if message.len() + opt_len > limit {
             let (authentic, options) = (self.is_authentic(), self.errors());
-            let verdict = Verdict { rcode: self.rcode(), authoritative: false, authentic, options };
-            return compose_from(query, message, |ttl| age.ttl(ttl), (&verdict, error), limit, out);
+            let flags = AnswerFlags { rcode: self.rcode(), authoritative: false, authentic, options };
+            return compose_from(query, message, |ttl| age.ttl(ttl), (&flags, error), limit, out);
         }
         out.clear();
         out.extend_from_slice(message);

@@ -13,7 +13,7 @@
 
 mod answer;
 mod index;
-mod normal;
+mod normalize;
 mod shard;
 
 use std::hash::{BuildHasher, Hasher};
@@ -24,7 +24,7 @@ use smallvec::SmallVec;
 
 pub use answer::{Age, Answer, AnswerView};
 use index::Index;
-pub use normal::TtlLimits;
+pub use normalize::TtlLimits;
 use shard::Shard;
 
 pub use crate::wire::answer::ALIASES_MAX;
@@ -242,16 +242,16 @@ mod tests {
 
     use super::*;
     use crate::cache::answer::tests::{LIMITS, address_answer};
-    use crate::wire::{Name, NameRoom, UpstreamMessage};
+    use crate::wire::{Name, NameBuf, UpstreamMessage};
 
-    fn lower(name: &str) -> NameRoom {
-        let mut room = NameRoom::new();
-        room.lower(Name::parse(name).unwrap().as_wire());
-        room
+    fn lower(name: &str) -> NameBuf {
+        let mut name_buf = NameBuf::new();
+        name_buf.lower(Name::parse(name).unwrap().as_wire());
+        name_buf
     }
 
-    fn key(room: &NameRoom) -> CacheKey<'_> {
-        CacheKey::new(room.name(), Rtype::A, false, false, 1)
+    fn key(name_buf: &NameBuf) -> CacheKey<'_> {
+        CacheKey::new(name_buf.name(), Rtype::A, false, false, 1)
     }
 
     fn insert(cache: &Cache, name: &str, ttl: u32, heard: Instant) {

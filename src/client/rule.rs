@@ -11,7 +11,7 @@ use tokio::task::{LocalSet, spawn_local};
 use tokio::time::Instant;
 
 use super::{AskError, ask_tcp, ask_udp, is_truncated, with_id};
-use crate::explain::{Cause, Try};
+use crate::explain::{Attempt, Cause};
 use crate::forward::{ForwardRule, Protocol, Target, TroubleKind};
 use crate::upstream::{Streams, Trust, trouble_of};
 use crate::wire::edns::OPT_LEN;
@@ -27,23 +27,23 @@ const STREAM_WAIT: Duration = Duration::from_secs(4);
 /// Asks a rule's upstreams in turn until one answers: what came of each, and the message of the last if there is one.
 /// `query` has EDNS without options, as [`super::query`] and the engine write it. Upstreams over TLS and HTTPS are asked over
 /// a connection of their own, and their certificates are checked against `trust`. To be called in a `LocalSet`.
-pub async fn ask_rule(rule: &ForwardRule, query: &[u8], trust: &Arc<Trust>) -> (Vec<Try>, Option<Vec<u8>>) {
-    let mut tries = Vec::new();
+pub async fn ask_rule(rule: &ForwardRule, query: &[u8], trust: &Arc<Trust>) -> (Vec<Attempt>, Option<Vec<u8>>) {
+    let mut attempts = Vec::new();
     let mut last = None;
     for target in &rule.upstreams {
         let (tried, message) = ask_target(target, query, trust).await;
         let is_useful = tried.cause.is_none() && matches!(tried.rcode.as_deref(), Some("NOERROR" | "NXDOMAIN"));
-        tries.push(tried);
+        attempts.push(tried);
         last = message;
         if is_useful {
             break;
         }
     }
-    (tries, last)
+    (attempts, last)
 }
 
 /// Asks one upstream as the server would: over UDP, and over TCP where the answer is truncated.
-async fn ask_target(target: &Target, query: &[u8], trust: &Arc<Trust>) -> (Try, Option<Vec<u8>>) {
+async fn ask_target(target: &Target, query: &[u8], trust: &Arc<Trust>) -> (Attempt, Option<Vec<u8>>) {
     let start = Instant::now();
     let server = target.address;
     let mut over = "udp";
@@ -81,7 +81,7 @@ async fn ask_target(target: &Target, query: &[u8], trust: &Arc<Trust>) -> (Try, 
         }
     };
     let milliseconds = start.elapsed().as_secs_f64() * 1000.0;
-    let mut tried = Try {
+    let mut tried = Attempt {
         upstream: target.to_string(),
         over: over.to_owned(),
         milliseconds: (milliseconds * 1000.0).round() / 1000.0,

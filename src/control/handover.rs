@@ -25,7 +25,7 @@ use super::http::Listeners;
 use super::systemd::Store;
 use crate::config::Settings;
 use crate::server::{Inherited, Workers};
-use crate::sys::{PassSocket, readable};
+use crate::sys::{FdSocket, readable};
 
 /// How long each message of the old process is waited for.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -40,13 +40,13 @@ const END: &[u8] = b"end";
 const READY: &[u8] = b"ready";
 
 /// The process before this one, as long as it does not know that this one is ready.
-pub(super) struct Forerunner(PassSocket);
+pub(super) struct PreviousProcess(FdSocket);
 
-impl Forerunner {
+impl PreviousProcess {
     /// Takes over the sockets of the process that listens at `path`, if there is one; it runs as this process's user, as
     /// root, or as `user`, which this process is about to become.
     pub(super) fn take_over(path: &Path, user: Option<u32>, inherited: &mut Inherited) -> Option<Self> {
-        let socket = match PassSocket::connect(path, TIMEOUT, user) {
+        let socket = match FdSocket::connect(path, TIMEOUT, user) {
             Ok(socket) => socket,
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 tracing::warn!(path = %path.display(), %error, "took over no sockets");
@@ -68,7 +68,7 @@ impl Forerunner {
     }
 
     /// Tells it that it may end, and returns when it reads its sockets no more, or does not say so in time. Takes as long as that.
-    pub(super) fn relieve(self) {
+    pub(super) fn release_previous(self) {
         if let Err(error) = self.0.send(READY, None) {
             return tracing::warn!(%error, "cannot notify previous process to exit");
         }
@@ -77,7 +77,7 @@ impl Forerunner {
     }
 }
 
-fn take(socket: &PassSocket, inherited: &mut Inherited) -> io::Result<usize> {
+fn take(socket: &FdSocket, inherited: &mut Inherited) -> io::Result<usize> {
     for count in 0..DESCRIPTORS_MAX {
         match socket.receive()? {
             (message, Some(descriptor)) if message == DATAGRAM => {
@@ -140,7 +140,7 @@ impl Handover {
     /// Listens for the next process from now on, where the settings name a socket for it.
     pub(super) fn start(settings: &Settings, workers: &Rc<RefCell<Workers>>, http: &Rc<RefCell<Listeners>>) -> Self {
         let Some(path) = &settings.handover else { return Self(None) };
-        match PassSocket::listen(Path::new(path)) {
+        match FdSocket::listen(Path::new(path)) {
             Ok(listener) => Self(Some(tokio::task::spawn_local(wait(listener, workers.clone(), http.clone())))),
             Err(error) => {
                 tracing::warn!(path, %error, "handover socket unavailable");
@@ -167,10 +167,10 @@ impl Handover {
 
 /// Waits for processes that want to take over; gives the one that has.
 async fn wait(
-    listener: PassSocket,
+    listener: FdSocket,
     workers: Rc<RefCell<Workers>>,
     http: Rc<RefCell<Listeners>>,
-) -> io::Result<PassSocket> {
+) -> io::Result<FdSocket> {
     let ready = readable(std::os::fd::AsFd::as_fd(&listener))?;
     loop {
         let mut guard = ready.readable().await?;
@@ -197,7 +197,7 @@ async fn wait(
     }
 }
 
-async fn hand_over(next: &PassSocket, workers: &RefCell<Workers>, http: &RefCell<Listeners>) -> io::Result<()> {
+async fn hand_over(next: &FdSocket, workers: &RefCell<Workers>, http: &RefCell<Listeners>) -> io::Result<()> {
     {
         let (workers, http) = (workers.borrow(), http.borrow());
         let (datagram, stream) = workers.sockets();

@@ -11,13 +11,13 @@
 
 #![expect(clippy::disallowed_methods, reason = "the shell owns the clock, and settings are files")]
 
-mod bounds;
 mod certificate;
 mod findings;
 mod handover;
 mod history;
 mod http;
 mod memory;
+mod memory_bound;
 mod preflight;
 mod privileges;
 mod reloading;
@@ -37,14 +37,14 @@ use rand::TryRng;
 use rand::rngs::SysRng;
 use tokio::sync::mpsc;
 
-use handover::{Forerunner, Handover};
+use handover::{Handover, PreviousProcess};
 use shutdown::{End, Signals, end};
 use systemd::Store;
 use watch::sibling;
 
-pub use bounds::{Bounds, MemoryBound, RecordSizes};
 pub use http::HttpError;
 pub use memory::memory_limit;
+pub use memory_bound::{Bounds, MemoryBound, RecordSizes};
 pub use preflight::preflight;
 pub use privileges::UserError;
 
@@ -102,7 +102,7 @@ struct Parts {
     memory_bound: u64,
     bounds: Bounds,
     workers: usize,
-    forerunner: Option<Forerunner>,
+    previous: Option<PreviousProcess>,
     store: Store,
 }
 
@@ -142,10 +142,10 @@ pub fn serve(path: &Path, listen: &[SocketAddr]) -> Result<(), ServeError> {
     let (given, store) = handover::from_systemd(&mut inherited, &encrypted);
     let listen = if listen.is_empty() { &given[..] } else { listen };
     let user = privileges::user_id(&loaded.settings.user);
-    let forerunner = loaded.settings.handover.as_ref();
-    let forerunner = forerunner.and_then(|socket| Forerunner::take_over(Path::new(socket), user, &mut inherited));
+    let previous = loaded.settings.handover.as_ref();
+    let previous = previous.and_then(|socket| PreviousProcess::take_over(Path::new(socket), user, &mut inherited));
     give_back_memory();
-    let parts = bind(path, listen, loaded, inherited, (forerunner, store))?;
+    let parts = bind(path, listen, loaded, inherited, (previous, store))?;
     privileges::become_named(&parts.loaded_settings.user)?;
     if parts.loaded_settings.confine {
         privileges::drop_capabilities();
@@ -180,7 +180,7 @@ fn bind(
     listen: &[SocketAddr],
     loaded: Loaded,
     mut inherited: Inherited,
-    (forerunner, store): (Option<Forerunner>, Store),
+    (previous, store): (Option<PreviousProcess>, Store),
 ) -> Result<Parts, ServeError> {
     let settings = loaded.settings.clone();
     let workers = worker_count(&settings);
@@ -214,7 +214,7 @@ fn bind(
         memory_bound,
         bounds,
         workers,
-        forerunner,
+        previous,
         store,
     })
 }
@@ -237,7 +237,7 @@ async fn run(
         memory_bound,
         bounds,
         workers,
-        forerunner,
+        previous,
         mut store,
     } = parts;
     let mut signals = Signals::new()?;
@@ -281,10 +281,10 @@ async fn run(
     let workers = Rc::new(RefCell::new(workers));
     let drain = Rc::new(Cell::new(settings.listen.drain));
     let relieved = Handover::start(&settings, &workers, &http);
-    if let Some(forerunner) = forerunner {
+    if let Some(previous) = previous {
         let shared = shared.clone();
         tokio::task::spawn_blocking(move || {
-            forerunner.relieve();
+            previous.release_previous();
             shared.set_forerunner(false);
         });
     }

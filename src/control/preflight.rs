@@ -4,9 +4,9 @@
 use std::ops::Range;
 use std::path::Path;
 
-use super::bounds::{Bounds, MemoryBound, RecordSizes};
 use super::http::{HttpError, read_token};
 use super::memory::memory_there_is;
+use super::memory_bound::{Bounds, MemoryBound, RecordSizes};
 use super::privileges::find_user;
 use super::{certificate, worker_count};
 use crate::document::{Diagnostic, Problems, Severity};

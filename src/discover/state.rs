@@ -15,7 +15,7 @@ use super::object::Network;
 
 /// Where the server itself is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Here {
+pub(super) struct BuiltIn {
     /// The id of its virtual network, in lower case; "" where it is not known.
     pub(super) network: String,
     /// Its region; "" where it is not known.
@@ -37,7 +37,7 @@ pub(super) struct State {
     networks: BTreeMap<String, Network>,
     /// Networks by the subscription that listed them.
     network_owners: BTreeMap<String, BTreeSet<String>>,
-    here: Here,
+    here: BuiltIn,
     drift: BTreeMap<String, Vec<Drift>>,
     /// Subscriptions that the last round did not read: their grace does not run.
     unread: BTreeSet<String>,
@@ -120,7 +120,7 @@ impl State {
         let holds =
             |network: &Network| network.prefixes.iter().any(|prefix| addresses.iter().any(|it| prefix.contains(it)));
         if let Some((id, network)) = self.networks.iter().find(|(_, network)| holds(network)) {
-            self.here = Here { network: id.clone(), region: network.region.clone() };
+            self.here = BuiltIn { network: id.clone(), region: network.region.clone() };
         }
         if let Some(region) = region {
             region.clone_into(&mut self.here.region);

@@ -17,7 +17,7 @@ use crate::cache::{ALIASES_MAX, Age, AnswerView};
 use crate::records::{Rrset, Soa};
 use crate::wire::compose::compose;
 use crate::wire::edns::{extended_error_option, push_extended_error};
-use crate::wire::{ExtendedError, Name, OwnedRecord, Query, Rcode, RecordView, Rtype, Section, Verdict, header};
+use crate::wire::{AnswerFlags, ExtendedError, Name, OwnedRecord, Query, Rcode, RecordView, Rtype, Section, header};
 
 /// Answers of upstreams, cached or not, that one chain is made of. Where each takes a second query (over TCP, without EDNS, to
 /// the next upstream), that is 24 queries.
@@ -310,13 +310,13 @@ impl Chain {
     ) -> Action {
         // RFC 6840 §5.8.
         let wants_ad = context.query.header.flags & header::AD != 0 || context.query.dnssec_ok();
-        let verdict = Verdict {
+        let flags = AnswerFlags {
             rcode: self.rcode,
             authoritative: self.authoritative,
             authentic: self.authentic && wants_ad,
             options: &self.errors,
         };
-        compose(context.query, &self.records, &verdict, context.limit(), reply);
+        compose(context.query, &self.records, &flags, context.limit(), reply);
         Action::Answered(source)
     }
 }
@@ -331,8 +331,8 @@ impl Broken {
 
     /// SERVFAIL: an alias without its end is no answer.
     pub(super) fn write(&self, context: &Context<'_, impl Observer>, reply: &mut Vec<u8>) -> Action {
-        let verdict = Verdict { rcode: Rcode::SERVFAIL, authoritative: false, authentic: false, options: &self.0 };
-        compose(context.query, &[], &verdict, context.limit(), reply);
+        let flags = AnswerFlags { rcode: Rcode::SERVFAIL, authoritative: false, authentic: false, options: &self.0 };
+        compose(context.query, &[], &flags, context.limit(), reply);
         Action::Answered(AnswerSource::Failure)
     }
 }

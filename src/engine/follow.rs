@@ -6,9 +6,9 @@ use super::chain::{Chain, Taken};
 use super::write::{ANY_DATA, loopback};
 use super::{Action, AnswerSource, Context, Engine, Observer, Step};
 use crate::cache::{Age, AnswerView};
-use crate::forward::{Disposition, ForwardRule, Here};
+use crate::forward::{BuiltIn, Disposition, ForwardRule};
 use crate::records::{Lookup, Soa};
-use crate::wire::{LowerName, NameRoom, Rcode, Rtype, Section};
+use crate::wire::{LowerName, NameBuf, Rcode, Rtype, Section};
 
 impl Engine {
     /// Goes on with an upstream's answer: `chain` is how the query came to its question.
@@ -33,8 +33,8 @@ impl Engine {
     pub(super) fn follow(&self, context: &Context<'_, impl Observer>, mut chain: Chain, reply: &mut Vec<u8>) -> Action {
         loop {
             let name = chain.name();
-            let mut room = NameRoom::new();
-            let qname = room.lower(name.as_wire());
+            let mut name_buf = NameBuf::new();
+            let qname = name_buf.lower(name.as_wire());
             let table = &context.snapshot.table;
             let found = table.lookup(qname.as_wire(), context.query.qtype, context.client.address);
             // The query's own name was looked up before.
@@ -87,7 +87,7 @@ impl Engine {
         reply: &mut Vec<u8>,
     ) -> Action {
         let rule = match context.rule(qname) {
-            (Disposition::Here(here), zone_len) => return follow_here(context, chain, *here, zone_len, reply),
+            (Disposition::BuiltIn(here), zone_len) => return follow_here(context, chain, *here, zone_len, reply),
             (Disposition::Forward(rule), _) => rule,
         };
         if !context.query.recursion_desired() {
@@ -119,15 +119,15 @@ impl Engine {
 fn follow_here(
     context: &Context<'_, impl Observer>,
     mut chain: Chain,
-    here: Here,
+    here: BuiltIn,
     zone_len: usize,
     reply: &mut Vec<u8>,
 ) -> Action {
     let ttl = context.snapshot.table.ttl();
     match (here, loopback(context.query.qtype)) {
-        (Here::NxDomain, _) => chain.take_negative(Rcode::NXDOMAIN, &Soa::new(zone_len, ttl)),
-        (Here::Localhost, Some(data)) => chain.push(context.query.qtype, ttl, data),
-        (Here::Localhost, None) | (Here::NoData | Here::Designated, _) => {
+        (BuiltIn::NxDomain, _) => chain.take_negative(Rcode::NXDOMAIN, &Soa::new(zone_len, ttl)),
+        (BuiltIn::Localhost, Some(data)) => chain.push(context.query.qtype, ttl, data),
+        (BuiltIn::Localhost, None) | (BuiltIn::NoData | BuiltIn::Designated, _) => {
             chain.take_negative(Rcode::NOERROR, &Soa::new(zone_len, ttl))
         }
     }

@@ -17,7 +17,7 @@ use crate::forward::ForwardRule;
 use crate::records::Table;
 use crate::wire::edns::push_extended_error;
 use crate::wire::name::{is_privatelink, is_wildcard, labels, parent, partial_wildcard};
-use crate::wire::{ExtendedError, Name, NameRoom, OwnedRecord, Rcode, Rtype, Section, is_private_address};
+use crate::wire::{ExtendedError, Name, NameBuf, OwnedRecord, Rcode, Rtype, Section, is_private_address};
 
 /// How often the same name is reported.
 const INTERVAL: Duration = Duration::from_secs(600);
@@ -272,8 +272,8 @@ impl Engine {
                     self.findings.fallback.fetch_add(1, Ordering::Relaxed);
                 }
                 chain.fall_back();
-                let mut room = NameRoom::new();
-                return self.look_up_last(context, chain, room.lower(name.as_wire()), rule, reply);
+                let mut name_buf = NameBuf::new();
+                return self.look_up_last(context, chain, name_buf.lower(name.as_wire()), rule, reply);
             }
         }
         let guard = &context.snapshot.guard;

@@ -40,7 +40,7 @@ pub use explain::{Asked, Explained, Reached};
 pub use guard::{Finding, Findings, PublicGuard};
 pub use observe::{Observer, Responsible, Step, matched_owner};
 pub use outcome::{AnswerSource, Reason};
-pub use pipeline::{Ask, Batch, GROUP, Rooms, StepGuard};
+pub use pipeline::{Ask, Batch, GROUP, NameBufs, StepGuard};
 pub use public_action::PublicAction;
 use refusals::RefusalRate;
 pub use snapshot::{Snapshot, StaleLimits};
@@ -49,7 +49,7 @@ use crate::cache::{Age, Cache, CacheKey, KeyHash, State, TtlLimits};
 use crate::forward::{Disposition, Failure, ForwardRule, LoopGuard, Question, Stale};
 use crate::records::Lookup;
 use crate::wire::reply::write_refusal;
-use crate::wire::{ExtendedError, Fault, LowerName, NameRoom, Query, Rcode, Refusal, Transport, UpstreamMessage};
+use crate::wire::{ExtendedError, Fault, LowerName, NameBuf, Query, Rcode, Refusal, Transport, UpstreamMessage};
 
 /// Who asks, and by which way the reply goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -186,9 +186,9 @@ impl Engine {
         reply: &mut Vec<u8>,
         observer: &impl Observer,
     ) -> Action {
-        let mut room = [NameRoom::new()];
+        let mut name_buf = [NameBuf::new()];
         let mut ask = [Ask::new(bytes, client, u16::MAX, reply)];
-        self.answer_group(Batch { snapshot, now, turn }, &mut ask, &mut room, &(), observer, |_| ());
+        self.answer_group(Batch { snapshot, now, turn }, &mut ask, &mut name_buf, &(), observer, |_| ());
         let [Ask { action, .. }] = ask;
         action
     }
@@ -249,8 +249,8 @@ impl Engine {
         observer: &impl Observer,
     ) -> Action {
         reply.clear();
-        let mut room = NameRoom::new();
-        let Ok(mut query) = Query::parse(bytes, &mut room) else {
+        let mut name_buf = NameBuf::new();
+        let Ok(mut query) = Query::parse(bytes, &mut name_buf) else {
             return Action::Dropped(Reason::Fault);
         };
         if client.transport.is_encrypted() {
@@ -264,7 +264,7 @@ impl Engine {
             Settlement::Stale(answer) => {
                 self.use_answer(&context, chain, answer.view(), Age::Stale, AnswerSource::Stale, reply)
             }
-            Settlement::Failed(Failure::NoTurn, _) => Action::Dropped(Reason::NoTurn),
+            Settlement::Failed(Failure::BudgetTimeout, _) => Action::Dropped(Reason::BudgetTimeout),
             Settlement::Failed(Failure::Loop, _) => {
                 let (error, limit) = (ExtendedError::OTHER, context.limit());
                 refuse(&query, Rcode::REFUSED, error, Reason::Loop, limit, reply)
@@ -443,7 +443,7 @@ fn error_of(failure: Failure) -> ExtendedError {
         Failure::Silence => ExtendedError::NO_REACHABLE_AUTHORITY,
         Failure::Unreachable => ExtendedError::NETWORK_ERROR,
         Failure::Remembered => ExtendedError::CACHED_ERROR,
-        Failure::Overload | Failure::NoTurn | Failure::Loop => ExtendedError::OTHER,
+        Failure::Overload | Failure::BudgetTimeout | Failure::Loop => ExtendedError::OTHER,
     }
 }
 

@@ -94,7 +94,7 @@ pub enum Reason {
     /// Refused: a question of this server's own came back to it.
     Loop,
     /// Dropped: its upstream's budget had no turn for it in time; silence lets the client ask again.
-    NoTurn,
+    BudgetTimeout,
     /// Dropped: a refusal or format error that would be one too many for the network of its sender.
     RefusalRate,
     /// Dropped: the reply could not be sent, or the client was gone.
@@ -118,7 +118,7 @@ impl Reason {
         Self::Access,
         Self::NoRecursion,
         Self::Loop,
-        Self::NoTurn,
+        Self::BudgetTimeout,
         Self::RefusalRate,
         Self::Unsent,
         Self::Shutdown,
@@ -138,7 +138,7 @@ impl Reason {
             Self::Access => "access",
             Self::NoRecursion => "no_recursion",
             Self::Loop => "loop",
-            Self::NoTurn => "no_turn",
+            Self::BudgetTimeout => "no_turn",
             Self::RefusalRate => "refusal_rate",
             Self::Unsent => "unsent",
             Self::Shutdown => "shutdown",
@@ -152,7 +152,7 @@ impl Reason {
             self,
             Self::Short
                 | Self::Response
-                | Self::NoTurn
+                | Self::BudgetTimeout
                 | Self::RefusalRate
                 | Self::Unsent
                 | Self::Shutdown

@@ -22,7 +22,7 @@ use crate::cache::KeyHash;
 use crate::forward::{Disposition, ForwardRule, LoopGuard};
 use crate::records::{Lookup, NameHash};
 use crate::wire::query::CLASS_IN;
-use crate::wire::{ExtendedError, NameRoom, Query, Rcode, Rtype, Transport};
+use crate::wire::{ExtendedError, NameBuf, Query, Rcode, Rtype, Transport};
 
 /// Queries of a batch that are in work at the same time: as many as it takes until memory is there.
 pub const GROUP: usize = 16;
@@ -32,7 +32,7 @@ const TURNS: u32 = 16;
 const _: () = assert!(TURNS as usize == GROUP);
 
 /// Room for the names of a group.
-pub type Rooms = [NameRoom; GROUP];
+pub type NameBufs = [NameBuf; GROUP];
 
 /// A query, and what becomes of it.
 pub struct Ask<'a> {
@@ -111,13 +111,13 @@ impl Engine {
         &self,
         batch: Batch<'_>,
         asks: &mut [Ask<'_>],
-        rooms: &mut Rooms,
+        name_bufs: &mut NameBufs,
         guard: &impl StepGuard,
         fetch: impl Fn(*const u8) + Copy,
     ) {
         let mut batch = batch;
         for asks in asks.chunks_mut(GROUP) {
-            self.answer_group(batch, asks, rooms, guard, &(), fetch);
+            self.answer_group(batch, asks, name_bufs, guard, &(), fetch);
             batch.turn = batch.turn.wrapping_add(TURNS);
         }
     }
@@ -128,7 +128,7 @@ impl Engine {
         &self,
         batch: Batch<'_>,
         asks: &mut [Ask<'_>],
-        rooms: &mut [NameRoom],
+        name_bufs: &mut [NameBuf],
         guard: &impl StepGuard,
         observer: &O,
         fetch: impl Fn(*const u8) + Copy,
@@ -136,10 +136,10 @@ impl Engine {
         let Batch { snapshot, now, turn } = batch;
         let table = &snapshot.table;
         let mut read: SmallVec<[(&mut Ask<'_>, u32, Read<'_>); GROUP]> = SmallVec::new();
-        for ((ask, room), turn) in asks.iter_mut().zip(rooms).zip(turn..) {
+        for ((ask, name_buf), turn) in asks.iter_mut().zip(name_bufs).zip(turn..) {
             ask.reply.clear();
             let (bytes, client, reply) = (ask.bytes, ask.client, &mut *ask.reply);
-            match guard.step(|| self.read(snapshot, bytes, client, room, reply, observer), || Err(LOST)) {
+            match guard.step(|| self.read(snapshot, bytes, client, name_buf, reply, observer), || Err(LOST)) {
                 Err(action) => self.close(ask, action, now),
                 Ok(query) => {
                     table.approach_place(query.hash, fetch);
@@ -180,11 +180,11 @@ impl Engine {
         snapshot: &Snapshot,
         bytes: &'a [u8],
         client: Client,
-        room: &'a mut NameRoom,
+        name_buf: &'a mut NameBuf,
         reply: &mut Vec<u8>,
         observer: &impl Observer,
     ) -> Result<Read<'a>, Action> {
-        let mut query = match Query::parse(bytes, room) {
+        let mut query = match Query::parse(bytes, name_buf) {
             Ok(query) => query,
             Err(fault) => return Err(answer_fault(snapshot, bytes, fault, client, reply)),
         };
@@ -230,7 +230,7 @@ impl Engine {
         }
         // The table does not have the name: answered here, from the cache, or upstream.
         let rule = match context.rule(query.qname) {
-            (Disposition::Here(here), zone_len) => {
+            (Disposition::BuiltIn(here), zone_len) => {
                 return Looked::Done(write::here(context, *here, zone_len, reply));
             }
             (Disposition::Forward(rule), _) => rule,

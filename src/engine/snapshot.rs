@@ -18,9 +18,9 @@ pub struct Snapshot {
     pub table: Table,
     /// Whom the rest is asked of.
     pub rules: Rules,
-    /// Data of the SVCB records that name this server's encrypted listeners (RFC 9461), for [`Here::Designated`].
+    /// Data of the SVCB records that name this server's encrypted listeners (RFC 9461), for [`BuiltIn::Designated`].
     ///
-    /// [`Here::Designated`]: crate::forward::Here::Designated
+    /// [`BuiltIn::Designated`]: crate::forward::Here::Designated
     pub designated: Box<[Box<[u8]>]>,
     /// How long upstreams' answers may live.
     pub ttl_limits: TtlLimits,

@@ -2,7 +2,7 @@
 
 use super::{Action, AnswerSource, Context, Observer};
 use crate::cache::{Age, AnswerView};
-use crate::forward::Here;
+use crate::forward::BuiltIn;
 use crate::records::{Lookup, Rrset, Soa, push_record};
 use crate::wire::reply::{Counts, Writer};
 use crate::wire::{ExtendedError, Rcode, Rtype};
@@ -58,19 +58,24 @@ pub(super) fn from_answer(context: &Context<'_, impl Observer>, answer: AnswerVi
 }
 
 /// A name that is always answered here; `zone_len` bytes at the end of its name are the zone's.
-pub(super) fn here(context: &Context<'_, impl Observer>, here: Here, zone_len: usize, reply: &mut Vec<u8>) -> Action {
+pub(super) fn here(
+    context: &Context<'_, impl Observer>,
+    here: BuiltIn,
+    zone_len: usize,
+    reply: &mut Vec<u8>,
+) -> Action {
     let ttl = context.snapshot.table.ttl();
     let soa = Soa::new(zone_len, ttl);
     match (here, loopback(context.query.qtype)) {
-        (Here::NxDomain, _) => write_negative(context, Rcode::NXDOMAIN, &soa, reply),
-        (Here::Designated, _) if is_designated(context, zone_len) => {
+        (BuiltIn::NxDomain, _) => write_negative(context, Rcode::NXDOMAIN, &soa, reply),
+        (BuiltIn::Designated, _) if is_designated(context, zone_len) => {
             let records = context.snapshot.designated.iter().map(|data| (Rtype::SVCB, DESIGNATED_TTL, &**data));
             write_records(context, records, reply);
         }
-        (Here::Localhost, Some(data)) => {
+        (BuiltIn::Localhost, Some(data)) => {
             write_records(context, std::iter::once((context.query.qtype, ttl, data)), reply)
         }
-        (Here::Localhost, None) | (Here::NoData | Here::Designated, _) => {
+        (BuiltIn::Localhost, None) | (BuiltIn::NoData | BuiltIn::Designated, _) => {
             write_negative(context, Rcode::NOERROR, &soa, reply)
         }
     }

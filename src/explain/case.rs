@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::AzureNames;
-use super::explanation::{Ask, Cause, Outcome, RejectedReload, Reply, RuleStep, Step, TableStep, Try};
+use super::explanation::{Ask, Attempt, Cause, Outcome, RejectedReload, Reply, RuleStep, Step, TableStep};
 use crate::engine::{AnswerSource, Reason, Snapshot};
 use crate::forward::{Failure, UpstreamState};
 use crate::wire::{Name, Rtype};
@@ -74,7 +74,7 @@ pub(super) struct Case<'c> {
     /// Why upstreams did not answer the last question, where they did not.
     pub(super) failure: Option<Failure>,
     /// What was tried for the last question.
-    pub(super) tries: &'c [Try],
+    pub(super) attempts: &'c [Attempt],
     pub(super) is_remembered: bool,
     pub(super) around: &'c Surroundings,
 }

@@ -333,7 +333,7 @@ pub struct UpstreamStep {
     pub name: String,
     /// What happened.
     #[serde(flatten)]
-    pub tried: Try,
+    pub tried: Attempt,
     /// The answer section in presentation format.
     pub answer: Vec<String>,
     /// The authority section in presentation format.
@@ -342,7 +342,7 @@ pub struct UpstreamStep {
 
 /// A query to one upstream and what came of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Try {
+pub struct Attempt {
     /// As the settings write it.
     pub upstream: String,
     /// `udp`, `tcp`, `tls` or `https`.

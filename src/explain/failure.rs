@@ -49,7 +49,7 @@ impl Case<'_> {
     /// What is wrong with the upstream that was asked last.
     pub(super) fn upstream_fault(&self) -> Found {
         let rcode = self.reply.map_or("no answer", |reply| reply.rcode.as_str());
-        let Some(tried) = self.tries.last() else {
+        let Some(tried) = self.attempts.last() else {
             let by = self.last_rule().map_or_else(|| "The upstream".to_owned(), upstreams_of);
             let down = self.last_rule().is_some_and(|rule| rule.upstreams.iter().all(|one| one.state == "down"));
             if down {

@@ -53,7 +53,7 @@ impl Case<'_> {
 
     fn dropped(&self) -> Found {
         let word = self.refusal.map_or("unknown", Reason::name);
-        if self.refusal == Some(Reason::NoTurn) {
+        if self.refusal == Some(Reason::BudgetTimeout) {
             return self.over_budget(&[]);
         }
         (Cause::Refused, format!("The query gets no reply ({word})."), None)
@@ -124,7 +124,7 @@ impl Case<'_> {
                 return (Cause::BuiltIn, format!("{name} is always answered by the server itself."), None);
             }
             _ if verdict == Verdict::Failed => return self.failed(),
-            _ if self.tries.last().is_some_and(|tried| tried.cause == Some(Cause::UpstreamWithoutEdns)) => {
+            _ if self.attempts.last().is_some_and(|tried| tried.cause == Some(Cause::UpstreamWithoutEdns)) => {
                 return self.upstream_fault();
             }
             _ => {}

@@ -25,8 +25,8 @@ mod walk;
 
 pub use case::{Question, Seen, Surroundings, Unapproved};
 pub use explanation::{
-    Ask, CacheStep, Cause, Compared, Explanation, Hidden, Link, Outcome, RejectedReload, Reply, RuleStep, ShownRecord,
-    ShownUpstream, Step, TableStep, Try, UpstreamStep, Verdict,
+    Ask, Attempt, CacheStep, Cause, Compared, Explanation, Hidden, Link, Outcome, RejectedReload, Reply, RuleStep,
+    ShownRecord, ShownUpstream, Step, TableStep, UpstreamStep, Verdict,
 };
 pub use text::wrapped;
 pub use walk::Walk;

@@ -10,7 +10,7 @@ use super::explanation::{CacheStep, Hidden, RuleStep, ShownUpstream, Step, Table
 use crate::engine::{
     AnswerState, AnswerView, Observer, Responsible, Snapshot, StaleAnswer, Step as EngineStep, matched_owner,
 };
-use crate::forward::{Disposition, ForwardRule, Here, UpstreamState};
+use crate::forward::{BuiltIn, Disposition, ForwardRule, UpstreamState};
 use crate::records::{Lookup, Match, RecordPlace, Rrset, Soa};
 use crate::wire::name::Presented;
 use crate::wire::{Name, Rtype, Section};
@@ -144,7 +144,7 @@ impl Notes<'_> {
             Responsible::Rule { disposition: Disposition::Forward(rule), zone_len } => {
                 ("rule", zone_of(target, zone_len), self.upstreams_of(rule))
             }
-            Responsible::Rule { disposition: Disposition::Here(_), zone_len } => {
+            Responsible::Rule { disposition: Disposition::BuiltIn(_), zone_len } => {
                 ("built_in", zone_of(target, zone_len), Vec::new())
             }
         };
@@ -155,10 +155,10 @@ impl Notes<'_> {
     fn shown_rule(&self, name: &[u8], disposition: &Disposition, zone_len: usize) -> RuleStep {
         let (rule, upstreams) = match disposition {
             Disposition::Forward(rule) => ("forward", self.upstreams_of(rule)),
-            Disposition::Here(Here::Localhost) => ("localhost", Vec::new()),
-            Disposition::Here(Here::NoData) => ("no_data", Vec::new()),
-            Disposition::Here(Here::Designated) => ("designated", Vec::new()),
-            Disposition::Here(Here::NxDomain) => ("nx_domain", Vec::new()),
+            Disposition::BuiltIn(BuiltIn::Localhost) => ("localhost", Vec::new()),
+            Disposition::BuiltIn(BuiltIn::NoData) => ("no_data", Vec::new()),
+            Disposition::BuiltIn(BuiltIn::Designated) => ("designated", Vec::new()),
+            Disposition::BuiltIn(BuiltIn::NxDomain) => ("nx_domain", Vec::new()),
         };
         RuleStep { name: Presented(name).to_string(), rule: rule.to_owned(), zone: zone_of(name, zone_len), upstreams }
     }

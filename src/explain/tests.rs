@@ -140,7 +140,7 @@ impl World {
         while let Some((rule, query, _)) = walk.next() {
             let Some(play) = plays.next() else { break };
             let message = play.message(&query);
-            let tried = Try {
+            let tried = Attempt {
                 upstream: rule.upstreams[0].to_string(),
                 over: "udp".to_owned(),
                 milliseconds: 1.0,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::case::{Case, Question, Seen, Surroundings};
-use super::explanation::{Ask, Explanation, Link, Outcome, Reply, ShownRecord, Step, Try, UpstreamStep};
+use super::explanation::{Ask, Attempt, Explanation, Link, Outcome, Reply, ShownRecord, Step, UpstreamStep};
 use super::judge::judge;
 use super::notes::Notes;
 use super::{AzureNames, is_privatelink};
@@ -29,7 +29,7 @@ pub struct Walk<'w> {
     state: Option<Explained>,
     /// Why upstreams did not answer, where they did not.
     failure: Option<Failure>,
-    tries: Vec<Try>,
+    attempts: Vec<Attempt>,
     questions: usize,
     is_remembered: bool,
     surroundings: Surroundings,
@@ -54,7 +54,7 @@ impl<'w> Walk<'w> {
             notes,
             state: None,
             failure: None,
-            tries: Vec::new(),
+            attempts: Vec::new(),
             questions: 0,
             is_remembered: false,
             surroundings,
@@ -80,11 +80,11 @@ impl<'w> Walk<'w> {
     }
 
     /// Goes on with what upstreams answered: all that were tried, and the message of the one that answered.
-    pub fn hear(&mut self, tries: Vec<Try>, message: Option<&[u8]>, now: Instant) {
+    pub fn hear(&mut self, attempts: Vec<Attempt>, message: Option<&[u8]>, now: Instant) {
         let Some(asked) = self.take_asked() else { return };
         let name = asked.name().to_string();
-        let count = tries.len();
-        for (number, tried) in tries.iter().cloned().enumerate() {
+        let count = attempts.len();
+        for (number, tried) in attempts.iter().cloned().enumerate() {
             let reply = message.filter(|_| number + 1 == count).and_then(shown_reply);
             let lines = |records: &[ShownRecord]| records.iter().map(ShownRecord::line).collect();
             let step = UpstreamStep {
@@ -95,7 +95,7 @@ impl<'w> Walk<'w> {
             };
             self.notes.push(Step::Upstream(step));
         }
-        self.tries = tries;
+        self.attempts = attempts;
         let reached = message.map_or(Reached::Failed(Failure::Silence), Reached::Message);
         self.go_on(asked, reached, now);
     }
@@ -172,7 +172,7 @@ impl<'w> Walk<'w> {
             reply: reply.as_ref(),
             ask: ask.as_ref(),
             failure: self.failure,
-            tries: &self.tries,
+            attempts: &self.attempts,
             is_remembered: self.is_remembered,
             around: &self.surroundings,
         };

@@ -6,10 +6,10 @@ use std::time::Instant;
 
 use smallvec::SmallVec;
 
+use super::attempts::{TRIES_MAX, Tries, Way};
 use super::capabilities::{Form, restore_case};
-use super::outstanding::{Judged, Judgement, STREAMS_MAX, Try};
-use super::question::{Arrival, Failure, Outcome, Transmit, Trouble, TroubleKind, TryId, Via};
-use super::tries::{TRIES_MAX, Tries, Way};
+use super::outstanding::{Attempt, Judged, Match, STREAMS_MAX};
+use super::question::{Arrival, AttemptId, Failure, Outcome, Transmit, Trouble, TroubleKind, Via};
 use super::upstream::{Failing, Upstream};
 use crate::wire::UpstreamMessage;
 use crate::wire::header::HEADER_LEN;
@@ -30,7 +30,7 @@ pub(super) enum Came {
 
 impl<W> Tries<W> {
     /// Takes what came back for a try.
-    pub(super) fn heard(&mut self, now: Instant, id: TryId, arrival: Arrival, out: &mut Vec<Transmit>) -> Came {
+    pub(super) fn heard(&mut self, now: Instant, id: AttemptId, arrival: Arrival, out: &mut Vec<Transmit>) -> Came {
         let mut message = match arrival {
             Arrival::Message(message) => message,
             Arrival::Damaged(bytes) => UpstreamMessage::damaged(bytes),
@@ -43,21 +43,21 @@ impl<W> Tries<W> {
             }
             return Came::Late;
         };
-        let Some(tried) = query.tries.get(id.number as usize).filter(|tried| tried.is_open) else {
+        let Some(tried) = query.attempts.get(id.number as usize).filter(|tried| tried.is_open) else {
             return Came::Late;
         };
         let (via, upstream, was_damaged) = (tried.via, tried.upstream, tried.is_damaged);
         let Judged { judgement, drawn } = query.judge(tried, &message);
         match judgement {
-            Judgement::Unrelated | Judgement::Suspicious if via == Via::Stream => {
+            Match::Unrelated | Match::Suspicious if via == Via::Stream => {
                 let text = "it answered another question".into();
                 return self.failed(now, id, &Trouble { text, kind: TroubleKind::Other }, out);
             }
-            Judgement::Unrelated => {
+            Match::Unrelated => {
                 self.counts.unrelated += 1;
                 return Came::Listen;
             }
-            Judgement::Suspicious => {
+            Match::Suspicious => {
                 // Nothing else may be wrong than that the upstream changes the case: then the next tries match.
                 if drawn.is_some()
                     && let Some(query) = self.questions.get_mut(id.slot)
@@ -66,11 +66,11 @@ impl<W> Tries<W> {
                 }
                 return self.heard_wrong_id(now, id, out);
             }
-            Judgement::Damaged if via == Via::Datagram => {
+            Match::Damaged if via == Via::Datagram => {
                 // The damage does not end the wait for what was sent (RFC 5452 §9.1); TCP is asked beside it, once.
                 if !was_damaged {
                     self.counts.cut += 1;
-                    if let Some(tried) = self.questions.try_mut(id.slot, id.number as usize) {
+                    if let Some(tried) = self.questions.attempt_mut(id.slot, id.number as usize) {
                         tried.is_damaged = true;
                     }
                     // It was meant as the answer: the upstream is there.
@@ -80,7 +80,7 @@ impl<W> Tries<W> {
                 }
                 return Came::Listen;
             }
-            Judgement::Cut | Judgement::Damaged | Judgement::NoEdns | Judgement::Failure | Judgement::Answer => {}
+            Match::Cut | Match::Damaged | Match::NoEdns | Match::Failure | Match::Answer => {}
         }
         let asked = &*query.question.section;
         let section = drawn.as_deref().unwrap_or(asked);
@@ -91,9 +91,9 @@ impl<W> Tries<W> {
         }
         let took = now.saturating_duration_since(tried.sent);
         self.upstreams.answered(now, upstream, (via, took, tried.is_slow), asked);
-        if judgement == Judgement::Answer {
+        if judgement == Match::Answer {
             self.learn(now, id, repeats_case);
-        } else if judgement == Judgement::Failure
+        } else if judgement == Match::Failure
             && via == Via::Datagram
             && drawn.is_some()
             && let Some(upstream) = self.upstreams.get_mut(upstream)
@@ -103,7 +103,7 @@ impl<W> Tries<W> {
         }
         self.close(id.slot, id.number as usize);
         let outcome = match judgement {
-            Judgement::Cut if via == Via::Datagram => {
+            Match::Cut if via == Via::Datagram => {
                 self.counts.cut += 1;
                 if self.ask_by_stream(now, id.slot, upstream, true, out) {
                     None
@@ -112,33 +112,33 @@ impl<W> Tries<W> {
                     self.give_up_upstream(now, id.slot, upstream, out)
                 }
             }
-            Judgement::NoEdns => {
+            Match::NoEdns => {
                 self.ask_without_edns(now, id, out);
                 None
             }
-            Judgement::Failure => {
+            Match::Failure => {
                 if let Some(query) = self.questions.get_mut(id.slot) {
                     query.failure = Some(message);
                 }
                 self.give_up_upstream(now, id.slot, upstream, out)
             }
-            Judgement::Cut | Judgement::Damaged => {
+            Match::Cut | Match::Damaged => {
                 // Over TCP it was the upstream that damaged it.
                 if let Some(query) = self.questions.get_mut(id.slot) {
                     query.trouble = Some((upstream, "malformed answer".into()));
                 }
                 self.give_up_upstream(now, id.slot, upstream, out)
             }
-            Judgement::Answer | Judgement::Unrelated | Judgement::Suspicious => self.take_answer(id.slot, via, message),
+            Match::Answer | Match::Unrelated | Match::Suspicious => self.take_answer(id.slot, via, message),
         };
         Came::Over(outcome)
     }
 
     /// An attacker may be guessing: a datagram came from the right place with the wrong ID or case. TCP is asked at once, and
     /// decides.
-    fn heard_wrong_id(&mut self, now: Instant, id: TryId, out: &mut Vec<Transmit>) -> Came {
+    fn heard_wrong_id(&mut self, now: Instant, id: AttemptId, out: &mut Vec<Transmit>) -> Came {
         let Some(query) = self.questions.of_mut(id.ticket()) else { return Came::Late };
-        let tried = query.tries.get(id.number as usize).filter(|tried| tried.is_open);
+        let tried = query.attempts.get(id.number as usize).filter(|tried| tried.is_open);
         let Some(upstream) = tried.map(|tried| tried.upstream) else { return Came::Late };
         self.counts.suspicious += 1;
         if !std::mem::replace(&mut query.is_suspicious, true) {
@@ -149,13 +149,13 @@ impl<W> Tries<W> {
     }
 
     /// Takes that a try could not be carried out.
-    pub(super) fn failed(&mut self, now: Instant, id: TryId, trouble: &Trouble, out: &mut Vec<Transmit>) -> Came {
+    pub(super) fn failed(&mut self, now: Instant, id: AttemptId, trouble: &Trouble, out: &mut Vec<Transmit>) -> Came {
         let Some(query) = self.questions.of_mut(id.ticket()) else { return Came::Late };
-        let tried = query.tries.get(id.number as usize).filter(|tried| tried.is_open);
+        let tried = query.attempts.get(id.number as usize).filter(|tried| tried.is_open);
         let Some(tried) = tried else { return Came::Late };
         let (number, via, sent) = (tried.upstream, tried.via, tried.sent);
         let (is_rest, is_after_tc) = (tried.is_rest, tried.is_after_tc);
-        let Some(usual) = self.upstreams.get(number).map(Upstream::usual_way) else { return Came::Over(None) };
+        let Some(usual) = self.upstreams.get(number).map(Upstream::default_transport) else { return Came::Over(None) };
         self.upstreams.failed(now, number, (via, sent), Failing::Trouble(trouble));
         if via == usual || is_after_tc {
             query.trouble = Some((number, trouble.text.clone()));
@@ -198,8 +198,8 @@ impl<W> Tries<W> {
         out: &mut Vec<Transmit>,
     ) -> bool {
         let Some(query) = self.questions.get(slot) else { return false };
-        let mut tries = query.tries.iter();
-        if tries.any(|tried| tried.is_open && tried.via == Via::Stream && tried.upstream == number) {
+        let mut attempts = query.attempts.iter();
+        if attempts.any(|tried| tried.is_open && tried.via == Via::Stream && tried.upstream == number) {
             return true;
         }
         if query.count_streams_of(number) >= STREAMS_MAX {
@@ -214,13 +214,13 @@ impl<W> Tries<W> {
 
     /// The upstream does not understand EDNS, as an answer says. Over TCP that is certain, and remembered. A datagram may be
     /// forged: TCP is asked for confirmation, unless it could not be had a moment ago.
-    fn ask_without_edns(&mut self, now: Instant, id: TryId, out: &mut Vec<Transmit>) {
+    fn ask_without_edns(&mut self, now: Instant, id: AttemptId, out: &mut Vec<Transmit>) {
         let Some(query) = self.questions.get_mut(id.slot) else { return };
-        let Some(tried) = query.tries.get(id.number as usize) else { return };
+        let Some(tried) = query.attempts.get(id.number as usize) else { return };
         let (number, via) = (tried.upstream, tried.via);
         let Some(upstream) = self.upstreams.get_mut(number) else { return };
         query.without_edns = true;
-        let usual = upstream.usual_way();
+        let usual = upstream.default_transport();
         let mut way = Way { via: usual, form: Form::WithoutEdns, is_rest: true, is_after_tc: false };
         if via == Via::Stream {
             upstream.capabilities.refused_edns(now);
@@ -232,11 +232,11 @@ impl<W> Tries<W> {
     }
 
     /// An answer was accepted: what that says of what its upstream understands.
-    fn learn(&mut self, now: Instant, id: TryId, repeats_case: bool) {
+    fn learn(&mut self, now: Instant, id: AttemptId, repeats_case: bool) {
         let Some(query) = self.questions.get(id.slot) else { return };
-        let Some(tried) = query.tries.get(id.number as usize) else { return };
+        let Some(tried) = query.attempts.get(id.number as usize) else { return };
         let Some(upstream) = self.upstreams.get_mut(tried.upstream) else { return };
-        if upstream.usual_way() == Via::Stream {
+        if upstream.default_transport() == Via::Stream {
             return;
         }
         let timeout = upstream.timeout(false);
@@ -279,9 +279,9 @@ impl<W> Tries<W> {
     fn give_up_upstream(&mut self, now: Instant, slot: u32, number: usize, out: &mut Vec<Transmit>) -> Option<Outcome> {
         let query = self.questions.get_mut(slot)?;
         let from = query.round_start;
-        let of_it = |tried: &&mut Try| tried.upstream == number;
-        query.tries.iter_mut().skip(from).filter(of_it).for_each(|tried| tried.has_failed = true);
-        let open = query.tries.iter().enumerate().filter(|(_, tried)| tried.is_open && tried.upstream == number);
+        let of_it = |tried: &&mut Attempt| tried.upstream == number;
+        query.attempts.iter_mut().skip(from).filter(of_it).for_each(|tried| tried.has_failed = true);
+        let open = query.attempts.iter().enumerate().filter(|(_, tried)| tried.is_open && tried.upstream == number);
         let open: SmallVec<[usize; 8]> = open.map(|(at, _)| at).collect();
         for at in open {
             self.close(slot, at);
@@ -327,7 +327,7 @@ impl<W> Tries<W> {
     /// Tells upstreams of tries that were not answered in their time.
     pub(super) fn mark_late(&mut self, now: Instant, slot: u32) {
         let Some(query) = self.questions.get_mut(slot) else { return };
-        for tried in query.tries.iter_mut().filter(|tried| tried.is_open && !tried.is_late) {
+        for tried in query.attempts.iter_mut().filter(|tried| tried.is_open && !tried.is_late) {
             let Some(upstream) = self.upstreams.get(tried.upstream) else { continue };
             // The next try may have been made because of another upstream.
             if now.saturating_duration_since(tried.sent) < upstream.timeout(false) {
@@ -341,7 +341,9 @@ impl<W> Tries<W> {
     /// Finds tries that have become slow, while their upstream answers others: it is the name that is slow.
     fn mark_slow(&mut self, now: Instant, slot: u32) {
         let Some(query) = self.questions.get_mut(slot) else { return };
-        for tried in query.tries.iter_mut().filter(|tried| tried.is_open && tried.slow_at.is_some_and(|at| at <= now)) {
+        for tried in
+            query.attempts.iter_mut().filter(|tried| tried.is_open && tried.slow_at.is_some_and(|at| at <= now))
+        {
             tried.slow_at = None;
             let so_far = now.saturating_duration_since(tried.sent);
             tried.is_slow |= self.upstreams.became_slow(now, tried.upstream, so_far, &query.question.section);
@@ -351,7 +353,7 @@ impl<W> Tries<W> {
     /// Closes tries that nothing listens for any more.
     fn close_old(&mut self, now: Instant, slot: u32) {
         let Some(query) = self.questions.get(slot) else { return };
-        let old = query.tries.iter().enumerate().filter(|(_, tried)| tried.is_open && tried.closes <= now);
+        let old = query.attempts.iter().enumerate().filter(|(_, tried)| tried.is_open && tried.closes <= now);
         let old: Vec<usize> = old.map(|(number, _)| number).collect();
         if !old.is_empty() {
             self.mark_late(now, slot);
@@ -362,7 +364,7 @@ impl<W> Tries<W> {
     }
 
     fn close(&mut self, slot: u32, number: usize) {
-        if let Some(tried) = self.questions.try_mut(slot, number)
+        if let Some(tried) = self.questions.attempt_mut(slot, number)
             && std::mem::replace(&mut tried.is_open, false)
         {
             self.upstreams.give_back(tried.upstream, tried.is_slow);
@@ -373,8 +375,8 @@ impl<W> Tries<W> {
     pub(super) fn close_all(&mut self, slot: u32) {
         let upstreams = &self.upstreams;
         self.questions.keep_orphans(slot, |number| upstreams.is_down(number));
-        let tries = self.questions.get(slot).map_or(0, |query| query.tries.len());
-        for number in 0..tries {
+        let attempts = self.questions.get(slot).map_or(0, |query| query.attempts.len());
+        for number in 0..attempts {
             self.close(slot, number);
         }
     }

@@ -69,7 +69,7 @@ impl Budget {
 
     /// Whether a query may be sent now.
     pub(super) fn allows(&self, now: Instant) -> bool {
-        self.has_place() && self.wait(now).is_zero()
+        self.has_capacity() && self.wait(now).is_zero()
     }
 
     /// Whether there is a limit at all.
@@ -78,7 +78,7 @@ impl Budget {
     }
 
     /// Whether the pending limit leaves a place.
-    pub(super) fn has_place(&self) -> bool {
+    pub(super) fn has_capacity(&self) -> bool {
         self.limits.pending == 0 || self.pending < self.limits.pending
     }
 

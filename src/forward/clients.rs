@@ -61,7 +61,7 @@ const SPARE_TICKETS_MAX: usize = 256;
 
 /// The places that one client's queries take among those that wait.
 #[derive(Debug, Default)]
-struct ClientPlaces {
+struct ClientLimits {
     count: u32,
     /// The questions that it waits for, oldest in front; those that are done are passed over.
     tickets: VecDeque<Ticket>,
@@ -78,7 +78,7 @@ struct ClientPlaces {
     free_at: Option<Instant>,
 }
 
-impl ClientPlaces {
+impl ClientLimits {
     fn note_arrival(&mut self, now: Instant) {
         let start = *self.window_start.get_or_insert(now);
         let elapsed = now.saturating_duration_since(start);
@@ -153,7 +153,7 @@ impl Lengths {
         let reply = match outcome {
             Ok(message) => message.bytes.len() + OPT_LEN,
             // No reply at all.
-            Err(Failure::NoTurn) => 0,
+            Err(Failure::BudgetTimeout) => 0,
             Err(_) => query + FAILURE_LEN,
         };
         Self { query, reply, together }
@@ -185,7 +185,7 @@ impl Lengths {
 #[derive(Debug)]
 pub(super) struct Clients {
     pub(super) bounds: ForwardBounds,
-    places: HashMap<IpAddr, ClientPlaces, foldhash::fast::RandomState>,
+    places: HashMap<IpAddr, ClientLimits, foldhash::fast::RandomState>,
     /// Lists of clients that wait no longer, empty.
     spare_tickets: Vec<VecDeque<Ticket>>,
     /// How many places are taken.
@@ -219,15 +219,9 @@ impl Clients {
     }
 
     /// A query of a client waits for a question from now on. `is_live` knows which questions are not done.
-    pub(super) fn take_place(
-        &mut self,
-        now: Instant,
-        client: IpAddr,
-        ticket: Ticket,
-        is_live: impl Fn(Ticket) -> bool,
-    ) {
+    pub(super) fn acquire(&mut self, now: Instant, client: IpAddr, ticket: Ticket, is_live: impl Fn(Ticket) -> bool) {
         let spare = &mut self.spare_tickets;
-        let new = || ClientPlaces { tickets: spare.pop().unwrap_or_default(), ..ClientPlaces::default() };
+        let new = || ClientLimits { tickets: spare.pop().unwrap_or_default(), ..ClientLimits::default() };
         let places = self.places.entry(client).or_insert_with(new);
         places.note_arrival(now);
         places.count += 1;
@@ -317,7 +311,7 @@ mod tests {
         let mut clients = Clients::new(ForwardBounds::MOST);
         let client = IpAddr::from([10, 0, 0, 1]);
         for generation in 0..100_000 {
-            clients.take_place(now, client, (0, generation), |_| false);
+            clients.acquire(now, client, (0, generation), |_| false);
         }
         assert!(clients.tickets() <= TICKETS_MIN + 1);
     }

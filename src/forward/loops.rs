@@ -13,7 +13,7 @@
 use std::net::IpAddr;
 
 use super::capabilities::with_case;
-use super::outstanding::{OutstandingQuery, Try};
+use super::outstanding::{Attempt, OutstandingQuery};
 use super::question::Question;
 use super::questions::Questions;
 use super::upstreams::Upstreams;
@@ -36,13 +36,13 @@ pub(super) fn is_loop<W>(
     let alike = question.alike.iter().filter_map(|key| questions.find(questions.hash(key), key));
     let slots: Vec<u32> = known.into_iter().chain(alike).collect();
     let is_to_client =
-        |tried: &Try| upstreams.get(tried.upstream).is_some_and(|upstream| upstream.target.address.ip() == client);
+        |tried: &Attempt| upstreams.get(tried.upstream).is_some_and(|upstream| upstream.target.address.ip() == client);
     let mut is_loop = false;
     for slot in slots {
         let Some(query) = questions.get_mut(slot) else { continue };
-        let mut to_client = query.tries.iter().filter(|tried| is_to_client(tried));
+        let mut to_client = query.attempts.iter().filter(|tried| is_to_client(tried));
         is_loop |= to_client.any(|tried| is_drawn(query, tried, &question.section));
-        let round = query.tries.iter_mut().skip(query.round_start);
+        let round = query.attempts.iter_mut().skip(query.round_start);
         let mut round = round.filter(|tried| !tried.is_rest && is_to_client(tried)).rev();
         let Some(last) = round.next() else { continue };
         last.came_back = true;
@@ -53,7 +53,7 @@ pub(super) fn is_loop<W>(
 }
 
 /// Whether a question section has the letter case that was drawn for a try, which no client would have by itself.
-fn is_drawn<W>(query: &OutstandingQuery<W>, tried: &Try, section: &[u8]) -> bool {
+fn is_drawn<W>(query: &OutstandingQuery<W>, tried: &Attempt, section: &[u8]) -> bool {
     let asked = &*query.question.section;
     let letters = || section.iter().filter(|byte| byte.is_ascii_alphabetic());
     tried.case.and_then(|case| with_case(asked, case)).is_some_and(|drawn| *drawn == *section)

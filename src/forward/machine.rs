@@ -16,19 +16,19 @@ use std::time::{Duration, Instant};
 use smallvec::{SmallVec, smallvec};
 
 use super::answers::Came;
+use super::attempts::{AGAIN_AFTER, Tries};
 use super::bounds::ForwardBounds;
 use super::budget::Limits;
 use super::clients::{Clients, Lengths};
 use super::loops::is_loop;
 use super::outstanding::OutstandingQuery;
 use super::question::{
-    Answered, Arrival, Asker, Delivery, Failure, ForwardCounts, Heard, News, Numbers, Outbox, Outcome, Question,
-    Released, Settled, Stale, Trouble, TryId, UpstreamState, Waiting,
+    Answered, Arrival, Asker, AttemptId, Delivery, Failure, ForwardCounts, Heard, News, Numbers, Outbox, Outcome,
+    Question, Released, Settled, Stale, Trouble, UpstreamState, Waiting,
 };
 use super::questions::{KEEP, Questions};
 use super::rule::Target;
 use super::token::LoopGuard;
-use super::tries::{AGAIN_AFTER, Tries};
 use super::upstream::SILENT;
 use super::upstreams::Upstreams;
 use crate::wire::header::Header;
@@ -46,7 +46,7 @@ const TRIES_KEPT: usize = 64;
 
 /// The forwarding state machine; `W` is whatever waits for answers.
 pub struct Forwarding<W> {
-    tries: Tries<W>,
+    attempts: Tries<W>,
     clients: Clients,
 }
 
@@ -60,25 +60,25 @@ impl<W> Forwarding<W> {
     /// one that incoming queries are held against.
     pub fn new(seed: [u8; 32], guard: LoopGuard) -> Self {
         let questions = Questions::new(ForwardBounds::MOST, 0);
-        let tries = Tries::new(questions, Upstreams::default(), guard, seed);
-        Self { tries, clients: Clients::new(ForwardBounds::MOST) }
+        let attempts = Tries::new(questions, Upstreams::default(), guard, seed);
+        Self { attempts, clients: Clients::new(ForwardBounds::MOST) }
     }
 
     /// Has other bounds from now on; what is there stays.
     pub fn set_bounds(&mut self, bounds: ForwardBounds) {
-        self.tries.questions.bounds = bounds;
+        self.attempts.questions.bounds = bounds;
         self.clients.bounds = bounds;
     }
 
     /// Sets the budgets of upstream addresses; addresses that are not named have none.
     pub fn set_limits(&mut self, limits: HashMap<SocketAddr, Limits>) {
-        self.tries.upstreams.set_limits(limits);
+        self.attempts.upstreams.set_limits(limits);
     }
 
     /// Takes a question that a client waits for: joins the same one outstanding, sends it, lets it wait its turn, or
     /// gives the asker the stale answer at hand.
     pub fn ask(&mut self, now: Instant, question: Box<Question>, asker: Asker<W>, out: &mut Outbox<W>) {
-        let Tries { questions, upstreams, .. } = &mut self.tries;
+        let Tries { questions, upstreams, .. } = &mut self.attempts;
         let hash = questions.hash(&question.key);
         let mut known = questions.find(hash, &question.key);
         let numbers = upstreams.numbers(&question.rule);
@@ -86,21 +86,21 @@ impl<W> Forwarding<W> {
             // Not even a stale answer: it would come back as a new one.
             return release(Err(Failure::Loop), asker.waiter, false, out);
         }
-        let is_spent = |query: &OutstandingQuery<W>| query.waiters.is_empty() && query.tries.len() >= TRIES_KEPT;
+        let is_spent = |query: &OutstandingQuery<W>| query.waiters.is_empty() && query.attempts.len() >= TRIES_KEPT;
         if let Some(slot) = known
             && questions.get(slot).is_some_and(is_spent)
         {
             self.end(now, slot, Err(Failure::Silence), out);
             known = None;
         }
-        let Tries { questions, upstreams, .. } = &mut self.tries;
+        let Tries { questions, upstreams, .. } = &mut self.attempts;
         let is_down = upstreams.are_down(&numbers);
         if known.is_none()
             && let Some(failed) = questions.failures.recall(&question.key, now)
         {
             let answer = failed.answer.as_ref().map(|answer| UpstreamMessage::accepted_before(answer.to_vec()));
             let outcome = answer.map(|message| Answered { question, message }).ok_or(Failure::Remembered);
-            return turn_away(now, asker, is_down, outcome, out);
+            return reject(now, asker, is_down, outcome, out);
         }
         let would_wait = match known.and_then(|slot| questions.get(slot)) {
             Some(query) => query.line.is_some() || is_down,
@@ -113,20 +113,20 @@ impl<W> Forwarding<W> {
             self.make_place(now, asker.client, out);
         }
         if self.clients.are_full() {
-            return turn_away(now, asker, is_down, Err(Failure::Overload), out);
+            return reject(now, asker, is_down, Err(Failure::Overload), out);
         }
         let full = |query: &OutstandingQuery<W>| query.waiters.len() >= WAITERS_MAX;
         let slot = match known {
-            Some(slot) if self.tries.questions.get(slot).is_none_or(full) => {
-                return turn_away(now, asker, is_down, Err(Failure::Overload), out);
+            Some(slot) if self.attempts.questions.get(slot).is_none_or(full) => {
+                return reject(now, asker, is_down, Err(Failure::Overload), out);
             }
             Some(slot) => slot,
             None if !self.make_room(now, &numbers, out) => {
-                return turn_away(now, asker, is_down, Err(Failure::Overload), out);
+                return reject(now, asker, is_down, Err(Failure::Overload), out);
             }
-            None => self.tries.questions.start(now, question, hash, numbers),
+            None => self.attempts.questions.start(now, question, hash, numbers),
         };
-        let Some(query) = self.tries.questions.get_mut(slot) else { return };
+        let Some(query) = self.attempts.questions.get_mut(slot) else { return };
         let nobody_waited = query.waiters.is_empty() || query.has_left_line.get();
         // Only for what follows: waiters are in the order of their deadlines.
         query.is_repeated |= known.is_some() && nobody_waited && is_down;
@@ -143,23 +143,23 @@ impl<W> Forwarding<W> {
         let place = query.waiters.partition_point(|waiting| waiting.deadline <= asker.deadline);
         query.waiters.insert(place, asker);
         let ticket = (slot, query.generation);
-        let Tries { questions, counts, .. } = &mut self.tries;
-        self.clients.take_place(now, client, ticket, |ticket| questions.is_live(ticket));
+        let Tries { questions, counts, .. } = &mut self.attempts;
+        self.clients.acquire(now, client, ticket, |ticket| questions.is_live(ticket));
         if known.is_none() {
-            self.tries.try_next(now, slot, client, &mut out.transmits);
+            self.attempts.try_next(now, slot, client, &mut out.transmits);
         } else {
             counts.joined += 1;
             if nobody_waited {
-                self.tries.new_round(now, slot, client, &mut out.transmits);
+                self.attempts.new_round(now, slot, client, &mut out.transmits);
             }
         }
-        self.tries.questions.arm(slot);
+        self.attempts.questions.arm(slot);
     }
 
     /// Takes a question that no client waits for: an answer in the cache expired (`stale`), or is about to. The latter is
     /// asked only where there is room.
     pub fn refresh(&mut self, now: Instant, question: Box<Question>, stale: Option<Stale>, out: &mut Outbox<W>) {
-        let Tries { questions, upstreams, .. } = &mut self.tries;
+        let Tries { questions, upstreams, .. } = &mut self.attempts;
         let hash = questions.hash(&question.key);
         if questions.find(hash, &question.key).is_some() || questions.failures.recall(&question.key, now).is_some() {
             return;
@@ -168,31 +168,31 @@ impl<W> Forwarding<W> {
         if (stale.is_none() && !upstreams.have_room(now, &numbers)) || !self.make_room(now, &numbers, out) {
             return;
         }
-        let slot = self.tries.questions.start(now, question, hash, numbers);
+        let slot = self.attempts.questions.start(now, question, hash, numbers);
         let end = stale.map_or(now + KEEP, |stale| stale.until);
-        self.tries.refresh(now, slot, end, &mut out.transmits);
-        self.tries.questions.arm(slot);
+        self.attempts.refresh(now, slot, end, &mut out.transmits);
+        self.attempts.questions.arm(slot);
     }
 
     /// Whether the question with this key failed a moment ago and is not asked again yet (RFC 9520), and the failing
     /// answer where there was one.
     pub fn remembered_failure(&self, now: Instant, key: &[u8]) -> Option<Option<Arc<[u8]>>> {
-        self.tries.questions.failures.recall(key, now).map(|failed| failed.answer.clone())
+        self.attempts.questions.failures.recall(key, now).map(|failed| failed.answer.clone())
     }
 
     /// Takes what came back for a try. It was read before the lock on this machine was taken.
-    pub fn heard(&mut self, now: Instant, id: TryId, arrival: Arrival, out: &mut Outbox<W>) -> Heard {
-        let came = self.tries.heard(now, id, arrival, &mut out.transmits);
+    pub fn heard(&mut self, now: Instant, id: AttemptId, arrival: Arrival, out: &mut Outbox<W>) -> Heard {
+        let came = self.attempts.heard(now, id, arrival, &mut out.transmits);
         self.go_on(now, id, came, out)
     }
 
     /// Takes that a try could not be carried out: refused, no route, or the connection broke.
-    pub fn failed(&mut self, now: Instant, id: TryId, trouble: &Trouble, out: &mut Outbox<W>) -> Heard {
-        let came = self.tries.failed(now, id, trouble, &mut out.transmits);
+    pub fn failed(&mut self, now: Instant, id: AttemptId, trouble: &Trouble, out: &mut Outbox<W>) -> Heard {
+        let came = self.attempts.failed(now, id, trouble, &mut out.transmits);
         self.go_on(now, id, came, out)
     }
 
-    fn go_on(&mut self, now: Instant, id: TryId, came: Came, out: &mut Outbox<W>) -> Heard {
+    fn go_on(&mut self, now: Instant, id: AttemptId, came: Came, out: &mut Outbox<W>) -> Heard {
         match came {
             Came::Listen => return Heard::Listen,
             Came::Late => {}
@@ -200,8 +200,8 @@ impl<W> Forwarding<W> {
                 if let Some(outcome) = outcome {
                     self.end(now, id.slot, outcome, out);
                 }
-                self.tries.questions.arm(id.slot);
-                self.tries.serve_lines(now, &mut out.transmits);
+                self.attempts.questions.arm(id.slot);
+                self.attempts.drain_queues(now, &mut out.transmits);
             }
         }
         Heard::Done
@@ -209,38 +209,38 @@ impl<W> Forwarding<W> {
 
     /// Counts datagrams with a wrong ID beyond the first of their socket, which were not looked at.
     pub fn count_ignored(&mut self, datagrams: u64) {
-        self.tries.counts.suspicious += datagrams;
+        self.attempts.counts.suspicious += datagrams;
     }
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Instant, out: &mut Outbox<W>) {
-        while let Some(slot) = self.tries.questions.take_due(now) {
-            self.do_what_is_due(now, slot, out);
-            self.tries.questions.arm(slot);
+        while let Some(slot) = self.attempts.questions.take_due(now) {
+            self.handle_timeouts(now, slot, out);
+            self.attempts.questions.arm(slot);
         }
-        self.tries.serve_lines(now, &mut out.transmits);
+        self.attempts.drain_queues(now, &mut out.transmits);
     }
 
-    fn do_what_is_due(&mut self, now: Instant, slot: u32, out: &mut Outbox<W>) {
-        self.tries.look_at(now, slot);
-        self.let_go(now, slot, out);
-        let Some(query) = self.tries.questions.get(slot) else { return };
+    fn handle_timeouts(&mut self, now: Instant, slot: u32, out: &mut Outbox<W>) {
+        self.attempts.look_at(now, slot);
+        self.expire_waiters(now, slot, out);
+        let Some(query) = self.attempts.questions.get(slot) else { return };
         if query.waiters.is_empty() && query.keep_until <= now {
             return self.end(now, slot, Err(Failure::Silence), out);
         }
         if query.next_try.is_some_and(|next| next <= now) {
             let client = query.waiters.first().map(|waiting| waiting.client);
-            self.tries.mark_late(now, slot);
+            self.attempts.mark_late(now, slot);
             match client {
-                Some(client) => self.tries.try_next(now, slot, client, &mut out.transmits),
-                None => self.tries.plan_no_more(slot),
+                Some(client) => self.attempts.try_next(now, slot, client, &mut out.transmits),
+                None => self.attempts.cancel_timer(slot),
             }
         }
     }
 
     /// When to call [`Self::handle_timeout`] next.
     pub fn next_timeout(&self, now: Instant) -> Option<Instant> {
-        self.tries.next_timeout(now)
+        self.attempts.next_timeout(now)
     }
 
     /// Whether a reply may leave that was not to leave before its time; its query waits no longer then. Else when to ask again:
@@ -252,8 +252,8 @@ impl<W> Forwarding<W> {
     /// Begins again with nothing outstanding and nothing known of upstreams, because what it knows is in doubt or the
     /// server ends. Gives what was asked, for each asker.
     pub fn start_over(&mut self) -> Vec<(Box<Question>, Asker<W>)> {
-        let fresh = self.tries.renewed();
-        let old = std::mem::replace(&mut self.tries, fresh);
+        let fresh = self.attempts.renewed();
+        let old = std::mem::replace(&mut self.attempts, fresh);
         let clients = std::mem::replace(&mut self.clients, Clients::new(old.questions.bounds));
         let mut asked = Vec::with_capacity(clients.waiting());
         for OutstandingQuery { question, waiters, .. } in old.questions.into_all() {
@@ -266,17 +266,17 @@ impl<W> Forwarding<W> {
 
     /// What was counted so far.
     pub fn counts(&self) -> ForwardCounts {
-        self.tries.counts
+        self.attempts.counts
     }
 
     /// Questions outstanding or waiting.
     pub fn len(&self) -> usize {
-        self.tries.questions.len()
+        self.attempts.questions.len()
     }
 
     /// Whether nothing is outstanding.
     pub fn is_empty(&self) -> bool {
-        self.tries.questions.is_empty()
+        self.attempts.questions.is_empty()
     }
 
     /// Whether a client waits.
@@ -286,17 +286,17 @@ impl<W> Forwarding<W> {
 
     /// The state of every upstream that was ever asked.
     pub fn upstream_states(&self) -> impl Iterator<Item = UpstreamState> {
-        self.tries.upstreams.states()
+        self.attempts.upstreams.states()
     }
 
     /// Whether anything was ever heard from an upstream.
     pub fn was_heard(&self, target: &Target) -> bool {
-        self.tries.upstreams.was_heard(target)
+        self.attempts.upstreams.was_heard(target)
     }
 
     /// Which upstreams stopped answering or answer again, since the last call.
     pub fn take_news(&mut self) -> Vec<News> {
-        self.tries.upstreams.take_news()
+        self.attempts.upstreams.take_news()
     }
 
     #[cfg(test)]
@@ -307,19 +307,19 @@ impl<W> Forwarding<W> {
     /// Whether there is room for another question, and an upstream to ask. Where there is none, a question that no client
     /// waits for any more makes room.
     fn make_room(&mut self, now: Instant, numbers: &Numbers, out: &mut Outbox<W>) -> bool {
-        if numbers.is_empty() || !self.tries.questions.is_full() {
+        if numbers.is_empty() || !self.attempts.questions.is_full() {
             return !numbers.is_empty();
         }
-        let idle = self.tries.questions.take_idle();
+        let idle = self.attempts.questions.take_idle();
         if let Some(slot) = idle {
-            self.end(now, slot, Err(Failure::NoTurn), out);
+            self.end(now, slot, Err(Failure::BudgetTimeout), out);
         }
         idle.is_some()
     }
 
     /// The one that waited longest of a client's gives its place to a new one: it has the least time left.
     fn make_place(&mut self, now: Instant, client: IpAddr, out: &mut Outbox<W>) {
-        let Tries { questions, upstreams, .. } = &mut self.tries;
+        let Tries { questions, upstreams, .. } = &mut self.attempts;
         while let Some(ticket) = self.clients.take_oldest(client) {
             let Some(query) = questions.of_mut(ticket) else { continue };
             let Some(at) = query.waiters.iter().position(|waiting| waiting.client == client) else { continue };
@@ -327,7 +327,7 @@ impl<W> Forwarding<W> {
             let is_down = upstreams.are_down(&query.upstreams);
             let use_stale = waiting.stale.is_some_and(|stale| stale.may_serve(now, is_down));
             self.clients.leave(client);
-            return release(Err(Failure::NoTurn), waiting.waiter, use_stale, out);
+            return release(Err(Failure::BudgetTimeout), waiting.waiter, use_stale, out);
         }
     }
 
@@ -341,12 +341,12 @@ impl<W> Forwarding<W> {
         out: &mut Outbox<W>,
     ) {
         let (client, stale) = (asker.client, asker.stale);
-        release(Err(Failure::NoTurn), asker.waiter, true, out);
+        release(Err(Failure::BudgetTimeout), asker.waiter, true, out);
         if let Some(slot) = known {
             // Its tries may be lost: a client that asks keeps the question alive, so that the upstream's return is seen.
-            if self.tries.questions.get(slot).is_some_and(|query| query.tries.len() < TRIES_KEPT) {
-                self.tries.new_round(now, slot, client, &mut out.transmits);
-                return self.tries.questions.arm(slot);
+            if self.attempts.questions.get(slot).is_some_and(|query| query.attempts.len() < TRIES_KEPT) {
+                self.attempts.new_round(now, slot, client, &mut out.transmits);
+                return self.attempts.questions.arm(slot);
             }
             self.end(now, slot, Err(Failure::Silence), out);
         }
@@ -354,8 +354,8 @@ impl<W> Forwarding<W> {
     }
 
     /// Lets go of those whose timeout is over, and of those who take the stale answer at hand.
-    fn let_go(&mut self, now: Instant, slot: u32, out: &mut Outbox<W>) {
-        let Tries { questions, upstreams, .. } = &mut self.tries;
+    fn expire_waiters(&mut self, now: Instant, slot: u32, out: &mut Outbox<W>) {
+        let Tries { questions, upstreams, .. } = &mut self.attempts;
         let Some(query) = questions.get_mut(slot) else { return };
         let is_down = upstreams.are_down(&query.upstreams);
         let is_limited = upstreams.are_limited(&query.upstreams);
@@ -369,11 +369,11 @@ impl<W> Forwarding<W> {
             return;
         }
         // Asked too late to be answered in time is no silence of the upstream.
-        let had_time = query.tries.iter().any(|tried| now.saturating_duration_since(tried.sent) >= AGAIN_AFTER);
+        let had_time = query.attempts.iter().any(|tried| now.saturating_duration_since(tried.sent) >= AGAIN_AFTER);
         // Only a budget makes a question wait for its turn while its upstream answers: a client that asks again keeps its
         // place. After an outage there is an answer or a failure, never silence.
         let failure = if !had_time && !is_down && is_limited && !query.waited_for_down {
-            Failure::NoTurn
+            Failure::BudgetTimeout
         } else if query.trouble.is_some() {
             Failure::Unreachable
         } else {
@@ -392,7 +392,7 @@ impl<W> Forwarding<W> {
             questions.remember_failure(slot, None, now);
         }
         if out_of_time > 0 {
-            self.tries.mark_late(now, slot);
+            self.attempts.mark_late(now, slot);
         }
         let clients = &mut self.clients;
         let waiters = released.into_iter().map(|(waiting, use_stale)| {
@@ -404,8 +404,8 @@ impl<W> Forwarding<W> {
 
     /// A question is done: `outcome` is its answer, or why there is none.
     fn end(&mut self, now: Instant, slot: u32, outcome: Outcome, out: &mut Outbox<W>) {
-        self.tries.close_all(slot);
-        let Tries { questions, upstreams, .. } = &mut self.tries;
+        self.attempts.close_all(slot);
+        let Tries { questions, upstreams, .. } = &mut self.attempts;
         let Some(query) = questions.remove(slot) else { return };
         let is_down = upstreams.are_down(&query.upstreams);
         let detail = if outcome.is_err() { detail(upstreams, &query) } else { None };
@@ -429,7 +429,7 @@ impl<W> Forwarding<W> {
 }
 
 /// Answers an asker at once.
-fn turn_away<W>(now: Instant, asker: Asker<W>, is_down: bool, outcome: Result<Answered, Failure>, out: &mut Outbox<W>) {
+fn reject<W>(now: Instant, asker: Asker<W>, is_down: bool, outcome: Result<Answered, Failure>, out: &mut Outbox<W>) {
     let use_stale = asker.stale.is_some_and(|stale| stale.may_serve(now, is_down));
     release(outcome, asker.waiter, use_stale, out);
 }
@@ -444,7 +444,7 @@ fn release<W>(outcome: Result<Answered, Failure>, waiter: W, use_stale: bool, ou
 
 /// What a client may be told of a failure: which upstream, and what happened.
 fn detail<W>(upstreams: &Upstreams, query: &OutstandingQuery<W>) -> Option<Arc<str>> {
-    match (&query.trouble, query.tries.last()) {
+    match (&query.trouble, query.attempts.last()) {
         (Some((number, text)), _) => upstreams.detail(*number, Some(text)),
         (None, Some(tried)) => upstreams.detail(tried.upstream, Some(SILENT)),
         // It waited for one that was down.

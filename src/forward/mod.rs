@@ -21,6 +21,7 @@
 #![deny(clippy::indexing_slicing)]
 
 mod answers;
+mod attempts;
 mod bounds;
 mod budget;
 mod capabilities;
@@ -39,7 +40,6 @@ mod rule;
 mod tests;
 mod timers;
 mod token;
-mod tries;
 mod upstream;
 mod upstreams;
 
@@ -51,8 +51,8 @@ pub use memory::REMEMBERED_BYTES_MAX;
 #[cfg(test)]
 pub(crate) use question::test_try;
 pub use question::{
-    Answered, Arrival, Asker, DETAIL_MAX, Delivery, Failure, ForwardCounts, Heard, News, Outbox, Question, Released,
-    Settled, Stale, Transmit, Trouble, TroubleKind, TryId, UpstreamState, Via,
+    Answered, Arrival, Asker, AttemptId, DETAIL_MAX, Delivery, Failure, ForwardCounts, Heard, News, Outbox, Question,
+    Released, Settled, Stale, Transmit, Trouble, TroubleKind, UpstreamState, Via,
 };
-pub use rule::{AZURE_DNS, Disposition, ForwardRule, Here, Protocol, Rules, Target, UpstreamSets};
+pub use rule::{AZURE_DNS, BuiltIn, Disposition, ForwardRule, Protocol, Rules, Target, UpstreamSets};
 pub use token::LoopGuard;

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use super::question::TryId;
+use super::question::AttemptId;
 use crate::wire::Header;
 use crate::wire::header::QR;
 
@@ -13,7 +13,7 @@ const ORPHANS_MAX: usize = 256;
 /// A try to an upstream that is down, whose question was settled by another.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Orphan {
-    pub(super) id: TryId,
+    pub(super) id: AttemptId,
     pub(super) upstream: usize,
     /// The ID of its message.
     pub(super) message_id: u16,
@@ -33,7 +33,7 @@ impl Orphans {
     }
 
     /// The one that a message answers: from an upstream that was down, that is the news that it is back.
-    pub(super) fn answered(&mut self, id: TryId, message: &[u8]) -> Option<Orphan> {
+    pub(super) fn answered(&mut self, id: AttemptId, message: &[u8]) -> Option<Orphan> {
         let at = self.0.iter().position(|orphan| orphan.id == id)?;
         let orphan = self.0.get(at)?;
         let header = Header::read(message)?;

@@ -31,7 +31,7 @@ pub(super) struct OutstandingQuery<W> {
     pub(super) upstreams: Numbers,
     /// The waiters, in the order of their deadlines.
     pub(super) waiters: SmallVec<[Waiting<W>; 1]>,
-    pub(super) tries: SmallVec<[Try; 1]>,
+    pub(super) attempts: SmallVec<[Attempt; 1]>,
     /// Tries before this one belong to an earlier round: no client waited for a while, then a client asked again.
     pub(super) round_start: usize,
     /// When to ask again; nothing when all tries are made.
@@ -69,8 +69,8 @@ pub(super) struct OutstandingQuery<W> {
 
 impl<W> OutstandingQuery<W> {
     /// The tries of this round.
-    pub(super) fn round(&self) -> &[Try] {
-        self.tries.get(self.round_start..).unwrap_or_default()
+    pub(super) fn round(&self) -> &[Attempt] {
+        self.attempts.get(self.round_start..).unwrap_or_default()
     }
 
     /// Tries of this round that count: TCP for the rest of a datagram's answer belongs to that try.
@@ -131,7 +131,7 @@ impl<W> OutstandingQuery<W> {
     }
 
     /// Judges what came back for one of its tries.
-    pub(super) fn judge(&self, tried: &Try, message: &UpstreamMessage) -> Judged {
+    pub(super) fn judge(&self, tried: &Attempt, message: &UpstreamMessage) -> Judged {
         let asked = &self.question.section;
         let drawn = tried.case.and_then(|case| with_case(asked, case));
         let section = drawn.as_deref().unwrap_or(asked);
@@ -160,12 +160,12 @@ impl<W> OutstandingQuery<W> {
 
     /// Whether any try may still be answered.
     pub(super) fn has_open_try(&self) -> bool {
-        self.tries.iter().any(|tried| tried.is_open)
+        self.attempts.iter().any(|tried| tried.is_open)
     }
 
     /// Whether a try by TCP may still be answered.
     pub(super) fn has_open_stream(&self) -> bool {
-        self.tries.iter().any(|tried| tried.is_open && tried.via == Via::Stream)
+        self.attempts.iter().any(|tried| tried.is_open && tried.via == Via::Stream)
     }
 
     /// When something is to be done for it next.
@@ -173,8 +173,8 @@ impl<W> OutstandingQuery<W> {
         let waiter = self.waiters.first().map(|waiting| waiting.deadline);
         let stale =
             if self.has_stale { self.waiters.iter().filter_map(|waiting| waiting.stale_at).min() } else { None };
-        let slow = self.tries.iter().filter(|tried| tried.is_open).filter_map(|tried| tried.slow_at).min();
-        let closing = self.tries.iter().filter(|tried| tried.is_open).map(|tried| tried.closes).min();
+        let slow = self.attempts.iter().filter(|tried| tried.is_open).filter_map(|tried| tried.slow_at).min();
+        let closing = self.attempts.iter().filter(|tried| tried.is_open).map(|tried| tried.closes).min();
         let end = if self.waiters.is_empty() { Some(self.keep_until) } else { None };
         let sooner = |one: Option<Instant>, other: Option<Instant>| match (one, other) {
             (Some(one), Some(other)) => Some(one.min(other)),
@@ -186,7 +186,7 @@ impl<W> OutstandingQuery<W> {
 
 /// One query to one upstream.
 #[derive(Debug)]
-pub(super) struct Try {
+pub(super) struct Attempt {
     pub(super) upstream: usize,
     pub(super) via: Via,
     pub(super) id: u16,
@@ -219,14 +219,14 @@ pub(super) struct Try {
 
 /// What came back for a try.
 pub(super) struct Judged {
-    pub(super) judgement: Judgement,
+    pub(super) judgement: Match,
     /// The question section as it was sent, where its case was drawn.
     pub(super) drawn: Option<SmallVec<[u8; 64]>>,
 }
 
 /// What a datagram or message from an upstream is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Judgement {
+pub(super) enum Match {
     /// Not an answer to this try.
     Unrelated,
     /// From the right place with the wrong ID, the wrong case, or without the question: an attacker may be guessing.
@@ -245,65 +245,65 @@ pub(super) enum Judgement {
 }
 
 /// Judges what came back for a query with this ID and question. A datagram that is damaged, or is longer than was
-/// advertised, is at most [`Judgement::Damaged`]: TCP decides.
-fn judge(message: &UpstreamMessage, id: u16, question: &[u8], with_edns: bool) -> Judgement {
+/// advertised, is at most [`Match::Damaged`]: TCP decides.
+fn judge(message: &UpstreamMessage, id: u16, question: &[u8], with_edns: bool) -> Match {
     let bytes = &*message.bytes;
     let Some(header) = Header::read(bytes) else {
-        return Judgement::Unrelated;
+        return Match::Unrelated;
     };
     if header.flags & header::QR == 0 || header.opcode() != 0 {
-        return Judgement::Unrelated;
+        return Match::Unrelated;
     }
     if header.id != id {
-        return Judgement::Suspicious;
+        return Match::Suspicious;
     }
     let echoed = bytes.get(HEADER_LEN..HEADER_LEN + question.len()).unwrap_or_default();
     if header.qdcount == 0 && header.rcode() != Rcode::NOERROR {
-        return Judgement::Suspicious;
+        return Match::Suspicious;
     }
     if header.qdcount != 1 || echoed != question {
         let same_but_for_case = header.qdcount == 1 && echoed.eq_ignore_ascii_case(question);
-        return if same_but_for_case { Judgement::Suspicious } else { Judgement::Unrelated };
+        return if same_but_for_case { Match::Suspicious } else { Match::Unrelated };
     }
     let advertised = if with_edns { UDP_PAYLOAD_MAX } else { UDP_PAYLOAD_PLAIN };
     if bytes.len() > usize::from(advertised) {
-        return Judgement::Damaged;
+        return Match::Damaged;
     }
     judge_matching(message, &header, with_edns, Via::Datagram)
 }
 
 /// Judges what came by TCP, where no one can guess: case and a missing question are forgiven.
-fn judge_stream(message: &UpstreamMessage, id: u16, question: &[u8], with_edns: bool) -> Judgement {
+fn judge_stream(message: &UpstreamMessage, id: u16, question: &[u8], with_edns: bool) -> Match {
     let bytes = &*message.bytes;
     let Some(header) = Header::read(bytes) else {
-        return Judgement::Unrelated;
+        return Match::Unrelated;
     };
     if header.flags & header::QR == 0 || header.id != id || header.opcode() != 0 {
-        return Judgement::Unrelated;
+        return Match::Unrelated;
     }
     if header.qdcount == 0 && header.rcode() == Rcode::FORMERR && with_edns {
-        return Judgement::NoEdns;
+        return Match::NoEdns;
     }
     let echoed = bytes.get(HEADER_LEN..HEADER_LEN + question.len()).unwrap_or_default();
     if header.qdcount != 1 || !echoed.eq_ignore_ascii_case(question) {
-        return Judgement::Unrelated;
+        return Match::Unrelated;
     }
     judge_matching(message, &header, with_edns, Via::Stream)
 }
 
-fn judge_matching(message: &UpstreamMessage, header: &Header, with_edns: bool, via: Via) -> Judgement {
+fn judge_matching(message: &UpstreamMessage, header: &Header, with_edns: bool, via: Via) -> Match {
     if header.flags & header::TC != 0 {
-        return Judgement::Cut;
+        return Match::Cut;
     }
-    let Some(rcode) = message.rcode() else { return Judgement::Damaged };
+    let Some(rcode) = message.rcode() else { return Match::Damaged };
     // TCP decides. What it brings is taken without the records that do not belong.
     if via == Via::Datagram && message.has_foreign() {
-        return Judgement::Damaged;
+        return Match::Damaged;
     }
     match rcode {
-        Rcode::NOERROR | Rcode::NXDOMAIN => Judgement::Answer,
-        Rcode::BADVERS | Rcode::FORMERR | Rcode::NOTIMP if with_edns => Judgement::NoEdns,
-        _ => Judgement::Failure,
+        Rcode::NOERROR | Rcode::NXDOMAIN => Match::Answer,
+        Rcode::BADVERS | Rcode::FORMERR | Rcode::NOTIMP if with_edns => Match::NoEdns,
+        _ => Match::Failure,
     }
 }
 

@@ -34,13 +34,13 @@ pub enum Via {
 
 /// A try: which question, and which of its tries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct TryId {
+pub struct AttemptId {
     pub(super) slot: u32,
     pub(super) generation: u32,
     pub(super) number: u8,
 }
 
-impl TryId {
+impl AttemptId {
     /// Which attempt at its question it is, from 1.
     pub fn attempt(self) -> u32 {
         u32::from(self.number) + 1
@@ -54,8 +54,8 @@ impl TryId {
 
 /// A try for tests of rooms that only pass it on.
 #[cfg(test)]
-pub(crate) fn test_try(slot: u32) -> TryId {
-    TryId { slot, generation: 1, number: 0 }
+pub(crate) fn test_try(slot: u32) -> AttemptId {
+    AttemptId { slot, generation: 1, number: 0 }
 }
 
 /// A question for upstream.
@@ -147,7 +147,7 @@ impl Stale {
 #[derive(Debug)]
 pub struct Transmit {
     /// What to say when something comes back.
-    pub id: TryId,
+    pub id: AttemptId,
     /// Destination.
     pub to: SocketAddr,
     /// How this upstream is asked where not by a datagram.
@@ -185,7 +185,7 @@ pub enum Failure {
     /// It came back from the upstream that it was sent to.
     Loop,
     /// The budget had no turn for it in time, or its client has too many others waiting: silence lets it ask again.
-    NoTurn,
+    BudgetTimeout,
 }
 
 /// Why a try could not be carried out.

@@ -14,8 +14,8 @@ use smallvec::SmallVec;
 use super::bounds::ForwardBounds;
 use super::memory::FailureMemory;
 use super::orphans::{Orphan, Orphans};
-use super::outstanding::{OutstandingQuery, Try};
-use super::question::{Numbers, Question, Ticket, TryId};
+use super::outstanding::{Attempt, OutstandingQuery};
+use super::question::{AttemptId, Numbers, Question, Ticket};
 use super::timers::Timers;
 
 /// How long a question keeps its place when no client waits for it any more: clients that got no answer ask again after 5 s.
@@ -96,8 +96,8 @@ impl<W> Questions<W> {
         self.of(ticket).is_some()
     }
 
-    pub(super) fn try_mut(&mut self, slot: u32, number: usize) -> Option<&mut Try> {
-        self.get_mut(slot)?.tries.get_mut(number)
+    pub(super) fn attempt_mut(&mut self, slot: u32, number: usize) -> Option<&mut Attempt> {
+        self.get_mut(slot)?.attempts.get_mut(number)
     }
 
     pub(super) fn hash(&self, key: &[u8]) -> u64 {
@@ -125,7 +125,7 @@ impl<W> Questions<W> {
             hash,
             upstreams,
             waiters: SmallVec::new(),
-            tries: SmallVec::new(),
+            attempts: SmallVec::new(),
             round_start: 0,
             next_try: None,
             line: None,
@@ -176,16 +176,16 @@ impl<W> Questions<W> {
     /// Keeps a question's open tries to upstreams that are down, because it is settled by another.
     pub(super) fn keep_orphans(&mut self, slot: u32, is_down: impl Fn(usize) -> bool) {
         let Some(query) = self.all.get(slot as usize) else { return };
-        let open = query.tries.iter().enumerate().filter(|(_, tried)| tried.is_open && is_down(tried.upstream));
+        let open = query.attempts.iter().enumerate().filter(|(_, tried)| tried.is_open && is_down(tried.upstream));
         for (number, tried) in open {
             let Ok(number) = u8::try_from(number) else { continue };
-            let id = TryId { slot, generation: query.generation, number };
+            let id = AttemptId { slot, generation: query.generation, number };
             self.orphans.keep(Orphan { id, upstream: tried.upstream, message_id: tried.id, sent: tried.sent });
         }
     }
 
     /// The try that a message answers whose question is settled, if that is still news.
-    pub(super) fn take_orphan(&mut self, id: TryId, message: &[u8]) -> Option<Orphan> {
+    pub(super) fn take_orphan(&mut self, id: AttemptId, message: &[u8]) -> Option<Orphan> {
         self.orphans.answered(id, message)
     }
 

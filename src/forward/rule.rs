@@ -120,12 +120,12 @@ pub enum Disposition {
     /// It is asked upstream.
     Forward(Arc<ForwardRule>),
     /// It is answered here.
-    Here(Here),
+    BuiltIn(BuiltIn),
 }
 
 /// Names that are answered here unless the settings say otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Here {
+pub enum BuiltIn {
     /// `localhost` and below: the loopback addresses (RFC 6761 §6.3).
     Localhost,
     /// They do not exist: `invalid` (RFC 6761 §6.4), `onion` (RFC 7686 §2: such names never leave for the DNS), the
@@ -145,13 +145,13 @@ pub enum Here {
 const DESIGNATED: &str = "_dns.resolver.arpa";
 
 /// Zones that are answered here by default.
-const HERE: [(&str, Here); 6] = [
-    ("localhost", Here::Localhost),
-    ("invalid", Here::NxDomain),
-    ("onion", Here::NxDomain),
-    ("resolver.arpa", Here::NoData),
-    ("use-application-dns.net", Here::NxDomain),
-    ("reddog.microsoft.com", Here::NxDomain),
+const HERE: [(&str, BuiltIn); 6] = [
+    ("localhost", BuiltIn::Localhost),
+    ("invalid", BuiltIn::NxDomain),
+    ("onion", BuiltIn::NxDomain),
+    ("resolver.arpa", BuiltIn::NoData),
+    ("use-application-dns.net", BuiltIn::NxDomain),
+    ("reddog.microsoft.com", BuiltIn::NxDomain),
 ];
 
 /// All rules.
@@ -165,22 +165,18 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// The rules of the settings, and the names answered here but for those in `spoken_for`, the zones that the
+    /// The rules of the settings, and the names answered here but for those in `covered`, the zones that the
     /// settings name. `default` is the rule for the root.
-    pub fn new(
-        rules: impl IntoIterator<Item = Arc<ForwardRule>>,
-        default: Arc<ForwardRule>,
-        spoken_for: &[Name],
-    ) -> Self {
+    pub fn new(rules: impl IntoIterator<Item = Arc<ForwardRule>>, default: Arc<ForwardRule>, covered: &[Name]) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(1);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed).max(1);
         let mut all =
             Self { by_zone: HashMap::default(), lengths: [0; 4], root: Disposition::Forward(default), number };
         for (zone, here) in HERE {
             if let Ok(zone) = Name::parse(zone)
-                && !spoken_for.contains(&zone)
+                && !covered.contains(&zone)
             {
-                all.insert(&zone, Disposition::Here(here));
+                all.insert(&zone, Disposition::BuiltIn(here));
             }
         }
         for rule in rules {
@@ -195,7 +191,7 @@ impl Rules {
     pub fn designate(&mut self, name: &Name) {
         for name in [Name::parse(DESIGNATED).ok(), name.child(b"_dns")].into_iter().flatten() {
             if !self.by_zone.contains_key(name.to_lowercase().as_wire()) {
-                self.insert(&name, Disposition::Here(Here::Designated));
+                self.insert(&name, Disposition::BuiltIn(BuiltIn::Designated));
             }
         }
     }
@@ -241,7 +237,7 @@ impl Rules {
     pub fn gives_to(&self, lower_name: &[u8], upstream_set: u32) -> bool {
         match self.find(lower_name).0 {
             Disposition::Forward(rule) => rule.upstream_set == upstream_set,
-            Disposition::Here(_) => false,
+            Disposition::BuiltIn(_) => false,
         }
     }
 
@@ -260,7 +256,7 @@ impl Rules {
         std::iter::once(&self.root).chain(self.by_zone.values().map(|(disposition, _)| disposition)).filter_map(
             |disposition| match disposition {
                 Disposition::Forward(rule) => Some(rule),
-                Disposition::Here(_) => None,
+                Disposition::BuiltIn(_) => None,
             },
         )
     }
@@ -317,7 +313,7 @@ mod tests {
         ] {
             let found = match rules.find(Name::parse(name).unwrap().as_wire()).0 {
                 Disposition::Forward(rule) => rule.zone.to_string(),
-                Disposition::Here(here) => format!("{here:?}"),
+                Disposition::BuiltIn(here) => format!("{here:?}"),
             };
             assert_eq!(found, expected, "{name}");
         }

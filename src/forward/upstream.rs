@@ -114,7 +114,7 @@ impl Upstream {
     }
 
     /// The way that it is asked by, but for answers that do not fit a datagram.
-    pub(super) fn usual_way(&self) -> Via {
+    pub(super) fn default_transport(&self) -> Via {
         match self.target.protocol {
             Protocol::Datagram => Via::Datagram,
             _ => Via::Stream,
@@ -124,7 +124,7 @@ impl Upstream {
     /// A try was not answered in its time, or could not be made. TCP may be closed to us where UDP is not (an old guest
     /// agent's firewall rule): where UDP is the usual way, that is no fault of the upstream.
     pub(super) fn try_failed(&mut self, via: Via, sent: Instant, now: Instant, error: Failing<'_>) -> Option<News> {
-        if via != self.usual_way() {
+        if via != self.default_transport() {
             return None;
         }
         let text = match error {
@@ -157,7 +157,7 @@ impl Upstream {
 
     /// How long the first answer is waited for; where a connection carries the query, TCP repeats what is lost by itself.
     pub(super) fn timeout(&self, is_alone: bool) -> Duration {
-        match self.usual_way() {
+        match self.default_transport() {
             Via::Datagram => self.health.timeout(),
             Via::Stream => self.health.timeout().max(if is_alone { STREAM_ALONE } else { STREAM_NEXT }),
         }
@@ -182,7 +182,7 @@ impl Upstream {
         // Without a budget only an outage makes questions wait; when it is over, those that come go as they come.
         let nobody_waits =
             !self.budget.is_limited() || (self.line.is_empty() && (!is_slow || self.slow_line.is_empty()));
-        nobody_waits && !self.health.is_down() && self.budget.allows(now) && (!is_slow || self.has_slow_place())
+        nobody_waits && !self.health.is_down() && self.budget.allows(now) && (!is_slow || self.has_slow_capacity())
     }
 
     /// Whether there is so much room that questions may be asked before anybody needs them.
@@ -191,14 +191,14 @@ impl Upstream {
     }
 
     /// Whether another slow query may be pending.
-    pub(super) fn has_slow_place(&self) -> bool {
+    pub(super) fn has_slow_capacity(&self) -> bool {
         let most = self.budget.limits.pending;
         most == 0 || self.slow_open < most - most / 18
     }
 
     /// Whose turn it is, if any. Questions that a client waits for go before refreshes, but for every fourth turn
     /// when a stale answer would soon be too old. Tickets that `is_live` does not know cost no turn.
-    pub(super) fn next_in_line(&mut self, now: Instant, is_live: impl Fn(&Ticket) -> bool) -> Option<Ticket> {
+    pub(super) fn pop_next(&mut self, now: Instant, is_live: impl Fn(&Ticket) -> bool) -> Option<Ticket> {
         if !self.budget.allows(now) || (self.health.is_down() && !self.health.probe_wait(now).is_zero()) {
             return None;
         }
@@ -223,7 +223,7 @@ impl Upstream {
         let slow_first = self.turns % 2 == 1;
         let refresh = |upstream: &mut Self| upstream.refreshes.pop().map(|Reverse((_, ticket))| ticket);
         let slow = |upstream: &mut Self| {
-            if upstream.has_slow_place() { upstream.slow_line.pop() } else { None }
+            if upstream.has_slow_capacity() { upstream.slow_line.pop() } else { None }
         };
         let first = if refresh_first { refresh(self) } else { None };
         let first = first.or_else(|| if slow_first { slow(self) } else { None });
@@ -232,14 +232,14 @@ impl Upstream {
 
     /// When the next turn may be.
     pub(super) fn next_turn(&self, now: Instant) -> Option<Instant> {
-        let slow_can_go = !self.slow_line.is_empty() && self.has_slow_place();
+        let slow_can_go = !self.slow_line.is_empty() && self.has_slow_capacity();
         if self.line.is_empty() && self.refreshes.is_empty() && !slow_can_go {
             return None;
         }
         if self.health.is_down() {
             return Some(now + self.health.probe_wait(now).max(Duration::from_millis(1)));
         }
-        if !self.budget.has_place() {
+        if !self.budget.has_capacity() {
             return None; // a place that becomes free is a turn
         }
         let pause = if self.budget.is_limited() {

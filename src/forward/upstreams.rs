@@ -179,7 +179,7 @@ impl Upstreams {
         let Some(upstream) = self.all.get_mut(number) else { return };
         let is_late = took > upstream.health.timeout() && upstream.health.answers_others(now);
         // How long a connection takes to be opened says nothing of datagrams.
-        let sample = (via == upstream.usual_way()).then_some(took);
+        let sample = (via == upstream.default_transport()).then_some(took);
         self.news.extend(upstream.heard(sample, now));
         if took < SLOW_AFTER {
             self.slow_zones.forget(section);
@@ -207,14 +207,7 @@ impl Upstreams {
     }
 
     /// Puts a question into a line; `is_first` in front of its client's.
-    pub(super) fn stand_in_line(
-        &mut self,
-        number: usize,
-        ticket: Ticket,
-        client: IpAddr,
-        is_slow: bool,
-        is_first: bool,
-    ) {
+    pub(super) fn enqueue(&mut self, number: usize, ticket: Ticket, client: IpAddr, is_slow: bool, is_first: bool) {
         let Some(upstream) = self.all.get_mut(number) else { return };
         let line = if is_slow { &mut upstream.slow_line } else { &mut upstream.line };
         if is_first {
@@ -232,7 +225,7 @@ impl Upstreams {
     }
 
     /// Keeps a line bounded: beyond `tickets_max`, those that are not `is_live` go.
-    pub(super) fn purge_lines(&mut self, number: usize, tickets_max: usize, is_live: impl Fn(&Ticket) -> bool) {
+    pub(super) fn purge_queues(&mut self, number: usize, tickets_max: usize, is_live: impl Fn(&Ticket) -> bool) {
         if let Some(upstream) = self.all.get_mut(number).filter(|upstream| upstream.waiting() > tickets_max) {
             upstream.purge(is_live);
         }
@@ -244,14 +237,14 @@ impl Upstreams {
     }
 
     /// Whose turn it is in a line, if any. `is_live` is also told which zones are slow.
-    pub(super) fn next_in_line(
+    pub(super) fn pop_next(
         &mut self,
         now: Instant,
         number: usize,
         is_live: impl Fn(&Ticket, &SlowZones) -> bool,
     ) -> Option<Ticket> {
         let slow_zones = &self.slow_zones;
-        self.all.get_mut(number)?.next_in_line(now, |ticket| is_live(ticket, slow_zones))
+        self.all.get_mut(number)?.pop_next(now, |ticket| is_live(ticket, slow_zones))
     }
 
     /// When the next turn may be.

@@ -1,10 +1,10 @@
 //! Accounts of the AI services: those of kind `AIServices` have three names, whichever of them an endpoint lists.
 
+use super::endpoints::{Endpoint, claim_addresses};
 use super::gather::Gathered;
 use super::group::Group;
 use super::message::{Messages, printable};
 use super::records::{Claims, Origin};
-use super::units::{Endpoint, claim_addresses};
 use crate::azure::metadata::Account;
 use crate::azure::{HostName, private_names};
 

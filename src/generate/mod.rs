@@ -17,9 +17,8 @@
 //! `output`.
 
 mod accounts;
-mod check;
 mod csv;
-mod fixed;
+mod endpoints;
 pub mod forwarders;
 mod gather;
 mod group;
@@ -27,9 +26,10 @@ mod input;
 mod message;
 mod output;
 mod records;
-mod silent;
+mod static_ips;
 mod text;
-mod units;
+mod unnamed;
+mod validate;
 mod workspaces;
 
 use std::collections::BTreeMap;
@@ -45,10 +45,10 @@ pub use records::{Data, Record, RecordGroup, Records};
 use crate::azure::{Cloud, HostName, public_names, zones};
 use crate::rdata;
 use crate::wire::Rtype;
+use endpoints::Endpoint;
 use gather::Gathered;
 use group::Group;
 use records::{Claim, Claims, Origin};
-use units::Endpoint;
 use workspaces::Workspaces;
 
 /// What the user asked for beside the inputs.
@@ -128,13 +128,13 @@ fn claims(gathered: &Gathered, options: &Options, messages: &mut Messages) -> Cl
     for (key, unit) in &gathered.units {
         // The endpoint itself knows best; where it is not among the inputs, the resource behind it does.
         if let Some((place, status)) = gathered.not_approved.get(key).filter(|_| unit.endpoints.is_empty()) {
-            silent::warn_not_approved_by_resource(place, key, status, messages);
+            unnamed::warn_not_approved_by_resource(place, key, status, messages);
             continue;
         }
-        let Some(endpoint) = units::endpoint(unit, options, messages) else {
+        let Some(endpoint) = endpoints::endpoint(unit, options, messages) else {
             continue;
         };
-        units::claim(&endpoint, &mut claims);
+        endpoints::claim(&endpoint, &mut claims);
         if endpoint.listings.is_empty() {
             silent.push((unit, endpoints.len()));
         }
@@ -152,10 +152,10 @@ fn claims(gathered: &Gathered, options: &Options, messages: &mut Messages) -> Cl
     for (unit, at) in silent {
         let endpoint = &endpoints[at];
         let is_served = claim_zone_records(endpoint, &zone_records, &mut claims)
-            || fixed::claim(endpoint, options, &mut claims, messages)
+            || static_ips::claim(endpoint, options, &mut claims, messages)
             || workspaces.is_served(endpoint);
         if !is_served {
-            silent::report(unit, messages);
+            unnamed::report(unit, messages);
         }
     }
     accounts::claim(gathered, &endpoints, &mut claims, messages);
@@ -184,7 +184,7 @@ fn claim_zone_records(endpoint: &Endpoint, records: &ZoneRecords<'_>, claims: &m
             for public in public_names(&name) {
                 let group = Group::of(&public);
                 let what = "a record set";
-                units::claim_addresses(claims, &public, &[*address], None, Origin::Derived, group, place, what);
+                endpoints::claim_addresses(claims, &public, &[*address], None, Origin::Derived, group, place, what);
             }
         }
     }
@@ -200,12 +200,12 @@ fn claim_record_sets(
 ) -> Vec<(HostName, IpAddr, Place)> {
     let mut addresses = Vec::new();
     for (place, set) in &gathered.record_sets {
-        let Some(name) = check::host_name(&set.name, place, set.zone.as_deref(), options, messages) else {
+        let Some(name) = validate::host_name(&set.name, place, set.zone.as_deref(), options, messages) else {
             continue;
         };
         for data in &set.data {
             let data = if matches!(set.record_type, "A" | "AAAA") {
-                let Some(address) = check::address(data, place, messages) else {
+                let Some(address) = validate::address(data, place, messages) else {
                     continue;
                 };
                 addresses.push((name.clone(), address, place.clone()));

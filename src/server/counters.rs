@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::clients::Clients;
-use super::kind::QueryKind;
 use super::latency::{Latencies, Latency, Path, add};
+use super::qtype_label::QtypeLabel;
 use crate::engine::{AnswerSource, Reason};
 use crate::wire::Transport;
 
@@ -16,7 +16,7 @@ use crate::wire::Transport;
 #[repr(align(128))]
 pub struct Counters {
     received: [AtomicU64; Transport::ALL.len()],
-    kinds: [AtomicU64; QueryKind::ALL.len()],
+    kinds: [AtomicU64; QtypeLabel::ALL.len()],
     answered: [AtomicU64; AnswerSource::ALL.len()],
     reasons: [AtomicU64; Reason::ALL.len()],
     latency: [Latency; Path::ALL.len()],
@@ -59,7 +59,7 @@ impl Counters {
 
     /// Counts a query's type.
     pub(crate) fn kind(&self, query: &[u8]) {
-        if let Some(counter) = self.kinds.get(QueryKind::of(query) as usize) {
+        if let Some(counter) = self.kinds.get(QtypeLabel::of(query) as usize) {
             add(counter, 1);
         }
     }
@@ -111,7 +111,7 @@ pub struct Totals {
     /// The same by transport, in the order of [`Transport::ALL`].
     pub by_transport: [u64; Transport::ALL.len()],
     /// The same by type.
-    pub by_kind: [u64; QueryKind::ALL.len()],
+    pub by_kind: [u64; QtypeLabel::ALL.len()],
     /// Answered, by source.
     pub answered: [u64; AnswerSource::ALL.len()],
     /// Refused and dropped, by reason.

@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::counters::{Counters, Outcome};
-use super::kind::{question_name, type_at_question};
 use super::latency::Path;
+use super::qtype_label::{question_name, type_at_question};
 use super::shared::Shared;
 use crate::engine::{AnswerSource, Client, Reason};
 use crate::forward::Disposition;

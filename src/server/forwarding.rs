@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 
 use super::counters::Outcome;
 use super::faults::Part;
-use super::kind::{question_name, type_at_question};
+use super::qtype_label::{question_name, type_at_question};
 use super::replies::Waited;
 use super::waiter::{ReplyPath, Uncounted, Waiter};
 use super::worker::Worker;
 use crate::engine::{Action, Answer, Client, Forward, Reason, Settlement, Snapshot};
 use crate::forward::{
-    Answered, Arrival, Asker, CLIENT_TIMEOUT, Delivery, Failure, Forwarding, Heard, News, Outbox, Ports, Question,
-    Released, Settled, Target, Transmit, TryId, Via,
+    Answered, Arrival, Asker, AttemptId, CLIENT_TIMEOUT, Delivery, Failure, Forwarding, Heard, News, Outbox, Ports,
+    Question, Released, Settled, Target, Transmit, Via,
 };
 use crate::log::Recurring;
 use crate::sys::fetch;
@@ -343,7 +343,7 @@ impl Worker {
             )
         };
         let action = if is_late || delivery == Delivery::Never {
-            Action::Dropped(Reason::NoTurn)
+            Action::Dropped(Reason::BudgetTimeout)
         } else {
             self.shared.faults.guarded(Part::Query, settle, || Action::Dropped(Reason::Fault))
         };
@@ -381,7 +381,7 @@ impl Worker {
 pub(super) fn take(
     forwarding: &mut Forwarding<Box<Waiter>>,
     now: Instant,
-    id: TryId,
+    id: AttemptId,
     outcome: io::Result<Arrival>,
     out: &mut Outbox<Box<Waiter>>,
 ) -> Heard {
@@ -395,7 +395,7 @@ pub(super) fn take(
 }
 
 /// What debugging shows of the outcome of an upstream query.
-fn log_outcome(id: TryId, outcome: &io::Result<Arrival>) {
+fn log_outcome(id: AttemptId, outcome: &io::Result<Arrival>) {
     let attempt = id.attempt();
     match outcome {
         Ok(Arrival::Message(message)) => {

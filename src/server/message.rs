@@ -12,7 +12,7 @@ use super::waiter::{OncePath, OnceReply, ReplyPath, Uncounted};
 use super::worker::Worker;
 use crate::engine::{Action, Ask, Client, GROUP};
 use crate::sys::fetch;
-use crate::wire::NameRoom;
+use crate::wire::NameBuf;
 
 impl Worker {
     /// Takes a message that came alone, and sees to it that its reply goes its path. `reply` is room to write in.
@@ -22,11 +22,11 @@ impl Worker {
         let uncounted = Uncounted::new(&self.counters);
         let now = Instant::now();
         let snapshot = self.shared.snapshot.load();
-        let mut rooms = [const { NameRoom::new() }; GROUP];
+        let mut name_bufs = [const { NameBuf::new() }; GROUP];
         // Over connections nothing depends on the port.
         let mut asks = [Ask::new(message, client, u16::MAX, reply)];
         let batch = self.batch(&snapshot, now, asks.len());
-        self.shared.engine.answer_batch(batch, &mut asks, &mut rooms, &self.shared.faults, fetch);
+        self.shared.engine.answer_batch(batch, &mut asks, &mut name_bufs, &self.shared.faults, fetch);
         let [Ask { action, reply, .. }] = asks;
         let (answered, outcome) = match action {
             Action::Forward(forward) => {

@@ -9,14 +9,14 @@ use super::counters::Outcome;
 use super::end::{End, Ends};
 use super::waiter::ReplyPath;
 use crate::engine::{Client, Reason};
-use crate::sys::Gathered;
+use crate::sys::SendQueue;
 use crate::wire::query::Kept;
 
 /// Datagrams that leave from the same socket, with what each answers.
 #[derive(Default)]
 pub(super) struct Replies {
     socket: Option<Arc<UdpSocket>>,
-    gathered: Gathered,
+    gathered: SendQueue,
     waited: Vec<Waited>,
 }
 

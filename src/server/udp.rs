@@ -15,9 +15,9 @@ use super::forwarding::Origin;
 use super::listen::{Datagrams, Stop};
 use super::waiter::{ReplyPath, Uncounted};
 use super::worker::Worker;
-use crate::engine::{Action, Ask, Client, Forward, GROUP, Reason, Rooms, Snapshot};
+use crate::engine::{Action, Ask, Client, Forward, GROUP, NameBufs, Reason, Snapshot};
 use crate::sys::{BATCH, Batch, Datagram, fetch, readable_socket};
-use crate::wire::{NameRoom, Transport};
+use crate::wire::{NameBuf, Transport};
 
 /// What became of a datagram so far.
 #[derive(Debug, Clone, Copy)]
@@ -33,7 +33,7 @@ enum Fate {
 pub(super) async fn serve(worker: &Rc<Worker>, datagrams: &Datagrams, stop: &Stop) {
     let Datagrams { socket, with_local_address } = datagrams;
     let mut batch = Batch::new(*with_local_address);
-    let mut rooms = [const { NameRoom::new() }; GROUP];
+    let mut name_bufs = [const { NameBuf::new() }; GROUP];
     let ready = match readable_socket(socket.clone()) {
         Ok(ready) => ready,
         Err(error) => return tracing::error!(%error, "UDP listener failed"),
@@ -49,7 +49,7 @@ pub(super) async fn serve(worker: &Rc<Worker>, datagrams: &Datagrams, stop: &Sto
             _ = stopping.wait_for(|stop| *stop) => break,
         };
         worker.shared.faults.meet(Part::Listener);
-        let is_empty = worker.gather(|| serve_batch(worker, socket, &mut batch, &mut rooms)) < BATCH;
+        let is_empty = worker.gather(|| serve_batch(worker, socket, &mut batch, &mut name_bufs)) < BATCH;
         // Fewer than there is room for: the queue was empty, and what comes now is a new event.
         if is_empty {
             guard.clear_ready();
@@ -64,11 +64,11 @@ pub(super) async fn serve(worker: &Rc<Worker>, datagrams: &Datagrams, stop: &Sto
         }
     }
     // A flood must not keep the server from its end.
-    while !worker.shared.is_over() && worker.gather(|| serve_batch(worker, socket, &mut batch, &mut rooms)) > 0 {}
+    while !worker.shared.is_over() && worker.gather(|| serve_batch(worker, socket, &mut batch, &mut name_bufs)) > 0 {}
 }
 
 /// Receives what is there, answers it, sends the replies; gives how many datagrams there were.
-fn serve_batch(worker: &Rc<Worker>, socket: &Arc<UdpSocket>, batch: &mut Batch, rooms: &mut Rooms) -> usize {
+fn serve_batch(worker: &Rc<Worker>, socket: &Arc<UdpSocket>, batch: &mut Batch, name_bufs: &mut NameBufs) -> usize {
     let fd: BorrowedFd<'_> = socket.as_fd();
     // An error here is about an earlier reply (an unreachable client), or there is nothing to read.
     let Ok(count) = batch.receive(fd) else { return 0 };
@@ -84,7 +84,7 @@ fn serve_batch(worker: &Rc<Worker>, socket: &Arc<UdpSocket>, batch: &mut Batch, 
         let (fates, replies) = (&mut fates[..here], &mut replies[..here]);
         let group = Group { worker, socket, snapshot: &snapshot, now };
         let answer = || {
-            group.answer(|place| datagrams.at(start + place), rooms, fates, replies);
+            group.answer(|place| datagrams.at(start + place), name_bufs, fates, replies);
             true
         };
         if !worker.shared.faults.guarded(Part::Query, answer, || false) {
@@ -127,7 +127,7 @@ impl Group<'_> {
     fn answer<'d>(
         &self,
         datagram: impl Fn(usize) -> Option<Datagram<'d>>,
-        rooms: &mut Rooms,
+        name_bufs: &mut NameBufs,
         fates: &mut [Fate],
         replies: &mut [Vec<u8>],
     ) {
@@ -147,7 +147,7 @@ impl Group<'_> {
             places.push(place);
         }
         let batch = worker.batch(self.snapshot, self.now, asks.len());
-        worker.shared.engine.answer_batch(batch, &mut asks, rooms, &worker.shared.faults, fetch);
+        worker.shared.engine.answer_batch(batch, &mut asks, name_bufs, &worker.shared.faults, fetch);
         let mut waiting: SmallVec<[(usize, Forward, Uncounted); GROUP]> = SmallVec::new();
         for (ask, place) in asks.into_iter().zip(places) {
             let Some(fate) = fates.get_mut(place) else { continue };

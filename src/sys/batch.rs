@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use super::control::{CONTROL_LEN, Control, LocalAddress, peer_of};
-use super::gather::send_all;
+use super::send_queue::send_all;
 
 /// Datagrams that are received at once.
 pub const BATCH: usize = 64;

@@ -12,26 +12,26 @@ mod arrival;
 mod batch;
 mod control;
 mod ephemeral;
+mod fd_passing;
 mod fetch;
-mod gather;
 mod memory;
-mod pass;
 mod readable;
+mod segmented_send;
+mod send_queue;
 mod socket;
 mod user;
-mod volley;
 
 pub use arrival::{Arrived, receive_datagram};
 pub use batch::{BATCH, Batch, Datagram, Datagrams};
 pub use control::LocalAddress;
 pub use ephemeral::{EPHEMERAL_PORTS, discard_received, disconnect, ephemeral_ports};
+pub use fd_passing::{FdSocket, send_descriptors};
 pub use fetch::fetch;
-pub use gather::{GATHER, Gathered, Inbox};
 pub use memory::give_back_memory;
-pub use pass::{PassSocket, send_descriptors};
 pub use readable::{readable, readable_socket};
+pub use segmented_send::SegmentedSend;
+pub use send_queue::{GATHER, Inbox, SendQueue};
 pub use socket::{
     Bound, RECEIVE_BUFFER, adopt_datagram, bind_datagram, bind_stream, bind_stream_alone, has_family, open_connected,
 };
 pub use user::become_user;
-pub use volley::Volley;

@@ -179,7 +179,7 @@ impl Connection {
     }
 
     /// Waits until there is no use for this connection.
-    pub(super) async fn until_useless(&self) {
+    pub(super) async fn until_idle(&self) {
         loop {
             let is_free = self.live.get() == 0;
             let idle_at = self.last_used.get() + IDLE;

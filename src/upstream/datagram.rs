@@ -20,8 +20,8 @@ use tokio::io::unix::AsyncFd;
 
 use super::fresh::{FreshSockets, Reading, open_bound};
 use super::pool::{DRAWS, Pool, PooledSocket, Pools, Recipient, no_place};
-use crate::forward::{Arrival, Transmit, TryId};
-use crate::sys::{Inbox, Volley, readable};
+use crate::forward::{Arrival, AttemptId, Transmit};
+use crate::sys::{Inbox, SegmentedSend, readable};
 use crate::wire::UpstreamMessage;
 use crate::wire::edns::UDP_PAYLOAD_MAX;
 
@@ -61,7 +61,7 @@ pub struct Datagrams {
     inbox: Inbox,
     /// Datagrams with a wrong ID that were not reported.
     ignored: u64,
-    volley: Volley,
+    volley: SegmentedSend,
     spares: Spares,
 }
 
@@ -116,14 +116,14 @@ impl Place {
 pub struct Received {
     place: Place,
     /// The try that it belongs to.
-    pub id: TryId,
+    pub id: AttemptId,
     /// What arrived, or an error such as a port that is closed.
     pub outcome: io::Result<Arrival>,
 }
 
 /// For [`Datagrams::listen_on`] and [`Datagrams::close`].
 #[derive(Debug, Clone, Copy)]
-pub struct Source(Place, TryId);
+pub struct Source(Place, AttemptId);
 
 impl Received {
     /// What it takes while it waits to be processed, but for itself.
@@ -156,7 +156,7 @@ impl Datagrams {
             buffer: vec![0; DATAGRAM_MAX].into_boxed_slice(),
             inbox: Inbox::new(DATAGRAM_MAX),
             ignored: 0,
-            volley: Volley::default(),
+            volley: SegmentedSend::default(),
             spares: Spares::default(),
         })
     }

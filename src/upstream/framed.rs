@@ -50,7 +50,7 @@ pub(super) async fn carry(
     tokio::select! {
         outcome = read(connection, reader) => outcome,
         outcome = write(writer, messages) => outcome.map_err(|error| Fault::of(&error)),
-        () = connection.until_useless() => Ok(()),
+        () = connection.until_idle() => Ok(()),
     }
 }
 

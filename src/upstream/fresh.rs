@@ -18,7 +18,7 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 use slab::Slab;
 
-use crate::forward::{Transmit, TryId};
+use crate::forward::{AttemptId, Transmit};
 use crate::sys::{Arrived, discard_received, disconnect, ephemeral_ports, open_connected, receive_datagram};
 
 /// The first port that a query leaves from: those below are for services.
@@ -47,7 +47,7 @@ struct FreshSocket {
 }
 
 struct Pending {
-    id: TryId,
+    id: AttemptId,
     /// The ID of its message.
     message_id: u16,
     deadline: Instant,
@@ -188,7 +188,7 @@ impl FreshSockets {
     }
 
     /// Reads one datagram, or an error, of the query that the socket at this place serves; `None` where it serves none.
-    pub(super) fn receive(&mut self, at: usize, buffer: &mut [u8]) -> Option<(TryId, io::Result<Reading>)> {
+    pub(super) fn receive(&mut self, at: usize, buffer: &mut [u8]) -> Option<(AttemptId, io::Result<Reading>)> {
         let fresh = self.sockets.get_mut(at)?;
         let query = fresh.query.as_mut()?;
         let reading = receive_datagram(fresh.socket.as_fd(), buffer).map(|arrived| {
@@ -205,7 +205,7 @@ impl FreshSockets {
     }
 
     /// The query of that place is done with.
-    pub(super) fn close(&mut self, at: usize, id: TryId) {
+    pub(super) fn close(&mut self, at: usize, id: AttemptId) {
         let Some(fresh) = self.sockets.get_mut(at) else { return };
         if fresh.query.take_if(|query| query.id == id).is_none() {
             return;
@@ -272,12 +272,12 @@ mod tests {
             upstream.recv_from(&mut [0; 8]).unwrap().1
         }
 
-        fn read(&mut self, at: usize) -> Option<(TryId, Reading)> {
+        fn read(&mut self, at: usize) -> Option<(AttemptId, Reading)> {
             let (id, outcome) = self.sockets.receive(at, &mut [0; 8])?;
             outcome.ok().map(|reading| (id, reading))
         }
 
-        fn receive(&mut self, at: usize) -> Option<(TryId, usize)> {
+        fn receive(&mut self, at: usize) -> Option<(AttemptId, usize)> {
             match self.read(at)? {
                 (id, Reading::Match(arrived)) => Some((id, arrived.len)),
                 (_, wrong) => panic!("{wrong:?}"),
@@ -285,7 +285,7 @@ mod tests {
         }
 
         /// What is on its way.
-        fn wait(&mut self, at: usize) -> (TryId, usize) {
+        fn wait(&mut self, at: usize) -> (AttemptId, usize) {
             let end = self.now + Duration::from_secs(20);
             loop {
                 if let Some(received) = self.receive(at) {

@@ -44,7 +44,7 @@ pub(super) async fn carry(
     messages: &mut mpsc::UnboundedReceiver<Vec<u8>>,
 ) -> Result<(), Fault> {
     let mut requests = JoinSet::new();
-    let useless = connection.until_useless();
+    let useless = connection.until_idle();
     tokio::pin!(useless);
     loop {
         tokio::select! {

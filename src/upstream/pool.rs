@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 
-use crate::forward::TryId;
+use crate::forward::AttemptId;
 
 /// Ports of one upstream. The odds of a guess fall with their number; a socket takes about 2 KiB of the kernel's memory.
 pub(super) const PORTS: usize = 512;
@@ -75,7 +75,7 @@ pub(super) struct Ids {
 
 /// A question that waits for its answer here.
 struct OpenQuestion {
-    id: TryId,
+    id: AttemptId,
     deadline: Instant,
     /// An attacker may be guessing at it, which was reported.
     is_marked: bool,
@@ -85,7 +85,7 @@ struct OpenQuestion {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Recipient {
     /// The question with its ID.
-    One(TryId),
+    One(AttemptId),
     /// It has an ID that was never used here: an attacker may be guessing, which concerns all open questions.
     Guess,
     /// It comes too late.
@@ -119,12 +119,12 @@ impl PooledSocket {
     }
 
     /// A question is over.
-    pub(super) fn close(&self, id: TryId) {
+    pub(super) fn close(&self, id: AttemptId) {
         lock(&self.ids).close(id);
     }
 
     /// Takes back all open questions: the socket failed.
-    pub(super) fn fail(&self) -> Vec<TryId> {
+    pub(super) fn fail(&self) -> Vec<AttemptId> {
         self.retire();
         let mut ids = lock(&self.ids);
         ids.open.clear();
@@ -143,7 +143,7 @@ impl PooledSocket {
 
 impl Ids {
     /// Notes a question; whether its ID tells it from all others that are open.
-    pub(super) fn open(&mut self, message_id: u16, id: TryId, deadline: Instant) -> bool {
+    pub(super) fn open(&mut self, message_id: u16, id: AttemptId, deadline: Instant) -> bool {
         let is_new = !self.open.contains(&message_id);
         if is_new {
             self.open.push(message_id);
@@ -153,7 +153,7 @@ impl Ids {
     }
 
     /// A question is over.
-    pub(super) fn close(&mut self, id: TryId) {
+    pub(super) fn close(&mut self, id: AttemptId) {
         if let Some(at) = self.questions.iter().position(|open| open.id == id) {
             self.past.push(self.open.swap_remove(at));
             self.questions.swap_remove(at);
@@ -173,7 +173,7 @@ impl Ids {
     }
 
     /// The open questions that are not known to be guessed at, which they are from now on.
-    pub(super) fn take_unmarked(&mut self) -> impl Iterator<Item = TryId> {
+    pub(super) fn take_unmarked(&mut self) -> impl Iterator<Item = AttemptId> {
         let mark = |question: &mut OpenQuestion| !std::mem::replace(&mut question.is_marked, true);
         self.questions.iter_mut().filter_map(move |question| mark(question).then_some(question.id))
     }

@@ -67,7 +67,7 @@ const LOOKUPS_MAX: u32 = 1 << 16;
 
 /// What an answer says besides its records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Verdict<'a> {
+pub struct AnswerFlags<'a> {
     /// The response code.
     pub rcode: Rcode,
     /// Authoritative: the answer to the first owner name is from the table.
@@ -82,7 +82,7 @@ pub struct Verdict<'a> {
 ///
 /// Names are compressed (RFC 1035 §4.1.4). Writing stops at the first RRset that does not fit; TC is set when that is one of
 /// answer or authority (RFC 2181 §9). Records are expected in section order.
-pub fn compose(query: &Query<'_>, records: &[OwnedRecord], verdict: &Verdict<'_>, limit: usize, out: &mut Vec<u8>) {
+pub fn compose(query: &Query<'_>, records: &[OwnedRecord], flags: &AnswerFlags<'_>, limit: usize, out: &mut Vec<u8>) {
     let mut sections = Sections::start(query.question(), room(query, limit), out);
     for record in records {
         if !sections.push_owned(record) {
@@ -90,7 +90,7 @@ pub fn compose(query: &Query<'_>, records: &[OwnedRecord], verdict: &Verdict<'_>
         }
     }
     let written = sections.finish();
-    close_whole(query, (verdict, None), written, limit, out);
+    close_whole(query, (flags, None), written, limit, out);
 }
 
 /// The same with the records of `message`, which is sound, their TTLs as `ttl` gives them; `error` is this server's own.
@@ -99,7 +99,7 @@ pub fn compose_from(
     query: &Query<'_>,
     message: &[u8],
     ttl: impl Fn(u32) -> u32,
-    (verdict, error): (&Verdict<'_>, Option<ExtendedError>),
+    (flags, error): (&AnswerFlags<'_>, Option<ExtendedError>),
     limit: usize,
     out: &mut Vec<u8>,
 ) {
@@ -112,25 +112,25 @@ pub fn compose_from(
         }
     }
     let written = sections.finish();
-    close_whole(query, (verdict, error), written, limit, out);
+    close_whole(query, (flags, error), written, limit, out);
 }
 
 /// Closes an answer whose records are written.
 #[inline]
 fn close_whole(
     query: &Query<'_>,
-    (verdict, error): (&Verdict<'_>, Option<ExtendedError>),
+    (flags, error): (&AnswerFlags<'_>, Option<ExtendedError>),
     (counts, truncated): (Counts, bool),
     limit: usize,
     out: &mut Vec<u8>,
 ) {
     let closing = Closing {
-        rcode: verdict.rcode,
-        authoritative: verdict.authoritative,
-        authentic: verdict.authentic,
+        rcode: flags.rcode,
+        authoritative: flags.authoritative,
+        authentic: flags.authentic,
         truncated,
         counts,
-        options: ReplyOptions { error, upstream_errors: verdict.options },
+        options: ReplyOptions { error, upstream_errors: flags.options },
     };
     close(out, &query.into(), closing, limit);
 }
@@ -362,20 +362,20 @@ mod tests {
     use super::*;
     use crate::wire::header;
     use crate::wire::query::tests::query_bytes;
-    use crate::wire::{NameRoom, SoundMessage};
+    use crate::wire::{NameBuf, SoundMessage};
 
     fn record(section: Section, owner: &str, rtype: Rtype, data: Vec<u8>) -> OwnedRecord {
         OwnedRecord { section, owner: Name::parse(owner).unwrap(), rtype, class: 1, ttl: 10, data }
     }
 
-    const VERDICT: Verdict<'static> =
-        Verdict { rcode: Rcode::NOERROR, authoritative: true, authentic: false, options: &[] };
+    const VERDICT: AnswerFlags<'static> =
+        AnswerFlags { rcode: Rcode::NOERROR, authoritative: true, authentic: false, options: &[] };
 
     #[test]
     fn a_chain_is_written_and_read_back() {
         let bytes = query_bytes("Acct.blob.core.windows.net", Rtype::A, header::RD, Some((1232, 0)));
-        let mut room = NameRoom::new();
-        let query = Query::parse(&bytes, &mut room).unwrap();
+        let mut name_buf = NameBuf::new();
+        let query = Query::parse(&bytes, &mut name_buf).unwrap();
         let target = Name::parse("acct.privatelink.blob.core.windows.net").unwrap();
         let records = [
             record(Section::Answer, "acct.blob.core.windows.net", Rtype::CNAME, target.as_wire().to_vec()),
@@ -394,8 +394,8 @@ mod tests {
     #[test]
     fn whole_rrsets_are_left_out() {
         let bytes = query_bytes("many.example", Rtype::A, header::RD, None);
-        let mut room = NameRoom::new();
-        let query = Query::parse(&bytes, &mut room).unwrap();
+        let mut name_buf = NameBuf::new();
+        let query = Query::parse(&bytes, &mut name_buf).unwrap();
         let target = Name::parse("other.example").unwrap().as_wire().to_vec();
         let mut records = vec![record(Section::Answer, "many.example", Rtype::CNAME, target)];
         records.extend((0..60).map(|n| record(Section::Answer, "other.example", Rtype::A, vec![10, 0, 0, n])));
@@ -411,8 +411,8 @@ mod tests {
     #[test]
     fn writing_stops_at_the_first_rrset_that_does_not_fit() {
         let bytes = query_bytes("many.example", Rtype::A, header::RD, None);
-        let mut room = NameRoom::new();
-        let query = Query::parse(&bytes, &mut room).unwrap();
+        let mut name_buf = NameBuf::new();
+        let query = Query::parse(&bytes, &mut name_buf).unwrap();
         let records: Vec<_> = [(60, Section::Answer), (1, Section::Authority), (1, Section::Additional)]
             .into_iter()
             .flat_map(|(count, section)| (0..count).map(move |n| (n, section)))
@@ -436,8 +436,8 @@ mod tests {
             limit in 100..3000_usize,
         ) {
             let bytes = query_bytes("a.b.a", Rtype::A, header::RD, None);
-            let mut room = NameRoom::new();
-            let query = Query::parse(&bytes, &mut room).unwrap();
+            let mut name_buf = NameBuf::new();
+            let query = Query::parse(&bytes, &mut name_buf).unwrap();
             let mut records = Vec::new();
             for name in &names {
                 let data = Name::parse(name).unwrap().as_wire().to_vec();

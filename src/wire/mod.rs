@@ -24,12 +24,12 @@ mod transport;
 
 pub use address::{is_private, is_private_address};
 pub use answer::UpstreamMessage;
-pub use compose::{OwnedRecord, Verdict};
+pub use compose::{AnswerFlags, OwnedRecord};
 pub use edns::{Edns, ExtendedError};
 pub use header::{Header, Rcode};
 pub use message::{Message, RecordView, Section};
 pub use name::{Name, NameError};
-pub use query::{Fault, LowerName, NameRoom, Query, Refusal};
+pub use query::{Fault, LowerName, NameBuf, Query, Refusal};
 pub use rtype::Rtype;
 pub use soundness::SoundMessage;
 pub use transport::Transport;

@@ -63,13 +63,13 @@ pub struct Refusal {
 
 impl<'a> Query<'a> {
     /// Reads a query: one question, at most one OPT record, nothing after its last record. The qname is written in lower
-    /// case into `room`.
+    /// case into `name_buf`.
     ///
     /// Queries of every class and type are read; opcodes other than QUERY, more or fewer questions than one
     /// (RFC 9619), records where a query has none, a second OPT record (RFC 6891 §6.1.1) and a version of EDNS other
     /// than 0 are faults. IXFR has one record where others have none: the SOA record of the zone as the client has it
     /// (RFC 1995 §3).
-    pub fn parse(bytes: &'a [u8], room: &'a mut NameRoom) -> Result<Self, Fault> {
+    pub fn parse(bytes: &'a [u8], name_buf: &'a mut NameBuf) -> Result<Self, Fault> {
         let header = Header::read(bytes).ok_or(Fault::Short)?;
         if header.flags & header::QR != 0 {
             return Err(Fault::Response);
@@ -111,7 +111,7 @@ impl<'a> Query<'a> {
             return Err(refusal(Rcode::BADVERS, None, Some(question_end), edns));
         }
         let qclass = u16::from_be_bytes([c0, c1]);
-        Ok(Self { bytes, header, question_end, qtype, qclass, edns, options, qname: room.lower(qname) })
+        Ok(Self { bytes, header, question_end, qtype, qclass, edns, options, qname: name_buf.lower(qname) })
     }
 
     /// The whole message as it came.
@@ -158,18 +158,18 @@ impl<'a> Query<'a> {
 
     /// What its answer depends on, as a message: header, question, and an OPT record without options, but for one that asks
     /// for padding.
-    pub fn essence(&self) -> Vec<u8> {
+    pub fn minimal_query(&self) -> Vec<u8> {
         let flags = Header { ancount: 0, nscount: 0, arcount: u16::from(self.edns.is_some()), ..self.header };
-        let mut essence = [&flags.to_bytes()[..], self.question()].concat();
+        let mut minimal_query = [&flags.to_bytes()[..], self.question()].concat();
         if let Some(edns) = self.edns {
             let [p0, p1] = edns.payload.to_be_bytes();
             let dnssec_ok = if edns.dnssec_ok { 0x80 } else { 0 };
             let padding: &[u8] = if edns::has_padding(self.options) { &edns::EMPTY_PADDING } else { &[] };
             let options_len = if padding.is_empty() { 0 } else { 4 };
-            essence.extend_from_slice(&[0, 0, 41, p0, p1, 0, 0, dnssec_ok, 0, 0, options_len]);
-            essence.extend_from_slice(padding);
+            minimal_query.extend_from_slice(&[0, 0, 41, p0, p1, 0, 0, dnssec_ok, 0, 0, options_len]);
+            minimal_query.extend_from_slice(padding);
         }
-        essence
+        minimal_query
     }
 
     /// A refusing answer to this query.
@@ -250,12 +250,13 @@ fn read_record(bytes: &[u8], at: usize) -> Option<QueryRecord<'_>> {
 /// The bytes of a query that is kept while it waits; most have room without an allocation of their own.
 pub type Kept = SmallVec<[u8; 120]>;
 
-/// What is kept of a query: the bytes that came, or its essence where they are many.
+/// What is kept of a query: the bytes that came, or its minimal query where they are many.
 pub fn kept(bytes: &[u8]) -> Kept {
     if bytes.len() <= KEPT_MAX {
         return Kept::from_slice(bytes);
     }
-    Query::parse(bytes, &mut NameRoom::new()).map_or_else(|_| Kept::from_slice(bytes), |query| query.essence().into())
+    Query::parse(bytes, &mut NameBuf::new())
+        .map_or_else(|_| Kept::from_slice(bytes), |query| query.minimal_query().into())
 }
 
 /// A name in lower case wire form.
@@ -278,7 +279,7 @@ impl<'a> LowerName<'a> {
 }
 
 /// Where a name is written in lower case. A query is moved from step to step; its name stays here.
-pub struct NameRoom {
+pub struct NameBuf {
     bytes: [u8; ROOM],
     len: u8,
 }
@@ -288,8 +289,8 @@ const AT_ONCE: usize = 16;
 /// A name's bytes, and what fills up the last of those goes.
 const ROOM: usize = name::NAME_MAX.next_multiple_of(AT_ONCE);
 
-impl NameRoom {
-    /// An empty room.
+impl NameBuf {
+    /// An empty one.
     pub const fn new() -> Self {
         Self { bytes: [0; ROOM], len: 0 }
     }
@@ -319,7 +320,7 @@ impl NameRoom {
     }
 }
 
-impl Default for NameRoom {
+impl Default for NameBuf {
     fn default() -> Self {
         Self::new()
     }
@@ -361,28 +362,28 @@ pub(crate) mod tests {
         long.extend_from_slice(&[0, 12, 1, 0]);
         long.resize(end + 4 + 256, 0);
         long[end - 2..end].copy_from_slice(&260u16.to_be_bytes());
-        let (mut room, mut other_room) = (NameRoom::new(), NameRoom::new());
-        let (query, kept_bytes) = (Query::parse(&long, &mut room).unwrap(), kept(&long));
+        let (mut name_buf, mut other_buf) = (NameBuf::new(), NameBuf::new());
+        let (query, kept_bytes) = (Query::parse(&long, &mut name_buf).unwrap(), kept(&long));
         assert!(long.len() > KEPT_MAX && kept_bytes.len() <= KEPT_MAX);
-        let read = Query::parse(&kept_bytes, &mut other_room).unwrap();
+        let read = Query::parse(&kept_bytes, &mut other_buf).unwrap();
         assert_eq!((read.question(), read.edns, read.header.id), (query.question(), query.edns, query.header.id));
         assert_eq!(read.header.flags, query.header.flags);
         let short = query_bytes("ws.example", Rtype::A, header::RD, None);
         assert_eq!(*kept(&short), *short);
-        assert_eq!(Query::parse(&short, &mut room).unwrap().essence(), short);
+        assert_eq!(Query::parse(&short, &mut name_buf).unwrap().minimal_query(), short);
     }
 
     fn rcode_of(bytes: &[u8]) -> Result<(), Fault> {
-        Query::parse(bytes, &mut NameRoom::new()).map(|_| ())
+        Query::parse(bytes, &mut NameBuf::new()).map(|_| ())
     }
 
     #[test]
     fn a_query_is_read() {
         let bytes = query_bytes("Ws.Eastus.api.azureml.ms", Rtype::A, header::RD, Some((4096, 0x8000)));
-        let mut room = NameRoom::new();
+        let mut name_buf = NameBuf::new();
         // What an earlier name left does not show.
-        room.lower(&[b'X'; 400]);
-        let query = Query::parse(&bytes, &mut room).unwrap();
+        name_buf.lower(&[b'X'; 400]);
+        let query = Query::parse(&bytes, &mut name_buf).unwrap();
         assert_eq!(query.qtype, Rtype::A);
         assert_eq!(query.qname.as_wire(), Name::parse("ws.eastus.api.azureml.ms").unwrap().as_wire());
         assert_eq!(query.question().get(1..3), Some(&b"Ws"[..]));

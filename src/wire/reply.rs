@@ -3,7 +3,7 @@
 use super::edns::{self, Edns, OPT_LEN};
 use super::header::{self, HEADER_LEN, Header};
 use super::query::Refusal;
-use super::{ExtendedError, Message, NameRoom, Query, Rcode, Rtype, Section};
+use super::{ExtendedError, Message, NameBuf, Query, Rcode, Rtype, Section};
 
 /// How many bytes a reply to this query may have over UDP: what the client can take, at most 1232 (RFC 6891 §6.2.3,
 /// RFC 9715); 512 without EDNS.
@@ -232,8 +232,8 @@ pub fn write_refusal(bytes: &[u8], refusal: &Refusal, limit: usize, out: &mut Ve
 /// Cuts a reply that was written: no records and no extended error, and TC, so that the client asks again over TCP; without TC
 /// where it says failure, which TCP would only say again. `bytes` is its query.
 pub fn cut(bytes: &[u8], reply: &mut Vec<u8>) {
-    let mut room = NameRoom::new();
-    let (Ok(query), Some(header)) = (Query::parse(bytes, &mut room), Header::read(reply)) else { return };
+    let mut name_buf = NameBuf::new();
+    let (Ok(query), Some(header)) = (Query::parse(bytes, &mut name_buf), Header::read(reply)) else { return };
     let asked = Asked::from(&query);
     reply.truncate(asked.question_end);
     let rcode = header.rcode();
@@ -273,8 +273,8 @@ mod tests {
     /// Closes a reply with `records` bytes of records to a query with EDNS; gives its length and TC.
     fn closed(records: usize, upstream_errors: &[u8], limit: usize) -> (usize, bool, Vec<u8>) {
         let bytes = query_bytes("a.example", Rtype::A, header::RD, Some((1232, 0)));
-        let mut room = NameRoom::new();
-        let query = Query::parse(&bytes, &mut room).unwrap();
+        let mut name_buf = NameBuf::new();
+        let query = Query::parse(&bytes, &mut name_buf).unwrap();
         let mut out = Vec::new();
         let mut writer = Writer::start(&query, limit, &mut out);
         // One record of unknown type.
@@ -327,8 +327,8 @@ mod tests {
     fn a_reply_that_is_cut_is_as_long_as_its_query() {
         for opt in [None, Some((1232, 0))] {
             let bytes = query_bytes("a.example", Rtype::A, header::RD, opt);
-            let mut room = NameRoom::new();
-            let query = Query::parse(&bytes, &mut room).unwrap();
+            let mut name_buf = NameBuf::new();
+            let query = Query::parse(&bytes, &mut name_buf).unwrap();
             let mut reply = Vec::new();
             let mut writer = Writer::start(&query, 512, &mut reply);
             writer.buffer().extend_from_slice(&[0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 9, 0, 4, 192, 0, 2, 1]);
@@ -345,8 +345,8 @@ mod tests {
     #[test]
     fn a_failure_that_is_cut_sends_no_client_to_tcp() {
         let bytes = query_bytes("a.example", Rtype::A, header::RD, Some((1232, 0)));
-        let mut room = NameRoom::new();
-        let query = Query::parse(&bytes, &mut room).unwrap();
+        let mut name_buf = NameBuf::new();
+        let query = Query::parse(&bytes, &mut name_buf).unwrap();
         let mut reply = Vec::new();
         let writer = Writer::start(&query, 512, &mut reply);
         writer.finish(Rcode::SERVFAIL, false, Counts::default(), Some(ExtendedError::STALE_ANSWER));
@@ -363,8 +363,8 @@ mod tests {
             [(0, None, false), (0, Some((1232, 0)), false), (header::AD, None, true), (0, Some((1232, 0x8000)), true)]
         {
             let bytes = query_bytes("a.example", Rtype::A, flags, opt);
-            let mut room = NameRoom::new();
-            let query = Query::parse(&bytes, &mut room).unwrap();
+            let mut name_buf = NameBuf::new();
+            let query = Query::parse(&bytes, &mut name_buf).unwrap();
             let mut out = [&[0; HEADER_LEN], query.question()].concat();
             let closing = Closing {
                 rcode: Rcode::NOERROR,

@@ -51,8 +51,6 @@ mod operate;
 mod outage;
 /// What packages, editors and container health checks ask.
 mod packaging;
-/// How long, how often, and who next.
-mod patience;
 /// Ports towards upstreams that are used again.
 mod pool;
 /// Each dependency with its reason.
@@ -77,6 +75,8 @@ mod spoofing;
 mod streams;
 /// TCP towards clients.
 mod tcp;
+/// How long, how often, and who next.
+mod timeouts;
 /// `pldns verify` as a pipeline runs it.
 mod verify;
 /// Records that only some clients see.

@@ -3,7 +3,7 @@
 use super::*;
 use crate::wire::compose::Sections;
 use crate::wire::query::tests::query_bytes;
-use crate::wire::{Message, Name, NameRoom, Rtype, Section};
+use crate::wire::{Message, Name, NameBuf, Rtype, Section};
 
 pub(crate) const LIMITS: TtlLimits = TtlLimits { max: 3600, max_negative: 60, max_negative_private: 10 };
 
@@ -47,8 +47,8 @@ fn ttls_are_capped_and_counted_down() {
     let answer = new_answer(&address_answer("a.example", 1_006_632_960), &LIMITS).unwrap();
     assert_eq!(answer.view().ttl(), 3600);
     let bytes = query_bytes("A.example", Rtype::A, header::RD, Some((1232, 0)));
-    let mut room = NameRoom::new();
-    let query = Query::parse(&bytes, &mut room).unwrap();
+    let mut name_buf = NameBuf::new();
+    let query = Query::parse(&bytes, &mut name_buf).unwrap();
     let mut out = Vec::new();
     answer.view().write(&query, Age::Seconds(100), 1232, &mut out);
     let message = Message::parse(&out).unwrap();
@@ -243,7 +243,7 @@ fn what_does_not_fit_is_cut_by_rrsets() {
     let answer = new_answer(&build("a.example", Rtype::A, 0x8180, &records), &LIMITS).unwrap();
     let bytes = query_bytes("a.example", Rtype::A, header::RD, None);
     let mut out = Vec::new();
-    answer.view().write(&Query::parse(&bytes, &mut NameRoom::new()).unwrap(), Age::Seconds(0), 512, &mut out);
+    answer.view().write(&Query::parse(&bytes, &mut NameBuf::new()).unwrap(), Age::Seconds(0), 512, &mut out);
     let message = Message::parse(&out).unwrap();
     assert_eq!(message.header.ancount, 0);
     assert_ne!(message.header.flags & header::TC, 0);
@@ -256,8 +256,8 @@ proptest::proptest! {
         if bytes.len() > 6 { bytes[4] = 0; bytes[5] = 1; }
         if let Some(answer) = new_answer(&bytes, &LIMITS) {
             let asked = query_bytes("a.example", Rtype::A, header::RD, Some((1232, 0)));
-            let mut room = NameRoom::new();
-            answer.view().write(&Query::parse(&asked, &mut room).unwrap(), Age::Stale, 1232, &mut Vec::new());
+            let mut name_buf = NameBuf::new();
+            answer.view().write(&Query::parse(&asked, &mut name_buf).unwrap(), Age::Stale, 1232, &mut Vec::new());
         }
     }
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Here, Known, State};
+use super::{BuiltIn, Known, State};
 use crate::discover::estate::{Connection, Endpoint, EndpointRecord};
 use crate::discover::object::Network;
 use crate::wire::Name;
@@ -19,7 +19,7 @@ const VERSION: u32 = 1;
 struct StateFile {
     version: u32,
     #[serde(default)]
-    here: Here,
+    here: BuiltIn,
     #[serde(default, rename = "endpoint")]
     endpoints: Vec<EndpointFile>,
     #[serde(default, rename = "network")]

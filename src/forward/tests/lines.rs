@@ -246,7 +246,7 @@ fn who_got_no_turn_is_not_told_a_failure_and_keeps_the_place() {
     world.settled();
     world.pass(4500);
     let settled = world.settled();
-    assert!(outcomes(&settled).contains(&(Err(Some(Failure::NoTurn)), vec![3])), "{:?}", outcomes(&settled));
+    assert!(outcomes(&settled).contains(&(Err(Some(Failure::BudgetTimeout)), vec![3])), "{:?}", outcomes(&settled));
     world.pass(500);
     world.ask("third.example", 4);
     let sent: Vec<_> = world.sent();
@@ -264,7 +264,7 @@ fn one_client_has_so_many_places_and_others_have_theirs() {
     }
     let given_way = outcomes(&world.settled());
     let oldest: Vec<u32> = (0..33_000 - 32_768).collect();
-    assert_eq!(given_way, [(Err(Some(Failure::NoTurn)), oldest)], "those that waited longest");
+    assert_eq!(given_way, [(Err(Some(Failure::BudgetTimeout)), oldest)], "those that waited longest");
     world.ask_from("other.example", 99_999, [10, 0, 0, 2].into());
     assert!(world.settled().is_empty());
 }
@@ -283,8 +283,8 @@ fn where_places_are_scarce_every_client_has_a_thousand() {
         assert!(from(1 + (number / 8) as u8, 4096, number * 4096).is_empty(), "places are free");
     }
     assert!(from(3, 1000, 70_000).is_empty(), "a client's own places");
-    assert_eq!(from(3, 1, 80_000), [(Err(Some(Failure::NoTurn)), vec![70_000])], "its oldest gives way");
-    assert_eq!(from(1, 1, 90_000), [(Err(Some(Failure::NoTurn)), vec![0])]);
+    assert_eq!(from(3, 1, 80_000), [(Err(Some(Failure::BudgetTimeout)), vec![70_000])], "its oldest gives way");
+    assert_eq!(from(1, 1, 90_000), [(Err(Some(Failure::BudgetTimeout)), vec![0])]);
 }
 
 #[test]

@@ -17,7 +17,7 @@ fn with_known_times(upstreams: u8, milliseconds: u64) -> World {
 }
 
 /// Tries as they come: after how many milliseconds, by which way, with which OPT record.
-fn tries(world: &mut World, milliseconds: u64) -> Vec<(u64, Via, &'static str)> {
+fn attempts(world: &mut World, milliseconds: u64) -> Vec<(u64, Via, &'static str)> {
     let mut seen = Vec::new();
     for at in 0..=milliseconds {
         for transmit in world.sent() {
@@ -48,7 +48,7 @@ fn tries_follow_the_measured_time_and_silence_leads_elsewhere() {
     use Via::{Datagram, Stream};
     let mut world = with_known_times(1, 10);
     world.ask("a.example", 1);
-    let seen = tries(&mut world, 4499);
+    let seen = attempts(&mut world, 4499);
     let expected = [
         (0, Datagram, "option"),
         (50, Datagram, "option"),
@@ -178,7 +178,7 @@ fn an_outage_costs_few_queries_and_its_end_is_no_storm() {
     assert!(most <= 130, "{most} queries in 100 ms");
     let settled = world.settled();
     let outcomes = outcomes(&settled);
-    assert!(outcomes.iter().all(|(outcome, _)| *outcome != Err(Some(Failure::NoTurn))));
+    assert!(outcomes.iter().all(|(outcome, _)| *outcome != Err(Some(Failure::BudgetTimeout))));
     assert_eq!(world.machine.take_news().len(), 2, "down and back");
 }
 

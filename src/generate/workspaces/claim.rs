@@ -7,12 +7,12 @@ use super::{Facts, Word, Workspaces};
 use crate::azure::metadata::Compute;
 use crate::azure::workspace::WorkspaceId;
 use crate::azure::{HostName, ResourceId, private_names, public_names};
+use crate::generate::endpoints::claim_addresses;
 use crate::generate::gather::Gathered;
 use crate::generate::group::{Group, Part};
 use crate::generate::message::{Messages, printable};
 use crate::generate::records::{Claims, Origin};
-use crate::generate::units::claim_addresses;
-use crate::generate::{Options, check};
+use crate::generate::{Options, validate};
 
 impl Workspaces {
     /// Claims every name of every workspace that its sources do not list.
@@ -224,7 +224,7 @@ impl Workspaces {
     ) {
         for (place, endpoint) in &gathered.online_endpoints {
             let Some(host) = &endpoint.host else { continue };
-            let Some(name) = check::host_name(host, place, None, options, messages) else {
+            let Some(name) = validate::host_name(host, place, None, options, messages) else {
                 continue;
             };
             let owner =

@@ -15,11 +15,11 @@ pub(super) use claim::warn_of_missing;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use super::endpoints::{Endpoint, RowOf};
 use super::gather::Gathered;
 use super::group::Group;
 use super::message::{Messages, Place, printable, shell_word};
-use super::units::{Endpoint, RowOf};
-use super::{Options, check};
+use super::{Options, validate};
 use crate::azure::metadata::{Workspace, WorkspaceKind};
 use crate::azure::workspace::{WorkspaceId, WorkspaceName};
 use crate::azure::{Cloud, HostName, ResourceId, cloud_of};
@@ -243,7 +243,7 @@ impl Workspaces {
         messages: &mut Messages,
     ) {
         let notebook =
-            workspace.notebook.as_ref().and_then(|name| check::host_name(name, place, None, options, messages));
+            workspace.notebook.as_ref().and_then(|name| validate::host_name(name, place, None, options, messages));
         let id = self.identify(workspace, notebook.as_ref(), options);
         if let Some(id) = id.as_ref().filter(|id| !self.facts.contains_key(id))
             && let Some(facts) = self.of_hub(workspace).or_else(|| fixed_facts(workspace, endpoints, messages))

@@ -21,9 +21,9 @@ const AT_ONCE: usize = 128;
 
 /// A socket over which messages with descriptors go.
 #[derive(Debug)]
-pub struct PassSocket(OwnedFd);
+pub struct FdSocket(OwnedFd);
 
-impl PassSocket {
+impl FdSocket {
     /// Listens at `path`, in place of the process that did before: one always listens.
     ///
     /// # Errors
@@ -118,7 +118,7 @@ pub fn send_descriptors(path: &Path, message: &[u8], descriptors: &[BorrowedFd<'
     Ok(())
 }
 
-impl AsFd for PassSocket {
+impl AsFd for FdSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
@@ -174,7 +174,7 @@ mod tests {
         std::fs::create_dir_all(&dir).unwrap();
         std::fs::set_permissions(&dir, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
         let path = dir.join("socket");
-        let as_stranger = |call: &(dyn Fn() -> io::Result<PassSocket> + Sync)| {
+        let as_stranger = |call: &(dyn Fn() -> io::Result<FdSocket> + Sync)| {
             let act = || {
                 act_as(STRANGER);
                 let socket = call();
@@ -184,14 +184,14 @@ mod tests {
             std::thread::scope(|scope| scope.spawn(act).join().unwrap())
         };
         let patience = Duration::from_secs(5);
-        let strangers = as_stranger(&|| PassSocket::listen(&path)).unwrap();
-        let refused = PassSocket::connect(&path, patience, None).unwrap_err();
+        let strangers = as_stranger(&|| FdSocket::listen(&path)).unwrap();
+        let refused = FdSocket::connect(&path, patience, None).unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::PermissionDenied, "{refused}");
-        assert!(PassSocket::connect(&path, patience, Some(STRANGER)).is_ok(), "the user that this process will become");
+        assert!(FdSocket::connect(&path, patience, Some(STRANGER)).is_ok(), "the user that this process will become");
         drop(strangers);
-        let own = PassSocket::listen(&path).unwrap();
+        let own = FdSocket::listen(&path).unwrap();
         std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
-        let stranger = as_stranger(&|| PassSocket::connect(&path, patience, None)).unwrap();
+        let stranger = as_stranger(&|| FdSocket::connect(&path, patience, None)).unwrap();
         let refused = own.accept().unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::PermissionDenied, "{refused}");
         drop(stranger);
@@ -201,8 +201,8 @@ mod tests {
     #[test]
     fn a_descriptor_goes_over() {
         let path = std::env::temp_dir().join(format!("pldns-pass-{}", std::process::id()));
-        let listener = PassSocket::listen(&path).unwrap();
-        let client = PassSocket::connect(&path, Duration::from_secs(5), None).unwrap();
+        let listener = FdSocket::listen(&path).unwrap();
+        let client = FdSocket::connect(&path, Duration::from_secs(5), None).unwrap();
         let server = listener.accept().unwrap();
         let file = std::fs::File::open("/dev/null").unwrap();
         server.send(b"null", Some(file.as_fd())).unwrap();
@@ -215,11 +215,11 @@ mod tests {
         drop(server);
         assert_eq!(client.receive().unwrap().0, b"");
         // Another one takes the place.
-        let other = PassSocket::listen(&path).unwrap();
+        let other = FdSocket::listen(&path).unwrap();
         drop(listener);
-        assert!(PassSocket::connect(&path, Duration::from_secs(5), None).is_ok());
+        assert!(FdSocket::connect(&path, Duration::from_secs(5), None).is_ok());
         drop(other);
-        assert!(PassSocket::connect(&path, Duration::from_secs(5), None).is_err(), "nothing listens");
+        assert!(FdSocket::connect(&path, Duration::from_secs(5), None).is_err(), "nothing listens");
         std::fs::remove_file(path).unwrap();
     }
 }

@@ -1,10 +1,10 @@
 //! Names from addresses that a user fixed or that Terraform states, when no source lists any: `ipConfigurations` of the
 //! endpoint has group and member of each address, its connection the resource. A guess by rule, so it is reported.
 
+use super::endpoints::{Endpoint, Fixed, claim_addresses};
 use super::group::STORAGE_SERVICES;
 use super::message::{Messages, printable};
 use super::records::{Claims, Origin};
-use super::units::{Endpoint, Fixed, claim_addresses};
 use super::{Options, group::Group};
 use crate::azure::{Cloud, HostName, private_names, zones};
 

@@ -18,8 +18,8 @@ use smallvec::SmallVec;
 
 use super::capabilities::{Form, has_letters, with_case};
 use super::health::PROBE_INTERVAL;
-use super::outstanding::{Try, write_query};
-use super::question::{ForwardCounts, Transmit, TryId, Via};
+use super::outstanding::{Attempt, write_query};
+use super::question::{AttemptId, ForwardCounts, Transmit, Via};
 use super::questions::Questions;
 use super::token::LoopGuard;
 use super::upstreams::{SLOW_AFTER, Upstreams};
@@ -87,12 +87,12 @@ impl<W> Tries<W> {
     pub(super) fn try_next(&mut self, now: Instant, slot: u32, client: IpAddr, out: &mut Vec<Transmit>) {
         let Some(query) = self.questions.get(slot) else { return };
         if query.line.is_some() {
-            return self.plan_no_more(slot);
+            return self.cancel_timer(slot);
         }
         if query.count_tries() >= TRIES_MAX {
             return self.plan(now, slot);
         }
-        let is_first = query.tries.len() == query.round_start;
+        let is_first = query.attempts.len() == query.round_start;
         let is_slow = self.upstreams.is_slow(&query.question.section, now);
         let Some(number) = self.choose(now, slot) else {
             return self.plan(now, slot);
@@ -103,21 +103,21 @@ impl<W> Tries<W> {
         let is_limited = upstream.budget.limits.pending > 0;
         // A repeat for a slow name would take a second place for the same answer.
         if !is_first && is_slow && !is_down && is_limited {
-            return self.plan_no_more(slot);
+            return self.cancel_timer(slot);
         }
         // Repeats take nothing from the budget of first tries; lost queries may be the work of another limit.
         let may_send = if is_first || is_new_to_it {
             upstream.is_free(now, is_slow)
         } else {
-            upstream.has_spare(now) && (!is_slow || upstream.has_slow_place())
+            upstream.has_spare(now) && (!is_slow || upstream.has_slow_capacity())
         };
         if may_send || (is_down && upstream.health.take_probe(now)) {
-            self.send_usual(now, slot, number, out);
+            self.send_default(now, slot, number, out);
             self.probe_fallen(now, slot, number, out);
             return self.plan(now, slot);
         }
         if is_first || is_down {
-            self.stand_in_line(slot, number, client, is_slow && is_limited);
+            self.enqueue(slot, number, client, is_slow && is_limited);
         } else {
             self.plan_at(slot, now + TURN_AFTER);
         }
@@ -126,13 +126,13 @@ impl<W> Tries<W> {
     /// A client waits again for a question that no client waited for: it gets its tries again.
     pub(super) fn new_round(&mut self, now: Instant, slot: u32, client: IpAddr, out: &mut Vec<Transmit>) {
         let Some(query) = self.questions.get_mut(slot) else { return };
-        let last = query.tries.last();
+        let last = query.attempts.last();
         let interval = match last {
             Some(tried) if self.upstreams.is_down(tried.upstream) => PROBE_INTERVAL,
             _ => AGAIN_AFTER,
         };
         let is_fresh = last.is_some_and(|tried| tried.is_open && now.saturating_duration_since(tried.sent) < interval);
-        let is_slow_try = query.tries.iter().any(|tried| tried.is_open && tried.is_slow);
+        let is_slow_try = query.attempts.iter().any(|tried| tried.is_open && tried.is_slow);
         if query.is_abandoned || query.has_left_line.get() {
             query.line = None;
             query.is_abandoned = true;
@@ -144,10 +144,10 @@ impl<W> Tries<W> {
         }
         if is_fresh {
             // The last try is the first of the new round: it is repeated in its time.
-            query.round_start = query.tries.len() - 1;
+            query.round_start = query.attempts.len() - 1;
             return self.plan(now, slot);
         }
-        query.round_start = query.tries.len();
+        query.round_start = query.attempts.len();
         self.try_next(now, slot, client, out);
     }
 
@@ -160,13 +160,13 @@ impl<W> Tries<W> {
         let is_slow = self.upstreams.is_slow(&query.question.section, now);
         let upstream = self.upstreams.get(number);
         if upstream.is_some_and(|upstream| upstream.is_free(now, is_slow) && upstream.refreshes.is_empty()) {
-            self.send_usual(now, slot, number, out);
+            self.send_default(now, slot, number, out);
             self.plan(now, slot);
         } else {
             query.line = Some(number);
             self.upstreams.refresh_later(number, (slot, query.generation), end);
             self.counts.queued += 1;
-            self.purge_lines(number);
+            self.purge_queues(number);
         }
     }
 
@@ -182,23 +182,23 @@ impl<W> Tries<W> {
         })
     }
 
-    fn stand_in_line(&mut self, slot: u32, number: usize, client: IpAddr, is_slow: bool) {
+    fn enqueue(&mut self, slot: u32, number: usize, client: IpAddr, is_slow: bool) {
         let Some(query) = self.questions.get_mut(slot) else { return };
         query.line = Some(number);
         query.next_try = None;
         query.has_left_line.set(false);
         query.waited_for_down |= self.upstreams.is_down(number);
         let is_first = std::mem::take(&mut query.is_abandoned);
-        self.upstreams.stand_in_line(number, (slot, query.generation), client, is_slow, is_first);
+        self.upstreams.enqueue(number, (slot, query.generation), client, is_slow, is_first);
         self.counts.queued += 1;
-        self.purge_lines(number);
+        self.purge_queues(number);
     }
 
     /// Keeps lines bounded: they may hold twice as many tickets as there can be questions, then those of questions that
     /// are done go.
-    fn purge_lines(&mut self, number: usize) {
+    fn purge_queues(&mut self, number: usize) {
         let questions = &self.questions;
-        self.upstreams.purge_lines(number, questions.bounds.tickets(), |&ticket| questions.is_live(ticket));
+        self.upstreams.purge_queues(number, questions.bounds.tickets(), |&ticket| questions.is_live(ticket));
     }
 
     /// Sends the question also to an upstream of its rule that is down and due to be tried.
@@ -211,7 +211,7 @@ impl<W> Tries<W> {
             }
             let Some(upstream) = self.upstreams.get_mut(number) else { continue };
             if upstream.budget.allows(now) && upstream.health.take_probe(now) {
-                self.send_usual(now, slot, number, out);
+                self.send_default(now, slot, number, out);
             }
         }
     }
@@ -220,7 +220,7 @@ impl<W> Tries<W> {
     pub(super) fn plan(&mut self, now: Instant, slot: u32) {
         let Some(query) = self.questions.get(slot) else { return };
         if query.count_tries() >= TRIES_MAX || query.waiters.is_empty() || query.line.is_some() {
-            return self.plan_no_more(slot);
+            return self.cancel_timer(slot);
         }
         let counted = || query.round().iter().filter(|tried| !tried.is_rest);
         // An upstream that is down and was tried beside another one is not waited for.
@@ -232,7 +232,7 @@ impl<W> Tries<W> {
             Some((last, upstream)) => {
                 let is_slow = !upstream.health.is_down() && self.upstreams.is_slow(&query.question.section, now);
                 if is_slow && query.count_tries() >= 2 {
-                    return self.plan_no_more(slot);
+                    return self.cancel_timer(slot);
                 }
                 let before = u32::try_from(query.count_tries_of(last.upstream)).unwrap_or(u32::MAX).clamp(1, 8) - 1;
                 let timeout = upstream.timeout(query.upstreams.len() == 1);
@@ -247,7 +247,7 @@ impl<W> Tries<W> {
         self.plan_at(slot, at);
     }
 
-    pub(super) fn plan_no_more(&mut self, slot: u32) {
+    pub(super) fn cancel_timer(&mut self, slot: u32) {
         if let Some(query) = self.questions.get_mut(slot) {
             query.next_try = None;
         }
@@ -260,7 +260,7 @@ impl<W> Tries<W> {
     }
 
     /// Sends one try by the way that is due.
-    fn send_usual(&mut self, now: Instant, slot: u32, number: usize, out: &mut Vec<Transmit>) {
+    fn send_default(&mut self, now: Instant, slot: u32, number: usize, out: &mut Vec<Transmit>) {
         if let Some(way) = self.way(now, slot, number) {
             self.send(now, slot, number, way, out);
         }
@@ -270,7 +270,7 @@ impl<W> Tries<W> {
     fn way(&mut self, now: Instant, slot: u32, number: usize) -> Option<Way> {
         let query = self.questions.get(slot)?;
         let upstream = self.upstreams.get_mut(number)?;
-        let (usual, before) = (upstream.usual_way(), query.count_tries_of(number));
+        let (usual, before) = (upstream.default_transport(), query.count_tries_of(number));
         // While it is down each question has few tries, so the ways take turns among the probes.
         let before = if upstream.health.is_down() {
             before.max((upstream.health.probes() as usize).saturating_sub(1) % 5)
@@ -299,9 +299,9 @@ impl<W> Tries<W> {
     /// Sends one try, whatever the budget says: the caller has asked it, or it is the rest of an answer.
     pub(super) fn send(&mut self, now: Instant, slot: u32, number: usize, way: Way, out: &mut Vec<Transmit>) {
         let Some(query) = self.questions.get_mut(slot) else { return };
-        let Ok(try_number) = u8::try_from(query.tries.len()) else { return };
+        let Ok(try_number) = u8::try_from(query.attempts.len()) else { return };
         let Way { via, form, is_rest, is_after_tc } = way;
-        let is_first = query.tries.len() == query.round_start;
+        let is_first = query.attempts.len() == query.round_start;
         let taken = self.upstreams.take(now, number, &query.question.section, is_first);
         let Some((upstream, is_slow, may_become_slow)) = taken else { return };
         self.counts.sent += 1;
@@ -314,14 +314,14 @@ impl<W> Tries<W> {
         };
         // By TCP too: there its answer confirms whether the upstream repeats the case.
         // A name without letters shows nothing, and is no trial.
-        let draws = upstream.usual_way() == Via::Datagram
+        let draws = upstream.default_transport() == Via::Datagram
             && has_letters(&query.question.section)
             && match via {
                 Via::Datagram => {
-                    let came_back = query.tries.iter().any(|tried| tried.came_back);
+                    let came_back = query.attempts.iter().any(|tried| tried.came_back);
                     !query.keeps_case && (upstream.capabilities.draws_case(now, !is_azure_dns) || came_back)
                 }
-                Via::Stream => query.tries.last().is_some_and(|tried| tried.case.is_some()),
+                Via::Stream => query.attempts.last().is_some_and(|tried| tried.case.is_some()),
             };
         let case = draws.then(|| self.rng.next_u64());
         let drawn = case.and_then(|case| with_case(&query.question.section, case));
@@ -332,13 +332,13 @@ impl<W> Tries<W> {
         query.is_abandoned = false;
         query.has_left_line.set(false);
         let section = drawn.as_deref().unwrap_or(&query.question.section);
-        let losses_max = match upstream.usual_way() {
+        let losses_max = match upstream.default_transport() {
             Via::Stream => LOSSES_USUAL,
             Via::Datagram if query.count_streams_of(number) == 0 => LOSSES_OF_REST,
             Via::Datagram => 0,
         };
         out.push(Transmit {
-            id: TryId { slot, generation: query.generation, number: try_number },
+            id: AttemptId { slot, generation: query.generation, number: try_number },
             to: upstream.target.address,
             protocol: upstream.target.protocol.clone(),
             via,
@@ -347,7 +347,7 @@ impl<W> Tries<W> {
             losses_max,
             deadline: closes,
         });
-        query.tries.push(Try {
+        query.attempts.push(Attempt {
             upstream: number,
             via,
             id,
@@ -368,18 +368,18 @@ impl<W> Tries<W> {
     }
 
     /// Sends what waits as far as budgets allow.
-    pub(super) fn serve_lines(&mut self, now: Instant, out: &mut Vec<Transmit>) {
+    pub(super) fn drain_queues(&mut self, now: Instant, out: &mut Vec<Transmit>) {
         for number in self.upstreams.all_numbers() {
             loop {
                 let questions = &self.questions;
-                let next = self.upstreams.next_in_line(now, number, |&ticket, slow_zones| {
+                let next = self.upstreams.pop_next(now, number, |&ticket, slow_zones| {
                     questions.of(ticket).is_some_and(|query| {
                         query.line == Some(number)
                             && !query.is_hopeless(now, slow_zones.expected(&query.question.section, now))
                     })
                 });
                 let Some((slot, _)) = next else { break };
-                self.send_usual(now, slot, number, out);
+                self.send_default(now, slot, number, out);
                 self.plan(now, slot);
                 self.questions.arm(slot);
             }

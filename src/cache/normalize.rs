@@ -48,7 +48,7 @@ pub(super) struct Normal {
 /// Takes an answer that was accepted, and appends its normal form to `out`: ID 0, no OPT record, TTLs within limits; in the
 /// answer section only records that belong to the question, each CNAME record before the records of its target. `None` when
 /// it is not sound, or has no question.
-pub(super) fn normalise(answer: &mut UpstreamMessage, limits: &TtlLimits, out: &mut NormalBytes) -> Option<Normal> {
+pub(super) fn normalize(answer: &mut UpstreamMessage, limits: &TtlLimits, out: &mut NormalBytes) -> Option<Normal> {
     let written;
     let (SoundMessage { mut message, rcode, opt }, mut section) = answer.take_reading()?;
     let errors = match &opt {

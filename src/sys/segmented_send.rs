@@ -5,7 +5,7 @@ use std::mem;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use super::control::{Control, write_segment_size};
-use super::gather::send_all;
+use super::send_queue::send_all;
 
 /// Messages of one size that the kernel takes as one (`UDP_MAX_SEGMENTS` of its older versions).
 const SEGMENTS_MAX: usize = 64;
@@ -18,7 +18,7 @@ const SEGMENTED_MAX: usize = 65_000;
 /// one, and are datagrams of their own again at its end (`UDP_SEGMENT`, Linux 4.18): the way through the stack is most of
 /// what a small datagram costs.
 #[derive(Default)]
-pub struct Volley {
+pub struct SegmentedSend {
     parts: Vec<libc::iovec>,
     headers: Vec<libc::mmsghdr>,
     runs: Vec<Run>,
@@ -44,7 +44,7 @@ enum Support {
     No,
 }
 
-impl Volley {
+impl SegmentedSend {
     /// Sends all without waiting; calls `unsent` with the index of each that could not be sent, and why. The longest
     /// should come first.
     pub fn send<'m>(
@@ -172,10 +172,10 @@ mod tests {
     use std::net::UdpSocket;
     use std::os::fd::AsFd;
 
-    use super::super::gather::Inbox;
+    use super::super::send_queue::Inbox;
     use super::*;
 
-    fn arrives(volley: &mut Volley, messages: &[Vec<u8>]) {
+    fn arrives(volley: &mut SegmentedSend, messages: &[Vec<u8>]) {
         let (sender, receiver) = (UdpSocket::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
         sender.connect(receiver.local_addr().unwrap()).unwrap();
         volley.send(sender.as_fd(), messages.iter().map(Vec::as_slice), |index, error| panic!("{index}: {error}"));
@@ -193,7 +193,7 @@ mod tests {
         let in_runs: Vec<Vec<u8>> = (1..=150).map(|number| vec![number; 90 - usize::from(number / 7)]).collect();
         for support in [Support::Unknown, Support::Yes, Support::No] {
             for messages in [&one_of_each, &in_runs] {
-                arrives(&mut Volley { support, ..Volley::default() }, messages);
+                arrives(&mut SegmentedSend { support, ..SegmentedSend::default() }, messages);
             }
         }
     }
@@ -202,7 +202,8 @@ mod tests {
     fn messages_of_one_size_and_a_shorter_one_go_as_one() {
         let runs = |support, sizes: &[usize]| {
             let part = |&iov_len: &usize| libc::iovec { iov_base: std::ptr::null_mut(), iov_len };
-            let mut volley = Volley { support, parts: sizes.iter().map(part).collect(), ..Volley::default() };
+            let mut volley =
+                SegmentedSend { support, parts: sizes.iter().map(part).collect(), ..SegmentedSend::default() };
             volley.find_runs();
             volley.runs.iter().map(|run| run.count).collect::<Vec<_>>()
         };
@@ -218,7 +219,7 @@ mod tests {
     #[test]
     fn a_run_that_is_refused_is_sent_one_by_one() {
         // Together they are more than a datagram may hold, which no run that is found is: the kernel refuses them.
-        let mut volley = Volley { support: Support::Yes, ..Volley::default() };
+        let mut volley = SegmentedSend { support: Support::Yes, ..SegmentedSend::default() };
         let large: Vec<Vec<u8>> = (0..2).map(|number| vec![number; 33_000]).collect();
         let (sender, receiver) = (UdpSocket::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
         sender.connect(receiver.local_addr().unwrap()).unwrap();

@@ -1,12 +1,12 @@
 //! What an endpoint says about names: the listings of all its sources, and the claims that follow from each of them.
 //! What there is to say when it lists none stands in [`silent`].
 
-use super::check::{self, Known};
 use super::gather::{Unit, endpoint_label, interface_label, is_approved, zone_group_label};
 use super::group::Group;
 use super::message::{Messages, Place, printable};
 use super::records::{Claim, Claims, Data, Origin};
-use super::{Options, silent};
+use super::validate::{self, Known};
+use super::{Options, unnamed};
 use crate::azure::metadata::Listed;
 use crate::azure::{HostName, ResourceId, Service, private_names, public_names, with_vault_names};
 
@@ -67,7 +67,7 @@ pub(super) fn endpoint(unit: &Unit, options: &Options, messages: &mut Messages) 
     if let Some((place, endpoint)) = described
         && !is_approved(endpoint)
     {
-        silent::warn_not_approved(place, endpoint, messages);
+        unnamed::warn_not_approved(place, endpoint, messages);
         return None;
     }
     let listed = unit.listed_count();
@@ -96,13 +96,13 @@ fn listings(unit: &Unit, options: &Options, messages: &mut Messages) -> Vec<List
     for (place, nic) in &unit.interfaces {
         let mut names = Vec::new();
         for it in &nic.addresses {
-            let Some(address) = check::address(&it.address, place, messages) else {
+            let Some(address) = validate::address(&it.address, place, messages) else {
                 continue;
             };
             if it.names.is_empty() && !it.group.is_empty() && unit.endpoints.is_empty() {
-                silent::warn_nameless_interface(place, &it.address.path, &it.group, nic.endpoint.as_ref(), messages);
+                unnamed::warn_nameless_interface(place, &it.address.path, &it.group, nic.endpoint.as_ref(), messages);
             }
-            let found = it.names.iter().filter_map(|name| check::host_name(name, place, None, options, messages));
+            let found = it.names.iter().filter_map(|name| validate::host_name(name, place, None, options, messages));
             names.extend(found.map(|name| Known { name, addresses: vec![address], ttl: None }).collect::<Vec<_>>());
         }
         listings.push(Listing {
@@ -124,13 +124,13 @@ fn listings(unit: &Unit, options: &Options, messages: &mut Messages) -> Vec<List
                 origin: Origin::Interface,
                 source: place.clone(),
                 what: ROW.to_owned(),
-                names: check::known(&listed, place, options, messages),
+                names: validate::known(&listed, place, options, messages),
                 row: Some(RowOf { list, position, owner: row.owner.clone() }),
             });
         }
     }
     for (place, endpoint) in &unit.endpoints {
-        let names = check::known(&endpoint.custom_dns, place, options, messages);
+        let names = validate::known(&endpoint.custom_dns, place, options, messages);
         listings.push(Listing {
             origin: Origin::CustomDns,
             source: place.clone(),
@@ -149,7 +149,7 @@ fn listings(unit: &Unit, options: &Options, messages: &mut Messages) -> Vec<List
             };
             messages.warning(Some(place), text, hint);
         }
-        let names = check::known(&group.records, place, options, messages);
+        let names = validate::known(&group.records, place, options, messages);
         listings.push(Listing {
             origin: Origin::Zone,
             source: place.clone(),
@@ -180,7 +180,7 @@ fn fixed(unit: &Unit, messages: &mut Messages) -> Vec<Fixed> {
     let all =
         unit.endpoints.iter().flat_map(|(place, endpoint)| endpoint.static_addresses.iter().map(move |it| (place, it)));
     let one = |(place, it): (&Place, &crate::azure::metadata::StaticAddress)| {
-        let address = check::address(&it.address, place, messages)?;
+        let address = validate::address(&it.address, place, messages)?;
         Some(Fixed { address, group: it.group.to_ascii_lowercase(), member: it.member.to_ascii_lowercase() })
     };
     all.filter_map(one).collect()

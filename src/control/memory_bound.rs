@@ -26,7 +26,7 @@ const READING: u64 = 40;
 /// What an outstanding question takes (`forward/outstanding.rs`): itself, its tries with a socket each, timers, its place
 /// in lines.
 const QUESTION: u64 = 4 << 10;
-/// What a query takes that waits (`server/shared.rs`): its essence, its places.
+/// What a query takes that waits (`server/shared.rs`): its minimal query, its places.
 const WAITING: u64 = 1 << 10;
 /// What the connections of a worker to one upstream take (`upstream/stream.rs`): two with a thousand queries each, and
 /// some with one.

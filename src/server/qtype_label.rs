@@ -6,7 +6,7 @@ use crate::wire::{Name, Rtype};
 
 /// A type, or all others together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum QueryKind {
+pub enum QtypeLabel {
     /// A.
     A,
     /// AAAA.
@@ -33,7 +33,7 @@ pub enum QueryKind {
     Other,
 }
 
-impl QueryKind {
+impl QtypeLabel {
     /// All of them, in the order of their counters.
     pub const ALL: [Self; 12] = [
         Self::A,
@@ -115,18 +115,18 @@ mod tests {
     #[test]
     fn types_are_read_behind_the_name() {
         let query = |name: &[u8], rtype: u16| [&[0; 12][..], name, &rtype.to_be_bytes(), &[0, 1]].concat();
-        assert_eq!(QueryKind::of(&query(b"\x01a\0", 28)), QueryKind::Aaaa);
-        assert_eq!(QueryKind::of(&query(b"\0", 255)), QueryKind::Any);
-        assert_eq!(QueryKind::of(&query(b"\0", 44)), QueryKind::Other);
-        assert_eq!(QueryKind::of(&query(b"\xc0\x0c", 1)), QueryKind::Other);
+        assert_eq!(QtypeLabel::of(&query(b"\x01a\0", 28)), QtypeLabel::Aaaa);
+        assert_eq!(QtypeLabel::of(&query(b"\0", 255)), QtypeLabel::Any);
+        assert_eq!(QtypeLabel::of(&query(b"\0", 44)), QtypeLabel::Other);
+        assert_eq!(QtypeLabel::of(&query(b"\xc0\x0c", 1)), QtypeLabel::Other);
         for len in 0..15 {
-            assert_eq!(QueryKind::of(&query(b"\x01a\0", 1)[..len]), QueryKind::Other);
+            assert_eq!(QtypeLabel::of(&query(b"\x01a\0", 1)[..len]), QtypeLabel::Other);
         }
     }
 
     #[test]
     fn counters_are_in_order() {
-        for (place, kind) in QueryKind::ALL.into_iter().enumerate() {
+        for (place, kind) in QtypeLabel::ALL.into_iter().enumerate() {
             assert_eq!(kind as usize, place);
         }
     }

@@ -16,7 +16,7 @@ pub const GATHER: usize = 64;
 const READS: usize = 64;
 
 /// Replies that leave from the same socket, at most [`GATHER`].
-pub struct Gathered {
+pub struct SendQueue {
     replies: Vec<Reply>,
     /// How many of `replies` are in use: their buffers stay.
     len: usize,
@@ -33,7 +33,7 @@ struct Reply {
     control_len: usize,
 }
 
-impl Default for Gathered {
+impl Default for SendQueue {
     fn default() -> Self {
         Self {
             replies: Vec::new(),
@@ -45,7 +45,7 @@ impl Default for Gathered {
     }
 }
 
-impl Gathered {
+impl SendQueue {
     /// Whether it must be sent before more fits in.
     pub fn is_full(&self) -> bool {
         self.len >= GATHER
@@ -212,7 +212,7 @@ mod tests {
     fn what_is_gathered_arrives() {
         let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
         let receivers: Vec<_> = (0..3).map(|_| UdpSocket::bind("127.0.0.1:0").unwrap()).collect();
-        let mut gathered = Gathered::default();
+        let mut gathered = SendQueue::default();
         for round in 0..2u8 {
             for (number, receiver) in receivers.iter().enumerate() {
                 receiver.connect(sender.local_addr().unwrap()).unwrap();
