@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use privatelink_dns::cache::Cache;
-use privatelink_dns::engine::{Action, Ask, Batch, Client, Engine, GROUP, Settlement, Snapshot};
+use privatelink_dns::engine::{Action, Ask, Batch, Client, Engine, GROUP, Snapshot, UpstreamResult};
 use privatelink_dns::forward::{Answered, Arrival, Asker, Forwarding, LoopGuard, Outbox, UpstreamSets};
 use privatelink_dns::reload::load;
 use privatelink_dns::wire::{NameBuf, Transport, UpstreamMessage};
@@ -200,12 +200,12 @@ fn forward(way: &Way, times: u32) {
         forwarding.ask(now, asked.question, asker, &mut out);
         let sent = out.transmits.pop().expect("a query for the upstream");
         answer[..2].copy_from_slice(&sent.message[..2]);
-        forwarding.heard(now, sent.id, Arrival::Message(UpstreamMessage::read(answer)), &mut out);
-        let settled = out.settled.pop().expect("its answer");
-        let Answered { question, mut message } = settled.outcome.expect("a good one");
+        forwarding.on_response(now, sent.id, Arrival::Message(UpstreamMessage::read(answer)), &mut out);
+        let resolved = out.resolved.pop().expect("its answer");
+        let Answered { question, mut message } = resolved.outcome.expect("a good one");
         let answer = engine.keep(&snapshot, &question, &mut message, now, |_| ()).expect("it can be read");
-        let settlement = Settlement::Answer(&answer);
-        let action = engine.settle(&snapshot, query, CLIENT, None, settlement, now, turn, &mut reply);
+        let settlement = UpstreamResult::Answer(&answer);
+        let action = engine.resolve(&snapshot, query, CLIENT, None, settlement, now, turn, &mut reply);
         assert!(matches!(action, Action::Answered(_)), "it is the reply");
     }
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use crate::cache::{Cache, TtlLimits};
 use crate::document::{Problems, SourceText};
 use crate::engine::{
-    AccessList, Action, Client, Engine, Forward, PublicAction, PublicGuard, Settlement, Snapshot, StaleLimits,
+    AccessList, Action, Client, Engine, Forward, PublicAction, PublicGuard, Snapshot, StaleLimits, UpstreamResult,
 };
 use crate::forward::{ForwardRule, LoopGuard, Rules};
 use crate::records::{TableSettings, Zone, compile, read_records};
@@ -157,10 +157,10 @@ fn answer(bytes: &[u8]) {
             }
             let Some(question) = forwards.first().map(|forward| forward.question.clone()) else { continue };
             let Some(kept) = engine.keep(snapshot, &question, &mut message.clone(), heard, |_| ()) else { continue };
-            let settlements = [Settlement::Answer(&kept), Settlement::Stale(&kept)];
-            for (Forward { chain, .. }, settlement) in forwards.into_iter().zip(settlements) {
+            let results = [UpstreamResult::Answer(&kept), UpstreamResult::Stale(&kept)];
+            for (Forward { chain, .. }, result) in forwards.into_iter().zip(results) {
                 let chain = chain.map(|chain| *chain);
-                let action = engine.settle(snapshot, &asked, client, chain, settlement, heard, 0, &mut reply);
+                let action = engine.resolve(snapshot, &asked, client, chain, result, heard, 0, &mut reply);
                 if let Action::Answered(_) | Action::AnsweredAndRefresh(..) = action {
                     check_reply(&asked, client, &reply);
                     check_content(&reply);

@@ -104,7 +104,7 @@ async fn explanation(admin: &Admin, question: Question, ask: bool) -> Explanatio
             Some(answer) => walk.recall(answer.as_deref(), now),
             None => {
                 let (attempts, message) = ask_rule(&rule, &query, &admin.shared.trust).await;
-                walk.hear(attempts, message.as_deref(), Instant::now());
+                walk.take_response(attempts, message.as_deref(), Instant::now());
             }
         }
     }

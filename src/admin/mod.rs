@@ -105,7 +105,7 @@ pub struct Admin {
     pub cache_size: u64,
 }
 
-/// Who may see what: pages for everybody, pages for who has the token.
+/// Who may see what: pages for everybody, pages that take the token.
 #[derive(Clone)]
 struct Door {
     admin: Arc<Admin>,

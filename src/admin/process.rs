@@ -1,6 +1,6 @@
 //! What the kernel says of this process.
 
-/// Bytes of memory in use, where the kernel tells.
+/// Bytes of memory in use; `None` where the kernel does not say.
 #[expect(clippy::disallowed_methods, reason = "procfs is a file")]
 pub(super) fn resident_bytes() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/self/status").ok()?;

@@ -137,7 +137,7 @@ impl std::fmt::Debug for Answer {
     }
 }
 
-/// A look at an answer, without a count of it.
+/// A borrowed view of an answer, without a reference count.
 #[derive(Clone, Copy)]
 pub struct AnswerView<'a>(&'a Block);
 

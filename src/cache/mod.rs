@@ -163,8 +163,7 @@ impl Cache {
         self.index(hash)?.with(hash.0, |answer| key.is(answer.key()), look)
     }
 
-    /// Names the memory where the place of a key's answer stands, without reading it. `fetch` may have the processor
-    /// bring it nearer, while something else is done.
+    /// Gives `fetch` the address of the place of a key's answer, so that the processor brings it nearer while something else is done.
     #[inline]
     pub fn approach_place(&self, hash: KeyHash, fetch: impl Fn(*const u8)) {
         if let Some(index) = self.index(hash) {
@@ -280,7 +279,7 @@ mod tests {
         with(cache, &key(&lower(name)), now, |_, state| state)
     }
 
-    #[expect(clippy::disallowed_methods, reason = "a start for the hand-moved clock")]
+    #[expect(clippy::disallowed_methods, reason = "a start for the simulated clock")]
     fn start() -> Instant {
         Instant::now()
     }

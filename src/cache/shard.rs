@@ -35,7 +35,7 @@ pub(super) struct Shard {
     small: VecDeque<u64>,
     /// Answers that were used again, oldest in front.
     main: VecDeque<u64>,
-    /// Answers that left the small queue unused: who comes back goes to the main queue at once.
+    /// The ghost queue: hashes of answers that left the small queue unused. One that comes back goes to the main queue at once.
     ghosts: Ghosts,
     hasher: KeyHasher,
     len: usize,
@@ -246,7 +246,7 @@ impl Ghosts {
         }
     }
 
-    /// Names the memory where a hash would be remembered.
+    /// The address to prefetch for the memory of a hash.
     fn approach(&self, hash: u64, fetch: impl Fn(*const u8)) {
         let (place, _) = self.place_of(hash);
         if let Some(mark) = self.marks.get(place) {

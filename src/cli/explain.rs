@@ -106,7 +106,7 @@ impl ExplainArgs {
             Walk::begin((&engine, &snapshot), azure_names(), question, Surroundings::default(), Instant::now());
         while let Some((rule, query, _)) = walk.next() {
             let (tries, message) = ask_rule(&rule, &query, &trust).await;
-            walk.hear(tries, message.as_deref(), Instant::now());
+            walk.take_response(tries, message.as_deref(), Instant::now());
         }
         Some(walk.finish())
     }

@@ -33,7 +33,7 @@ pub(super) async fn look(upstreams: BTreeMap<Target, Name>, streams: Streams, sh
         let (streams, shared) = (streams.clone(), shared.clone());
         tokio::task::spawn_local(async move {
             let finding = probe(&streams, &upstream, &probe_query(&zone)).await;
-            let was_heard = || shared.forwarding().was_heard(&upstream);
+            let has_responded = || shared.forwarding().has_responded(&upstream);
             match (finding.datagram, finding.stream) {
                 (Some(Ok(())), Ok(())) => tracing::info!(%upstream, "upstream responds over UDP and TCP"),
                 (Some(Ok(())), Err(error)) => tracing::warn!(
@@ -42,7 +42,7 @@ pub(super) async fn look(upstreams: BTreeMap<Target, Name>, streams: Streams, sh
                     "upstream responds over UDP but not TCP: large answers will fail. At 168.63.129.16 an old Azure guest agent's \
                      firewall rule does that to users other than root: update the agent"
                 ),
-                (Some(Err(_)), _) | (None, Err(_)) if was_heard() => {}
+                (Some(Err(_)), _) | (None, Err(_)) if has_responded() => {}
                 (Some(Err(error)), Ok(())) => {
                     tracing::warn!(%upstream, %error, "upstream responds over TCP but not UDP");
                 }

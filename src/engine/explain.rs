@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::{
-    Action, AnswerSource, Chain, Client, Engine, Forward, Observer, Reason, Settlement, Snapshot, StaleAnswer,
+    Action, AnswerSource, Chain, Client, Engine, Forward, Observer, Reason, Snapshot, StaleAnswer, UpstreamResult,
     read_answer,
 };
 use crate::forward::{Failure, ForwardRule, Question};
@@ -112,12 +112,12 @@ impl Engine {
             }
             Reached::Failed(failure) => Err(failure),
         };
-        let settlement = match (&heard, &stale) {
-            (Ok(answer), _) => Settlement::Answer(answer),
-            (Err(_), Some(stale)) => Settlement::Stale(&stale.answer),
-            (Err(failure), None) => Settlement::Failed(*failure, None),
+        let result = match (&heard, &stale) {
+            (Ok(answer), _) => UpstreamResult::Answer(answer),
+            (Err(_), Some(stale)) => UpstreamResult::Stale(&stale.answer),
+            (Err(failure), None) => UpstreamResult::Failed(*failure, None),
         };
-        let action = self.settle_observed(snapshot, &query, client, chain, settlement, now, 0, &mut reply, observer);
+        let action = self.resolve_observed(snapshot, &query, client, chain, result, now, 0, &mut reply, observer);
         explained(action, query, reply)
     }
 }

@@ -1,7 +1,7 @@
 //! The way of one query. Read this first.
 //!
 //! [`Engine::answer_batch`] takes the bytes of queries and writes each reply into the listener's buffer, or says that the
-//! question must go upstream. [`Engine::settle`] takes what came back and does the same for each client that waited.
+//! question must go upstream. [`Engine::resolve`] takes what came back and does the same for each client that waited.
 //! The order is the same for every transport (`pipeline.rs`): parse, access, records, names answered here,
 //! cache, upstream.
 //!
@@ -76,7 +76,7 @@ pub enum Action {
 
 /// What came of a question that was asked upstream.
 #[derive(Debug, Clone, Copy)]
-pub enum Settlement<'a> {
+pub enum UpstreamResult<'a> {
     /// The upstream's answer.
     Answer(&'a Answer),
     /// No answer, and this expired one may be served.
@@ -217,18 +217,18 @@ impl Engine {
     ///
     /// `bytes` is its query, which was answered with [`Action::Forward`]; `chain` came with that.
     #[expect(clippy::too_many_arguments, reason = "the query, the client and the outcome are three things")]
-    pub fn settle(
+    pub fn resolve(
         &self,
         snapshot: &Snapshot,
         bytes: &[u8],
         client: Client,
         chain: Option<Chain>,
-        settlement: Settlement<'_>,
+        result: UpstreamResult<'_>,
         now: Instant,
         turn: u32,
         reply: &mut Vec<u8>,
     ) -> Action {
-        self.settle_observed(snapshot, bytes, client, chain, settlement, now, turn, reply, &())
+        self.resolve_observed(snapshot, bytes, client, chain, result, now, turn, reply, &())
     }
 
     /// The same, its steps told to `observer`.
@@ -236,13 +236,13 @@ impl Engine {
         clippy::too_many_arguments,
         reason = "the query, the client, the outcome and the observer are four things"
     )]
-    fn settle_observed(
+    fn resolve_observed(
         &self,
         snapshot: &Snapshot,
         bytes: &[u8],
         client: Client,
         chain: Option<Chain>,
-        settlement: Settlement<'_>,
+        result: UpstreamResult<'_>,
         now: Instant,
         turn: u32,
         reply: &mut Vec<u8>,
@@ -257,19 +257,19 @@ impl Engine {
             query.pad_reply();
         }
         let context = Context { snapshot, query: &query, client, now, turn, observer };
-        match settlement {
-            Settlement::Answer(answer) => {
+        match result {
+            UpstreamResult::Answer(answer) => {
                 self.use_answer(&context, chain, answer.view(), Age::Seconds(0), AnswerSource::Upstream, reply)
             }
-            Settlement::Stale(answer) => {
+            UpstreamResult::Stale(answer) => {
                 self.use_answer(&context, chain, answer.view(), Age::Stale, AnswerSource::Stale, reply)
             }
-            Settlement::Failed(Failure::BudgetTimeout, _) => Action::Dropped(Reason::BudgetTimeout),
-            Settlement::Failed(Failure::Loop, _) => {
+            UpstreamResult::Failed(Failure::BudgetTimeout, _) => Action::Dropped(Reason::BudgetTimeout),
+            UpstreamResult::Failed(Failure::Loop, _) => {
                 let (error, limit) = (ExtendedError::OTHER, context.limit());
                 refuse(&query, Rcode::REFUSED, error, Reason::Loop, limit, reply)
             }
-            Settlement::Failed(failure, detail) => {
+            UpstreamResult::Failed(failure, detail) => {
                 write::upstream_failure(&context, error_of(failure), detail.unwrap_or_default(), reply)
             }
         }

@@ -108,7 +108,7 @@ struct World {
 }
 
 impl World {
-    #[expect(clippy::disallowed_methods, reason = "a start for the hand-moved clock")]
+    #[expect(clippy::disallowed_methods, reason = "a start for the simulated clock")]
     fn new(settings: &str, records: &str) -> Self {
         let dir = Scratch::new();
         std::fs::write(dir.0.join("pldns.toml"), settings).unwrap();
@@ -149,7 +149,7 @@ impl World {
                 error: play.error.map(|_| "timeout".to_owned()),
                 cause: play.error,
             };
-            walk.hear(vec![tried], message.as_deref(), now);
+            walk.take_response(vec![tried], message.as_deref(), now);
         }
         walk.finish()
     }

@@ -80,7 +80,7 @@ impl<'w> Walk<'w> {
     }
 
     /// Goes on with what upstreams answered: all that were tried, and the message of the one that answered.
-    pub fn hear(&mut self, attempts: Vec<Attempt>, message: Option<&[u8]>, now: Instant) {
+    pub fn take_response(&mut self, attempts: Vec<Attempt>, message: Option<&[u8]>, now: Instant) {
         let Some(asked) = self.take_asked() else { return };
         let name = asked.name().to_string();
         let count = attempts.len();

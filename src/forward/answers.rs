@@ -30,7 +30,13 @@ pub(super) enum Came {
 
 impl<W> Tries<W> {
     /// Takes what came back for a try.
-    pub(super) fn heard(&mut self, now: Instant, id: AttemptId, arrival: Arrival, out: &mut Vec<Transmit>) -> Came {
+    pub(super) fn on_response(
+        &mut self,
+        now: Instant,
+        id: AttemptId,
+        arrival: Arrival,
+        out: &mut Vec<Transmit>,
+    ) -> Came {
         let mut message = match arrival {
             Arrival::Message(message) => message,
             Arrival::Damaged(bytes) => UpstreamMessage::damaged(bytes),
@@ -39,7 +45,7 @@ impl<W> Tries<W> {
         let Some(query) = self.questions.of(id.ticket()) else {
             if let Some(orphan) = self.questions.take_orphan(id, &message.bytes) {
                 let took = now.saturating_duration_since(orphan.sent);
-                self.upstreams.heard(now, orphan.upstream, Some(took));
+                self.upstreams.on_response(now, orphan.upstream, Some(took));
             }
             return Came::Late;
         };
@@ -74,7 +80,7 @@ impl<W> Tries<W> {
                         tried.is_damaged = true;
                     }
                     // It was meant as the answer: the upstream is there.
-                    self.upstreams.heard(now, upstream, None);
+                    self.upstreams.on_response(now, upstream, None);
                     self.ask_by_stream(now, id.slot, upstream, false, out);
                     self.questions.arm(id.slot);
                 }

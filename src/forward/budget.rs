@@ -192,7 +192,7 @@ mod tests {
     use super::*;
 
     fn start() -> Instant {
-        #[expect(clippy::disallowed_methods, reason = "a start for the hand-moved clock")]
+        #[expect(clippy::disallowed_methods, reason = "a start for the simulated clock")]
         Instant::now()
     }
 

@@ -209,7 +209,7 @@ pub(super) fn restore_case(message: &mut [u8], sent: &[u8], asked: &[u8]) {
 mod tests {
     use super::*;
 
-    #[expect(clippy::disallowed_methods, reason = "a start for the hand-moved clock")]
+    #[expect(clippy::disallowed_methods, reason = "a start for the simulated clock")]
     fn start() -> Instant {
         Instant::now()
     }

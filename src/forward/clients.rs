@@ -306,7 +306,7 @@ mod tests {
 
     #[test]
     fn tickets_of_questions_that_are_done_go() {
-        #[expect(clippy::disallowed_methods, reason = "a start for the hand-moved clock")]
+        #[expect(clippy::disallowed_methods, reason = "a start for the simulated clock")]
         let now = Instant::now();
         let mut clients = Clients::new(ForwardBounds::MOST);
         let client = IpAddr::from([10, 0, 0, 1]);

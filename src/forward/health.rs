@@ -76,7 +76,7 @@ impl Rtt {
 impl Health {
     /// Something came from it; `took` is how long after its query, where that says how fast the upstream is. Whether it
     /// was down.
-    pub(super) fn heard(&mut self, took: Option<Duration>, now: Instant) -> bool {
+    pub(super) fn on_response(&mut self, took: Option<Duration>, now: Instant) -> bool {
         let was_down = std::mem::take(&mut self.is_down);
         self.failures = 0;
         self.failing_since = None;
@@ -126,7 +126,7 @@ impl Health {
     }
 
     /// Whether anything ever came from it.
-    pub(super) fn was_heard(&self) -> bool {
+    pub(super) fn has_responded(&self) -> bool {
         self.heard.is_some()
     }
 
@@ -167,7 +167,7 @@ impl Health {
 mod tests {
     use super::*;
 
-    #[expect(clippy::disallowed_methods, reason = "a start for the hand-moved clock")]
+    #[expect(clippy::disallowed_methods, reason = "a start for the simulated clock")]
     fn start() -> Instant {
         Instant::now()
     }
@@ -187,8 +187,8 @@ mod tests {
         assert!(!health.take_probe(now + ms(199)));
         assert!(health.take_probe(now + ms(200)));
         assert!(!health.take_probe(now + ms(201)));
-        assert!(health.heard(Some(ms(3)), now), "it is back");
-        assert!(!health.is_down() && !health.heard(Some(ms(3)), now));
+        assert!(health.on_response(Some(ms(3)), now), "it is back");
+        assert!(!health.is_down() && !health.on_response(Some(ms(3)), now));
     }
 
     #[test]
@@ -214,7 +214,7 @@ mod tests {
         let mut health = Health::default();
         for second in 0..10 {
             let now = start + Duration::from_secs(second);
-            health.heard(Some(ms(5)), now + ms(500));
+            health.on_response(Some(ms(5)), now + ms(500));
             health.failed(now, now + ms(1000), false);
         }
         assert!(!health.is_down());
@@ -224,8 +224,8 @@ mod tests {
     fn small_differences_in_speed_do_not_count() {
         let now = start();
         let (mut near, mut far, unknown) = (Health::default(), Health::default(), Health::default());
-        near.heard(Some(ms(2)), now);
-        far.heard(Some(ms(60)), now);
+        near.on_response(Some(ms(2)), now);
+        far.on_response(Some(ms(60)), now);
         assert_eq!(near.rank(now), unknown.rank(now));
         assert!(near.rank(now) < far.rank(now));
         assert_eq!(far.rank(now + RTT_MEMORY), unknown.rank(now), "an old measurement says nothing");
@@ -237,7 +237,7 @@ mod tests {
         let of = |samples: &mut dyn Iterator<Item = u64>| {
             let mut health = Health::default();
             for took in samples {
-                health.heard(Some(ms(took)), now);
+                health.on_response(Some(ms(took)), now);
             }
             health.timeout()
         };

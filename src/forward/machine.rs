@@ -24,7 +24,7 @@ use super::loops::is_loop;
 use super::outstanding::OutstandingQuery;
 use super::question::{
     Answered, Arrival, Asker, AttemptId, Delivery, Failure, ForwardCounts, Heard, News, Numbers, Outbox, Outcome,
-    Question, Released, Settled, Stale, Trouble, UpstreamState, Waiting,
+    Question, ReleasedWaiter, Resolved, Stale, Trouble, UpstreamState, Waiting,
 };
 use super::questions::{KEEP, Questions};
 use super::rule::Target;
@@ -181,8 +181,8 @@ impl<W> Forwarding<W> {
     }
 
     /// Takes what came back for a try. It was read before the lock on this machine was taken.
-    pub fn heard(&mut self, now: Instant, id: AttemptId, arrival: Arrival, out: &mut Outbox<W>) -> Heard {
-        let came = self.attempts.heard(now, id, arrival, &mut out.transmits);
+    pub fn on_response(&mut self, now: Instant, id: AttemptId, arrival: Arrival, out: &mut Outbox<W>) -> Heard {
+        let came = self.attempts.on_response(now, id, arrival, &mut out.transmits);
         self.go_on(now, id, came, out)
     }
 
@@ -290,8 +290,8 @@ impl<W> Forwarding<W> {
     }
 
     /// Whether anything was ever heard from an upstream.
-    pub fn was_heard(&self, target: &Target) -> bool {
-        self.attempts.upstreams.was_heard(target)
+    pub fn has_responded(&self, target: &Target) -> bool {
+        self.attempts.upstreams.has_responded(target)
     }
 
     /// Which upstreams stopped answering or answer again, since the last call.
@@ -397,9 +397,9 @@ impl<W> Forwarding<W> {
         let clients = &mut self.clients;
         let waiters = released.into_iter().map(|(waiting, use_stale)| {
             let (delivery, room) = clients.deliver(now, &waiting, use_stale, lengths);
-            Released { waiter: waiting.waiter, use_stale, delivery, room }
+            ReleasedWaiter { waiter: waiting.waiter, use_stale, delivery, room }
         });
-        out.settled.push(Settled { detail, outcome, waiters: waiters.collect() });
+        out.resolved.push(Resolved { detail, outcome, waiters: waiters.collect() });
     }
 
     /// A question is done: `outcome` is its answer, or why there is none.
@@ -417,13 +417,13 @@ impl<W> Forwarding<W> {
         let waiters = query.waiters.into_iter().map(|waiting| {
             let use_stale = is_failure && waiting.stale.is_some_and(|stale| stale.may_serve(now, is_down));
             let (delivery, room) = clients.deliver(now, &waiting, use_stale, lengths);
-            Released { waiter: waiting.waiter, use_stale, delivery, room }
+            ReleasedWaiter { waiter: waiting.waiter, use_stale, delivery, room }
         });
         let waiters: SmallVec<_> = waiters.collect();
         // An answer is news for the cache even when no client waits.
         if outcome.is_ok() || !waiters.is_empty() {
             let outcome = outcome.map(|message| Answered { question: query.question, message });
-            out.settled.push(Settled { detail, outcome, waiters });
+            out.resolved.push(Resolved { detail, outcome, waiters });
         }
     }
 }
@@ -435,10 +435,10 @@ fn reject<W>(now: Instant, asker: Asker<W>, is_down: bool, outcome: Result<Answe
 }
 
 fn release<W>(outcome: Result<Answered, Failure>, waiter: W, use_stale: bool, out: &mut Outbox<W>) {
-    out.settled.push(Settled {
+    out.resolved.push(Resolved {
         detail: None,
         outcome,
-        waiters: smallvec![Released { waiter, use_stale, delivery: Delivery::Now, room: usize::MAX }],
+        waiters: smallvec![ReleasedWaiter { waiter, use_stale, delivery: Delivery::Now, room: usize::MAX }],
     });
 }
 

@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn failures_are_remembered_longer_each_time() {
-        #[expect(clippy::disallowed_methods, reason = "a start for the hand-moved clock")]
+        #[expect(clippy::disallowed_methods, reason = "a start for the simulated clock")]
         let mut now = Instant::now();
         let mut memory = FailureMemory::default();
         for seconds in [1, 2, 4, 5, 5] {
@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn memory_is_bounded() {
-        #[expect(clippy::disallowed_methods, reason = "a start for the hand-moved clock")]
+        #[expect(clippy::disallowed_methods, reason = "a start for the simulated clock")]
         let now = Instant::now();
         let mut memory = FailureMemory::default();
         let mut zones = SlowZones::default();

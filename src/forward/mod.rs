@@ -9,7 +9,7 @@
 //!                                               └───────────────────────────┘
 //! ```
 //!
-//! [`Forwarding`] takes questions with what waits for them, and gives [`Transmit`]s to carry out and [`Settled`]
+//! [`Forwarding`] takes questions with what waits for them, and gives [`Transmit`]s to carry out and [`Resolved`]
 //! questions to answer. It opens no socket and reads no clock: `upstream` does what it says and tells it what came
 //! back. Identical questions are asked once. Every try has a new ID, and the shell gives it a port that cannot be foreseen; what does not
 //! match never ends the wait (RFC 5452).
@@ -52,7 +52,7 @@ pub use memory::REMEMBERED_BYTES_MAX;
 pub(crate) use question::test_try;
 pub use question::{
     Answered, Arrival, Asker, AttemptId, DETAIL_MAX, Delivery, Failure, ForwardCounts, Heard, News, Outbox, Question,
-    Released, Settled, Stale, Transmit, Trouble, TroubleKind, UpstreamState, Via,
+    ReleasedWaiter, Resolved, Stale, Transmit, Trouble, TroubleKind, UpstreamState, Via,
 };
 pub use rule::{AZURE_DNS, BuiltIn, Disposition, ForwardRule, Protocol, Rules, Target, UpstreamSets};
 pub use token::LoopGuard;

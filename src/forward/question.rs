@@ -99,7 +99,7 @@ pub struct Asker<W> {
 pub(super) struct Waiting<W> {
     pub(super) waiter: W,
     pub(super) client: IpAddr,
-    /// When an answer is of no use any more.
+    /// The deadline: an answer is of no use after it.
     pub(super) deadline: Instant,
     /// Its address may be forged.
     pub(super) is_datagram: bool,
@@ -219,13 +219,13 @@ pub struct News {
 
 /// What became of those who waited.
 #[derive(Debug)]
-pub struct Settled<W> {
+pub struct Resolved<W> {
     /// For a failure: the upstream concerned and what happened, at most [`DETAIL_MAX`] bytes.
     pub detail: Option<Arc<str>>,
     /// What the upstream answered, or why there is nothing.
     pub outcome: Result<Answered, Failure>,
     /// All whom it concerns.
-    pub waiters: SmallVec<[Released<W>; 1]>,
+    pub waiters: SmallVec<[ReleasedWaiter<W>; 1]>,
 }
 
 /// A question that was answered.
@@ -239,7 +239,7 @@ pub struct Answered {
 
 /// A client that waits no longer.
 #[derive(Debug)]
-pub struct Released<W> {
+pub struct ReleasedWaiter<W> {
     /// Who waited.
     pub waiter: W,
     /// The stale answer at hand is to be used instead of the failure.
@@ -272,19 +272,19 @@ pub struct Outbox<W> {
     /// Queries to send.
     pub transmits: Vec<Transmit>,
     /// Questions to answer.
-    pub settled: Vec<Settled<W>>,
+    pub resolved: Vec<Resolved<W>>,
 }
 
 impl<W> Outbox<W> {
     /// Whether there is nothing to be done.
     pub fn is_empty(&self) -> bool {
-        self.transmits.is_empty() && self.settled.is_empty()
+        self.transmits.is_empty() && self.resolved.is_empty()
     }
 }
 
 impl<W> Default for Outbox<W> {
     fn default() -> Self {
-        Self { transmits: Vec::new(), settled: Vec::new() }
+        Self { transmits: Vec::new(), resolved: Vec::new() }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The state machine with a hand-moved clock: hours in milliseconds.
+//! The state machine with a simulated clock: hours in milliseconds.
 
 mod lines;
 mod loops;
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::{
     Answered, Arrival, Asker, CLIENT_TIMEOUT, Delivery, Failure, ForwardRule, Forwarding, Heard, Limits, LoopGuard,
-    Outbox, Protocol, Question, Settled, Stale, Target, Transmit, Trouble, TroubleKind, Via,
+    Outbox, Protocol, Question, Resolved, Stale, Target, Transmit, Trouble, TroubleKind, Via,
 };
 use crate::wire::header::{self, HEADER_LEN, Header};
 use crate::wire::{Message, Name, Rcode, Rtype, UpstreamMessage};
@@ -40,7 +40,7 @@ impl World {
             max_negative_ttl: None,
             upstream_set: 0,
         });
-        #[expect(clippy::disallowed_methods, reason = "a start for the hand-moved clock")]
+        #[expect(clippy::disallowed_methods, reason = "a start for the simulated clock")]
         let now = Instant::now();
         Self { machine, now, out: Outbox::default(), rule }
     }
@@ -93,12 +93,12 @@ impl World {
         std::mem::take(&mut self.out.transmits)
     }
 
-    fn settled(&mut self) -> Vec<Settled<u32>> {
-        std::mem::take(&mut self.out.settled)
+    fn resolved(&mut self) -> Vec<Resolved<u32>> {
+        std::mem::take(&mut self.out.resolved)
     }
 
     fn hear(&mut self, transmit: &Transmit, bytes: Vec<u8>) -> Heard {
-        self.machine.heard(self.now, transmit.id, Arrival::Message(UpstreamMessage::read(bytes)), &mut self.out)
+        self.machine.on_response(self.now, transmit.id, Arrival::Message(UpstreamMessage::read(bytes)), &mut self.out)
     }
 
     fn fail(&mut self, transmit: &Transmit) {
@@ -135,12 +135,12 @@ fn answer(transmit: &Transmit, flags: u16) -> Vec<u8> {
 type Outcome = Result<Rcode, Option<Failure>>;
 
 /// Outcomes with those whom they concern: who takes a stale answer is shown as `Err(None)`.
-fn outcomes(settled: &[Settled<u32>]) -> Vec<(Outcome, Vec<u32>)> {
+fn outcomes(resolved: &[Resolved<u32>]) -> Vec<(Outcome, Vec<u32>)> {
     let rcode = |answered: &Answered| Header::read(&answered.message.bytes).unwrap().rcode();
     let mut shown = Vec::new();
-    for settled in settled {
-        for released in &settled.waiters {
-            let outcome = settled.outcome.as_ref().map(rcode).map_err(|failure| Some(*failure));
+    for resolved in resolved {
+        for released in &resolved.waiters {
+            let outcome = resolved.outcome.as_ref().map(rcode).map_err(|failure| Some(*failure));
             let outcome = if released.use_stale { Err(None) } else { outcome };
             match shown.last_mut() {
                 Some((last, waiters)) if *last == outcome => Vec::push(waiters, released.waiter),
@@ -164,9 +164,9 @@ fn identical_questions_are_asked_once() {
     let sent = world.sent();
     assert_eq!(sent.len(), 1);
     assert_eq!(world.hear(&sent[0], answer(&sent[0], 0)), Heard::Done);
-    let settled = world.settled();
-    assert_eq!(settled.len(), 1);
-    assert_eq!(outcomes(&settled), [(Ok(Rcode::NOERROR), (0..1000).collect())]);
+    let resolved = world.resolved();
+    assert_eq!(resolved.len(), 1);
+    assert_eq!(outcomes(&resolved), [(Ok(Rcode::NOERROR), (0..1000).collect())]);
     assert!(world.machine.is_empty());
 }
 
@@ -190,12 +190,12 @@ fn a_waiter_that_has_waited_elsewhere_before_leaves_at_its_own_deadline() {
     world.machine.ask(world.now, question, asker, &mut world.out);
     world.ask("a.example", 3);
     world.pass(1999);
-    assert!(world.settled().is_empty());
+    assert!(world.resolved().is_empty());
     world.pass(1);
-    assert_eq!(outcomes(&world.settled()), [(Err(Some(Failure::Silence)), vec![2])]);
+    assert_eq!(outcomes(&world.resolved()), [(Err(Some(Failure::Silence)), vec![2])]);
     let sent = world.sent();
     world.hear(&sent[0], answer(&sent[0], 0));
-    assert_eq!(outcomes(&world.settled()), [(Ok(Rcode::NOERROR), vec![1, 3])]);
+    assert_eq!(outcomes(&world.resolved()), [(Ok(Rcode::NOERROR), vec![1, 3])]);
 }
 
 #[test]
@@ -206,7 +206,7 @@ fn an_answer_to_the_first_try_counts_after_the_second_was_sent() {
     world.pass(4000);
     assert_eq!(world.sent().len(), 4);
     world.hear(&first[0], answer(&first[0], 0));
-    assert_eq!(outcomes(&world.settled()), [(Ok(Rcode::NOERROR), vec![1])]);
+    assert_eq!(outcomes(&world.resolved()), [(Ok(Rcode::NOERROR), vec![1])]);
 }
 
 #[test]
@@ -220,7 +220,7 @@ fn the_next_of_several_is_asked_soon() {
     let second = world.sent();
     assert_eq!(second[0].to, target(2).address);
     world.hear(&second[0], answer(&second[0], 0));
-    assert_eq!(world.settled().len(), 1);
+    assert_eq!(world.resolved().len(), 1);
 }
 
 #[test]
@@ -264,12 +264,12 @@ fn failures_go_on_to_the_next_and_are_passed_on_when_all_fail() {
     let second = world.sent();
     assert_eq!(second[0].to, target(2).address, "at once");
     world.hear(&second[0], answer(&second[0], Rcode::SERVFAIL.0));
-    assert_eq!(outcomes(&world.settled()), [(Ok(Rcode::SERVFAIL), vec![1])]);
+    assert_eq!(outcomes(&world.resolved()), [(Ok(Rcode::SERVFAIL), vec![1])]);
     let mut alone = World::new(1);
     alone.ask("a.example", 1);
     let sent = alone.sent();
     alone.hear(&sent[0], answer(&sent[0], Rcode::REFUSED.0));
-    assert_eq!(outcomes(&alone.settled()), [(Ok(Rcode::REFUSED), vec![1])]);
+    assert_eq!(outcomes(&alone.resolved()), [(Ok(Rcode::REFUSED), vec![1])]);
 }
 
 #[test]
@@ -286,11 +286,11 @@ fn a_guess_makes_tcp_decide() {
     let by_stream = world.sent();
     assert_eq!(by_stream.iter().map(|t| t.via).collect::<Vec<_>>(), [Via::Stream], "once");
     assert_eq!(world.hear(&sent[0], answer(&sent[0], 0)), Heard::Done);
-    assert!(world.settled().is_empty(), "the datagram is held back");
+    assert!(world.resolved().is_empty(), "the datagram is held back");
     let mut by_tcp = answer(&by_stream[0], Rcode::NXDOMAIN.0);
     by_tcp[13] ^= 0x20; // case is forgiven by TCP
     world.hear(&by_stream[0], by_tcp);
-    assert_eq!(outcomes(&world.settled()), [(Ok(Rcode::NXDOMAIN), vec![1])]);
+    assert_eq!(outcomes(&world.resolved()), [(Ok(Rcode::NXDOMAIN), vec![1])]);
 }
 
 #[test]
@@ -304,7 +304,7 @@ fn a_datagram_after_a_guess_serves_where_tcp_does_not() {
     let by_stream = world.sent();
     world.hear(&sent[0], answer(&sent[0], 0));
     world.fail(&by_stream[0]);
-    assert_eq!(outcomes(&world.settled()), [(Ok(Rcode::NOERROR), vec![1])]);
+    assert_eq!(outcomes(&world.resolved()), [(Ok(Rcode::NOERROR), vec![1])]);
 }
 
 #[test]
@@ -322,7 +322,7 @@ fn what_is_no_answer_never_ends_the_wait() {
     }
     assert!(world.sent().is_empty());
     world.hear(&sent[0], good);
-    assert_eq!(world.settled().len(), 1);
+    assert_eq!(world.resolved().len(), 1);
 }
 
 #[test]
@@ -337,7 +337,7 @@ fn cut_answers_are_asked_for_by_tcp() {
         let by_stream = world.sent();
         assert_eq!((by_stream.len(), by_stream[0].via), (1, Via::Stream), "{cut_how}");
         world.hear(&by_stream[0], answer(&by_stream[0], 0));
-        assert_eq!(world.settled().len(), 1);
+        assert_eq!(world.resolved().len(), 1);
     }
 }
 
@@ -354,10 +354,10 @@ fn a_datagram_in_fragments_or_longer_than_advertised_is_asked_for_by_tcp() {
         let sent = world.sent();
         let bytes = long(&sent[0], len);
         let arrival = if damaged { Arrival::Damaged(bytes) } else { Arrival::Message(UpstreamMessage::read(bytes)) };
-        world.machine.heard(world.now, sent[0].id, arrival, &mut world.out);
+        world.machine.on_response(world.now, sent[0].id, arrival, &mut world.out);
         let vias: Vec<_> = world.sent().iter().map(|transmit| transmit.via).collect();
         assert_eq!(vias, vec![Via::Stream; by_stream], "{len} bytes");
-        assert_eq!(world.settled().len(), 1 - by_stream);
+        assert_eq!(world.resolved().len(), 1 - by_stream);
     }
     // What does not match is no sign of anything, in fragments or not.
     let mut world = World::new(1);
@@ -365,7 +365,10 @@ fn a_datagram_in_fragments_or_longer_than_advertised_is_asked_for_by_tcp() {
     let sent = world.sent();
     let mut other = answer(&sent[0], 0);
     other[13] = b'b';
-    assert_eq!(world.machine.heard(world.now, sent[0].id, Arrival::Damaged(other), &mut world.out), Heard::Listen);
+    assert_eq!(
+        world.machine.on_response(world.now, sent[0].id, Arrival::Damaged(other), &mut world.out),
+        Heard::Listen
+    );
     assert!(world.sent().is_empty());
 }
 
@@ -390,9 +393,9 @@ fn asked_of_one_that_closes(datagram: impl Fn(&Transmit) -> Vec<u8>) -> (usize, 
             }
             sent = world.sent();
         }
-        let settled = outcomes(&world.settled());
-        if !settled.is_empty() {
-            assert!(settled[0].0.is_err(), "{settled:?}");
+        let resolved = outcomes(&world.resolved());
+        if !resolved.is_empty() {
+            assert!(resolved[0].0.is_err(), "{resolved:?}");
             return (streams, connections, millisecond);
         }
         world.pass(1);
@@ -422,15 +425,15 @@ fn a_mark_of_a_wrong_id_makes_tcp_decide_once() {
     world.ask("a.example", 1);
     let sent = world.sent();
     for _ in 0..3 {
-        assert_eq!(world.machine.heard(world.now, sent[0].id, Arrival::WrongId, &mut world.out), Heard::Listen);
+        assert_eq!(world.machine.on_response(world.now, sent[0].id, Arrival::WrongId, &mut world.out), Heard::Listen);
     }
     let by_stream = world.sent();
     assert_eq!(by_stream.iter().map(|transmit| transmit.via).collect::<Vec<_>>(), [Via::Stream]);
     world.hear(&sent[0], answer(&sent[0], 0));
-    assert!(world.settled().is_empty(), "TCP decides");
+    assert!(world.resolved().is_empty(), "TCP decides");
     world.hear(&by_stream[0], answer(&by_stream[0], 0));
-    assert_eq!(world.settled().len(), 1);
-    assert_eq!(world.machine.heard(world.now, sent[0].id, Arrival::WrongId, &mut world.out), Heard::Done);
+    assert_eq!(world.resolved().len(), 1);
+    assert_eq!(world.machine.on_response(world.now, sent[0].id, Arrival::WrongId, &mut world.out), Heard::Done);
 }
 
 #[test]
@@ -448,7 +451,7 @@ fn an_upstream_without_edns_is_asked_without() {
     let again = world.sent();
     assert!(again[0].via == Via::Datagram && !has_opt(&again[0]));
     world.hear(&again[0], answer(&again[0], Rcode::FORMERR.0));
-    assert_eq!(outcomes(&world.settled()), [(Ok(Rcode::FORMERR), vec![1])]);
+    assert_eq!(outcomes(&world.resolved()), [(Ok(Rcode::FORMERR), vec![1])]);
 }
 
 #[test]
@@ -462,7 +465,7 @@ fn a_closed_port_is_tried_again_in_its_time() {
         assert!(world.sent().is_empty(), "not at once");
         world.pass(pause);
     }
-    assert_eq!(outcomes(&world.settled()), [(Err(Some(Failure::Unreachable)), vec![1])]);
+    assert_eq!(outcomes(&world.resolved()), [(Err(Some(Failure::Unreachable)), vec![1])]);
 }
 
 #[test]

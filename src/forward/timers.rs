@@ -161,7 +161,7 @@ fn tick_of(start: Instant, at: Instant) -> u64 {
 mod tests {
     use super::*;
 
-    #[expect(clippy::disallowed_methods, reason = "a start for the hand-moved clock")]
+    #[expect(clippy::disallowed_methods, reason = "a start for the simulated clock")]
     fn start() -> Instant {
         Instant::now()
     }

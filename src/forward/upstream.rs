@@ -140,8 +140,8 @@ impl Upstream {
     }
 
     /// Something came from it; `took` is how long after its query, where that says how fast the upstream is.
-    pub(super) fn heard(&mut self, took: Option<Duration>, now: Instant) -> Option<News> {
-        let was_down = self.health.heard(took, now);
+    pub(super) fn on_response(&mut self, took: Option<Duration>, now: Instant) -> Option<News> {
+        let was_down = self.health.on_response(took, now);
         if was_down {
             self.budget.spread(now);
             // As many as asked at the usual rate are sent before their deadlines; so are more, if there was a flood.
@@ -196,7 +196,7 @@ impl Upstream {
         most == 0 || self.slow_open < most - most / 18
     }
 
-    /// Whose turn it is, if any. Questions that a client waits for go before refreshes, but for every fourth turn
+    /// The next question to send, if any. Questions that a client waits for go before refreshes, but for every fourth turn
     /// when a stale answer would soon be too old. Tickets that `is_live` does not know cost no turn.
     pub(super) fn pop_next(&mut self, now: Instant, is_live: impl Fn(&Ticket) -> bool) -> Option<Ticket> {
         if !self.budget.allows(now) || (self.health.is_down() && !self.health.probe_wait(now).is_zero()) {

@@ -70,9 +70,9 @@ impl Upstreams {
     }
 
     /// Whether anything was ever heard from an upstream.
-    pub(super) fn was_heard(&self, target: &Target) -> bool {
+    pub(super) fn has_responded(&self, target: &Target) -> bool {
         let upstream = self.by_target.get(target).and_then(|&number| self.get(number));
-        upstream.is_some_and(|upstream| upstream.health.was_heard())
+        upstream.is_some_and(|upstream| upstream.health.has_responded())
     }
 
     pub(super) fn take_news(&mut self) -> Vec<News> {
@@ -162,9 +162,9 @@ impl Upstreams {
     }
 
     /// Something came from it; `took` is how long after its query, where that says how fast it is.
-    pub(super) fn heard(&mut self, now: Instant, number: usize, took: Option<Duration>) {
+    pub(super) fn on_response(&mut self, now: Instant, number: usize, took: Option<Duration>) {
         if let Some(upstream) = self.all.get_mut(number) {
-            self.news.extend(upstream.heard(took, now));
+            self.news.extend(upstream.on_response(took, now));
         }
     }
 
@@ -180,7 +180,7 @@ impl Upstreams {
         let is_late = took > upstream.health.timeout() && upstream.health.answers_others(now);
         // How long a connection takes to be opened says nothing of datagrams.
         let sample = (via == upstream.default_transport()).then_some(took);
-        self.news.extend(upstream.heard(sample, now));
+        self.news.extend(upstream.on_response(sample, now));
         if took < SLOW_AFTER {
             self.slow_zones.forget(section);
         } else if was_slow || is_late {
@@ -236,7 +236,7 @@ impl Upstreams {
         0..self.all.len()
     }
 
-    /// Whose turn it is in a line, if any. `is_live` is also told which zones are slow.
+    /// The next question of a line to send, if any. `is_live` is also told which zones are slow.
     pub(super) fn pop_next(
         &mut self,
         now: Instant,

@@ -112,8 +112,7 @@ impl Table {
         NameHash(hash_name(&self.hasher, lower_name))
     }
 
-    /// Names the memory where the place of a name stands, without reading it. `fetch` may have the processor bring it
-    /// nearer, while something else is done.
+    /// Gives `fetch` the address of the place of a name, so that the processor brings it nearer while something else is done.
     #[inline]
     pub fn approach_place(&self, NameHash(hash): NameHash, fetch: impl Fn(*const u8)) {
         if let Some(slot) = self.slots.get(first_place(hash, self.slots.len())) {

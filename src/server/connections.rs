@@ -198,7 +198,7 @@ impl Connections {
         self.has_room_for(before + bytes).then_some(taken)
     }
 
-    /// Takes a place for a client, that of the largest holder where all are taken; nothing when there is none to be had.
+    /// Takes a place for a client, that of the largest holder where all are taken; `None` where none is to be had.
     pub fn take(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
         let address = address.to_canonical();
         let is_kept = address == PROBE || address.is_loopback();

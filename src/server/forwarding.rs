@@ -11,10 +11,10 @@ use super::qtype_label::{question_name, type_at_question};
 use super::replies::Waited;
 use super::waiter::{ReplyPath, Uncounted, Waiter};
 use super::worker::Worker;
-use crate::engine::{Action, Answer, Client, Forward, Reason, Settlement, Snapshot};
+use crate::engine::{Action, Answer, Client, Forward, Reason, Snapshot, UpstreamResult};
 use crate::forward::{
     Answered, Arrival, Asker, AttemptId, CLIENT_TIMEOUT, Delivery, Failure, Forwarding, Heard, News, Outbox, Ports,
-    Question, Released, Settled, Target, Transmit, Via,
+    Question, ReleasedWaiter, Resolved, Target, Transmit, Via,
 };
 use crate::log::Recurring;
 use crate::sys::fetch;
@@ -44,7 +44,7 @@ pub(super) struct Origin<'q> {
 struct Paced {
     at: Instant,
     takes: Duration,
-    released: Released<Box<Waiter>>,
+    released: ReleasedWaiter<Box<Waiter>>,
 }
 
 /// Notes that replies and queries of one moment are gathered, until it is dropped: by a panic as well.
@@ -81,13 +81,13 @@ impl Worker {
     }
 
     /// Lets queries from pools, and replies to those who waited, go together at the end of `work`.
-    pub(super) fn gather<R>(self: &Rc<Self>, work: impl FnOnce() -> R) -> R {
+    pub(super) fn coalesce<R>(self: &Rc<Self>, work: impl FnOnce() -> R) -> R {
         if self.is_gathering.replace(true) {
             return work();
         }
         let gathering = Gathering(self);
         let result = work();
-        self.depart();
+        self.flush_sends();
         drop(gathering);
         self.replies.borrow_mut().send(&self.ends);
         result
@@ -128,7 +128,7 @@ impl Worker {
         now: Instant,
         call: impl FnOnce(&mut Forwarding<Box<Waiter>>, &mut Outbox<Box<Waiter>>) -> R,
     ) -> R {
-        self.gather(|| {
+        self.coalesce(|| {
             let mut out = self.spare.borrow_mut().pop().unwrap_or_default();
             let (result, next, news) = {
                 let mut forwarding = self.shared.forwarding();
@@ -147,16 +147,16 @@ impl Worker {
     }
 
     /// Sends the queries that leave from pools.
-    fn depart(self: &Rc<Self>) {
-        while !self.departures.borrow().is_empty() {
-            let mut leaving = self.departures.take();
+    fn flush_sends(self: &Rc<Self>) {
+        while !self.pending_sends.borrow().is_empty() {
+            let mut leaving = self.pending_sends.take();
             let (mut failed, now) = (Vec::new(), Instant::now());
             self.sockets.borrow_mut().send_pooled(&leaving, now, |transmit, error| {
                 say_unsent(transmit, error);
                 failed.push((transmit.id, trouble_of(error)));
             });
             leaving.clear();
-            self.departures.replace(leaving);
+            self.pending_sends.replace(leaving);
             if !failed.is_empty() {
                 self.with_forwarding(now, |forwarding, out| {
                     for (id, trouble) in failed {
@@ -177,13 +177,13 @@ impl Worker {
             for transmit in out.transmits.drain(..) {
                 changed |= self.transmit(transmit, now, &mut next);
             }
-            for settled in &out.settled {
-                if let Ok(answered) = &settled.outcome {
+            for resolved in &out.resolved {
+                if let Ok(answered) = &resolved.outcome {
                     self.shared.engine.approach_keep(&answered.question.key, fetch);
                 }
             }
-            for settled in out.settled.drain(..) {
-                changed |= self.settle(settled, now, &mut next);
+            for resolved in out.resolved.drain(..) {
+                changed |= self.resolve(resolved, now, &mut next);
             }
             std::mem::swap(out, &mut next);
             self.keep_outbox(next);
@@ -193,7 +193,7 @@ impl Worker {
 
     /// Keeps an empty outbox for later, unless it has grown large.
     fn keep_outbox(&self, out: Outbox<Box<Waiter>>) {
-        if out.transmits.capacity().max(out.settled.capacity()) <= OUTBOX_KEPT {
+        if out.transmits.capacity().max(out.resolved.capacity()) <= OUTBOX_KEPT {
             self.spare.borrow_mut().push(out);
         }
     }
@@ -205,7 +205,7 @@ impl Worker {
         }
         match transmit.via {
             Via::Datagram if transmit.ports == Ports::Pool => {
-                self.departures.borrow_mut().push(transmit);
+                self.pending_sends.borrow_mut().push(transmit);
                 false
             }
             Via::Datagram => {
@@ -242,38 +242,38 @@ impl Worker {
     }
 
     /// Replies to all who waited for a question; whether that changed the state machine.
-    fn settle(self: &Rc<Self>, settled: Settled<Box<Waiter>>, now: Instant, out: &mut Outbox<Box<Waiter>>) -> bool {
-        if let Err(reason) = &settled.outcome {
-            let waiters = settled.waiters.len();
-            let detail = settled.detail.as_deref();
+    fn resolve(self: &Rc<Self>, resolved: Resolved<Box<Waiter>>, now: Instant, out: &mut Outbox<Box<Waiter>>) -> bool {
+        if let Err(reason) = &resolved.outcome {
+            let waiters = resolved.waiters.len();
+            let detail = resolved.detail.as_deref();
             tracing::debug!(?reason, detail, waiters, "no answer from upstream");
         }
         let snapshot = self.shared.snapshot.load();
-        let outcome = settled.outcome.and_then(|Answered { question, mut message }| {
+        let outcome = resolved.outcome.and_then(|Answered { question, mut message }| {
             let keep = || self.shared.engine.keep(&snapshot, &question, &mut message, now, fetch);
             let answer = self.shared.faults.guarded(Part::Answer, keep, || None);
             self.sockets.borrow_mut().take_back(message.bytes);
             answer.ok_or(Failure::Silence)
         });
-        let detail = settled.detail.as_deref();
+        let detail = resolved.detail.as_deref();
         let (mut changed, mut later) = (false, Vec::new());
-        for released in settled.waiters {
+        for released in resolved.waiters {
             match released.delivery {
                 Delivery::At { at, takes } => later.push(Paced { at, takes, released }),
                 Delivery::Now | Delivery::Never => {
-                    changed |= self.settle_waiter(&snapshot, released, &outcome, detail, now, out);
+                    changed |= self.resolve_waiter(&snapshot, released, &outcome, detail, now, out);
                 }
             }
         }
         if !later.is_empty() {
             later.sort_by_key(|paced| paced.at);
-            tokio::task::spawn_local(self.clone().settle_later(later, outcome, settled.detail));
+            tokio::task::spawn_local(self.clone().resolve_later(later, outcome, resolved.detail));
         }
         changed
     }
 
     /// Replies to those whose replies are paced, each at its time, by which they are in order.
-    async fn settle_later(
+    async fn resolve_later(
         self: Rc<Self>,
         later: Vec<Paced>,
         outcome: Result<Answer, Failure>,
@@ -285,7 +285,7 @@ impl Worker {
         while let Some(at) = later.peek().map(|next| next.at) {
             tokio::time::sleep_until(not_before.unwrap_or(at).max(at).into()).await;
             let now = Instant::now();
-            self.gather(|| {
+            self.coalesce(|| {
                 let snapshot = self.shared.snapshot.load();
                 let mut out = self.spare.borrow_mut().pop().unwrap_or_default();
                 let (leaving, next) = {
@@ -301,7 +301,7 @@ impl Worker {
                 };
                 self.shared.watch_timer(next);
                 for Paced { released, .. } in leaving {
-                    self.settle_waiter(&snapshot, released, &outcome, detail.as_deref(), now, &mut out);
+                    self.resolve_waiter(&snapshot, released, &outcome, detail.as_deref(), now, &mut out);
                 }
                 if self.carry_out(&mut out, now) {
                     let next = self.shared.forwarding().next_timeout(now);
@@ -312,31 +312,31 @@ impl Worker {
         }
     }
 
-    fn settle_waiter(
+    fn resolve_waiter(
         &self,
         snapshot: &Snapshot,
-        released: Released<Box<Waiter>>,
+        released: ReleasedWaiter<Box<Waiter>>,
         outcome: &Result<Answer, Failure>,
         detail: Option<&str>,
         now: Instant,
         out: &mut Outbox<Box<Waiter>>,
     ) -> bool {
-        let Released { mut waiter, use_stale, delivery, room } = released;
+        let ReleasedWaiter { mut waiter, use_stale, delivery, room } = released;
         let is_late = matches!(waiter.path, ReplyPath::Datagram { .. }) && now > waiter.deadline + LATE_MAX;
         let (chain, stale, turn) = (waiter.chain.take(), waiter.stale.take(), self.next_turn());
-        let settlement = match (&stale, outcome) {
-            (Some(stale), _) if use_stale => Settlement::Stale(&stale.answer),
-            (_, Ok(answer)) => Settlement::Answer(answer),
-            (_, Err(failure)) => Settlement::Failed(*failure, detail),
+        let result = match (&stale, outcome) {
+            (Some(stale), _) if use_stale => UpstreamResult::Stale(&stale.answer),
+            (_, Ok(answer)) => UpstreamResult::Answer(answer),
+            (_, Err(failure)) => UpstreamResult::Failed(*failure, detail),
         };
         let mut reply = self.reply.borrow_mut();
-        let settle = || {
-            self.shared.engine.settle(
+        let resolve = || {
+            self.shared.engine.resolve(
                 snapshot,
                 &waiter.query,
                 waiter.client,
                 chain.map(|chain| *chain),
-                settlement,
+                result,
                 now,
                 turn,
                 &mut reply,
@@ -345,7 +345,7 @@ impl Worker {
         let action = if is_late || delivery == Delivery::Never {
             Action::Dropped(Reason::BudgetTimeout)
         } else {
-            self.shared.faults.guarded(Part::Query, settle, || Action::Dropped(Reason::Fault))
+            self.shared.faults.guarded(Part::Query, resolve, || Action::Dropped(Reason::Fault))
         };
         let outcome = match action {
             Action::Forward(Forward { question, chain, stale }) => {
@@ -389,7 +389,7 @@ pub(super) fn take(
         log_outcome(id, &outcome);
     }
     match outcome {
-        Ok(arrival) => forwarding.heard(now, id, arrival, out),
+        Ok(arrival) => forwarding.on_response(now, id, arrival, out),
         Err(error) => forwarding.failed(now, id, &trouble_of(&error), out),
     }
 }

@@ -17,7 +17,6 @@ mod end;
 mod endpoint;
 mod faults;
 mod forwarding;
-mod hearing;
 mod https;
 mod inherit;
 mod latency;
@@ -26,6 +25,7 @@ mod message;
 mod qtype_label;
 #[cfg(feature = "quic")]
 mod quic;
+mod receive;
 mod replies;
 mod shared;
 mod stream;

@@ -10,7 +10,7 @@ use super::end::{End, Ends};
 use super::waiter::ReplyPath;
 use crate::engine::{Client, Reason};
 use crate::sys::SendQueue;
-use crate::wire::query::Kept;
+use crate::wire::query::OwnedQuery;
 
 /// Datagrams that leave from the same socket, with what each answers.
 #[derive(Default)]
@@ -22,7 +22,7 @@ pub(super) struct Replies {
 
 /// A query that waited for an upstream, and what became of it.
 pub(super) struct Waited {
-    pub(super) query: Kept,
+    pub(super) query: OwnedQuery,
     pub(super) client: Client,
     /// When it came in.
     pub(super) start: Instant,

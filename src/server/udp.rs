@@ -49,7 +49,7 @@ pub(super) async fn serve(worker: &Rc<Worker>, datagrams: &Datagrams, stop: &Sto
             _ = stopping.wait_for(|stop| *stop) => break,
         };
         worker.shared.faults.meet(Part::Listener);
-        let is_empty = worker.gather(|| serve_batch(worker, socket, &mut batch, &mut name_bufs)) < BATCH;
+        let is_empty = worker.coalesce(|| serve_batch(worker, socket, &mut batch, &mut name_bufs)) < BATCH;
         // Fewer than there is room for: the queue was empty, and what comes now is a new event.
         if is_empty {
             guard.clear_ready();
@@ -64,7 +64,7 @@ pub(super) async fn serve(worker: &Rc<Worker>, datagrams: &Datagrams, stop: &Sto
         }
     }
     // A flood must not keep the server from its end.
-    while !worker.shared.is_over() && worker.gather(|| serve_batch(worker, socket, &mut batch, &mut name_bufs)) > 0 {}
+    while !worker.shared.is_over() && worker.coalesce(|| serve_batch(worker, socket, &mut batch, &mut name_bufs)) > 0 {}
 }
 
 /// Receives what is there, answers it, sends the replies; gives how many datagrams there were.

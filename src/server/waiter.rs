@@ -10,12 +10,12 @@ use super::connections::{Connections, ReplyBytes};
 use super::counters::{Counters, Outcome};
 use crate::engine::{Chain, Client, Reason, StaleAnswer};
 use crate::sys::LocalAddress;
-use crate::wire::query::Kept;
+use crate::wire::query::OwnedQuery;
 
 /// A client that waits for an upstream's answer.
 pub struct Waiter {
     /// Its query, as far as the reply needs it.
-    pub(super) query: Kept,
+    pub(super) query: OwnedQuery,
     pub(super) client: Client,
     pub(super) chain: Option<Box<Chain>>,
     pub(super) stale: Option<Box<StaleAnswer>>,

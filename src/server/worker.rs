@@ -28,7 +28,7 @@ pub(super) struct Worker {
     /// Replies to those who waited, on their way.
     pub(super) replies: RefCell<Replies>,
     /// Queries that leave from pools, on their way.
-    pub(super) departures: RefCell<Vec<Transmit>>,
+    pub(super) pending_sends: RefCell<Vec<Transmit>>,
     /// Both wait for others, to be sent together.
     pub(super) is_gathering: Cell<bool>,
     /// Outboxes with room, to be used again.
@@ -56,7 +56,7 @@ impl Worker {
             turn: Cell::new(u32::try_from(number).unwrap_or_default()),
             reply: RefCell::new(Vec::with_capacity(4096)),
             replies: RefCell::default(),
-            departures: RefCell::default(),
+            pending_sends: RefCell::default(),
             is_gathering: Cell::new(false),
             spare: RefCell::default(),
         })

@@ -245,7 +245,7 @@ fn run_once(
         let mut always = JoinSet::new();
         let own = worker.clone();
         always.spawn_local(async move {
-            own.shared.faults.keep_running(Part::Upstream, || own.clone().hear(&readiness)).await;
+            own.shared.faults.keep_running(Part::Upstream, || own.clone().receive(&readiness)).await;
         });
         let own = worker.clone();
         always.spawn_local(async move { own.shared.faults.keep_running(Part::Upstream, || own.clone().sweep()).await });

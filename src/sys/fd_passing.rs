@@ -183,15 +183,15 @@ mod tests {
             };
             std::thread::scope(|scope| scope.spawn(act).join().unwrap())
         };
-        let patience = Duration::from_secs(5);
+        let limit = Duration::from_secs(5);
         let strangers = as_stranger(&|| FdSocket::listen(&path)).unwrap();
-        let refused = FdSocket::connect(&path, patience, None).unwrap_err();
+        let refused = FdSocket::connect(&path, limit, None).unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::PermissionDenied, "{refused}");
-        assert!(FdSocket::connect(&path, patience, Some(STRANGER)).is_ok(), "the user that this process will become");
+        assert!(FdSocket::connect(&path, limit, Some(STRANGER)).is_ok(), "the user that this process will become");
         drop(strangers);
         let own = FdSocket::listen(&path).unwrap();
         std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
-        let stranger = as_stranger(&|| FdSocket::connect(&path, patience, None)).unwrap();
+        let stranger = as_stranger(&|| FdSocket::connect(&path, limit, None)).unwrap();
         let refused = own.accept().unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::PermissionDenied, "{refused}");
         drop(stranger);

@@ -22,6 +22,6 @@ mod trust;
 pub use datagram::{Datagrams, Received, Source};
 pub use fault::trouble_of;
 pub use pool::Pools;
-pub use probe::{Finding, probe};
+pub use probe::{ProbeResult, probe};
 pub use stream::Streams;
 pub use trust::{Authorities, Trust};

@@ -15,7 +15,7 @@ const TIMEOUT: Duration = Duration::from_secs(4);
 
 /// What was found.
 #[derive(Debug)]
-pub struct Finding {
+pub struct ProbeResult {
     /// Whether any answer came by UDP, where the upstream is asked so.
     pub datagram: Option<io::Result<()>>,
     /// Whether any answer came by TCP, or by TLS or HTTPS where the upstream is asked so.
@@ -23,7 +23,7 @@ pub struct Finding {
 }
 
 /// Asks `target` the given query by all its ways at once. What it answers does not matter.
-pub async fn probe(streams: &Streams, target: &Target, query: &[u8]) -> Finding {
+pub async fn probe(streams: &Streams, target: &Target, query: &[u8]) -> ProbeResult {
     let by_datagram = async {
         match target.protocol {
             Protocol::Datagram => Some(by_datagram(target.address, query).await),
@@ -31,7 +31,7 @@ pub async fn probe(streams: &Streams, target: &Target, query: &[u8]) -> Finding 
         }
     };
     let (datagram, stream) = tokio::join!(by_datagram, streams.ask(target, query, 1, Instant::now() + TIMEOUT));
-    Finding { datagram, stream: stream.map(|_| ()) }
+    ProbeResult { datagram, stream: stream.map(|_| ()) }
 }
 
 async fn by_datagram(upstream: SocketAddr, query: &[u8]) -> io::Result<()> {

@@ -286,7 +286,7 @@ pub fn is_within(name: &[u8], zone: &[u8]) -> bool {
     rest.eq_ignore_ascii_case(zone)
 }
 
-/// How long the uncompressed name at the start of `wire` is; nothing when there is none (a pointer, a label or name
+/// How long the uncompressed name at the start of `wire` is; `None` when there is none (a pointer, a label or name
 /// that is too long, or no end).
 pub fn wire_len(wire: &[u8]) -> Option<usize> {
     let mut at = 0;

@@ -248,15 +248,15 @@ fn read_record(bytes: &[u8], at: usize) -> Option<QueryRecord<'_>> {
 }
 
 /// The bytes of a query that is kept while it waits; most have room without an allocation of their own.
-pub type Kept = SmallVec<[u8; 120]>;
+pub type OwnedQuery = SmallVec<[u8; 120]>;
 
 /// What is kept of a query: the bytes that came, or its minimal query where they are many.
-pub fn kept(bytes: &[u8]) -> Kept {
+pub fn kept(bytes: &[u8]) -> OwnedQuery {
     if bytes.len() <= KEPT_MAX {
-        return Kept::from_slice(bytes);
+        return OwnedQuery::from_slice(bytes);
     }
     Query::parse(bytes, &mut NameBuf::new())
-        .map_or_else(|_| Kept::from_slice(bytes), |query| query.minimal_query().into())
+        .map_or_else(|_| OwnedQuery::from_slice(bytes), |query| query.minimal_query().into())
 }
 
 /// A name in lower case wire form.

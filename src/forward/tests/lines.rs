@@ -23,10 +23,10 @@ fn a_budget_is_never_exceeded_and_clients_take_turns() {
         }
         order.extend(
             world
-                .settled()
+                .resolved()
                 .into_iter()
                 .filter(|s| s.outcome.is_ok())
-                .flat_map(|settled| settled.waiters.into_iter().map(|released| released.waiter).collect::<Vec<_>>()),
+                .flat_map(|resolved| resolved.waiters.into_iter().map(|released| released.waiter).collect::<Vec<_>>()),
         );
         world.pass(1);
         pending = world.sent();
@@ -54,7 +54,7 @@ fn what_comes_after_a_pause_leaves_at_once_as_far_as_there_are_places() {
         }
         pending = world.sent();
     }
-    assert_eq!(world.settled().len(), 400);
+    assert_eq!(world.resolved().len(), 400);
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn pending_queries_are_bounded() {
     world.hear(&sent[0], answer(&sent[0], 0));
     assert_eq!(world.sent().len(), 1, "a place is free");
     world.pass(5000);
-    let told: usize = world.settled().iter().map(|settled| settled.waiters.len()).sum();
+    let told: usize = world.resolved().iter().map(|resolved| resolved.waiters.len()).sum();
     assert_eq!(told, 20, "everybody is told in the end");
     world.pass(10_000);
     assert!(world.machine.is_empty());
@@ -95,9 +95,9 @@ fn a_stale_answer_is_taken_when_the_upstream_does_not_answer_in_time() {
     world.ask_stale("a.example", 1, 5);
     assert_eq!(world.sent().len(), 1, "the upstream is asked first");
     world.pass(1799);
-    assert!(world.settled().is_empty());
+    assert!(world.resolved().is_empty());
     world.pass(1);
-    assert_eq!(outcomes(&world.settled()), [(Err(None), vec![1])]);
+    assert_eq!(outcomes(&world.resolved()), [(Err(None), vec![1])]);
     assert!(!world.machine.is_empty(), "the question is still asked, for the cache's sake");
 }
 
@@ -112,10 +112,10 @@ fn a_private_stale_answer_is_good_for_a_minute_while_others_are_answered() {
         let sent = world.sent();
         let fine = sent.iter().find(is_fine).unwrap();
         world.hear(fine, answer(fine, 0));
-        world.settled();
+        world.resolved();
         world.pass(100);
     }
-    assert_eq!(outcomes(&world.settled()), [(Err(Some(Failure::Silence)), vec![1])]);
+    assert_eq!(outcomes(&world.resolved()), [(Err(Some(Failure::Silence)), vec![1])]);
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn stale_answers_do_not_wait_in_line() {
     let mut world = World::with_limits(1, limits(0, 1));
     world.ask("first.example", 1);
     world.ask_stale("stale.example", 2, 5);
-    assert_eq!(outcomes(&world.settled()), [(Err(None), vec![2])], "at once");
+    assert_eq!(outcomes(&world.resolved()), [(Err(None), vec![2])], "at once");
     world.ask("miss.example", 3);
     let sent = world.sent();
     world.hear(&sent[0], answer(&sent[0], 0));
@@ -138,9 +138,9 @@ fn stale_answers_do_not_wait_in_line() {
         last[0].message.to_ascii_lowercase().windows(5).any(|bytes| bytes == b"stale"),
         "the refresh has the next turn"
     );
-    world.settled();
+    world.resolved();
     world.hear(&last[0], answer(&last[0], 0));
-    assert_eq!(world.settled().len(), 1, "its answer is for the cache");
+    assert_eq!(world.resolved().len(), 1, "its answer is for the cache");
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn a_single_upstream_that_is_down_is_probed_and_back_at_once() {
         world.ask(&format!("dead{n}.example"), n);
     }
     world.pass(5000);
-    assert!(outcomes(&world.settled()).iter().all(|(outcome, _)| *outcome == Err(Some(Failure::Silence))));
+    assert!(outcomes(&world.resolved()).iter().all(|(outcome, _)| *outcome == Err(Some(Failure::Silence))));
     world.sent();
     let mut up = 0;
     for second in 0..900 {
@@ -158,23 +158,23 @@ fn a_single_upstream_that_is_down_is_probed_and_back_at_once() {
         world.ask(&format!("new{second}.example"), 5000 + second);
         world.pass(1000);
         up += world.sent().len();
-        let settled = world.settled();
-        let stale = outcomes(&settled).iter().filter(|(outcome, _)| *outcome == Err(None)).count();
+        let resolved = world.resolved();
+        let stale = outcomes(&resolved).iter().filter(|(outcome, _)| *outcome == Err(None)).count();
         assert!(stale >= 1, "stale at once, however old");
     }
     assert!((900..=900 * 6).contains(&up), "{up} queries in 900 s");
     for n in 0..50 {
         world.ask(&format!("back{n}.example"), 10_000 + n);
     }
-    world.settled();
+    world.resolved();
     let mut answered = Vec::new();
     for _ in 0..400 {
         world.pass(1);
         for transmit in world.sent() {
             world.hear(&transmit, answer(&transmit, 0));
         }
-        let settled = world.settled();
-        answered.extend(outcomes(&settled).into_iter().filter(|(o, _)| o.is_ok()).flat_map(|(_, waiters)| waiters));
+        let resolved = world.resolved();
+        answered.extend(outcomes(&resolved).into_iter().filter(|(o, _)| o.is_ok()).flat_map(|(_, waiters)| waiters));
     }
     let back = answered.iter().filter(|&&waiter| waiter >= 10_000).count();
     assert_eq!(back, 50, "all who wait are answered within 0.4 s of the return");
@@ -206,7 +206,7 @@ fn slow_names_do_not_take_every_place() {
         for (_, transmit) in due {
             world.hear(&transmit, answer(&transmit, 0));
         }
-        for (outcome, waiters) in outcomes(&world.settled()) {
+        for (outcome, waiters) in outcomes(&world.resolved()) {
             for waiter in waiters.into_iter().filter(|waiter| *waiter < 1_000_000) {
                 assert_eq!(outcome, Ok(Rcode::NOERROR));
                 quick_waits.push(now - asked_at[&waiter]);
@@ -224,11 +224,11 @@ fn a_failure_is_not_asked_again_at_once() {
     world.ask("broken.example", 1);
     let sent = world.sent();
     world.hear(&sent[0], answer(&sent[0], Rcode::SERVFAIL.0));
-    world.settled();
+    world.resolved();
     world.pass(900);
     world.ask("broken.example", 2);
     assert!(world.sent().is_empty());
-    assert_eq!(outcomes(&world.settled()), [(Ok(Rcode::SERVFAIL), vec![2])]);
+    assert_eq!(outcomes(&world.resolved()), [(Ok(Rcode::SERVFAIL), vec![2])]);
     world.pass(200);
     world.ask("broken.example", 3);
     assert_eq!(world.sent().len(), 1, "after a second it is");
@@ -243,10 +243,10 @@ fn who_got_no_turn_is_not_told_a_failure_and_keeps_the_place() {
     world.hear(&first[0], answer(&first[0], 0));
     world.ask("second.example", 2);
     world.ask("third.example", 3);
-    world.settled();
+    world.resolved();
     world.pass(4500);
-    let settled = world.settled();
-    assert!(outcomes(&settled).contains(&(Err(Some(Failure::BudgetTimeout)), vec![3])), "{:?}", outcomes(&settled));
+    let resolved = world.resolved();
+    assert!(outcomes(&resolved).contains(&(Err(Some(Failure::BudgetTimeout)), vec![3])), "{:?}", outcomes(&resolved));
     world.pass(500);
     world.ask("third.example", 4);
     let sent: Vec<_> = world.sent();
@@ -262,11 +262,11 @@ fn one_client_has_so_many_places_and_others_have_theirs() {
     for n in 0..33_000 {
         world.ask(&format!("n{n}.example"), n);
     }
-    let given_way = outcomes(&world.settled());
+    let given_way = outcomes(&world.resolved());
     let oldest: Vec<u32> = (0..33_000 - 32_768).collect();
     assert_eq!(given_way, [(Err(Some(Failure::BudgetTimeout)), oldest)], "those that waited longest");
     world.ask_from("other.example", 99_999, [10, 0, 0, 2].into());
-    assert!(world.settled().is_empty());
+    assert!(world.resolved().is_empty());
 }
 
 #[test]
@@ -276,7 +276,7 @@ fn where_places_are_scarce_every_client_has_a_thousand() {
         for n in 0..count {
             world.ask_from(&format!("n{number}.example"), number + n, [10, 0, 0, client].into());
         }
-        outcomes(&world.settled())
+        outcomes(&world.resolved())
     };
     // Four thousand may wait for one question.
     for number in 0..16 {
@@ -294,15 +294,19 @@ fn a_repeat_while_nobody_answers_waits_until_its_client_gives_up() {
         world.ask(&format!("dead{n}.example"), n);
     }
     world.pass(4500);
-    assert_eq!(world.settled().len(), 3);
+    assert_eq!(world.resolved().len(), 3);
     world.ask("dead0.example", 10);
     world.ask("another.example", 11);
     world.pass(4500);
-    assert_eq!(outcomes(&world.settled()), [(Err(Some(Failure::Silence)), vec![11])], "a first query is told by 4.5 s");
+    assert_eq!(
+        outcomes(&world.resolved()),
+        [(Err(Some(Failure::Silence)), vec![11])],
+        "a first query is told by 4.5 s"
+    );
     world.pass(399);
-    assert!(world.settled().is_empty());
+    assert!(world.resolved().is_empty());
     world.pass(1);
-    assert_eq!(outcomes(&world.settled()), [(Err(Some(Failure::Silence)), vec![10])]);
+    assert_eq!(outcomes(&world.resolved()), [(Err(Some(Failure::Silence)), vec![10])]);
 }
 
 #[test]
@@ -313,7 +317,7 @@ fn questions_that_nobody_waits_for_make_room() {
             world.ask_from(&format!("n{n}.s{second}.example"), n, [10, 0, 0, (n % 200) as u8].into());
         }
         world.pass(1000);
-        let told = outcomes(&world.settled());
+        let told = outcomes(&world.resolved());
         assert!(told.iter().all(|(outcome, _)| *outcome != Err(Some(Failure::Overload))), "in second {second}");
         assert!(world.machine.len() <= 49_152);
     }
@@ -324,7 +328,7 @@ fn who_joins_a_question_that_nobody_waited_for_has_it_asked_again() {
     let mut world = World::new(1);
     world.ask_stale("a.example", 1, 5);
     world.pass(1800);
-    assert_eq!(outcomes(&world.settled()), [(Err(None), vec![1])]);
+    assert_eq!(outcomes(&world.resolved()), [(Err(None), vec![1])]);
     assert_eq!(world.sent().len(), 3);
     world.pass(100);
     world.ask_stale("a.example", 2, 7);
@@ -332,7 +336,7 @@ fn who_joins_a_question_that_nobody_waited_for_has_it_asked_again() {
     let sent = world.sent();
     assert_eq!(sent.len(), 1, "the last try was the first of a new round, and has had its time");
     world.hear(&sent[0], answer(&sent[0], 0));
-    assert_eq!(outcomes(&world.settled()), [(Ok(Rcode::NOERROR), vec![2])]);
+    assert_eq!(outcomes(&world.resolved()), [(Ok(Rcode::NOERROR), vec![2])]);
 }
 
 /// What became of queries that waited for one answer.
@@ -365,7 +369,7 @@ impl Replies {
             }
             world.pass(1);
         }
-        world.settled();
+        world.resolved();
         let mut long = answer(&sent[0], 0);
         long.resize(long.len() + text, 0);
         let len = long.len();
@@ -375,7 +379,7 @@ impl Replies {
         world.hear(&sent[0], long);
         let mut later = VecDeque::new();
         let start = world.now;
-        for released in world.settled().into_iter().flat_map(|settled| settled.waiters) {
+        for released in world.resolved().into_iter().flat_map(|resolved| resolved.waiters) {
             let is_cut = len > released.room;
             let bytes = if is_cut { query_len } else { len };
             replies.cut += usize::from(is_cut);
@@ -467,7 +471,7 @@ fn replies_to_many_names_leave_as_fast_as_they_are_asked() {
             long.resize(long.len() + 90, 0);
             let len = long.len();
             world.hear(&sent, long);
-            for released in world.settled().into_iter().flat_map(|settled| settled.waiters) {
+            for released in world.resolved().into_iter().flat_map(|resolved| resolved.waiters) {
                 assert!(matches!(released.delivery, Delivery::Now), "at {millisecond} ms: {:?}", released.delivery);
                 assert!(len <= released.room, "at {millisecond} ms");
             }

@@ -45,8 +45,8 @@ fn ask_with(world: &mut World, section: &[u8], dnssec_ok: bool, waiter: u32, cli
 
 /// Who was refused because of a loop.
 fn refused(world: &mut World) -> Vec<u32> {
-    let settled = world.settled();
-    let refused = outcomes(&settled).into_iter().filter(|(outcome, _)| *outcome == Err(Some(Failure::Loop)));
+    let resolved = world.resolved();
+    let refused = outcomes(&resolved).into_iter().filter(|(outcome, _)| *outcome == Err(Some(Failure::Loop)));
     refused.flat_map(|(_, waiters)| waiters).collect()
 }
 
@@ -68,7 +68,7 @@ fn a_question_that_comes_back_in_the_case_drawn_for_its_upstream_is_refused_at_o
         assert_eq!(world.machine.len(), 1);
         // The upstream has failed by that, and the client is told.
         world.hear(&sent[0], answer(&sent[0], 2));
-        assert_eq!(outcomes(&world.settled()), [(Ok(Rcode::SERVFAIL), vec![1])]);
+        assert_eq!(outcomes(&world.resolved()), [(Ok(Rcode::SERVFAIL), vec![1])]);
     }
 }
 
@@ -79,7 +79,7 @@ fn the_same_case_from_elsewhere_is_no_loop() {
     let sent = world.sent();
     ask(&mut world, &section(&sent[0]), false, 2, [10, 0, 0, 2].into());
     world.hear(&sent[0], answer(&sent[0], 0));
-    assert_eq!(outcomes(&world.settled()), [(Ok(Rcode::NOERROR), vec![1, 2])]);
+    assert_eq!(outcomes(&world.resolved()), [(Ok(Rcode::NOERROR), vec![1, 2])]);
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn the_upstreams_own_machine_may_ask_for_its_own_names() {
     let sent = world.sent();
     assert_eq!(sent.len(), 1);
     world.hear(&sent[0], answer(&sent[0], 0));
-    assert_eq!(outcomes(&world.settled()), [(Ok(Rcode::NOERROR), (1..10).collect())]);
+    assert_eq!(outcomes(&world.resolved()), [(Ok(Rcode::NOERROR), (1..10).collect())]);
     // While the upstream is late, once.
     ask(&mut world, &question(NAME), false, 1, CLIENT.into());
     world.pass(1000);
@@ -102,9 +102,9 @@ fn the_upstreams_own_machine_may_ask_for_its_own_names() {
     for transmit in world.sent() {
         world.hear(&transmit, answer(&transmit, 0));
     }
-    let settled = world.settled();
-    let answered = outcomes(&settled).into_iter().filter(|(outcome, _)| *outcome == Ok(Rcode::NOERROR));
-    assert_eq!(answered.map(|(_, waiters)| waiters.len()).sum::<usize>(), 3, "{settled:?}");
+    let resolved = world.resolved();
+    let answered = outcomes(&resolved).into_iter().filter(|(outcome, _)| *outcome == Ok(Rcode::NOERROR));
+    assert_eq!(answered.map(|(_, waiters)| waiters.len()).sum::<usize>(), 3, "{resolved:?}");
 }
 
 #[test]
@@ -147,7 +147,7 @@ fn the_case_of_short_names_says_nothing() {
     let sent = world.sent();
     ask(&mut world, &section(&sent[0]), false, 2, upstream());
     world.hear(&sent[0], answer(&sent[0], 0));
-    assert_eq!(outcomes(&world.settled()), [(Ok(Rcode::NOERROR), vec![1, 2])]);
+    assert_eq!(outcomes(&world.resolved()), [(Ok(Rcode::NOERROR), vec![1, 2])]);
 }
 
 #[test]

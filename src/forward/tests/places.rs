@@ -4,7 +4,7 @@ use super::*;
 use crate::forward::ForwardBounds;
 
 #[test]
-fn there_is_an_end_to_those_who_wait() {
+fn waiters_are_limited() {
     end_of_those_who_wait(ForwardBounds::MOST);
     // Where memory is short, it comes sooner.
     end_of_those_who_wait(ForwardBounds { questions: 3000, waiting: 8000 });
@@ -12,7 +12,7 @@ fn there_is_an_end_to_those_who_wait() {
 
 fn end_of_those_who_wait(bounds: ForwardBounds) {
     let most = bounds.waiting;
-    #[expect(clippy::disallowed_methods, reason = "a start for the hand-moved clock")]
+    #[expect(clippy::disallowed_methods, reason = "a start for the simulated clock")]
     let now = Instant::now();
     let target = Target { address: SocketAddr::from(([10, 0, 0, 1], 53)), protocol: Protocol::Datagram };
     let rule = Arc::new(ForwardRule {
@@ -45,7 +45,7 @@ fn end_of_those_who_wait(bounds: ForwardBounds) {
             Asker { waiter: number, client, deadline, stale: None, is_datagram: true, beside: 0 },
             &mut out,
         );
-        std::mem::take(&mut out.settled)
+        std::mem::take(&mut out.resolved)
     };
     for number in 0..most {
         assert!(ask(&mut machine, number).is_empty(), "{number}");
@@ -56,6 +56,6 @@ fn end_of_those_who_wait(bounds: ForwardBounds) {
     assert_eq!((machine.clients().waiting(), machine.clients().tickets()), (most, most));
     let mut last = Outbox::default();
     machine.handle_timeout(deadline, &mut last);
-    let released: usize = last.settled.iter().map(|settled| settled.waiters.len()).sum();
+    let released: usize = last.resolved.iter().map(|resolved| resolved.waiters.len()).sum();
     assert_eq!((released, machine.clients().waiting(), machine.has_waiters()), (most, 0, false));
 }

@@ -12,7 +12,7 @@ fn with_known_times(upstreams: u8, milliseconds: u64) -> World {
             world.hear(&transmit, answer(&transmit, 0));
         }
     }
-    world.settled();
+    world.resolved();
     world
 }
 
@@ -58,11 +58,11 @@ fn tries_follow_the_measured_time_and_silence_leads_elsewhere() {
     ];
     assert_eq!(seen[..5], expected);
     assert!(seen.len() <= 8, "{seen:?}");
-    assert!(world.settled().is_empty());
+    assert!(world.resolved().is_empty());
     world.pass(1);
-    let settled = world.settled();
-    assert_eq!(outcomes(&settled), [(Err(Some(Failure::Silence)), vec![1])]);
-    assert_eq!(settled[0].detail.as_deref(), Some("10.0.1.1: timed out"));
+    let resolved = world.resolved();
+    assert_eq!(outcomes(&resolved), [(Err(Some(Failure::Silence)), vec![1])]);
+    assert_eq!(resolved[0].detail.as_deref(), Some("10.0.1.1: timed out"));
 }
 
 #[test]
@@ -130,8 +130,8 @@ fn lost_queries_are_healed_and_healthy_ones_are_not_repeated() {
             for (_, transmit) in due {
                 world.hear(&transmit, answer(&transmit, 0));
             }
-            let settled = world.settled();
-            answered += settled.iter().filter(|settled| settled.outcome.is_ok()).count();
+            let resolved = world.resolved();
+            answered += resolved.iter().filter(|resolved| resolved.outcome.is_ok()).count();
         }
         let failed = count as usize - answered;
         assert!(failed <= failed_at_most, "{failed} of {count} failed at {lost} in a thousand each way");
@@ -166,18 +166,18 @@ fn an_outage_costs_few_queries_and_its_end_is_no_storm() {
         most
     };
     run(&mut world, 3000, &mut 0, &mut asked, true);
-    world.settled();
+    world.resolved();
     let before = asked;
     run(&mut world, 8000, &mut sent, &mut asked, false);
     let in_outage = asked - before;
     assert!(sent * 10 <= in_outage * 13, "{sent} queries for {in_outage} questions");
-    let told = world.settled();
+    let told = world.resolved();
     assert!(outcomes(&told).iter().all(|(outcome, _)| *outcome == Err(Some(Failure::Silence))), "none ends in silence");
     // 500 a second is usual: twice that, and a little for a window of 100 ms.
     let most = run(&mut world, 6000, &mut sent, &mut asked, true);
     assert!(most <= 130, "{most} queries in 100 ms");
-    let settled = world.settled();
-    let outcomes = outcomes(&settled);
+    let resolved = world.resolved();
+    let outcomes = outcomes(&resolved);
     assert!(outcomes.iter().all(|(outcome, _)| *outcome != Err(Some(Failure::BudgetTimeout))));
     assert_eq!(world.machine.take_news().len(), 2, "down and back");
 }
@@ -194,7 +194,7 @@ fn ask_through(world: &mut World, name: &str, understood: &[&str], by_stream: bo
                 world.hear(&transmit, answer(&transmit, 0));
             }
         }
-        if world.settled().iter().any(|settled| settled.outcome.is_ok()) {
+        if world.resolved().iter().any(|resolved| resolved.outcome.is_ok()) {
             return (at, count);
         }
         world.pass(1);
@@ -271,7 +271,7 @@ fn a_refusal_of_edns_is_remembered_where_tcp_confirms_it_and_not_where_it_is_for
                 world.hear(&again[0], answer(&again[0], 0));
             }
         }
-        assert_eq!(world.settled().len(), 3);
+        assert_eq!(world.resolved().len(), 3);
     }
     // Without TCP each question finds out by itself.
     let mut world = World::new(1);
@@ -306,8 +306,8 @@ fn letter_case_is_drawn_where_it_is_repeated_and_clients_get_theirs() {
         bytes.extend_from_slice(owner);
         bytes.extend_from_slice(&[0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, 1]);
         world.hear(&sent[0], bytes);
-        let settled = world.settled();
-        let message = &settled[0].outcome.as_ref().unwrap().message.bytes;
+        let resolved = world.resolved();
+        let message = &resolved[0].outcome.as_ref().unwrap().message.bytes;
         let wire = Name::parse(&format!("{name}{n}")).unwrap();
         assert!(message[HEADER_LEN..].starts_with(wire.as_wire()));
         assert_eq!(message.windows(wire.as_wire().len()).filter(|part| *part == wire.as_wire()).count(), 2);
@@ -332,7 +332,7 @@ fn letter_case_is_given_up_where_tcp_confirms_that_it_is_changed() {
         let by_stream = world.sent();
         let bytes = if tcp_changes_it { lower(&by_stream[0]) } else { answer(&by_stream[0], 0) };
         world.hear(&by_stream[0], bytes);
-        assert_eq!(world.settled().len(), 1);
+        assert_eq!(world.resolved().len(), 1);
         world.pass(6000);
         world.ask("abcdefghijklmnoq.example", 2);
         let sent = world.sent();
@@ -350,7 +350,7 @@ fn letter_case_is_given_up_where_tcp_confirms_that_it_is_changed() {
     let again = world.sent();
     assert_eq!(asked(&again[0]), question("abcdefghijklmnop.example"));
     world.hear(&again[0], lower(&again[0]));
-    assert_eq!(world.settled().len(), 1);
+    assert_eq!(world.resolved().len(), 1);
 }
 
 #[test]
@@ -392,7 +392,7 @@ fn a_damaged_datagram_does_not_end_its_try() {
     assert_eq!(by_stream.iter().map(|transmit| transmit.via).collect::<Vec<_>>(), [Via::Stream], "once");
     world.fail(&by_stream[0]);
     assert_eq!(world.hear(&sent[0], answer(&sent[0], 0)), Heard::Done);
-    assert_eq!(outcomes(&world.settled()), [(Ok(Rcode::NOERROR), vec![1])]);
+    assert_eq!(outcomes(&world.resolved()), [(Ok(Rcode::NOERROR), vec![1])]);
 }
 
 #[test]
@@ -404,9 +404,9 @@ fn what_is_hopeless_fails_at_once_and_with_its_reason() {
     world.hear(&sent[0], answer(&sent[0], header::TC));
     let by_stream = world.sent();
     world.fail(&by_stream[0]);
-    let settled = world.settled();
-    assert_eq!(outcomes(&settled), [(Err(Some(Failure::Unreachable)), vec![1])]);
-    assert_eq!(settled[0].detail.as_deref(), Some("10.0.1.1: connection refused"));
+    let resolved = world.resolved();
+    assert_eq!(outcomes(&resolved), [(Err(Some(Failure::Unreachable)), vec![1])]);
+    assert_eq!(resolved[0].detail.as_deref(), Some("10.0.1.1: connection refused"));
     // The only upstream's certificate is not accepted.
     let mut world = World::new(1);
     let tls = Target { protocol: Protocol::Tls { server_name: "dns.example".into() }, ..target(1) };
@@ -421,7 +421,7 @@ fn what_is_hopeless_fails_at_once_and_with_its_reason() {
     world.ask("a.example", 1);
     let sent = world.sent();
     world.fail_by(&sent[0], TroubleKind::Certificate);
-    assert_eq!(outcomes(&world.settled()), [(Err(Some(Failure::Unreachable)), vec![1])]);
+    assert_eq!(outcomes(&world.resolved()), [(Err(Some(Failure::Unreachable)), vec![1])]);
     // With another one the question goes on.
     world.rule = Arc::new(rule(Box::new([tls, target(2)]), 2));
     world.ask("b.example", 2);
@@ -430,7 +430,7 @@ fn what_is_hopeless_fails_at_once_and_with_its_reason() {
     let other = world.sent();
     assert_eq!(other[0].to, target(2).address);
     world.hear(&other[0], answer(&other[0], 0));
-    assert_eq!(outcomes(&world.settled()), [(Ok(Rcode::NOERROR), vec![2])]);
+    assert_eq!(outcomes(&world.resolved()), [(Ok(Rcode::NOERROR), vec![2])]);
 }
 
 #[test]
@@ -441,7 +441,7 @@ fn a_failure_that_was_answered_does_not_wait_for_lost_tries() {
     let sent = world.sent();
     assert_eq!(sent.len(), 2);
     world.hear(&sent[1], answer(&sent[1], Rcode::SERVFAIL.0));
-    assert_eq!(outcomes(&world.settled()), [(Ok(Rcode::SERVFAIL), vec![1])], "the first try may be lost");
+    assert_eq!(outcomes(&world.resolved()), [(Ok(Rcode::SERVFAIL), vec![1])], "the first try may be lost");
 }
 
 #[test]
@@ -452,11 +452,11 @@ fn a_stale_answer_is_better_than_a_failure() {
         let sent = world.sent();
         world.hear(&sent[0], answer(&sent[0], rcode.0));
         world.ask_stale("a.example", 2, 5);
-        assert_eq!(outcomes(&world.settled()), [(Err(None), vec![1, 2])], "fresh and remembered");
+        assert_eq!(outcomes(&world.resolved()), [(Err(None), vec![1, 2])], "fresh and remembered");
     }
     let mut world = World::new(1);
     world.ask_stale("a.example", 1, 5);
     let sent = world.sent();
     world.hear(&sent[0], answer(&sent[0], Rcode::NXDOMAIN.0));
-    assert_eq!(outcomes(&world.settled()), [(Ok(Rcode::NXDOMAIN), vec![1])], "NXDOMAIN is an answer");
+    assert_eq!(outcomes(&world.resolved()), [(Ok(Rcode::NXDOMAIN), vec![1])], "NXDOMAIN is an answer");
 }

@@ -19,7 +19,7 @@ const TAKEN_AT_ONCE: usize = 32;
 
 impl Worker {
     /// Reads what upstreams send to this worker's sockets, whose `readiness` it is.
-    pub(super) async fn hear(self: Rc<Self>, readiness: &AsyncFd<OwnedFd>) {
+    pub(super) async fn receive(self: Rc<Self>, readiness: &AsyncFd<OwnedFd>) {
         let mut received = Vec::new();
         while let Ok(mut guard) = readiness.readable().await {
             if let Err(error) = self.sockets.borrow_mut().receive(&mut received) {
