@@ -397,6 +397,36 @@ fn the_map_has_the_same_table() {
 }
 
 #[test]
+fn the_map_names_files_and_functions_that_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let lines = lines();
+    let mut files = Vec::new();
+    collect(&root.join("src"), &mut files);
+    let is_function = |name: &str| {
+        let heads = [format!("fn {name}("), format!("fn {name}<")];
+        lines.iter().any(|line| heads.iter().any(|head| line.text.contains(head.as_str())))
+    };
+    let mut problems = Vec::new();
+    let mut looked_at = 0;
+    for page in ["ARCHITECTURE.md", "CONTRIBUTING.md"] {
+        let text = fs::read_to_string(root.join(page)).unwrap();
+        for word in text.lines().flat_map(quoted) {
+            let is_there = match (word.ends_with(".rs"), word.rsplit_once("::")) {
+                (true, _) => root.join(word).exists() || files.iter().any(|file| file.ends_with(word)),
+                (false, Some((_, name))) if name.starts_with(char::is_lowercase) => is_function(name),
+                _ => continue,
+            };
+            looked_at += 1;
+            if !is_there {
+                problems.push(format!("{page}: {word} does not exist"));
+            }
+        }
+    }
+    assert!(looked_at > 50, "the names of the map were not found");
+    none(problems);
+}
+
+#[test]
 fn unsafe_code_stays_in_its_room() {
     let unsafe_word = |text: &str| text.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == "unsafe");
     let problems = lines()
