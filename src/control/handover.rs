@@ -131,10 +131,10 @@ pub(super) fn sockets<'s>(workers: &'s Workers, http: &'s Listeners) -> Vec<Borr
 }
 
 /// This process's readiness to be followed by another.
-pub(super) struct Handover(Option<JoinHandle<io::Result<PassSocket>>>);
+pub(super) struct Handover(Option<JoinHandle<io::Result<FdSocket>>>);
 
 /// The process after this one, as long as it does not know that this one reads nothing any more.
-pub(super) struct Successor(#[expect(dead_code, reason = "it is closed with this")] PassSocket);
+pub(super) struct Successor(#[expect(dead_code, reason = "it is closed with this")] FdSocket);
 
 impl Handover {
     /// Listens for the next process from now on, where the settings name a socket for it.
@@ -166,11 +166,7 @@ impl Handover {
 }
 
 /// Waits for processes that want to take over; gives the one that has.
-async fn wait(
-    listener: FdSocket,
-    workers: Rc<RefCell<Workers>>,
-    http: Rc<RefCell<Listeners>>,
-) -> io::Result<FdSocket> {
+async fn wait(listener: FdSocket, workers: Rc<RefCell<Workers>>, http: Rc<RefCell<Listeners>>) -> io::Result<FdSocket> {
     let ready = readable(std::os::fd::AsFd::as_fd(&listener))?;
     loop {
         let mut guard = ready.readable().await?;

@@ -200,7 +200,7 @@ fn bind(
     let shared = Arc::new(Shared::new(engine, snapshot, forwarding, connection_limits(&settings, &bounds))?);
     shared.trust.replace(&authorities);
     secrets.put_to_use(&shared);
-    shared.set_forerunner(forerunner.is_some());
+    shared.set_previous_process(previous.is_some());
     let listeners = NewListeners::bind(&endpoints(&settings, listen), workers, &mut inherited)?;
     let http = http::Bound::bind(path, &settings, &mut inherited)?;
     Ok(Parts {
@@ -285,7 +285,7 @@ async fn run(
         let shared = shared.clone();
         tokio::task::spawn_blocking(move || {
             previous.release_previous();
-            shared.set_forerunner(false);
+            shared.set_previous_process(false);
         });
     }
     let changed = reloads.clone();

@@ -1,4 +1,4 @@
-//! Sockets that another process bound: its forerunner, or systemd. What is queued in them is answered by the process that reads
+//! Sockets that another process bound: its previous process, or systemd. What is queued in them is answered by the process that reads
 //! them, so nothing is lost on the way from one process to the next.
 //!
 //! They are known by their addresses. What was served there before does not matter: the kernel gives an address and port

@@ -35,7 +35,7 @@ use super::tls::HANDSHAKE;
 use super::worker::Worker;
 use crate::engine::Client;
 use crate::wire::header::{HEADER_LEN, Header, QR};
-use crate::wire::{NameRoom, Query, Transport};
+use crate::wire::{NameBuf, Query, Transport};
 
 /// Streams that a client may have open at the same time on one connection, each with one query.
 const STREAMS_MAX: u32 = 100;
@@ -71,7 +71,7 @@ const EXCESSIVE_LOAD: VarInt = VarInt::from_u32(4);
 pub(super) async fn serve(worker: &Rc<Worker>, datagrams: &Datagrams, stop: &Stop) {
     // What one process reads of the connections of another is lost.
     tokio::select! {
-        () = worker.shared.without_forerunner() => {}
+        () = worker.shared.without_previous_process() => {}
         () = stop.stopped() => return,
     }
     while !stop.is_stopped() {
@@ -354,9 +354,9 @@ async fn read_message(worker: &Worker, receive: &mut RecvStream) -> Result<Vec<u
 /// Whether a message is one that may come over QUIC: with the ID 0 (RFC 9250 §4.2.1) and without the option that keeps TCP
 /// connections open (§5.5.2).
 fn is_allowed(message: &[u8]) -> bool {
-    let mut room = NameRoom::new();
+    let mut name_buf = NameBuf::new();
     // What cannot be read is answered as it is over TCP.
-    message.starts_with(&[0, 0]) && !Query::parse(message, &mut room).is_ok_and(|query| query.has_tcp_keepalive())
+    message.starts_with(&[0, 0]) && !Query::parse(message, &mut name_buf).is_ok_and(|query| query.has_tcp_keepalive())
 }
 
 /// The socket, which is read no more once another process reads it.

@@ -71,7 +71,7 @@ pub struct Shared {
     /// Turns true when the server is to end.
     pub(super) stopping: watch::Sender<bool>,
     /// Another process still reads the sockets of this one.
-    has_forerunner: watch::Sender<bool>,
+    has_previous_process: watch::Sender<bool>,
     /// Another process serves in the place of this one.
     has_successor: AtomicBool,
     /// Until when what is in flight is waited for then, nanoseconds after `start`.
@@ -111,7 +111,7 @@ impl Shared {
             start: Instant::now(),
             loop_reported: Mutex::new(None),
             stopping: watch::Sender::new(false),
-            has_forerunner: watch::Sender::new(false),
+            has_previous_process: watch::Sender::new(false),
             has_successor: AtomicBool::new(false),
             end_by: AtomicU64::new(u64::MAX),
         })
@@ -156,14 +156,14 @@ impl Shared {
     }
 
     /// Says whether the process before this one still reads the sockets that it handed over.
-    pub fn set_forerunner(&self, is_there: bool) {
-        self.has_forerunner.send_replace(is_there);
+    pub fn set_previous_process(&self, is_there: bool) {
+        self.has_previous_process.send_replace(is_there);
     }
 
     /// Returns when it does not, or there was none.
     #[cfg(feature = "quic")]
-    pub(super) async fn without_forerunner(&self) {
-        let _ = self.has_forerunner.subscribe().wait_for(|is_there| !*is_there).await;
+    pub(super) async fn without_previous_process(&self) {
+        let _ = self.has_previous_process.subscribe().wait_for(|is_there| !*is_there).await;
     }
 
     /// Says that another process reads the same sockets and serves: to be called before [`Self::stop`].
