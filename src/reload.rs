@@ -235,7 +235,7 @@ fn read_authorities(settings: &Settings, path: &Path, source: &SourceText) -> Re
     };
     let place = path.parent().unwrap_or_else(|| Path::new(".")).join(file);
     let read = std::fs::read(&place).map_err(|error| format!("cannot be read: {error}"));
-    read.and_then(|pem| Authorities::from_pem(&pem)).map_err(|reason| {
+    read.and_then(|pem| Authorities::from_pem(&pem).map_err(|error| error.to_string())).map_err(|reason| {
         Diagnostic::at(
             Severity::Error,
             source,

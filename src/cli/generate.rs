@@ -12,7 +12,8 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 
-use crate::azure::{Cloud, HostName};
+use super::value::InvalidValue;
+use crate::azure::{Cloud, HostName, HostNameError};
 use crate::document::{Diagnostic, Severity};
 use crate::files;
 use crate::generate::{Format, Input, LeftOut, Options, Prefer, Records, generate, print, printable};
@@ -256,30 +257,30 @@ pub(super) fn write_output(path: Option<&Path>, text: &str) -> Result<(), Diagno
     files::replace(path, text.as_bytes(), None).map_err(|error| problem(printable(&path.to_string_lossy()), error))
 }
 
-fn compute_instance(text: &str) -> Result<String, String> {
+fn compute_instance(text: &str) -> Result<String, InvalidValue> {
     let (workspace, name) = text.rsplit_once('/').unwrap_or(("x", text));
     let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
     // 63 bytes of a label, less the `-22` of the second name.
     if name.is_empty() || workspace.is_empty() || !plain || name.len() > 60 {
-        return Err("a compute instance's name has letters, digits and hyphens, 60 at most".to_owned());
+        return Err(InvalidValue("a compute instance's name has letters, digits and hyphens, 60 at most".to_owned()));
     }
     Ok(text.to_owned())
 }
 
-fn suffix(text: &str) -> Result<String, String> {
-    let suffix =
-        HostName::parse(text.trim_start_matches("*.").trim_start_matches('.')).map_err(|error| error.to_string())?;
-    Ok(suffix.to_string())
+fn suffix(text: &str) -> Result<String, HostNameError> {
+    HostName::parse(text.trim_start_matches("*.").trim_start_matches('.')).map(|suffix| suffix.to_string())
 }
 
 /// A network prefix or a single address.
-pub(super) fn network(text: &str) -> Result<IpNet, String> {
+pub(super) fn network(text: &str) -> Result<IpNet, InvalidValue> {
     let network =
         text.parse::<IpNet>().ok().or_else(|| text.parse().map(|address: std::net::IpAddr| address.into()).ok());
     match network {
         Some(network) if network.trunc() == network => Ok(network),
-        Some(network) => Err(format!("it has bits set beyond its prefix: did you mean {}?", network.trunc())),
-        None => Err("not a network prefix such as 10.1.0.0/16".to_owned()),
+        Some(network) => {
+            Err(InvalidValue(format!("it has bits set beyond its prefix: did you mean {}?", network.trunc())))
+        }
+        None => Err(InvalidValue("not a network prefix such as 10.1.0.0/16".to_owned())),
     }
 }
 

@@ -44,6 +44,26 @@ pub(super) enum HttpError {
     Malformed,
 }
 
+/// Why there is no page, and whose.
+#[derive(Debug, thiserror::Error)]
+#[error("{url}: {error}")]
+pub(super) struct FetchError {
+    url: String,
+    error: PageError,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum PageError {
+    #[error("{0}")]
+    Http(HttpError),
+    #[error("the token is missing or wrong; it is read from [admin] token_file of the settings file (-c)")]
+    Token,
+    #[error("HTTP status {0}: {1}")]
+    Status(u16, String),
+    #[error("not an answer of this version: {0}")]
+    OtherVersion(serde_json::Error),
+}
+
 impl ServerUrl {
     /// Reads `http://HOST:PORT`, `HOST:PORT` or `HOST`.
     pub(super) fn parse(text: &str) -> Result<Self, HttpError> {
@@ -88,19 +108,15 @@ impl ServerUrl {
         Ok((status, body.to_owned()))
     }
 
-    /// The JSON of a page, or what to say of it. The token is the one of the settings file.
-    pub(super) fn fetch<T: DeserializeOwned>(&self, path: &str, settings: &SettingsArg) -> Result<T, String> {
-        let problem = |problem: &dyn std::fmt::Display| format!("{}: {problem}", self.shown());
-        match self.get(path, token(settings).as_deref()) {
-            Ok((200, body)) => {
-                serde_json::from_str(&body).map_err(|error| problem(&format!("not an answer of this version: {error}")))
-            }
-            Ok((401, _)) => Err(problem(
-                &"the token is missing or wrong; it is read from [admin] token_file of the settings file (-c)",
-            )),
-            Ok((status, body)) => Err(problem(&format!("HTTP status {status}: {}", body.trim()))),
-            Err(error) => Err(problem(&error)),
-        }
+    /// The JSON of a page. The token is the one of the settings file.
+    pub(super) fn fetch<T: DeserializeOwned>(&self, path: &str, settings: &SettingsArg) -> Result<T, FetchError> {
+        let page = match self.get(path, token(settings).as_deref()) {
+            Ok((200, body)) => serde_json::from_str(&body).map_err(PageError::OtherVersion),
+            Ok((401, _)) => Err(PageError::Token),
+            Ok((status, body)) => Err(PageError::Status(status, body.trim().to_owned())),
+            Err(error) => Err(PageError::Http(error)),
+        };
+        page.map_err(|error| FetchError { url: self.shown(), error })
     }
 
     fn connect(&self) -> io::Result<TcpStream> {

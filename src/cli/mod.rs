@@ -11,6 +11,7 @@ mod isolation;
 mod packaging;
 mod reachable;
 mod serve;
+mod value;
 mod verify;
 mod zones;
 

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use super::value::InvalidValue;
 use super::{SettingsArg, report};
 use crate::control::{self, ServeError};
 use crate::log;
@@ -36,7 +37,7 @@ pub(super) fn run(args: &ServeArgs) -> ExitCode {
 }
 
 /// An address with its port; what lacks something is shown with what may be meant.
-fn parse_listen(text: &str) -> Result<SocketAddr, String> {
+fn parse_listen(text: &str) -> Result<SocketAddr, InvalidValue> {
     if let Ok(address) = text.parse() {
         return Ok(address);
     }
@@ -48,7 +49,7 @@ fn parse_listen(text: &str) -> Result<SocketAddr, String> {
     };
     let meant =
         meant.map_or_else(|| "127.0.0.1:53\" or \"[::1]:53".to_owned(), |ip| SocketAddr::new(ip, 53).to_string());
-    Err(format!("not an IP address with a port; hint: \"{meant}\""))
+    Err(InvalidValue(format!("not an IP address with a port; hint: \"{meant}\"")))
 }
 
 #[cfg(test)]
@@ -66,7 +67,7 @@ mod tests {
             ("::1", "\"[::1]:53\""),
             ("dns.example:53", "\"127.0.0.1:53\" or \"[::1]:53\""),
         ] {
-            let message = parse_listen(text).unwrap_err();
+            let message = parse_listen(text).unwrap_err().to_string();
             assert!(message.ends_with(&format!("hint: {hint}")), "{text}: {message}");
         }
     }

@@ -12,6 +12,7 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use super::generate::{complain, write_output};
+use super::value::InvalidValue;
 use crate::azure::{Cloud, HostName, ZONES_DATE, ZONES_DOCUMENT, zones};
 use crate::document::{Diagnostic, Problems, Severity, SourceText};
 use crate::generate::forwarders::{
@@ -280,11 +281,11 @@ fn report(place: &str, listed: &[ListedZone], comparison: &Comparison) -> String
 }
 
 /// An address, with a port or without.
-fn server(text: &str) -> Result<Server, String> {
+fn server(text: &str) -> Result<Server, InvalidValue> {
     let whole = text.parse::<SocketAddr>().ok().map(|it| Server { address: it.ip(), port: it.port() });
     let bare = || text.parse::<IpAddr>().ok().map(|address| Server { address, port: 53 });
     whole
         .or_else(bare)
         .filter(|it| it.port != 0)
-        .ok_or_else(|| "not an address such as 10.0.0.4 or 10.0.0.4:5353".to_owned())
+        .ok_or_else(|| InvalidValue("not an address such as 10.0.0.4 or 10.0.0.4:5353".to_owned()))
 }

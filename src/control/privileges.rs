@@ -2,6 +2,7 @@
 //! threads that it starts later lack as well.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use caps::{CapSet, Capability, CapsHashSet};
@@ -18,6 +19,17 @@ use crate::sys::{EPHEMERAL_PORTS, become_user};
 pub struct UserError {
     user: String,
     reason: String,
+}
+
+/// Why the settings' name for a user leads to none.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum FindUserError {
+    #[error("{0} is not a valid group ID")]
+    Group(String),
+    #[error("/etc/passwd: {0}")]
+    Passwd(io::Error),
+    #[error("/etc/passwd does not have it")]
+    Unknown,
 }
 
 /// Raises the number of descriptors that may be open to what the system allows.
@@ -38,7 +50,7 @@ pub(super) fn become_named(user: &str) -> Result<(), UserError> {
         return Ok(());
     }
     let fail = |reason: String| UserError { user: user.to_owned(), reason };
-    let (uid, gid) = find_user(user).map_err(fail)?;
+    let (uid, gid) = find_user(user).map_err(|error| fail(error.to_string()))?;
     let is_it_already = rustix::process::geteuid().as_raw() == uid && rustix::process::getuid().as_raw() == uid;
     if is_it_already {
         return Ok(());
@@ -53,13 +65,13 @@ pub(super) fn user_id(user: &str) -> Option<u32> {
 
 /// A name of /etc/passwd, `UID` or `UID:GID`.
 #[expect(clippy::disallowed_methods, reason = "users are in a file")]
-pub(super) fn find_user(user: &str) -> Result<(u32, u32), String> {
+pub(super) fn find_user(user: &str) -> Result<(u32, u32), FindUserError> {
     let (name, group) = user.split_once(':').unwrap_or((user, ""));
     if let Ok(uid) = name.parse() {
         let gid = if group.is_empty() { Ok(uid) } else { group.parse() };
-        return gid.map(|gid| (uid, gid)).map_err(|_| format!("{group} is not a valid group ID"));
+        return gid.map(|gid| (uid, gid)).map_err(|_| FindUserError::Group(group.to_owned()));
     }
-    let passwd = std::fs::read_to_string("/etc/passwd").map_err(|error| format!("/etc/passwd: {error}"))?;
+    let passwd = std::fs::read_to_string("/etc/passwd").map_err(FindUserError::Passwd)?;
     let found = passwd.lines().find_map(|line| {
         let mut fields = line.split(':');
         let known = fields.next()?;
@@ -67,7 +79,7 @@ pub(super) fn find_user(user: &str) -> Result<(u32, u32), String> {
         let gid = fields.next()?.parse().ok()?;
         (known == name).then_some((uid, gid))
     });
-    found.ok_or_else(|| "/etc/passwd does not have it".to_owned())
+    found.ok_or(FindUserError::Unknown)
 }
 
 /// Gives up all capabilities but those that may be needed again: binding a port below 1024 after a reload, and, for

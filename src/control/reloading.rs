@@ -2,6 +2,7 @@
 //! goes on serving.
 
 use std::cell::{Cell, RefCell};
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use super::certificate::Secrets;
+use super::http::HttpError;
 use super::watch::{fingerprint, settled_fingerprint};
 use super::{
     Bounds, MemoryBound, RecordSizes, apply_settings, certificate, endpoints, first_problems, handover, http,
@@ -24,7 +26,7 @@ use crate::engine::Snapshot;
 use crate::forward::UpstreamSets;
 use crate::log;
 use crate::reload::{Changes, Loaded, load_with};
-use crate::server::{Endpoint, Part, Shared, Workers};
+use crate::server::{BindError, Endpoint, Part, Shared, Workers};
 use crate::sys::give_back_memory;
 
 /// What is said of a reload that met a defect.
@@ -107,7 +109,7 @@ impl Reloader {
         let (path, serving) = (self.path.clone(), self.shared.snapshot.load_full());
         let discovered = self.discovered.clone();
         let has_certificate = self.shared.certificates.current().is_some();
-        let next = aside(move || load_next(&path, &serving, &discovered, has_certificate, cause));
+        let next = spawn_load(move || load_next(&path, &serving, &discovered, has_certificate, cause));
         let report = match next.await {
             Ok(next) => {
                 let shared = self.shared.clone();
@@ -115,7 +117,8 @@ impl Reloader {
                 let taken = shared.faults.guarded(Part::Control, || Some(self.take(next, cause)), || None);
                 taken.unwrap_or_else(|| self.refused(vec![PANICKED.to_owned()], 1))
             }
-            Err(problem) => {
+            Err(error) => {
+                let problem = error.to_string();
                 tracing::error!(cause = cause.word(), problem, "{REJECTED}");
                 self.refused(vec![problem], 1)
             }
@@ -134,10 +137,10 @@ impl Reloader {
         if errors == 0 {
             match self.use_loaded(next, cause) {
                 Ok(report) => return report,
-                Err(problem) => {
-                    tracing::error!("{problem}");
+                Err(error) => {
+                    tracing::error!("{error}");
                     errors += 1;
-                    problems.push(problem);
+                    problems.push(error.to_string());
                     count += 1;
                 }
             }
@@ -147,12 +150,12 @@ impl Reloader {
     }
 
     /// Swaps; what can fail comes first.
-    fn use_loaded(&mut self, next: Next, cause: ReloadCause) -> Result<ReloadReport, String> {
+    fn use_loaded(&mut self, next: Next, cause: ReloadCause) -> Result<ReloadReport, ListenError> {
         let Next { loaded, changes, secrets } = next;
         let settings = loaded.settings.clone();
         let endpoints = endpoints(&settings, &self.listen);
-        let new = self.workers.borrow().bind_new(&endpoints).map_err(|error| error.to_string())?;
-        let changed = self.http.borrow().prepare(&self.path, &settings).map_err(|error| error.to_string())?;
+        let new = self.workers.borrow().bind_new(&endpoints)?;
+        let changed = self.http.borrow().prepare(&self.path, &settings)?;
         self.warn_of_fixed(&settings);
         let generation = self.shared.snapshot.load().generation + 1;
         let report = report_of(&loaded, generation, changes);
@@ -253,9 +256,27 @@ pub(super) fn lower_priority() {
     let _ = rustix::process::setpriority_process(None, NICE);
 }
 
+/// Why nothing was read.
+#[derive(Debug, thiserror::Error)]
+enum LoadError {
+    #[error("cannot start a thread: {0}")]
+    Thread(io::Error),
+    #[error("reading settings and records failed: the thread panicked")]
+    Panicked,
+}
+
+/// Why the listeners of new settings are not to be had.
+#[derive(Debug, thiserror::Error)]
+enum ListenError {
+    #[error(transparent)]
+    Dns(#[from] BindError),
+    #[error(transparent)]
+    Http(#[from] HttpError),
+}
+
 /// Runs `work` in a thread of its own with a lower priority than the workers': reading many records takes longer than a
 /// query may wait.
-async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
+async fn spawn_load<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, LoadError> {
     let (done, outcome) = oneshot::channel();
     let thread = std::thread::Builder::new().name("reload".to_owned()).spawn(move || {
         lower_priority();
@@ -263,6 +284,6 @@ async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> 
         give_back_memory();
         let _ = done.send(outcome);
     });
-    thread.map_err(|error| format!("cannot start a thread: {error}"))?;
-    outcome.await.map_err(|_| "reading settings and records failed: the thread panicked".to_owned())
+    thread.map_err(LoadError::Thread)?;
+    outcome.await.map_err(|_| LoadError::Panicked)
 }

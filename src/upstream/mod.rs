@@ -24,4 +24,4 @@ pub use fault::trouble_of;
 pub use pool::Pools;
 pub use probe::{ProbeResult, probe};
 pub use stream::Streams;
-pub use trust::{Authorities, Trust};
+pub use trust::{Authorities, AuthoritiesError, Trust};

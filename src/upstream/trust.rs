@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::CertificateDer;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::pem::{Error as PemError, PemObject};
 use tokio_rustls::rustls::{ClientConfig, Error as TlsError, RootCertStore};
 
 use super::fault::Fault;
@@ -27,18 +27,16 @@ impl Authorities {
     /// Reads a file of certificates in PEM (RFC 7468).
     ///
     /// # Errors
-    /// What is wrong with it, for the operator: no certificate in it, or one that is none.
-    pub fn from_pem(pem: &[u8]) -> Result<Self, String> {
+    /// No certificate in it, or one that is not valid.
+    pub fn from_pem(pem: &[u8]) -> Result<Self, AuthoritiesError> {
         let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-        let certificates = read.map_err(|error| format!("contains an invalid certificate: {error}"))?;
+        let certificates = read.map_err(AuthoritiesError::Certificate)?;
         if certificates.is_empty() {
-            return Err("holds no certificate".to_owned());
+            return Err(AuthoritiesError::Empty);
         }
         let mut store = RootCertStore::empty();
         for certificate in &certificates {
-            store
-                .add(certificate.clone())
-                .map_err(|error| format!("contains a certificate that is not a valid authority: {error}"))?;
+            store.add(certificate.clone()).map_err(AuthoritiesError::Authority)?;
         }
         Ok(Self(certificates))
     }
@@ -49,6 +47,20 @@ impl Authorities {
         self.0.extend(others.0);
         self
     }
+}
+
+/// Why a file of authorities is not taken; goes on after the file's name.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthoritiesError {
+    /// It has something that looks like a certificate.
+    #[error("contains an invalid certificate: {0}")]
+    Certificate(PemError),
+    /// It has none.
+    #[error("holds no certificate")]
+    Empty,
+    /// A certificate cannot sign others.
+    #[error("contains a certificate that is not a valid authority: {0}")]
+    Authority(TlsError),
 }
 
 /// What TLS towards upstreams is opened with; all workers share it, a reload swaps it.
@@ -124,7 +136,7 @@ mod tests {
             ("-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n", "contains an invalid certificate"),
             ("-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n", "not a valid authority"),
         ] {
-            let error = Authorities::from_pem(pem.as_bytes()).unwrap_err();
+            let error = Authorities::from_pem(pem.as_bytes()).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
         }
     }

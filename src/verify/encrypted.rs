@@ -33,26 +33,39 @@ pub struct Over {
     /// The listener.
     pub listener: Listener,
     /// What came back for each check; or why nothing does.
-    pub answers: Result<Answers, String>,
+    pub answers: Result<Answers, ListenerError>,
+}
+
+/// Why an encrypted listener is not asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenerError {
+    /// The system gives no randomness.
+    #[error("{0}")]
+    Randomness(io::Error),
+    /// Its certificate is not accepted.
+    #[error("{0}; the name that is expected in it is that of [tls] name or --tls-name")]
+    Certificate(String),
+    /// No connection, or no answer to the first question.
+    #[error("{0}")]
+    Connection(String),
 }
 
 /// Asks everything over one listener; where the first question fails, nothing more. To be run in a `LocalSet`.
 pub(super) async fn ask_all(listener: Listener, queue: Rc<Queue>, trust: Arc<Trust>) -> Over {
     let streams = match seed() {
         Ok(seed) => Streams::new(trust, seed),
-        Err(error) => return Over { listener, answers: Err(error.to_string()) },
+        Err(error) => return Over { listener, answers: Err(ListenerError::Randomness(error)) },
     };
     if let Some(check) = queue.first()
         && let Err(error) = ask(&streams, &listener.target, check).await
     {
         let trouble = trouble_of(&error);
-        let text = match trouble.kind {
-            TroubleKind::Certificate => {
-                format!("{}; the name that is expected in it is that of [tls] name or --tls-name", trouble.text)
-            }
-            _ => trouble.text.to_string(),
+        let text = trouble.text.to_string();
+        let error = match trouble.kind {
+            TroubleKind::Certificate => ListenerError::Certificate(text),
+            _ => ListenerError::Connection(text),
         };
-        return Over { listener, answers: Err(text) };
+        return Over { listener, answers: Err(error) };
     }
     let task = |_| {
         let (queue, streams, target) = (queue.clone(), streams.clone(), listener.target.clone());

@@ -13,7 +13,7 @@ mod report;
 mod run;
 
 pub use checks::{Check, Expected, Plan, Unchecked, plan};
-pub use encrypted::{Listener, Over};
+pub use encrypted::{Listener, ListenerError, Over};
 pub use report::{Difference, Discovered, Report};
 pub use run::{Asked, run};
 

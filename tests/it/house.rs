@@ -427,6 +427,13 @@ fn the_map_names_files_and_functions_that_exist() {
 }
 
 #[test]
+fn errors_are_types() {
+    let lines = lines();
+    let is_text = |line: &&Line| line.text.contains("Result<") && line.text.contains(", String>");
+    none(lines.iter().filter(is_text).map(|line| format!("{}: a text is no error type", line.place())).collect());
+}
+
+#[test]
 fn unsafe_code_stays_in_its_room() {
     let unsafe_word = |text: &str| text.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == "unsafe");
     let problems = lines()

@@ -79,7 +79,7 @@ pub(super) fn rows(node: &Node<'_>, problems: &mut Vec<Problem>) -> Vec<Row> {
     }
     let addresses = match addresses(node) {
         Ok(addresses) => addresses,
-        Err(members) => {
+        Err(Contradicting(members)) => {
             problems.push(Problem {
                 path: node.path().to_owned(),
                 fatal: true,
@@ -172,8 +172,11 @@ fn names_by_value(node: &Node<'_>) -> Vec<Located<String>> {
     of_azure.flat_map(|(_, texts)| texts).collect()
 }
 
-/// The addresses of a row; several that contradict each other give the names of their columns.
-fn addresses(node: &Node<'_>) -> Result<Vec<Located<String>>, String> {
+/// Columns of a row whose addresses contradict each other, separated by commas.
+struct Contradicting(String);
+
+/// The addresses of a row.
+fn addresses(node: &Node<'_>) -> Result<Vec<Located<String>>, Contradicting> {
     for key in ADDRESS_KEYS {
         let found: Vec<_> = node.texts(key).into_iter().flat_map(split).collect();
         if !found.is_empty() {
@@ -199,7 +202,7 @@ fn addresses(node: &Node<'_>) -> Result<Vec<Located<String>>, String> {
             if rest.iter().all(|(_, texts)| same(texts)) {
                 return Ok(first.clone());
             }
-            Err(members.iter().map(|(key, _)| key.as_str()).collect::<Vec<_>>().join(", "))
+            Err(Contradicting(members.iter().map(|(key, _)| key.as_str()).collect::<Vec<_>>().join(", ")))
         }
     }
 }
