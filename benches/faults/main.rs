@@ -7,6 +7,8 @@
 #[expect(dead_code, reason = "shared with other benchmarks")]
 #[path = "../support/dns.rs"]
 mod dns;
+#[path = "../support/dnsmasq.rs"]
+mod dnsmasq;
 mod fault;
 #[path = "../support/figures.rs"]
 mod figures;

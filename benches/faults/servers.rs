@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
 
+use crate::dnsmasq;
 use crate::load::{KNOWN, table_name};
 use crate::process::find_program;
 use crate::scratch::Scratch;
@@ -133,28 +134,9 @@ impl Setup<'_> {
             let _ = writeln!(text, "{address} {name}");
         });
         let hosts = self.scratch.write("hosts", &hosts);
-        let mut arguments: Vec<String> = [
-            "--keep-in-foreground",
-            "--conf-file=/dev/null",
-            "--no-resolv",
-            "--no-hosts",
-            "--bind-interfaces",
-            "--listen-address=127.0.0.1",
-            "--pid-file=",
-            "--user=root",
-            "--log-facility=/dev/null",
-            "--cache-size=200000",
-            "--dns-forward-max=10000",
-            "--use-stale-cache=86400",
-            "--local=/table.test/",
-            "--local-ttl=60",
-        ]
-        .map(str::to_owned)
-        .to_vec();
+        let mut arguments = dnsmasq::arguments(self.port, self.upstreams);
+        arguments.extend(["--use-stale-cache=86400", "--local=/table.test/", "--local-ttl=60"].map(str::to_owned));
         arguments.push(format!("--addn-hosts={hosts}"));
-        arguments.push(format!("--port={}", self.port));
-        arguments
-            .extend(self.upstreams.iter().map(|upstream| format!("--server={}#{}", upstream.ip(), upstream.port())));
         arguments
     }
 }

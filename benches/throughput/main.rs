@@ -7,6 +7,8 @@
 
 #[path = "../support/dns.rs"]
 mod dns;
+#[path = "../support/dnsmasq.rs"]
+mod dnsmasq;
 #[path = "../support/figures.rs"]
 mod figures;
 mod floor;

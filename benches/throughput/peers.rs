@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::dns::address_of;
+use crate::dnsmasq;
 use crate::process::find_program;
 use crate::scratch::Scratch;
 use crate::work::{Work, ZONE, record_name};
@@ -215,27 +216,7 @@ impl Setup<'_> {
             let _ = writeln!(text, "{address} {name}");
         });
         let hosts = self.scratch.write("hosts", &hosts);
-        let mut arguments: Vec<String> = [
-            "--keep-in-foreground",
-            "--conf-file=/dev/null",
-            "--no-resolv",
-            "--no-hosts",
-            "--bind-interfaces",
-            "--listen-address=127.0.0.1",
-        ]
-        .map(str::to_owned)
-        .to_vec();
-        arguments.extend(
-            [
-                "--pid-file=",
-                "--user=root",
-                "--log-facility=/dev/null",
-                "--cache-size=200000",
-                "--dns-forward-max=10000",
-            ]
-            .map(str::to_owned),
-        );
-        arguments.extend([format!("--port={}", self.port), format!("--server=127.0.0.1#{}", self.upstream.port())]);
+        let mut arguments = dnsmasq::arguments(self.port, &[self.upstream]);
         if self.work.has_records() {
             arguments.extend([
                 format!("--addn-hosts={hosts}"),

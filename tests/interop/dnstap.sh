@@ -3,8 +3,7 @@
 
 start_tapped() {
     { cat "$scratch/pldns.toml"; printf '\n[dnstap]\nfile = "%s/tap.fstrm"\nidentity = "interop"\n' "$scratch"; } >"$scratch/tapped.toml"
-    start tapped "grep -q '\"message\":\"ready\"' '$scratch/tapped.log'" \
-        "$pldns" serve -c "$scratch/tapped.toml" --listen "127.0.0.1:$port"
+    start_server tapped "127.0.0.1:$port"
 }
 
 checks_of_dnstap() {

@@ -18,8 +18,7 @@ certificate = "$scratch/chain.pem"
 private_key = "$scratch/key.pem"
 name = "dns.example"
 CONF
-    start encrypted "grep -q '\"message\":\"ready\"' '$scratch/encrypted.log'" \
-        "$pldns" serve -c "$scratch/encrypted.toml" --listen "127.0.0.1:$plain_port"
+    start_server encrypted "127.0.0.1:$plain_port"
 }
 
 start_forwarder() {
@@ -32,7 +31,7 @@ forward-zone:
     forward-addr: 127.0.0.1@$tls_port#dns.example
     forward-tls-upstream: yes
 CONF
-    start forwarder answers "$unbound" -d -c "$scratch/forwarder.conf"
+    start_unbound forwarder
 }
 
 checks_of_encrypted() {

@@ -12,13 +12,12 @@ forward-zone:
     name: "."
     forward-addr: 127.0.0.1@$loop_port
 CONF
-    start circle answers "$unbound" -d -c "$scratch/circle.conf"
+    start_unbound circle
 }
 
 start_looping() {
     printf '[listen]\nadmin = ""\ndrain = "0s"\n[[forward]]\nzone = "."\nupstreams = ["127.0.0.1:%s"]\n' "$circle_port" >"$scratch/looping.toml"
-    start looping "grep -q '\"message\":\"ready\"' '$scratch/looping.log'" \
-        "$pldns" serve -c "$scratch/looping.toml" --listen "127.0.0.1:$loop_port"
+    start_server looping "127.0.0.1:$loop_port"
 }
 
 checks_of_loop() {

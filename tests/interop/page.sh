@@ -19,8 +19,7 @@ start_page() {
     page_port=$port plain_port=$(free_port)
     sed -e "s|^admin = \"\"|admin = \"127.0.0.1:$page_port\"|" "$scratch/pldns.toml" >"$scratch/page.toml"
     page_dns=$plain_port
-    start page "grep -q '\"message\":\"ready\"' '$scratch/page.log'" \
-        "$pldns" serve -c "$scratch/page.toml" --listen "127.0.0.1:$plain_port"
+    start_server page "127.0.0.1:$plain_port"
 }
 
 # Prints the document after its script ran, and what the browser's console said.

@@ -87,6 +87,16 @@ start() {
     return 1
 }
 
+# start_server NAME ADDRESS: pldns with $scratch/NAME.toml.
+start_server() {
+    start "$1" "grep -q '\"message\":\"ready\"' '$scratch/$1.log'" "$pldns" serve -c "$scratch/$1.toml" --listen "$2"
+}
+
+# start_unbound NAME: Unbound with $scratch/NAME.conf, which answers on $port.
+start_unbound() {
+    start "$1" answers "$unbound" -d -c "$scratch/$1.conf"
+}
+
 # serve NAME SETTER: tries three free ports; SETTER starts the server on $port.
 serve() {
     local attempt
@@ -145,7 +155,7 @@ auth-zone:
     for-upstream: yes
     fallback-enabled: no
 CONF
-    start azure answers "$unbound" -d -c "$scratch/azure.conf"
+    start_unbound azure
 }
 
 start_pldns() {
@@ -165,8 +175,7 @@ missing = "nxdomain"
 zone = "."
 upstreams = ["127.0.0.1:$azure_port"]
 CONF
-    start pldns "grep -q '\"message\":\"ready\"' '$scratch/pldns.log'" \
-        "$pldns" serve -c "$scratch/pldns.toml" --listen "127.0.0.1:$port"
+    start_server pldns "127.0.0.1:$port"
 }
 
 # The on-premises server: Azure's zones go to pldns, everything else to what stands for the internet. Letters of
@@ -191,7 +200,7 @@ forward-zone:
     name: "."
     forward-addr: 127.0.0.1@$azure_port
 CONF
-    start onprem answers "$unbound" -d -c "$scratch/onprem.conf"
+    start_unbound onprem
 }
 
 # ── checks ───────────────────────────────────────────────────────────────────────────────────────────────────────────
