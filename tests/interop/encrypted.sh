@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# DNS over TLS and DNS over HTTPS by clients that others wrote: kdig, curl, and Unbound as a forwarder by TLS. Part of run.sh.
+# DNS over TLS, HTTPS and QUIC by clients that others wrote: kdig, curl, dnspython, Chromium, and Unbound as a forwarder by TLS. Part
+# of run.sh.
 
 # A certificate for the name and for the address, its own authority.
 make_certificate() {
@@ -10,7 +11,7 @@ make_certificate() {
 
 start_encrypted() {
     tls_port=$port https_port=$(free_port) plain_port=$(free_port) health_port=$(free_port)
-    sed -e "s|^admin = \"\"|admin = \"\"\ntls = [\"127.0.0.1:$tls_port\"]\nhttps = [\"127.0.0.1:$https_port\"]\nhealth = \"127.0.0.1:$health_port\"|" \
+    sed -e "s|^admin = \"\"|admin = \"\"\ntls = [\"127.0.0.1:$tls_port\"]\nquic = [\"127.0.0.1:$tls_port\"]\nhttps = [\"127.0.0.1:$https_port\"]\nhealth = \"127.0.0.1:$health_port\"|" \
         "$scratch/pldns.toml" >"$scratch/encrypted.toml"
     cat >>"$scratch/encrypted.toml" <<CONF
 [tls]
@@ -32,6 +33,40 @@ forward-zone:
     forward-tls-upstream: yes
 CONF
     start_unbound forwarder
+}
+
+# dnspython and what it needs come from PyPI, at the versions of requirements.txt.
+checks_by_dnspython() {
+    local venv=$scratch/venv output
+    if ! { python3 -m venv "$venv" && timeout 120 "$venv/bin/pip" install --quiet --disable-pip-version-check -r "$here/requirements.txt"; } \
+        >"$scratch/pip.log" 2>&1; then
+        tail -n 5 "$scratch/pip.log" >&2
+        without "dnspython: it cannot be installed"
+        return 0
+    fi
+    output=$(timeout 60 "$venv/bin/python" "$here/clients.py" "$plain_port" "$tls_port" "$https_port" "$scratch/chain.pem" \
+        "$api" "$notebook" many.corp.example nosuch.corp.example www.example.net localhost 2>&1 || echo "exit status $?")
+    judge "dnspython: TLS, HTTPS and QUIC answer as TCP does" "$output" '^tls: 30 of 30$' '^https 1\.1: 30 of 30$' '^https 2: 30 of 30$' \
+        '^quic: 30 of 30$' '^tls: padded to 468$' '^quic: padded to 468$' '!exit status' || true
+}
+
+# A page by a name that only this server knows, asked for over HTTPS and nothing else. The key of the certificate is trusted by its hash.
+checks_by_chromium() {
+    command -v chromium >/dev/null || {
+        echo "skip  Chromium with DNS over HTTPS: chromium is not installed"
+        return 0
+    }
+    local home=$scratch/chromium-doh spki
+    spki=$(openssl x509 -in "$scratch/chain.pem" -pubkey -noout | openssl pkey -pubin -outform der | openssl dgst -sha256 -binary | base64)
+    mkdir -p "$home"
+    printf '{"dns_over_https":{"mode":"secure","templates":"https://127.0.0.1:%s/dns-query"}}' "$https_port" >"$home/Local State"
+    # Prints the page as a browser with this directory has it.
+    load() {
+        timeout 60 chromium --headless=new --no-sandbox --disable-gpu --user-data-dir="$1" --ignore-certificate-errors-spki-list="$spki" \
+            --dump-dom "http://loopback.corp.example:$health_port/healthz" 2>"$scratch/chromium-doh.log" && echo done
+    }
+    judge "Chromium: a page by a name that DNS over HTTPS knows" "$(load "$home")" '"status":"ok"' || true
+    judge "Chromium: the same without, so that it was that" "$(load "$scratch/chromium-plain")" '^done$' '!"status":"ok"' || true
 }
 
 checks_of_encrypted() {
@@ -56,9 +91,22 @@ checks_of_encrypted() {
         check "kdig ${how%% *}: 40 addresses, no truncation" 'ANSWER: 40' -- "$@" many.corp.example A
         check "kdig ${how%% *}: padded" 'PADDING: [1-9]' 'Received 468 B' -- "$@" +padding "$api" A
     done
+    # Debian's kdig speaks QUIC, but falls over where it is to check the certificate as well.
+    if kdig --help | grep -q 'no\]quic'; then
+        set -- kdig +time=4 +retry=0 @127.0.0.1 +quic -p "$tls_port"
+        check "kdig +quic: A" "$a" 'status: NOERROR; id: 0$' "!$public" 'QUIC session \(QUICv1\)' -- "$@" "$api" A
+        check "kdig +quic: NXDOMAIN passes" 'status: NXDOMAIN' -- "$@" nosuch.blob.core.windows.net A
+        check "kdig +quic: forwarded" '192\.0\.2\.50' -- "$@" www.example.net A
+        check "kdig +quic: 40 addresses, no truncation" 'ANSWER: 40' -- "$@" many.corp.example A
+        check "kdig +quic: padded" 'PADDING: [1-9]' 'Received 468 B' -- "$@" +padding "$api" A
+    else
+        echo "skip  kdig +quic: this kdig has no QUIC"
+    fi
+    checks_by_dnspython
+    checks_by_chromium
     check "kdig: several queries on one TLS connection" '10\.1\.0\.5' '192\.0\.2\.50' -- \
         kdig +time=4 +retry=0 @127.0.0.1 +tls -p "$tls_port" "${safe[@]}" +keepopen "$api" www.example.net
-    check "kdig: the listeners are found" 'alpn="?dot"? port="?'"$tls_port" '(dohpath|key7)="?/dns-query' -- \
+    check "kdig: the listeners are found" 'alpn="?dot"? port="?'"$tls_port" '(dohpath|key7)="?/dns-query' 'alpn="?doq' -- \
         kdig +time=4 +retry=0 @127.0.0.1 -p "$plain_port" _dns.resolver.arpa SVCB
     local doh=(curl -sS --max-time 9 --cacert "$scratch/chain.pem" --resolve "dns.example:$https_port:127.0.0.1")
     # The health page, by a name that only this server knows.
