@@ -7,6 +7,10 @@ mod encrypted;
 mod explain;
 mod families;
 mod flood;
+#[cfg(feature = "quic")]
+mod flooding;
+#[cfg(feature = "quic")]
+mod floods;
 mod fragments;
 mod handover;
 mod hold;

@@ -561,3 +561,35 @@ fn listeners_for_tls_and_quic_share_an_address() {
     drop(dot);
     quic.server.stop();
 }
+
+#[test]
+fn a_connection_takes_no_more_memory_than_is_counted() {
+    const COUNT: usize = 300;
+    let quic = Quic::start("", RECORDS);
+    let resident = || quic.metric("process_resident_memory_bytes ");
+    run(async {
+        let mut held = Vec::new();
+        let idle = resident();
+        for _ in 0..COUNT {
+            let connection = quic.connect().await;
+            assert!(is_answer(&ask(&connection, &query(0, "a.example")).await.unwrap()));
+            held.push(connection);
+        }
+        let each = (resident() - idle) / COUNT as f64;
+        assert!(each < 132.0 * 1024.0, "{each} bytes a connection");
+        drop(held);
+        // As much as one can have the server hold: all of its streams, and all that they may carry together.
+        let (before, mut open) = (resident(), Vec::new());
+        for _ in 0..50 {
+            let connection = quic.connect().await;
+            for _ in 0..100 {
+                let (mut send, receive) = timeout(SOON, connection.open_bi()).await.unwrap().unwrap();
+                send.write_all(&[0; 650]).await.unwrap();
+                open.push((send, receive));
+            }
+        }
+        let each = (resident() - before) / 50.0;
+        assert!(each < (132.0 + 100.0 * 8.0) * 1024.0, "{each} bytes a connection");
+    });
+    quic.server.stop();
+}

@@ -18,8 +18,12 @@ pub(crate) const EXCESSIVE_LOAD: u32 = 4;
 
 /// Runs a client to its end, on a runtime of its own.
 pub(crate) fn run<T>(client: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async { tokio::time::timeout(SOON * 2, client).await.expect("no end") })
+    run_on(async { tokio::time::timeout(SOON * 2, client).await.expect("no end") })
+}
+
+/// The same however long it takes.
+pub(crate) fn run_on<T>(client: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(client)
 }
 
 /// A client at an address of loopback that speaks `alpn` and trusts one certificate.
