@@ -100,7 +100,7 @@ fn conventions(text: &str) {
                 assert!(kinds.insert(name, kind).is_none(), "{name} is described twice");
                 assert_eq!(kind == "counter", name.ends_with("_total"), "{name} is a {kind}");
                 assert!(name.starts_with("pldns_") || name.starts_with("process_"), "{name}");
-                assert!(!name.contains("milli") && !name.contains("bytes"), "{name}: base units");
+                assert!(!name.contains("milli") && !name.contains("octets"), "{name}: base units");
             }
             _ => {
                 let name = line.split(['{', ' ']).next().unwrap();

@@ -59,7 +59,7 @@ pub(crate) fn named_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     loop {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let port = (20_000 + (std::process::id() % 400) * 30 + number % 30) as u16;
+        let port = (20_000 + (std::process::id() % 60) * 200 + number % 200) as u16;
         let free = UdpSocket::bind(("127.0.0.1", port)).is_ok() && TcpStream::connect(("127.0.0.1", port)).is_err();
         if free {
             return port;
