@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 
-use super::value::InvalidValue;
+use super::InvalidValue;
 use crate::azure::{Cloud, HostName, HostNameError};
 use crate::document::{Diagnostic, Severity};
 use crate::files;

@@ -9,8 +9,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::SettingsArg;
-use super::http::{HttpError, get};
-use super::reachable::reachable;
+use super::http::{HttpError, get, reachable};
 use crate::reload::settings_alone;
 
 /// How long connecting, sending and each read may take.

@@ -3,7 +3,7 @@
 #![expect(clippy::disallowed_types, reason = "a command line tool that opens one connection")]
 
 use std::io::{self, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
@@ -129,6 +129,16 @@ impl ServerUrl {
         }
         Err(last)
     }
+}
+
+/// The address to connect to: a wildcard is reached over loopback.
+pub(super) fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
 }
 
 /// Asks for a path over a connection; the status, and the answer as it came, up to so many bytes.

@@ -9,9 +9,7 @@ mod healthcheck;
 mod http;
 mod isolation;
 mod packaging;
-mod reachable;
 mod serve;
-mod value;
 mod verify;
 mod zones;
 
@@ -22,6 +20,11 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::document::Problems;
+
+/// Why the value of an option is not valid, as clap shows it after the option and the value.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct InvalidValue(String);
 
 /// The version, as in `pldns -V`.
 const VERSION: &str = concat!("pldns ", env!("CARGO_PKG_VERSION"));

@@ -5,8 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::value::InvalidValue;
-use super::{SettingsArg, report};
+use super::{InvalidValue, SettingsArg, report};
 use crate::control::{self, ServeError};
 use crate::log;
 

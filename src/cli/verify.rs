@@ -11,9 +11,8 @@ use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
 use super::compare::dns_address;
-use super::http::ServerUrl;
+use super::http::{ServerUrl, reachable};
 use super::isolation::{Isolation, isolation};
-use super::reachable::reachable;
 use super::{SettingsArg, report as print_problems};
 use crate::client::local_address;
 use crate::config::Settings;

@@ -11,8 +11,8 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
+use super::InvalidValue;
 use super::generate::{complain, write_output};
-use super::value::InvalidValue;
 use crate::azure::{Cloud, HostName, ZONES_DATE, ZONES_DOCUMENT, zones};
 use crate::document::{Diagnostic, Problems, Severity, SourceText};
 use crate::generate::forwarders::{
