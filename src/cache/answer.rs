@@ -285,7 +285,7 @@ impl<'a> AnswerView<'a> {
         self.state_at(now, || false)
     }
 
-    fn state_at(self, now: Instant, wants_prefetch: impl FnOnce() -> bool) -> State {
+    fn state_at(self, now: Instant, wants_refresh: impl FnOnce() -> bool) -> State {
         let head = self.head();
         let age = now.saturating_duration_since(head.heard);
         let ttl = Duration::from_secs(u64::from(head.ttl));
@@ -293,7 +293,7 @@ impl<'a> AnswerView<'a> {
             return State::Expired { at: head.heard + ttl };
         }
         let ends_soon = (ttl - age) * PREFETCH_SHARE <= ttl;
-        State::Fresh { age: u32::try_from(age.as_secs()).unwrap_or(u32::MAX), prefetch: ends_soon && wants_prefetch() }
+        State::Fresh { age: u32::try_from(age.as_secs()).unwrap_or(u32::MAX), refresh: ends_soon && wants_refresh() }
     }
 
     /// Takes the place of `old` in the queues of the cache.

@@ -68,30 +68,30 @@ impl Index {
 
     /// Names the memory of the first bucket of a hash: most answers stand there.
     #[inline]
-    pub(super) fn approach_place(&self, hash: u64, fetch: impl Fn(*const u8)) {
+    pub(super) fn prefetch_place(&self, hash: u64, prefetch: impl Fn(*const u8)) {
         let [first, _] = self.buckets_of(hash);
         if let Some(bucket) = self.0.get(first) {
-            fetch((&raw const *bucket).cast());
+            prefetch((&raw const *bucket).cast());
         }
     }
 
     /// Names the memory of both buckets of a hash, which a change reads.
-    pub(super) fn approach_change(&self, hash: u64, fetch: impl Fn(*const u8)) {
+    pub(super) fn prefetch_change(&self, hash: u64, prefetch: impl Fn(*const u8)) {
         for bucket in self.buckets_of(hash).into_iter().filter_map(|number| self.0.get(number)) {
-            fetch((&raw const *bucket).cast());
+            prefetch((&raw const *bucket).cast());
         }
     }
 
     /// Names the memory of the answer of a hash.
     #[inline]
-    pub(super) fn approach_answer(&self, hash: u64, fetch: impl Fn(*const u8)) {
+    pub(super) fn prefetch_answer(&self, hash: u64, prefetch: impl Fn(*const u8)) {
         let tag = tag(hash);
         for number in self.buckets_of(hash) {
             let Some(bucket) = self.0.get(number) else { return };
             for (place, answer) in bucket.tags.iter().zip(&bucket.answers) {
                 if place.load(Ordering::Acquire) == tag {
                     if let Some(answer) = answer.load().as_ref() {
-                        AnswerView::new(answer).lines().for_each(fetch);
+                        AnswerView::new(answer).lines().for_each(prefetch);
                     }
                     return;
                 }

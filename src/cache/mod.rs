@@ -105,7 +105,7 @@ pub enum State {
         /// Whole seconds since it was heard.
         age: u32,
         /// It is in use and ends soon: now is the time to ask again. Said once.
-        prefetch: bool,
+        refresh: bool,
     },
     /// Not valid any more; of use only while its upstream is silent (RFC 8767).
     Expired {
@@ -163,19 +163,19 @@ impl Cache {
         self.index(hash)?.with(hash.0, |answer| key.is(answer.key()), look)
     }
 
-    /// Gives `fetch` the address of the place of a key's answer, so that the processor brings it nearer while something else is done.
+    /// Gives `prefetch` the address of the place of a key's answer, so that the processor brings it nearer while something else is done.
     #[inline]
-    pub fn approach_place(&self, hash: KeyHash, fetch: impl Fn(*const u8)) {
+    pub fn prefetch_place(&self, hash: KeyHash, prefetch: impl Fn(*const u8)) {
         if let Some(index) = self.index(hash) {
-            index.approach_place(hash.0, fetch);
+            index.prefetch_place(hash.0, prefetch);
         }
     }
 
-    /// The same for the answer itself, some time after [`Self::approach_place`].
+    /// The same for the answer itself, some time after [`Self::prefetch_place`].
     #[inline]
-    pub fn approach_answer(&self, hash: KeyHash, fetch: impl Fn(*const u8)) {
+    pub fn prefetch_answer(&self, hash: KeyHash, prefetch: impl Fn(*const u8)) {
         if let Some(index) = self.index(hash) {
-            index.approach_answer(hash.0, fetch);
+            index.prefetch_answer(hash.0, prefetch);
         }
     }
 
@@ -185,24 +185,24 @@ impl Cache {
     }
 
     /// Names the memory that [`Self::insert`] will read for an answer under this key.
-    pub fn approach_insert(&self, key: &[u8], fetch: impl Fn(*const u8)) {
+    pub fn prefetch_insert(&self, key: &[u8], prefetch: impl Fn(*const u8)) {
         let hash = self.hasher.hash(key);
         if let (Some(index), Some(shard)) = (self.index(KeyHash(hash)), self.shards.get(shard_of(hash))) {
-            index.approach_change(hash, &fetch);
-            lock(shard).approach_insert(hash, fetch);
+            index.prefetch_change(hash, &prefetch);
+            lock(shard).prefetch_insert(hash, prefetch);
         }
     }
 
-    /// Keeps an answer under its key for as long as its TTL says; one of TTL 0 is not kept. `fetch` is told what the next
+    /// Keeps an answer under its key for as long as its TTL says; one of TTL 0 is not kept. `prefetch` is told what the next
     /// one will make it read.
-    pub fn insert(&self, answer: &Answer, fetch: impl Fn(*const u8)) {
+    pub fn insert(&self, answer: &Answer, prefetch: impl Fn(*const u8)) {
         if answer.view().ttl() == 0 {
             return;
         }
         let hash = self.hasher.hash(answer.view().key());
         if let (Some(shard), Some(index)) = (self.shards.get(shard_of(hash)), self.indexes.get(shard_of(hash))) {
             let index = index.get_or_init(|| Index::new(self.buckets));
-            lock(shard).insert(index, hash, answer.clone(), fetch);
+            lock(shard).insert(index, hash, answer.clone(), prefetch);
         }
     }
 
@@ -267,9 +267,9 @@ mod tests {
     ) -> Option<R> {
         let hash = cache.hash(key);
         let fetched = std::cell::Cell::new(0);
-        let fetch = |_| fetched.set(fetched.get() + 1);
-        cache.approach_place(hash, fetch);
-        cache.approach_answer(hash, fetch);
+        let prefetch = |_| fetched.set(fetched.get() + 1);
+        cache.prefetch_place(hash, prefetch);
+        cache.prefetch_answer(hash, prefetch);
         let found = cache.with(key, hash, now, look);
         assert!(found.is_none() || fetched.get() > 1, "what is there can be approached");
         found
@@ -289,10 +289,10 @@ mod tests {
         let (start, cache) = (start(), Cache::new(1 << 20));
         insert(&cache, "a.example", 30, start);
         let at = |seconds| state(&cache, "a.example", start + Duration::from_secs(seconds)).unwrap();
-        assert_eq!(at(0), State::Fresh { age: 0, prefetch: false });
-        assert_eq!(at(15), State::Fresh { age: 15, prefetch: false });
-        assert_eq!(at(29), State::Fresh { age: 29, prefetch: true }, "in use, and it ends soon");
-        assert_eq!(at(29), State::Fresh { age: 29, prefetch: false }, "said once");
+        assert_eq!(at(0), State::Fresh { age: 0, refresh: false });
+        assert_eq!(at(15), State::Fresh { age: 15, refresh: false });
+        assert_eq!(at(29), State::Fresh { age: 29, refresh: true }, "in use, and it ends soon");
+        assert_eq!(at(29), State::Fresh { age: 29, refresh: false }, "said once");
         assert_eq!(at(31), State::Expired { at: start + Duration::from_secs(30) });
         insert(&cache, "b.example", 0, start);
         assert!(state(&cache, "b.example", start).is_none(), "TTL 0 is not kept");
@@ -306,7 +306,7 @@ mod tests {
         let size = cache.size();
         insert(&cache, "a.example", 30, later);
         assert_eq!(cache.size(), size);
-        assert_eq!(state(&cache, "a.example", later), Some(State::Fresh { age: 0, prefetch: false }));
+        assert_eq!(state(&cache, "a.example", later), Some(State::Fresh { age: 0, refresh: false }));
     }
 
     #[test]

@@ -68,9 +68,9 @@ impl Shard {
         self.bytes
     }
 
-    /// Puts an answer in, in the place of an older one to the same question. `fetch` is told what the next eviction will
+    /// Puts an answer in, in the place of an older one to the same question. `prefetch` is told what the next eviction will
     /// read.
-    pub(super) fn insert(&mut self, index: &Index, hash: u64, answer: Answer, fetch: impl Fn(*const u8)) {
+    pub(super) fn insert(&mut self, index: &Index, hash: u64, answer: Answer, prefetch: impl Fn(*const u8)) {
         let view = answer.view();
         let bytes = cost(view);
         if bytes > ANSWER_MAX.min(self.bytes_max) {
@@ -100,7 +100,7 @@ impl Shard {
         }
         index.store(at, hash, answer.into_block());
         while self.bytes > self.bytes_max && self.evict_one(index) {}
-        self.approach_next(index, fetch);
+        self.prefetch_next(index, prefetch);
         if self.small.len() + self.main.len() > QUEUE_MIN.max(2 * self.len) {
             self.tidy(index);
         }
@@ -137,22 +137,22 @@ impl Shard {
     }
 
     /// Names the memory that putting an answer of this hash in will read here.
-    pub(super) fn approach_insert(&self, hash: u64, fetch: impl Fn(*const u8)) {
-        self.ghosts.approach(hash, fetch);
+    pub(super) fn prefetch_insert(&self, hash: u64, prefetch: impl Fn(*const u8)) {
+        self.ghosts.prefetch(hash, prefetch);
     }
 
     /// Names the memory of what will be evicted next, and where what follows stands.
-    fn approach_next(&mut self, index: &Index, fetch: impl Fn(*const u8)) {
+    fn prefetch_next(&mut self, index: &Index, prefetch: impl Fn(*const u8)) {
         if self.bytes + ANSWER_MAX < self.bytes_max {
             return;
         }
         let queue = self.next_queue();
         if let Some(&next) = queue.front() {
-            index.approach_answer(next, &fetch);
-            self.ghosts.approach(next, &fetch);
+            index.prefetch_answer(next, &prefetch);
+            self.ghosts.prefetch(next, &prefetch);
         }
         if let Some(&hash) = self.next_queue().get(1) {
-            index.approach_change(hash, fetch);
+            index.prefetch_change(hash, prefetch);
         }
     }
 
@@ -247,10 +247,10 @@ impl Ghosts {
     }
 
     /// The address to prefetch for the memory of a hash.
-    fn approach(&self, hash: u64, fetch: impl Fn(*const u8)) {
+    fn prefetch(&self, hash: u64, prefetch: impl Fn(*const u8)) {
         let (place, _) = self.place_of(hash);
         if let Some(mark) = self.marks.get(place) {
-            fetch((&raw const *mark).cast());
+            prefetch((&raw const *mark).cast());
         }
     }
 

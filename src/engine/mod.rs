@@ -193,23 +193,23 @@ impl Engine {
         action
     }
 
-    /// Has `fetch` bring nearer what [`Self::keep`] will read for an answer under `key`.
-    pub fn approach_keep(&self, key: &[u8], fetch: impl Fn(*const u8)) {
-        self.cache.approach_insert(key, fetch);
+    /// Has `prefetch` bring nearer what [`Self::keep`] will read for an answer under `key`.
+    pub fn prefetch_keep(&self, key: &[u8], prefetch: impl Fn(*const u8)) {
+        self.cache.prefetch_insert(key, prefetch);
     }
 
     /// Takes an upstream's answer to a question, and keeps it in the cache as long as its TTL and the limits allow;
-    /// nothing when it cannot be read. `fetch` may bring memory nearer that the next one will read.
+    /// nothing when it cannot be read. `prefetch` may bring memory nearer that the next one will read.
     pub fn keep(
         &self,
         snapshot: &Snapshot,
         question: &Question,
         message: &mut UpstreamMessage,
         now: Instant,
-        fetch: impl Fn(*const u8),
+        prefetch: impl Fn(*const u8),
     ) -> Option<Answer> {
         let answer = read_answer(snapshot, question, message, now)?;
-        self.cache.insert(&answer, fetch);
+        self.cache.insert(&answer, prefetch);
         Some(answer)
     }
 
@@ -291,12 +291,12 @@ impl Engine {
         let key = key(context.query, qname, rule);
         let hash = hash.unwrap_or_else(|| self.cache.hash(&key));
         let mut take = |answer: AnswerView<'_>, state| match state {
-            State::Fresh { age, prefetch } if chain.is_none() && context.is_whole(answer) => {
+            State::Fresh { age, refresh } if chain.is_none() && context.is_whole(answer) => {
                 context.report_chain(answer);
                 write::from_answer(context, answer, Age::Seconds(age), reply);
-                Found::Written { prefetch }
+                Found::Written { refresh }
             }
-            State::Fresh { age, prefetch } => Found::Fresh { answer: answer.to_answer(), age, prefetch },
+            State::Fresh { age, refresh } => Found::Fresh { answer: answer.to_answer(), age, refresh },
             State::Expired { at } => Found::Expired { answer: answer.to_answer(), at },
         };
         let found = if O::IS_WATCHING {
@@ -326,11 +326,11 @@ impl Engine {
             Action::Forward(Forward { question: asked(), chain, stale: stale.map(Box::new) })
         };
         match found {
-            Some(Found::Written { prefetch: false }) => Action::Answered(AnswerSource::Cache),
-            Some(Found::Written { prefetch: true }) => Action::AnsweredAndRefresh(AnswerSource::Cache, asked()),
-            Some(Found::Fresh { answer, age, prefetch }) => {
+            Some(Found::Written { refresh: false }) => Action::Answered(AnswerSource::Cache),
+            Some(Found::Written { refresh: true }) => Action::AnsweredAndRefresh(AnswerSource::Cache, asked()),
+            Some(Found::Fresh { answer, age, refresh }) => {
                 match self.use_answer(context, chain, answer.view(), Age::Seconds(age), AnswerSource::Cache, reply) {
-                    Action::Answered(source) if prefetch => Action::AnsweredAndRefresh(source, asked()),
+                    Action::Answered(source) if refresh => Action::AnsweredAndRefresh(source, asked()),
                     action => action,
                 }
             }
@@ -397,9 +397,9 @@ fn alike<O>(context: &Context<'_, O>, qname: LowerName<'_>, rule: &ForwardRule) 
 /// What the cache has.
 enum Found {
     /// A valid answer, which is written.
-    Written { prefetch: bool },
+    Written { refresh: bool },
     /// A valid answer, which belongs to a chain.
-    Fresh { answer: Answer, age: u32, prefetch: bool },
+    Fresh { answer: Answer, age: u32, refresh: bool },
     /// One that is not valid any more.
     Expired { answer: Answer, at: Instant },
 }

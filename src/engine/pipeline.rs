@@ -106,18 +106,18 @@ struct Pending<'q> {
 
 impl Engine {
     /// Answers queries, or says what must be asked: each reply is written into its buffer, which is cleared, and what is
-    /// to be done stands in [`Ask::action`]. `fetch` may bring the memory at an address nearer.
+    /// to be done stands in [`Ask::action`]. `prefetch` may bring the memory at an address nearer.
     pub fn answer_batch(
         &self,
         batch: Batch<'_>,
         asks: &mut [Ask<'_>],
         name_bufs: &mut NameBufs,
         guard: &impl StepGuard,
-        fetch: impl Fn(*const u8) + Copy,
+        prefetch: impl Fn(*const u8) + Copy,
     ) {
         let mut batch = batch;
         for asks in asks.chunks_mut(GROUP) {
-            self.answer_group(batch, asks, name_bufs, guard, &(), fetch);
+            self.answer_group(batch, asks, name_bufs, guard, &(), prefetch);
             batch.turn = batch.turn.wrapping_add(TURNS);
         }
     }
@@ -131,7 +131,7 @@ impl Engine {
         name_bufs: &mut [NameBuf],
         guard: &impl StepGuard,
         observer: &O,
-        fetch: impl Fn(*const u8) + Copy,
+        prefetch: impl Fn(*const u8) + Copy,
     ) {
         let Batch { snapshot, now, turn } = batch;
         let table = &snapshot.table;
@@ -142,13 +142,13 @@ impl Engine {
             match guard.step(|| self.read(snapshot, bytes, client, name_buf, reply, observer), || Err(LOST)) {
                 Err(action) => self.close(ask, action, now),
                 Ok(query) => {
-                    table.approach_place(query.hash, fetch);
+                    table.prefetch_place(query.hash, prefetch);
                     read.push((ask, turn, query));
                 }
             }
         }
         for (.., query) in &read {
-            table.approach_entry(query.hash, fetch);
+            table.prefetch_entry(query.hash, prefetch);
         }
         let mut pending: SmallVec<[(&mut Ask<'_>, Context<'_, O>, Pending<'_>); GROUP]> = SmallVec::new();
         for (ask, turn, Read { query, hash }) in &mut read {
@@ -156,13 +156,13 @@ impl Engine {
             match guard.step(|| self.look_in_table(&context, *hash, ask.reply), || Looked::Done(LOST)) {
                 Looked::Done(action) => self.close(ask, action, now),
                 Looked::Pending(looked) => {
-                    self.cache.approach_place(looked.hash, fetch);
+                    self.cache.prefetch_place(looked.hash, prefetch);
                     pending.push((ask, context, looked));
                 }
             }
         }
         for (.., looked) in &pending {
-            self.cache.approach_answer(looked.hash, fetch);
+            self.cache.prefetch_answer(looked.hash, prefetch);
         }
         for (ask, context, looked) in &mut pending {
             let action = guard.step(|| self.look_in_cache(context, looked, ask.reply), || LOST);

@@ -112,23 +112,23 @@ impl Table {
         NameHash(hash_name(&self.hasher, lower_name))
     }
 
-    /// Gives `fetch` the address of the place of a name, so that the processor brings it nearer while something else is done.
+    /// Gives `prefetch` the address of the place of a name, so that the processor brings it nearer while something else is done.
     #[inline]
-    pub fn approach_place(&self, NameHash(hash): NameHash, fetch: impl Fn(*const u8)) {
+    pub fn prefetch_place(&self, NameHash(hash): NameHash, prefetch: impl Fn(*const u8)) {
         if let Some(slot) = self.slots.get(first_place(hash, self.slots.len())) {
-            fetch((&raw const *slot).cast());
+            prefetch((&raw const *slot).cast());
         }
     }
 
-    /// The same for what the table has of a name, some time after [`Self::approach_place`].
+    /// The same for what the table has of a name, some time after [`Self::prefetch_place`].
     #[inline]
-    pub fn approach_entry(&self, NameHash(hash): NameHash, fetch: impl Fn(*const u8)) {
+    pub fn prefetch_entry(&self, NameHash(hash): NameHash, prefetch: impl Fn(*const u8)) {
         if let Some(slot) = self.slots.get(first_place(hash, self.slots.len()))
             && slot.tag == tag_of(hash)
             && let Some(bytes) = self.arena.get(slot.entry as usize..)
         {
-            fetch(bytes.as_ptr());
-            fetch(bytes.as_ptr().wrapping_add(LINE));
+            prefetch(bytes.as_ptr());
+            prefetch(bytes.as_ptr().wrapping_add(LINE));
         }
     }
 

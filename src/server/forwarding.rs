@@ -17,7 +17,7 @@ use crate::forward::{
     Question, ReleasedWaiter, Resolved, Target, Transmit, Via,
 };
 use crate::log::Recurring;
-use crate::sys::fetch;
+use crate::sys::prefetch;
 use crate::upstream::trouble_of;
 use crate::wire::UpstreamMessage;
 use crate::wire::header::Rcode;
@@ -179,7 +179,7 @@ impl Worker {
             }
             for resolved in &out.resolved {
                 if let Ok(answered) = &resolved.outcome {
-                    self.shared.engine.approach_keep(&answered.question.key, fetch);
+                    self.shared.engine.prefetch_keep(&answered.question.key, prefetch);
                 }
             }
             for resolved in out.resolved.drain(..) {
@@ -250,7 +250,7 @@ impl Worker {
         }
         let snapshot = self.shared.snapshot.load();
         let outcome = resolved.outcome.and_then(|Answered { question, mut message }| {
-            let keep = || self.shared.engine.keep(&snapshot, &question, &mut message, now, fetch);
+            let keep = || self.shared.engine.keep(&snapshot, &question, &mut message, now, prefetch);
             let answer = self.shared.faults.guarded(Part::Answer, keep, || None);
             self.sockets.borrow_mut().take_back(message.bytes);
             answer.ok_or(Failure::Silence)

@@ -11,7 +11,7 @@ use super::forwarding::Origin;
 use super::waiter::{OncePath, OnceReply, ReplyPath, Uncounted};
 use super::worker::Worker;
 use crate::engine::{Action, Ask, Client, GROUP};
-use crate::sys::fetch;
+use crate::sys::prefetch;
 use crate::wire::NameBuf;
 
 impl Worker {
@@ -26,7 +26,7 @@ impl Worker {
         // Over connections nothing depends on the port.
         let mut asks = [Ask::new(message, client, u16::MAX, reply)];
         let batch = self.batch(&snapshot, now, asks.len());
-        self.shared.engine.answer_batch(batch, &mut asks, &mut name_bufs, &self.shared.faults, fetch);
+        self.shared.engine.answer_batch(batch, &mut asks, &mut name_bufs, &self.shared.faults, prefetch);
         let [Ask { action, reply, .. }] = asks;
         let (answered, outcome) = match action {
             Action::Forward(forward) => {

@@ -16,7 +16,7 @@ use super::listen::{Datagrams, Stop};
 use super::waiter::{ReplyPath, Uncounted};
 use super::worker::Worker;
 use crate::engine::{Action, Ask, Client, Forward, GROUP, NameBufs, Reason, Snapshot};
-use crate::sys::{BATCH, Batch, Datagram, fetch, readable_socket};
+use crate::sys::{BATCH, Batch, Datagram, prefetch, readable_socket};
 use crate::wire::{NameBuf, Transport};
 
 /// What became of a datagram so far.
@@ -147,7 +147,7 @@ impl Group<'_> {
             places.push(place);
         }
         let batch = worker.batch(self.snapshot, self.now, asks.len());
-        worker.shared.engine.answer_batch(batch, &mut asks, name_bufs, &worker.shared.faults, fetch);
+        worker.shared.engine.answer_batch(batch, &mut asks, name_bufs, &worker.shared.faults, prefetch);
         let mut waiting: SmallVec<[(usize, Forward, Uncounted); GROUP]> = SmallVec::new();
         for (ask, place) in asks.into_iter().zip(places) {
             let Some(fate) = fates.get_mut(place) else { continue };

@@ -3,7 +3,7 @@
 /// Has the processor bring the line of memory at this address nearer, if it can; any address will do, and nothing is
 /// read.
 #[inline]
-pub fn fetch(address: *const u8) {
+pub fn prefetch(address: *const u8) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a prefetch is a hint: it reads nothing, and faults at no address.
     unsafe {
