@@ -12,6 +12,7 @@ mod dnsmasq;
 #[path = "../support/figures.rs"]
 mod figures;
 mod floor;
+mod growth;
 mod load;
 #[path = "../support/mmsg.rs"]
 mod mmsg;
@@ -25,7 +26,7 @@ mod usage;
 mod work;
 
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -36,7 +37,7 @@ use peers::{Peer, Setup};
 use process::{Running, find_program, free_port};
 use report::{Paced, Row, Sample};
 use scratch::Scratch;
-use work::{Source, Work};
+use work::{Source, Template, Work};
 
 /// Queries a second at which latency is measured.
 const LATENCY_RATE: f64 = 20_000.0;
@@ -71,6 +72,9 @@ struct Args {
     /// Measure at these fixed rates instead, queries a second: what a network sees, where each query wakes the server
     #[arg(long, value_delimiter = ',')]
     rate: Vec<u32>,
+    /// Measure instead how the cost grows with records, cached answers, rules, views and partial wildcards
+    #[arg(long, conflicts_with_all = ["work", "server", "rate"])]
+    growth: bool,
     /// Write the figures here too
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -118,6 +122,10 @@ fn measure(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
         None => {}
     }
     let taskset = find_program("taskset").filter(|_| std::env::var_os(PINNED).is_some());
+    if args.growth {
+        println!("{}", growth::measure(args.rounds, Duration::from_secs_f64(args.seconds), taskset.as_deref())?);
+        return Ok(());
+    }
     let works = if args.work.is_empty() { Work::ALL.to_vec() } else { args.work.clone() };
     let mut all = Vec::new();
     for work in works {
@@ -146,11 +154,7 @@ struct Subject {
     _scratch: Scratch,
 }
 
-fn measure_work(
-    args: &Args,
-    work: Work,
-    pin: Option<&std::path::Path>,
-) -> Result<Vec<Row>, Box<dyn std::error::Error>> {
+fn measure_work(args: &Args, work: Work, pin: Option<&Path>) -> Result<Vec<Row>, Box<dyn std::error::Error>> {
     let mut upstream = Upstream::new()?;
     let mut subjects = Vec::new();
     let wanted = if args.server.is_empty() { Peer::ALL.to_vec() } else { args.server.clone() };
@@ -204,7 +208,7 @@ fn start(
     args: &Args,
     work: Work,
     peer: Peer,
-    pin: Option<&std::path::Path>,
+    pin: Option<&Path>,
     upstream: &mut Upstream,
 ) -> Result<Subject, Box<dyn std::error::Error>> {
     let scratch = Scratch::new(&format!("throughput-{}", peer.name().replace(' ', "-")));
@@ -213,20 +217,12 @@ fn start(
     let command = peer.command(&setup, pin).ok_or("not installed")?;
     let probe = if work.has_records() { work::record_name(0) } else { "probe.cached.example".to_owned() };
     let log = scratch.path().join("log");
-    let running = std::thread::scope(|scope| {
-        let starting = scope.spawn(|| Running::start(command, port, &probe, &log));
-        // The first answer may need the upstream.
-        while !starting.is_finished() {
-            upstream.serve();
-            std::thread::sleep(Duration::from_micros(500));
-        }
-        starting.join().unwrap_or_else(|_| Err("its start failed".to_owned()))
-    })?;
+    let running = run(command, port, &probe, &log, upstream)?;
     let family = usage::family(running.pid());
     let mut row = Row::new(peer, running.started_in, usage::memory(&family));
     let mut source = Source::new(work, args.records, args.lengths);
     if work.has_cached() {
-        warm(&running, upstream)?;
+        warm(&running, &Source::to_warm(), upstream)?;
     }
     if peer.is_judged() {
         let mut left = CHECKED;
@@ -252,9 +248,20 @@ fn start(
     Ok(Subject { row, running, family, source, _scratch: scratch })
 }
 
+/// Starts a server whose first answer may need the upstream.
+fn run(command: Command, port: u16, probe: &str, log: &Path, upstream: &mut Upstream) -> Result<Running, String> {
+    std::thread::scope(|scope| {
+        let starting = scope.spawn(|| Running::start(command, port, probe, log));
+        while !starting.is_finished() {
+            upstream.serve();
+            std::thread::sleep(Duration::from_micros(500));
+        }
+        starting.join().unwrap_or_else(|_| Err("its start failed".to_owned()))
+    })
+}
+
 /// Has every name asked until it is cached: a second pass for what was lost in the first.
-fn warm(running: &Running, upstream: &mut Upstream) -> Result<(), Box<dyn std::error::Error>> {
-    let names = Source::to_warm();
+fn warm(running: &Running, names: &[Template], upstream: &mut Upstream) -> std::io::Result<()> {
     for _ in 0..2 {
         let mut left = names.iter();
         Load::new(running.address, upstream, false)?.run(Duration::from_secs(60), Pace::Window, |send| {
@@ -277,7 +284,7 @@ fn sample(
 ) -> Result<Sample, Box<dyn std::error::Error>> {
     let source = &mut subject.source;
     let mut load = Load::new(subject.running.address, upstream, false)?;
-    let mut draw = |send: &mut dyn FnMut(&work::Template)| {
+    let mut draw = |send: &mut dyn FnMut(&Template)| {
         send(source.draw());
         true
     };
@@ -302,7 +309,7 @@ fn sample_rates(
 ) -> Result<Vec<Paced>, Box<dyn std::error::Error>> {
     let source = &mut subject.source;
     let mut load = Load::new(subject.running.address, upstream, false)?;
-    let mut draw = |send: &mut dyn FnMut(&work::Template)| {
+    let mut draw = |send: &mut dyn FnMut(&Template)| {
         send(source.draw());
         true
     };

@@ -99,17 +99,18 @@ impl Peer {
         }
     }
 
-    /// What starts it, on CPU 0 where `pin` is the program that does that.
-    pub(crate) fn command(self, setup: &Setup<'_>, pin: Option<&Path>) -> Option<Command> {
+    /// Its program, on CPU 0 where `pin` is the program that does that.
+    pub(crate) fn pinned(self, pin: Option<&Path>) -> Option<Command> {
         let program = self.program()?;
-        let mut command = match pin {
-            Some(taskset) => {
-                let mut command = Command::new(taskset);
-                command.args(["-c", "0"]).arg(program);
-                command
-            }
-            None => Command::new(program),
-        };
+        let Some(taskset) = pin else { return Some(Command::new(program)) };
+        let mut command = Command::new(taskset);
+        command.args(["-c", "0"]).arg(program);
+        Some(command)
+    }
+
+    /// What starts it.
+    pub(crate) fn command(self, setup: &Setup<'_>, pin: Option<&Path>) -> Option<Command> {
+        let mut command = self.pinned(pin)?;
         let port = setup.port;
         match self {
             Self::Responder => command.args(["--role", "responder", "--port", &port.to_string()]),

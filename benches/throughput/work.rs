@@ -61,7 +61,7 @@ pub(crate) struct Template {
 }
 
 impl Template {
-    fn new(name: &str, qtype: u16, rcode: u8) -> Self {
+    pub(crate) fn new(name: &str, qtype: u16, rcode: u8) -> Self {
         let label = name.split('.').next().unwrap_or(name);
         let address = (qtype == A && rcode == 0).then(|| address_of(label));
         Self { message: query(0, name, qtype).into(), rcode, address }
@@ -119,6 +119,12 @@ impl Source {
         });
         let new = new.collect();
         Self { classes, random: 0x9e37_79b9_7f4a_7c15, next_new: 0, new }
+    }
+
+    /// Each of the queries as often as any other.
+    pub(crate) fn of(queries: Vec<Template>) -> Self {
+        let random = 0x9e37_79b9_7f4a_7c15;
+        Self { classes: vec![(100, Class::Fixed(queries))], random, next_new: 0, new: Vec::new() }
     }
 
     /// Every name that has to be in the cache.

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::bounds::ForwardBounds;
-use super::question::{Delivery, Failure, Ticket, Waiting};
+use super::question::{Delivery, Failure, Ticket, Turn, Waiting};
 use crate::wire::UpstreamMessage;
 
 /// How long an answer is of use to a client: Azure asks forwarders for more than a timeout of 4 s, glibc gives up after 5.
@@ -20,10 +20,12 @@ const PER_CLIENT_MAX: u32 = 32_768;
 /// which the queries came. Else a slow answer gathers seconds of queries from a forged address, and all replies reach that
 /// address as one pulse (CVE-2024-33655).
 const PACED_FROM: u32 = 64;
-/// The time between two paced replies, in twentieths of that between two queries: less than twice as often, so that ten
-/// milliseconds have no more than twice their mean though timers count milliseconds, wake-ups are late by one or two, and
-/// one reply may take [`WHOLE_MAX`].
-const PACE_TWENTIETHS: u32 = 15;
+/// The time between two replies of a pulse, in twentieths of that between two queries: so much less than twice as often that
+/// ten milliseconds have no more than twice their mean though replies leave [`PACE_STEP`] early and [`LATE_FREE`] late, and
+/// one may take [`WHOLE_MAX`].
+const PULSE_PACE: u32 = 17;
+/// And between others: nearly twice as often, so that what one busy moment gathered is gone soon.
+const USUAL_PACE: u32 = 11;
 /// From how long a wait on the bytes of a reply count, whatever its question: answers to many questions that are all held
 /// back for less make no pulse worth forging, while a busy client that waits so long for each of its answers, an on-premises
 /// server whose upstream is on another continent, must get them at the rate of its queries.
@@ -42,10 +44,10 @@ const BACKLOG_MAX: Duration = Duration::from_millis(200);
 /// Over which time the mean rate is taken, and at most twice that.
 const WINDOW: Duration = Duration::from_millis(2500);
 /// Replies are not held back for less.
-const PACE_STEP: Duration = Duration::from_millis(1);
-/// How late replies may leave for those behind them to keep to their times: what was to leave in this time leaves in one
-/// moment. Timers count milliseconds, so that they are late by one at times.
-const LATE_FREE: Duration = Duration::from_micros(1500);
+const PACE_STEP: Duration = Duration::from_micros(500);
+/// How late a reply of a pulse may leave for those behind it to keep to their turns: what was to leave in this time leaves in
+/// one moment. Timers count milliseconds, and so does the wait for events, so that they are late by two at times.
+const LATE_FREE: Duration = Duration::from_millis(3);
 /// How long after the deadline for an answer a reply may still leave: no client waits longer than 5 s.
 const LATE_MAX: Duration = Duration::from_millis(500);
 /// Bytes of a query beside its question: header and OPT record.
@@ -72,10 +74,10 @@ struct ClientLimits {
     window_start: Option<Instant>,
     last_arrival: Option<Instant>,
     window_before: Duration,
-    /// When the next paced reply may leave if all before it leave at their times.
+    /// When the next paced reply may leave.
     next_reply: Option<Instant>,
-    /// When the next one may leave after those that have left.
-    free_at: Option<Instant>,
+    /// How late paced replies have been in all, beyond what is free: all that are yet to leave do so much later.
+    late: Duration,
 }
 
 impl ClientLimits {
@@ -100,14 +102,17 @@ impl ClientLimits {
         (span.unwrap_or_default() + self.window_before) / current.saturating_add(before).max(1)
     }
 
-    /// Whether a reply that takes so much of the pace may leave after those that have left; else when to ask again.
-    fn take_turn(&mut self, now: Instant, takes: Duration) -> Result<(), Instant> {
-        let earliest = now.checked_sub(LATE_FREE).unwrap_or(now);
-        let free_at = self.free_at.map_or(earliest, |at| at.max(earliest));
-        if free_at > now {
-            return Err(free_at);
+    /// Whether a reply may leave whose turn it was to be; else when to ask again. Those of a pulse keep their distance to one
+    /// that was late: a worker that was busy makes no pulse of what was to leave meanwhile.
+    fn take_turn(&mut self, now: Instant, turn: Turn) -> Result<(), Instant> {
+        let Some(known) = turn.late else { return Ok(()) };
+        let at = turn.at + self.late.saturating_sub(known);
+        if at > now {
+            return Err(at);
         }
-        self.free_at = Some(free_at + takes);
+        let late = now.saturating_duration_since(at).saturating_sub(LATE_FREE);
+        self.late += late;
+        self.next_reply = self.next_reply.map(|next| next + late);
         Ok(())
     }
 
@@ -120,8 +125,8 @@ impl ClientLimits {
         if at > latest {
             return (Delivery::Never, 0);
         }
-        let interval = self.mean_interval() * PACE_TWENTIETHS / 20;
         let is_gathered = waited >= GATHERED_FROM || lengths.together >= GATHERED_COUNT;
+        let interval = self.mean_interval() * if is_gathered { PULSE_PACE } else { USUAL_PACE } / 20;
         let is_behind = at > now + if is_gathered { BACKLOG_MAX } else { PULSE_FROM };
         let counts_bytes = is_gathered || is_behind || lengths.times() > FREE_TIMES;
         let whole = if counts_bytes { lengths.share_of(interval) } else { interval };
@@ -133,8 +138,8 @@ impl ClientLimits {
             () if counts_bytes => lengths.reply.max(lengths.query),
             () => usize::MAX,
         };
-        let is_due = at <= now + PACE_STEP && self.take_turn(now, takes).is_ok();
-        (if is_due { Delivery::Now } else { Delivery::At { at, takes } }, room)
+        let turn = Turn { at, late: is_gathered.then_some(self.late) };
+        (if at <= now + PACE_STEP { Delivery::Now } else { Delivery::At(turn) }, room)
     }
 }
 
@@ -259,16 +264,16 @@ impl Clients {
             }
             _ => (Delivery::Now, usize::MAX),
         };
-        if !matches!(delivery, Delivery::At { .. }) {
+        if !matches!(delivery, Delivery::At(_)) {
             self.leave(waiting.client);
         }
         (delivery, room)
     }
 
-    /// Whether a reply that was paced may leave now, after which its query waits no longer; else when to ask again.
-    pub(super) fn may_leave(&mut self, now: Instant, client: IpAddr, takes: Duration) -> Result<(), Instant> {
+    /// Whether a reply may leave whose turn it was to be, after which its query waits no longer; else when to ask again.
+    pub(super) fn may_leave(&mut self, now: Instant, client: IpAddr, turn: Turn) -> Result<(), Instant> {
         if let Some(places) = self.places.get_mut(&client) {
-            places.take_turn(now, takes)?;
+            places.take_turn(now, turn)?;
         }
         self.leave(client);
         Ok(())

@@ -17,6 +17,12 @@ pub(super) const PROBE_INTERVAL: Duration = Duration::from_millis(200);
 const RTT_STEP: Duration = Duration::from_millis(25);
 /// How long a measured response time says something about which upstream is faster.
 const RTT_MEMORY: Duration = Duration::from_secs(30);
+/// Shares of queries are counted in so many parts.
+const WHOLE: u32 = 1 << 16;
+/// How much of the share of lost queries one query makes.
+const LOSS_GAIN: u32 = 16;
+/// More than this share is as bad as this one.
+const LOSS_MAX: u32 = WHOLE / 10 * 9;
 /// An upstream that answered another query within this time is not the reason why one is slow.
 const ANSWERS_OTHERS: Duration = Duration::from_millis(500);
 /// How long an answer is waited for before a query is repeated: at least, at most, and while nothing was measured.
@@ -34,6 +40,9 @@ pub(super) struct Health {
     failing_since: Option<Instant>,
     is_down: bool,
     rtt: Option<Rtt>,
+    /// The share of its last queries that was not answered in time, of [`WHOLE`], and when it was last counted.
+    lost: u32,
+    lost_at: Option<Instant>,
     /// Answers in a row that took longer than any timeout.
     slow_in_a_row: u32,
     /// When anything was last heard from it.
@@ -83,6 +92,10 @@ impl Health {
         self.probes = 0;
         self.heard = Some(now);
         if let Some(took) = took {
+            // One that came later counts as lost already.
+            if took <= self.timeout() {
+                self.count_loss(false, now);
+            }
             self.slow_in_a_row = if took > TIMEOUT_MAX { self.slow_in_a_row.saturating_add(1) } else { 0 };
             // A name that is slow says nothing of the upstream's speed, unless all are.
             if self.slow_in_a_row == 0 || self.slow_in_a_row >= SLOW_MAX {
@@ -97,6 +110,7 @@ impl Health {
     /// A query that was sent at `sent` was not answered in time, or could not be sent, which `is_certain` of the upstream
     /// itself. Whether it is taken for down from now on.
     pub(super) fn failed(&mut self, sent: Instant, now: Instant, is_certain: bool) -> bool {
+        self.count_loss(true, now);
         // Whatever was answered after this query left says that the upstream is there: the name is slow, or a packet
         // was lost.
         if self.heard.is_some_and(|heard| heard > sent) {
@@ -109,6 +123,15 @@ impl Health {
         let is_new = !self.is_down && is_long && self.failures >= FAILURES_MAX;
         self.is_down |= is_new;
         is_new
+    }
+
+    /// Counts a query that was answered in time or not. What was counted long ago counts half: an upstream that is asked no
+    /// more, because it lost queries, is asked again.
+    fn count_loss(&mut self, is_lost: bool, now: Instant) {
+        let is_old = self.lost_at.is_some_and(|at| now.saturating_duration_since(at) >= RTT_MEMORY);
+        let known = if is_old { self.lost / 2 } else { self.lost };
+        self.lost = known - known / LOSS_GAIN + if is_lost { WHOLE / LOSS_GAIN } else { 0 };
+        self.lost_at = Some(now);
     }
 
     pub(super) fn is_down(&self) -> bool {
@@ -135,10 +158,15 @@ impl Health {
         self.rtt.map(|rtt| rtt.smoothed)
     }
 
-    /// What upstreams are ordered by: the lower the better.
+    /// What upstreams are ordered by, the lower the better: whether it is down, then how long an answer takes on average, with
+    /// the waits for those that are lost, in steps.
     pub(super) fn rank(&self, now: Instant) -> (bool, u128) {
         let recent = self.rtt.filter(|rtt| now.saturating_duration_since(rtt.measured) < RTT_MEMORY);
-        (self.is_down, recent.map_or(0, |rtt| rtt.smoothed.as_micros() / RTT_STEP.as_micros()))
+        let time = recent.map_or(Duration::ZERO, |rtt| {
+            let lost = self.lost.min(LOSS_MAX);
+            rtt.smoothed + rtt.timeout() * lost / (WHOLE - lost)
+        });
+        (self.is_down, time.as_micros() / RTT_STEP.as_micros())
     }
 
     /// How long until an upstream that is down may be tried again.
@@ -229,6 +257,40 @@ mod tests {
         assert_eq!(near.rank(now), unknown.rank(now));
         assert!(near.rank(now) < far.rank(now));
         assert_eq!(far.rank(now + RTT_MEMORY), unknown.rank(now), "an old measurement says nothing");
+    }
+
+    #[test]
+    fn an_upstream_that_loses_queries_comes_behind_one_that_does_not_until_it_is_asked_again() {
+        let mut now = start();
+        let (mut third, mut good) = (Health::default(), Health::default());
+        for n in 0..90 {
+            now += ms(10);
+            good.on_response(Some(ms(5)), now);
+            if n % 3 == 0 {
+                third.on_response(Some(ms(5)), now);
+            } else {
+                third.failed(now - ms(50), now, false);
+            }
+        }
+        assert!(!third.is_down() && good.rank(now) < third.rank(now));
+        // One of a hundred is no reason.
+        for n in 0..200 {
+            if n % 100 == 50 {
+                good.failed(now - ms(50), now, false)
+            } else {
+                good.on_response(Some(ms(5)), now)
+            };
+            assert_eq!(good.rank(now), Health::default().rank(now), "after {n}");
+        }
+        let mut turns = 0;
+        while third.rank(now) > good.rank(now) {
+            now += RTT_MEMORY;
+            good.on_response(Some(ms(5)), now);
+            assert_eq!(third.rank(now), good.rank(now), "it is asked again");
+            third.on_response(Some(ms(5)), now);
+            turns += 1;
+        }
+        assert!(turns < 5, "{turns}");
     }
 
     #[test]

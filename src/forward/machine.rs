@@ -24,7 +24,7 @@ use super::loops::is_loop;
 use super::outstanding::OutstandingQuery;
 use super::question::{
     Answered, Arrival, Asker, AttemptId, Delivery, Failure, ForwardCounts, Heard, News, Numbers, Outbox, Outcome,
-    Question, ReleasedWaiter, Resolved, Stale, Trouble, UpstreamState, Waiting,
+    Question, ReleasedWaiter, Resolved, Stale, Trouble, Turn, UpstreamState, Waiting,
 };
 use super::questions::{KEEP, Questions};
 use super::rule::Target;
@@ -243,10 +243,10 @@ impl<W> Forwarding<W> {
         self.attempts.next_timeout(now)
     }
 
-    /// Whether a reply may leave that was not to leave before its time; its query waits no longer then. Else when to ask again:
-    /// what left before it left late.
-    pub fn may_leave(&mut self, now: Instant, client: IpAddr, takes: Duration) -> Result<(), Instant> {
-        self.clients.may_leave(now, client, takes)
+    /// Whether a reply may leave whose turn it was to be; its query waits no longer then. Else when to ask again: what left
+    /// before it left late.
+    pub fn may_leave(&mut self, now: Instant, client: IpAddr, turn: Turn) -> Result<(), Instant> {
+        self.clients.may_leave(now, client, turn)
     }
 
     /// Begins again with nothing outstanding and nothing known of upstreams, because what it knows is in doubt or the

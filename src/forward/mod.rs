@@ -52,7 +52,7 @@ pub use memory::REMEMBERED_BYTES_MAX;
 pub(crate) use question::test_try;
 pub use question::{
     Answered, Arrival, Asker, AttemptId, DETAIL_MAX, Delivery, Failure, ForwardCounts, Heard, News, Outbox, Question,
-    ReleasedWaiter, Resolved, Stale, Transmit, Trouble, TroubleKind, UpstreamState, Via,
+    ReleasedWaiter, Resolved, Stale, Transmit, Trouble, TroubleKind, Turn, UpstreamState, Via,
 };
 pub use rule::{AZURE_DNS, BuiltIn, Disposition, ForwardRule, Protocol, Rules, Target, UpstreamSets};
 pub use token::LoopGuard;

@@ -250,18 +250,22 @@ pub struct ReleasedWaiter<W> {
     pub room: usize,
 }
 
+/// The place of a reply among those to the same client that leave one after the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Turn {
+    /// When it comes if none before it is late.
+    pub at: Instant,
+    /// How late those before had been in all when that was planned; nothing where that does not matter.
+    pub(super) late: Option<Duration>,
+}
+
 /// When a reply leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivery {
     /// At once.
     Now,
-    /// Not before then, and once [`Forwarding::may_leave`](super::Forwarding::may_leave) says that it may.
-    At {
-        /// When to ask that.
-        at: Instant,
-        /// How much of its client's pace it takes: the next reply to the same client leaves so much later.
-        takes: Duration,
-    },
+    /// At its turn, once [`Forwarding::may_leave`](super::Forwarding::may_leave) says so.
+    At(Turn),
     /// Not at all: it would come later than any client waits.
     Never,
 }

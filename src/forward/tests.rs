@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::{
     Answered, Arrival, Asker, CLIENT_TIMEOUT, Delivery, Failure, ForwardRule, Forwarding, Heard, Limits, LoopGuard,
-    Outbox, Protocol, Question, Resolved, Stale, Target, Transmit, Trouble, TroubleKind, Via,
+    Outbox, Protocol, Question, Resolved, Stale, Target, Transmit, Trouble, TroubleKind, Turn, Via,
 };
 use crate::wire::header::{self, HEADER_LEN, Header};
 use crate::wire::{Message, Name, Rcode, Rtype, UpstreamMessage};

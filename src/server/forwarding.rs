@@ -14,7 +14,7 @@ use super::worker::Worker;
 use crate::engine::{Action, Answer, Client, Forward, Reason, Snapshot, UpstreamResult};
 use crate::forward::{
     Answered, Arrival, Asker, AttemptId, CLIENT_TIMEOUT, Delivery, Failure, Forwarding, Heard, News, Outbox, Ports,
-    Question, ReleasedWaiter, Resolved, Target, Transmit, Via,
+    Question, ReleasedWaiter, Resolved, Target, Transmit, Turn, Via,
 };
 use crate::log::Recurring;
 use crate::sys::prefetch;
@@ -42,8 +42,7 @@ pub(super) struct Origin<'q> {
 
 /// A reply that leaves later.
 struct Paced {
-    at: Instant,
-    takes: Duration,
+    turn: Turn,
     released: ReleasedWaiter<Box<Waiter>>,
 }
 
@@ -259,14 +258,14 @@ impl Worker {
         let (mut changed, mut later) = (false, Vec::new());
         for released in resolved.waiters {
             match released.delivery {
-                Delivery::At { at, takes } => later.push(Paced { at, takes, released }),
+                Delivery::At(turn) => later.push(Paced { turn, released }),
                 Delivery::Now | Delivery::Never => {
                     changed |= self.resolve_waiter(&snapshot, released, &outcome, detail, now, out);
                 }
             }
         }
         if !later.is_empty() {
-            later.sort_by_key(|paced| paced.at);
+            later.sort_by_key(|paced| paced.turn.at);
             tokio::task::spawn_local(self.clone().resolve_later(later, outcome, resolved.detail));
         }
         changed
@@ -280,10 +279,10 @@ impl Worker {
         detail: Option<Arc<str>>,
     ) {
         let mut later = later.into_iter().peekable();
-        // After a late wake-up the first leaves, and the rest not all at once.
-        let mut not_before = None;
-        while let Some(at) = later.peek().map(|next| next.at) {
-            tokio::time::sleep_until(not_before.unwrap_or(at).max(at).into()).await;
+        // When the first one is to be asked for again.
+        let mut again = None;
+        while let Some(at) = later.peek().map(|next| next.turn.at) {
+            tokio::time::sleep_until(again.take().unwrap_or(at).into()).await;
             let now = Instant::now();
             self.coalesce(|| {
                 let snapshot = self.shared.snapshot.load();
@@ -291,12 +290,12 @@ impl Worker {
                 let (leaving, next) = {
                     let mut forwarding = self.shared.forwarding();
                     let mut may_leave = |next: &Paced| {
-                        let turn = forwarding.may_leave(now, next.released.waiter.client.address, next.takes);
-                        not_before = turn.err();
-                        turn.is_ok()
+                        let answer = forwarding.may_leave(now, next.released.waiter.client.address, next.turn);
+                        again = answer.err();
+                        answer.is_ok()
                     };
                     let leaving: Vec<_> =
-                        std::iter::from_fn(|| later.next_if(|next| next.at <= now && may_leave(next))).collect();
+                        std::iter::from_fn(|| later.next_if(|next| next.turn.at <= now && may_leave(next))).collect();
                     (leaving, forwarding.next_timeout(now))
                 };
                 self.shared.watch_timer(next);
