@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# DNS over TLS, HTTPS and QUIC by clients that others wrote: kdig, curl, dnspython, Chromium, and Unbound as a forwarder by TLS. Part
-# of run.sh.
+# DNS over TLS, HTTPS and QUIC by clients that others wrote: kdig, curl, dnspython, Chromium, and Unbound and systemd-resolved as
+# forwarders by TLS. Part of run.sh.
 
 # A certificate for the name and for the address, its own authority.
 make_certificate() {
@@ -69,6 +69,72 @@ checks_by_chromium() {
     judge "Chromium: the same without, so that it was that" "$(load "$scratch/chromium-plain")" '^done$' '!"status":"ok"' || true
 }
 
+# systemd-resolved with `DNSOverTLS=yes`, which checks the certificate. Its package would become the machine's resolver: its files are
+# unpacked, and it runs where network, mounts and /run are no others' concern.
+checks_by_resolved() {
+    local place=$scratch/resolved file
+    mkdir -p "$place"
+    if ! (cd "$place" && apt-get download systemd-resolved libsystemd-shared >log 2>&1 && for file in *.deb; do dpkg -x "$file" .; done) ||
+        ! unshare -n -m ip link set lo up 2>/dev/null; then
+        echo "skip  systemd-resolved: its package cannot be had, or there are no namespaces here"
+        return 0
+    fi
+    sed -e 's|^admin = ""|admin = ""\ntls = ["127.0.0.1:853"]|' "$scratch/pldns.toml" >"$scratch/resolved.toml"
+    cat >>"$scratch/resolved.toml" <<CONF
+[log]
+queries = "1/1"
+[tls]
+certificate = "$scratch/chain.pem"
+private_key = "$scratch/key.pem"
+CONF
+    cat >"$place/resolved.conf" <<CONF
+[Resolve]
+DNS=127.0.0.1#dns.example
+Domains=~.
+DNSOverTLS=yes
+DNSSEC=no
+LLMNR=no
+MulticastDNS=no
+CONF
+    cat >"$place/run.sh" <<'INNER'
+set -u
+scratch=$1 pldns=$2
+shift 2
+place=$scratch/resolved
+# A network that is up, or resolved does not ask.
+ip link set lo up
+ip link add up0 type veth peer name up1 && ip address add 10.99.0.1/24 dev up0 && ip link set up0 up && ip link set up1 up
+mount -t tmpfs none /run
+mkdir -p /run/systemd/resolve
+[ ! -d /etc/systemd ] || mount -t tmpfs none /etc/systemd
+cp "$place/resolved.conf" /etc/systemd/resolved.conf
+for file in passwd group; do
+    cp "/etc/$file" "$place/$file"
+    grep -q ^systemd-resolve: "$place/$file" || echo 'systemd-resolve:x:61000:61000::/:/bin/false' | cut -d: -f"$([ $file = passwd ] && echo 1-7 || echo 1-3)" >>"$place/$file"
+    mount --bind "$place/$file" "/etc/$file"
+done
+chown systemd-resolve:systemd-resolve /run/systemd/resolve
+authorities=/etc/ssl/certs/ca-certificates.crt
+cat "$authorities" "$scratch/chain.pem" >"$place/authorities"
+mount --bind "$place/authorities" "$authorities"
+"$pldns" serve -c "$scratch/resolved.toml" --listen 127.0.0.1:5300 2>"$scratch/resolved.log" &
+pids=$!
+LD_LIBRARY_PATH=$place/usr/lib/$(uname -m)-linux-gnu/systemd:$place/usr/lib/$(uname -m)-linux-gnu SYSTEMD_LOG_TARGET=console \
+    "$place/lib/systemd/systemd-resolved" >"$place/said" 2>&1 &
+pids="$pids $!"
+trap 'kill $pids; wait $pids' EXIT
+for try in $(seq 50); do
+    if dig +time=1 +tries=1 +short @127.0.0.53 dual.corp.example AAAA | grep -q fd00; then break; fi
+    sleep 0.1
+done
+"$@"
+cat "$place/said"
+INNER
+    check "systemd-resolved forwards by TLS" '10\.1\.0\.5' 'status: NOERROR' -- \
+        unshare -n -m bash "$place/run.sh" "$scratch" "$pldns" dig -r +time=4 +tries=1 @127.0.0.53 "$api" A
+    judge "systemd-resolved: by TLS alone" "$(grep '"rtype"' "$scratch/resolved.log")" '"transport":"tls"' '!"transport":"(udp|tcp)"' || true
+}
+
 checks_of_encrypted() {
     local tool how
     for tool in openssl curl; do
@@ -92,7 +158,7 @@ checks_of_encrypted() {
         check "kdig ${how%% *}: padded" 'PADDING: [1-9]' 'Received 468 B' -- "$@" +padding "$api" A
     done
     # Debian's kdig speaks QUIC, but falls over where it is to check the certificate as well.
-    if kdig --help | grep -q 'no\]quic'; then
+    if [[ $(kdig --help) == *'no]quic'* ]]; then
         set -- kdig +time=4 +retry=0 @127.0.0.1 +quic -p "$tls_port"
         check "kdig +quic: A" "$a" 'status: NOERROR; id: 0$' "!$public" 'QUIC session \(QUICv1\)' -- "$@" "$api" A
         check "kdig +quic: NXDOMAIN passes" 'status: NXDOMAIN' -- "$@" nosuch.blob.core.windows.net A
@@ -125,6 +191,7 @@ checks_of_encrypted() {
     check "openssl: nothing older" 'no peer certificate available' '!BEGIN CERTIFICATE' -- openssl s_client -connect "127.0.0.1:$tls_port" -tls1_1
     serve forwarder start_forwarder
     check "Unbound forwards by TLS" '10\.1\.0\.5' 'status: NOERROR' -- dig -r +time=4 +tries=1 -p "$port" @127.0.0.1 "$api" A
+    checks_by_resolved
     judge "encrypted: nothing worse than a warning in the log" "$(cat "$scratch/encrypted.log")" '"message":"ready"' '!"level":"ERROR"' '!panicked' || true
     kill -TERM "$encrypted_pid"
     wait "$encrypted_pid" || true

@@ -4,7 +4,7 @@
 #   dig, kdig, drill, delv, host, nslookup ──────────────────────────> pldns ──> fake Azure DNS
 #   dig ──> Unbound as on-premises server, conditional forwarders ───> pldns     (Unbound, azure.zone)
 #   getent (glibc's resolver, network namespace of its own) ─────────> pldns, records table alone
-#   kdig, curl, dnspython, Chromium ─ TLS, HTTPS, QUIC ─> pldns; dig ──> Unbound ─ TLS ──> pldns     (encrypted.sh)
+#   kdig, curl, dnspython, Chromium ─ TLS, HTTPS, QUIC ─> pldns; dig ──> Unbound, resolved ─ TLS ──> pldns     (encrypted.sh)
 #   Unbound, BIND and dnsmasq with what `pldns generate` wrote for them, compared with pldns    (formats.sh)
 #   Chromium ─ HTTP ─> the status page    (page.sh); dnstap-ldns with what was written for dnstap    (dnstap.sh)
 #   dig ──> pldns ──> Unbound ──> pldns again    (loop.sh)
