@@ -135,10 +135,10 @@ impl Worker {
                 (result, forwarding.next_timeout(now), forwarding.take_news())
             };
             news.iter().for_each(say_news);
-            self.shared.watch_timer(next);
+            self.shared.timers.set(next);
             if self.carry_out(&mut out, now) {
                 let next = self.shared.forwarding().next_timeout(now);
-                self.shared.watch_timer(next);
+                self.shared.timers.set(next);
             }
             self.keep_outbox(out);
             result
@@ -298,13 +298,13 @@ impl Worker {
                         std::iter::from_fn(|| later.next_if(|next| next.turn.at <= now && may_leave(next))).collect();
                     (leaving, forwarding.next_timeout(now))
                 };
-                self.shared.watch_timer(next);
+                self.shared.timers.set(next);
                 for Paced { released, .. } in leaving {
                     self.resolve_waiter(&snapshot, released, &outcome, detail.as_deref(), now, &mut out);
                 }
                 if self.carry_out(&mut out, now) {
                     let next = self.shared.forwarding().next_timeout(now);
-                    self.shared.watch_timer(next);
+                    self.shared.timers.set(next);
                 }
                 self.keep_outbox(out);
             });

@@ -32,6 +32,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod tickets;
+mod timer_watch;
 mod tls;
 mod udp;
 mod waiter;

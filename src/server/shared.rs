@@ -6,13 +6,14 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio_rustls::rustls::crypto::ring;
 
 use super::certificate::Certificates;
 use super::connections::{ConnectionLimits, Connections};
 use super::faults::Faults;
 use super::tickets::Tickets;
+use super::timer_watch::TimerWatch;
 use super::tls::TlsServer;
 use super::waiter::Waiter;
 use crate::engine::{Engine, Snapshot};
@@ -57,10 +58,8 @@ pub struct Shared {
     pub(super) tls: TlsServer,
     /// Panics that were caught.
     pub faults: Faults,
-    /// Wakes the task that watches the state machine's timers, when there is an earlier one than it knows.
-    pub(super) timers_changed: Notify,
-    /// When it will wake by itself, nanoseconds after `start`.
-    timer_armed: AtomicU64,
+    /// The timers of the state machine.
+    pub(super) timers: TimerWatch,
     /// One of so many queries is logged; 0: none.
     pub log_queries: AtomicU32,
     /// Where queries and responses are sent as they were on the wire.
@@ -91,6 +90,7 @@ impl Shared {
     ) -> io::Result<Self> {
         let certificates = Arc::new(Certificates::default());
         let tickets = Arc::new(Tickets::new(ring::Ticketer::new().map_err(io::Error::other)?));
+        let start = Instant::now();
         Ok(Self {
             tls: TlsServer::new(&certificates, &tickets).map_err(io::Error::other)?,
             certificates,
@@ -104,11 +104,10 @@ impl Shared {
             strangers: Arc::new(Connections::new(STRANGERS)),
             not_allowed: AtomicU64::new(0),
             faults: Faults::default(),
-            timers_changed: Notify::new(),
-            timer_armed: AtomicU64::new(u64::MAX),
+            timers: TimerWatch::new(start),
             log_queries: AtomicU32::new(0),
             tap: OnceLock::new(),
-            start: Instant::now(),
+            start,
             loop_reported: Mutex::new(None),
             stopping: watch::Sender::new(false),
             has_previous_process: watch::Sender::new(false),
@@ -122,14 +121,6 @@ impl Shared {
         self.forwarding.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// To be called after a call of the state machine: sees to it that its next timer is watched.
-    pub(super) fn watch_timer(&self, next: Option<Instant>) {
-        let Some(next) = next else { return };
-        if self.nanoseconds(next) < self.timer_armed.load(Ordering::Relaxed) {
-            self.timers_changed.notify_one();
-        }
-    }
-
     /// Reports a forwarding loop to the operator, once a minute at most.
     pub(super) fn report_loop(&self, from: std::net::IpAddr, now: Instant) {
         let mut reported = self.loop_reported.lock().unwrap_or_else(PoisonError::into_inner);
@@ -141,11 +132,6 @@ impl Shared {
                  Such questions are refused; name another upstream in [[forward]]"
             );
         }
-    }
-
-    /// Says until when the watcher sleeps.
-    pub(super) fn arm_timer(&self, next: Option<Instant>) {
-        self.timer_armed.store(next.map_or(u64::MAX, |next| self.nanoseconds(next)), Ordering::Relaxed);
     }
 
     /// Tells all workers to end, and to wait for what is in flight no longer than `within`. A second call shortens that.

@@ -313,12 +313,11 @@ async fn beat(worker: &Rc<Worker>) {
 /// Does what is due when it is due.
 async fn watch_timers(worker: &Rc<Worker>) {
     loop {
-        let next = worker.shared.forwarding().next_timeout(Instant::now());
-        worker.shared.arm_timer(next);
+        let next = worker.shared.timers.arm(|| worker.shared.forwarding().next_timeout(Instant::now()));
         let far = Instant::now() + Duration::from_secs(3600);
         tokio::select! {
             () = tokio::time::sleep_until(next.unwrap_or(far).into()) => {}
-            () = worker.shared.timers_changed.notified() => continue,
+            () = worker.shared.timers.changed() => continue,
         }
         let now = Instant::now();
         worker.with_forwarding(now, |forwarding, out| {
