@@ -1,9 +1,14 @@
 //! Facts for `pldns --version`: the commit, the compiler and the target of a release build.
 //!
 //! A development build has no commit: asking for it would build everything again after each commit.
+//!
+//! And the OpenAPI document as it is served: without the spaces between its parts, which are more than half of it.
 
-use std::env;
+#![expect(clippy::disallowed_methods, reason = "a build script reads files")]
+
+use std::path::Path;
 use std::process::Command;
+use std::{env, fs};
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
@@ -21,6 +26,26 @@ fn main() {
     println!("cargo::rustc-env=PLDNS_BUILD_TARGET={target}");
     println!("cargo::rustc-env=PLDNS_BUILD_PROFILE={profile}");
     println!("cargo::rustc-env=PLDNS_BUILD_RUSTC={rustc}");
+
+    let source = "src/admin/openapi.json";
+    println!("cargo::rerun-if-changed={source}");
+    let compact = compact_json(&fs::read_to_string(source).expect(source));
+    fs::write(Path::new(&var("OUT_DIR")).join("openapi.json"), compact).expect("OUT_DIR can be written");
+}
+
+/// JSON without the white space between its tokens.
+fn compact_json(text: &str) -> String {
+    let (mut quoted, mut escaped) = (false, false);
+    let keep = |&character: &char| {
+        let kept = quoted || !character.is_ascii_whitespace();
+        match character {
+            '"' if !escaped => quoted = !quoted,
+            _ => {}
+        }
+        escaped = character == '\\' && !escaped;
+        kept
+    };
+    text.chars().filter(keep).collect()
 }
 
 /// The commit of the checkout, with `-dirty` where tracked files differ from it; `None` outside of one.

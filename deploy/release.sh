@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # Builds a release into dist/: static binaries, tarball, packages, image, chart, Terraform module, SBOM, checksums.
 #
-#     deploy/release.sh [--out DIR] [--arch amd64|arm64]... [--all]
+#     deploy/release.sh [--out DIR] [--arch amd64|arm64]... [--binary ARCH=FILE]... [--all]
 #     deploy/release.sh --flags    prints how the compiler is called, for builds that share dependencies with this one
 #
-# PLDNS_SOURCE in the environment is the repository's address for the image's label.
+# --binary packs a binary that was built elsewhere. PLDNS_SOURCE in the environment is the repository's address for the image's label.
 #
-# Needs: cargo and git; python3 with venv for the packages, buildah for the image, and the network for crates and three tools. Twice
-# from the same commit gives the same files. What a machine cannot build (an image without buildah, arm64 without its target) is named
-# at the end and left out; with --all that is an error.
+# Needs: cargo and git; python3 with venv for the packages, buildah and skopeo for the image, and the network for crates and three
+# tools. Twice from the same commit gives the same files (deploy/reproduce.sh). What a machine cannot build (an image without buildah,
+# arm64 without its target) is named at the end and left out; with --all that is an error.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 umask 022
@@ -16,20 +16,29 @@ export LC_ALL=C TZ=UTC
 
 out=dist
 archs=()
+declare -A built=()
 all="" flags=""
 while [ $# -gt 0 ]; do
     case "$1" in
     --out) out=$2; shift 2 ;;
     --arch) archs+=("$2"); shift 2 ;;
+    --binary)
+        [ -x "${2#*=}" ] || { echo "--binary $2: must be ARCH=FILE, FILE a program" >&2; exit 2; }
+        built[${2%%=*}]=$(realpath "${2#*=}")
+        archs+=("${2%%=*}")
+        shift 2
+        ;;
     --all) all=1; shift ;;
     --flags) flags=1; shift ;;
-    *) sed -n '2,11s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+    *) sed -n '2,12s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
     esac
 done
 
 cargo_home=${CARGO_HOME:-$HOME/.cargo}
+# An instruction counts for more where a function is considered for inlining than the compiler's own 5: what is inlined is what pays on a
+# query's way (benches/instructions.rs), and a twentieth of the file is saved.
 # Random numbers from the system call: a static binary has no dlsym to look for it, and the fallback needs /dev.
-static_flags="-C target-feature=+crt-static --cfg getrandom_backend=\"linux_getrandom\" --remap-path-prefix=$PWD=/pldns --remap-path-prefix=$cargo_home=/cargo"
+static_flags="-C llvm-args=-inline-instr-cost=8 -C target-feature=+crt-static --cfg getrandom_backend=\"linux_getrandom\" --remap-path-prefix=$PWD=/pldns --remap-path-prefix=$cargo_home=/cargo"
 [ -z "$flags" ] || { echo "$static_flags"; exit; }
 
 say() { printf '==> %s\n' "$*"; }
@@ -64,10 +73,25 @@ tarball() {
 
 # build ARCH TARGET: the static, stripped binary, its dependencies listed in it, the machine's paths taken out.
 build() {
-    local link=(-C strip=symbols) auditable=()
-    # The linker that comes with the compiler for this target: relative relocations in their short form, and code that is the same
-    # once. Together a twentieth of the file.
-    [ "$2" != x86_64-unknown-linux-gnu ] || link+=(-C "link-arg=-Wl,--pack-dyn-relocs=relr" -C "link-arg=-Wl,--icf=all")
+    # The linker that comes with the compiler: relative relocations in their short form, and code that is the same once.
+    # Together a twentieth of the file.
+    local link=(-C strip=symbols) auditable=() lld
+    lld=$(rustc --print sysroot)/lib/rustlib/$host/bin
+    case "$2" in
+    "$host")
+        link+=(-C "link-arg=-Wl,--pack-dyn-relocs=relr" -C "link-arg=-Wl,--icf=all")
+        # For x86_64 it is what rustc takes anyway.
+        [ "$2" = x86_64-unknown-linux-gnu ] || link+=(-C "link-arg=-B$lld/gcc-ld" -C link-arg=-fuse-ld=lld)
+        ;;
+    # For another processor: its start files and C library come with the target, and the parts in C need a compiler for it.
+    aarch64-unknown-linux-musl)
+        link+=(-C link-arg=--pack-dyn-relocs=relr -C link-arg=--icf=all)
+        export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_LINKER=$lld/rust-lld
+        export CC_aarch64_unknown_linux_musl=${CC_aarch64_unknown_linux_musl:-aarch64-linux-gnu-gcc}
+        # Functions of glibc's that stand in for checked ones and for atomic ones are not in musl.
+        export CFLAGS_aarch64_unknown_linux_musl="${CFLAGS_aarch64_unknown_linux_musl:-} -U_FORTIFY_SOURCE -mno-outline-atomics"
+        ;;
+    esac
     ! have cargo-auditable || auditable=(auditable)
     # What follows -- is for the binary alone: dependencies are compiled once for this and for the benchmarks of .ci/run.
     RUSTFLAGS=$static_flags cargo "${auditable[@]}" rustc --quiet --release --locked --bin pldns --target "$2" -- "${link[@]}"
@@ -152,7 +176,54 @@ image_settings() {
     if [ -e deploy/image/pldns.toml ]; then cat deploy/image/pldns.toml; else cat config/pldns.toml; fi
 }
 
-installed=$(rustup target list --installed 2>/dev/null || rustc -vV | sed -n 's/^host: //p')
+# One index of the images of all architectures, with each architecture's manifest as it is in its own archive: what a registry holds
+# under one name. It is written here, because the tool's own has the time of its making in it.
+index() {
+    local folder
+    folder=$(mktemp -d)
+    python3 - "$folder" "$version" "$commit" "$SOURCE_DATE_EPOCH" "$@" <<'PY'
+import datetime, hashlib, json, os, sys, tarfile
+folder, version, commit, epoch, *archives = sys.argv[1:]
+blobs = folder + "/oci/blobs/sha256"
+os.makedirs(blobs)
+manifests = []
+for path in archives:
+    with tarfile.open(path) as archive:
+        def read(name):
+            return archive.extractfile("./" + name).read()
+        def blob(digest):
+            data = read("blobs/sha256/" + digest.removeprefix("sha256:"))
+            assert "sha256:" + hashlib.sha256(data).hexdigest() == digest, path
+            open(blobs + "/" + digest.removeprefix("sha256:"), "wb").write(data)
+            return data
+        for entry in json.loads(read("index.json"))["manifests"]:
+            manifest = json.loads(blob(entry["digest"]))
+            config = json.loads(blob(manifest["config"]["digest"]))
+            for layer in manifest["layers"]:
+                blob(layer["digest"])
+            platform = {key: config[key] for key in ("architecture", "os", "variant") if config.get(key)}
+            manifests.append({"mediaType": entry["mediaType"], "digest": entry["digest"], "size": entry["size"], "platform": platform})
+kind = "application/vnd.oci.image.index.v1+json"
+time = datetime.datetime.fromtimestamp(int(epoch), datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+annotations = {"created": time, "version": version, "revision": commit}
+annotations = {"org.opencontainers.image." + key: value for key, value in annotations.items()}
+index = {"schemaVersion": 2, "mediaType": kind, "manifests": manifests, "annotations": annotations}
+index = json.dumps(index, sort_keys=True).encode()
+digest = hashlib.sha256(index).hexdigest()
+open(blobs + "/" + digest, "wb").write(index)
+entry = {"mediaType": kind, "digest": "sha256:" + digest, "size": len(index)}
+entry["annotations"] = {"org.opencontainers.image.ref.name": version}
+json.dump({"schemaVersion": 2, "manifests": [entry]}, open(folder + "/oci/index.json", "w"))
+json.dump({"imageLayoutVersion": "1.0.0"}, open(folder + "/oci/oci-layout", "w"))
+PY
+    tar --sort=name --mtime="$stamp" --owner=0 --group=0 --numeric-owner --mode='u=rwX,go=rX' --format=ustar -C "$folder/oci" \
+        -cf "$out/pldns_${version}_index.oci.tar" .
+    rm -rf "$folder"
+}
+
+host=$(rustc -vV | sed -n 's/^host: //p')
+installed=$(rustup target list --installed 2>/dev/null || echo "$host")
+images=()
 if [ "${#archs[@]}" -eq 0 ]; then archs=(amd64 arm64); fi
 native=""
 for arch in "${archs[@]}"; do
@@ -165,14 +236,22 @@ for arch in "${archs[@]}"; do
         ;;
     *) echo "unknown architecture $arch: must be one of amd64, arm64" >&2; exit 2 ;;
     esac
-    if ! grep -qx "$target" <<<"$installed"; then
-        left_out+=("$arch: rustup has no target $target here")
-        continue
+    binary=${built[$arch]:-}
+    if [ -z "$binary" ]; then
+        if ! grep -qx "$target" <<<"$installed"; then
+            left_out+=("$arch: the compiler has no target $target here")
+            continue
+        fi
+        if [ "$target" = aarch64-unknown-linux-musl ] && ! have "${CC_aarch64_unknown_linux_musl:-aarch64-linux-gnu-gcc}"; then
+            left_out+=("$arch: no C compiler for it here (Debian: gcc-aarch64-linux-gnu)")
+            continue
+        fi
+        say "$arch: binary"
+        build "$arch" "$target"
     fi
-    say "$arch: binary"
-    build "$arch" "$target"
     # Pages and scripts are the same for all: they come from the first binary, which must run here.
     native=${native:-$binary}
+    "$native" --version >/dev/null || { echo "$native does not run here: name an architecture that does first" >&2; exit 1; }
     say "$arch: packages"
     stage
     ! have nfpm || packages "$arch"
@@ -186,6 +265,7 @@ for arch in "${archs[@]}"; do
     if can_build_images; then
         say "$arch: image"
         image "$arch"
+        images+=("$out/pldns_${version}_$arch.oci.tar")
     else
         left_out+=("$arch image: buildah is not installed, or cannot build")
     fi
@@ -206,6 +286,11 @@ open(target, "w").write(text + "\n")
 os.remove(source)
 PY
 }
+
+if [ "${#images[@]}" -gt 0 ]; then
+    say "index of the images"
+    index "${images[@]}"
+fi
 
 say "chart, Terraform module, SBOM"
 tarball pldns deploy/helm "$out/pldns-chart-$version.tgz"

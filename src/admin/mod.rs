@@ -70,7 +70,7 @@ pub const ROUTES: [(&str, &str, bool); 14] = [
 ];
 
 /// The description of [`ROUTES`] for other programs, OpenAPI 3.1.
-pub const OPENAPI: &str = include_str!("openapi.json");
+pub const OPENAPI: &str = include_str!(concat!(env!("OUT_DIR"), "/openapi.json"));
 
 /// Who wants a reload, and where the outcome goes.
 #[derive(Debug)]
