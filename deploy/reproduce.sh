@@ -34,9 +34,11 @@ fi
 archs=()
 for arch; do archs+=(--arch "$arch"); done
 # The path of neither has the length of the other's, and the tools, which are no part of what is compared, are built once.
+commit=$(git rev-parse HEAD)
 tools=$(realpath -m "${CARGO_TARGET_DIR:-target}/release-tools/bin")
 for folder in first the-second; do
-    git clone --quiet --no-hardlinks . "$scratch/$folder/pldns"
+    git clone --quiet --no-hardlinks --no-checkout . "$scratch/$folder/pldns"
+    git -C "$scratch/$folder/pldns" checkout --quiet --detach "$commit"
     printf '==> %s\n' "$scratch/$folder/pldns"
     (cd "$scratch/$folder/pldns" && env -u CARGO_TARGET_DIR PATH="$tools:$PATH" deploy/release.sh "${archs[@]}")
     # Of the build folder only what is compared is needed.
