@@ -127,7 +127,11 @@ stage() {
 
 # packages ARCH: deb, rpm, apk.
 packages() {
-    export ARCH=$1 VERSION=$version STAGE=$stage PACKAGING=$PWD/deploy/packaging
+    export ARCH=$1 VERSION=$version STAGE=$stage PACKAGING=$stage/packaging
+    # An apk has the times of its scripts in it: of the commit, not of the checkout.
+    mkdir -p "$PACKAGING"
+    cp deploy/packaging/*.sh "$PACKAGING/"
+    find "$stage" -exec touch -h -d "$stamp" {} +
     MTIME=$(date -u -d "$stamp" +%Y-%m-%dT%H:%M:%SZ)
     export MTIME
     # nfpm expands variables in names and fields, not in globs.
