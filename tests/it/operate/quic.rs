@@ -593,3 +593,39 @@ fn a_connection_takes_no_more_memory_than_is_counted() {
     });
     quic.server.stop();
 }
+
+#[test]
+fn the_socket_that_systemd_kept_is_served_with_what_waits_in_it() {
+    let (dir, pair) = (Arc::new(Scratch::new()), Pair::new(2090));
+    dir.write("records/r.toml", RECORDS);
+    pair.write(&dir);
+    let kept = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = kept.local_addr().unwrap();
+    let listen = LISTEN.replace("quic = [\"127.0.0.1:0\"]", &format!("quic = [\"{address}\"]"));
+    dir.write("pldns.toml", &settings(&format!("{listen}{TLS}")));
+    // Its first packet is there before the server is.
+    let client = std::thread::spawn({
+        let pair = pair.clone();
+        move || {
+            run(async {
+                let connection = connect(HERE, address, &pair).await.unwrap();
+                ask(&connection, &query(0, "a.example")).await.unwrap()
+            })
+        }
+    });
+    kept.set_read_timeout(Some(SOON)).unwrap();
+    kept.peek(&mut [0; 1]).unwrap();
+    let name = format!("pldns-{address}").replace(':', "_");
+    let script = format!("exec 3<&0 0</dev/null; LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES={name} exec \"$@\"");
+    let mut child = std::process::Command::new("sh")
+        .args(["-c", &script, "sh", env!("CARGO_BIN_EXE_pldns"), "serve", "-c"])
+        .arg(dir.path().join("pldns.toml"))
+        .stdin(std::process::Stdio::from(std::os::fd::OwnedFd::from(kept)))
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    assert!(is_answer(&client.join().unwrap()));
+    assert!(std::process::Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
+    assert!(child.wait().unwrap().success());
+}
