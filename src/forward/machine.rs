@@ -141,9 +141,15 @@ impl<W> Forwarding<W> {
         }
         // A client that has come through a CNAME chain has waited before: its deadline may be the earliest.
         let place = query.waiters.partition_point(|waiting| waiting.deadline <= asker.deadline);
+        let is_shared = query.line.is_some()
+            && query.waiters.iter().any(|waiting| waiting.client != client)
+            && !self.attempts.upstreams.is_slow(&query.question.section, now);
         query.waiters.insert(place, asker);
-        let ticket = (slot, query.generation);
-        let Tries { questions, counts, .. } = &mut self.attempts;
+        let (ticket, waiters, line) = ((slot, query.generation), query.waiters.len(), query.line);
+        let Tries { questions, counts, upstreams, .. } = &mut self.attempts;
+        if is_shared && let Some(upstream) = line.and_then(|number| upstreams.get_mut(number)) {
+            upstream.is_shared(ticket, waiters);
+        }
         self.clients.acquire(now, client, ticket, |ticket| questions.is_live(ticket));
         if known.is_none() {
             self.attempts.try_next(now, slot, client, &mut out.transmits);

@@ -1,7 +1,8 @@
 //! One upstream address: its health, its budget, and who waits for it.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, VecDeque};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,10 @@ use super::rule::{Protocol, Target};
 
 /// One of this many turns may go to an answer that is about to become too old to be served.
 const REFRESH_SHARE: u32 = 4;
+/// Of so many turns one goes to the clients' lines; the others to what several clients wait for, and to who waits longest.
+const LINES_SHARE: u32 = 2;
+/// Questions that several clients wait for are in steps: two, four, eight and more.
+const SHARED_STEPS: usize = 3;
 /// How near its end a stale answer is then.
 const NEARLY_TOO_OLD: Duration = Duration::from_secs(15);
 /// Questions a second that leave where an upstream has no budget, of those that waited for the end of an outage, where
@@ -86,6 +91,10 @@ pub(super) struct Upstream {
     pub(super) slow_open: u32,
     /// Questions that a client waits for, client by client.
     pub(super) line: FairQueue<Ticket>,
+    /// Those of them that several clients wait for, in steps of how many: one answer serves them all.
+    shared: [VecDeque<Ticket>; SHARED_STEPS],
+    /// All of them, the one that has waited longest in front.
+    oldest: VecDeque<Ticket>,
     /// The same for zones that are slow: they may not take every place.
     pub(super) slow_line: FairQueue<Ticket>,
     /// Stale answers to be refreshed, the one that will soonest be too old in front.
@@ -107,6 +116,8 @@ impl Upstream {
             release_rate: RELEASED_MIN,
             slow_open: 0,
             line: FairQueue::new(),
+            shared: Default::default(),
+            oldest: VecDeque::new(),
             slow_line: FairQueue::new(),
             refreshes: BinaryHeap::new(),
             turns: 0,
@@ -218,6 +229,11 @@ impl Upstream {
 
     /// The ticket that comes next in this turn.
     fn take_ticket(&mut self, now: Instant) -> Option<Ticket> {
+        if self.line.is_empty() {
+            // What is there has left already.
+            self.oldest.clear();
+            self.shared.iter_mut().for_each(VecDeque::clear);
+        }
         let nearly_too_old = self.refreshes.peek().is_some_and(|Reverse((end, _))| *end < now + NEARLY_TOO_OLD);
         let refresh_first = self.turns.is_multiple_of(REFRESH_SHARE) && nearly_too_old;
         let slow_first = self.turns % 2 == 1;
@@ -227,7 +243,36 @@ impl Upstream {
         };
         let first = if refresh_first { refresh(self) } else { None };
         let first = first.or_else(|| if slow_first { slow(self) } else { None });
-        first.or_else(|| self.line.pop()).or_else(|| slow(self)).or_else(|| refresh(self))
+        let shared = |upstream: &mut Self| {
+            let is_theirs = !upstream.turns.is_multiple_of(LINES_SHARE);
+            if is_theirs {
+                let shared = upstream.shared.iter_mut().rev().find_map(VecDeque::pop_front);
+                shared.or_else(|| upstream.oldest.pop_front())
+            } else {
+                None
+            }
+        };
+        first.or_else(|| shared(self)).or_else(|| self.line.pop()).or_else(|| slow(self)).or_else(|| refresh(self))
+    }
+
+    /// Puts a question into the line of its client; one that waited before in front.
+    pub(super) fn stand_in_line(&mut self, ticket: Ticket, client: IpAddr, is_first: bool) {
+        if is_first {
+            self.line.push_front(client, ticket);
+            self.oldest.push_front(ticket);
+        } else {
+            self.line.push(client, ticket);
+            self.oldest.push_back(ticket);
+        }
+    }
+
+    /// A question in the line has so many who wait for it, more than one client.
+    pub(super) fn is_shared(&mut self, ticket: Ticket, waiters: usize) {
+        if waiters.is_power_of_two()
+            && let Some(step) = self.shared.get_mut(waiters.ilog2() as usize - 1)
+        {
+            step.push_back(ticket);
+        }
     }
 
     /// When the next turn may be.
@@ -253,6 +298,8 @@ impl Upstream {
     /// Drops tickets of questions that are done: while an upstream is down, they would add up.
     pub(super) fn purge(&mut self, is_live: impl Fn(&Ticket) -> bool) {
         self.line.retain(&is_live);
+        self.shared.iter_mut().for_each(|step| step.retain(&is_live));
+        self.oldest.retain(&is_live);
         self.slow_line.retain(&is_live);
         self.refreshes.retain(|Reverse((_, ticket))| is_live(ticket));
     }

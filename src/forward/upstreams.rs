@@ -209,11 +209,10 @@ impl Upstreams {
     /// Puts a question into a line; `is_first` in front of its client's.
     pub(super) fn enqueue(&mut self, number: usize, ticket: Ticket, client: IpAddr, is_slow: bool, is_first: bool) {
         let Some(upstream) = self.all.get_mut(number) else { return };
-        let line = if is_slow { &mut upstream.slow_line } else { &mut upstream.line };
-        if is_first {
-            line.push_front(client, ticket);
-        } else {
-            line.push(client, ticket);
+        match (is_slow, is_first) {
+            (false, _) => upstream.stand_in_line(ticket, client, is_first),
+            (true, true) => upstream.slow_line.push_front(client, ticket),
+            (true, false) => upstream.slow_line.push(client, ticket),
         }
     }
 

@@ -39,6 +39,41 @@ fn a_budget_is_never_exceeded_and_clients_take_turns() {
 }
 
 #[test]
+fn what_several_clients_wait_for_goes_first_and_who_waits_longest_is_not_forgotten() {
+    let mut world = World::with_limits(1, limits(100, 50));
+    let client = |number: u32| IpAddr::from([10, 0, 1, number as u8]);
+    // Half a second's leave at once; then one client with a line, two hundred with a question each, and one name of five.
+    for n in 0..60 {
+        world.ask_from(&format!("line{n}.example"), n, client(0));
+    }
+    for n in 1..=200 {
+        world.ask_from(&format!("single{n}.example"), n, client(n));
+    }
+    for n in 201..=205 {
+        world.ask_from("popular.example", n, client(n));
+    }
+    let mut pending: Vec<Transmit> = world.sent();
+    let at_once = pending.len();
+    let mut order = Vec::new();
+    for _ in 0..1500 {
+        for transmit in std::mem::take(&mut pending) {
+            world.hear(&transmit, answer(&transmit, 0));
+        }
+        world.pass(1);
+        world.resolved();
+        pending = world.sent();
+        let label = |bytes: &[u8]| bytes[13..13 + usize::from(bytes[12])].to_ascii_lowercase();
+        order.extend(pending.iter().map(|sent| String::from_utf8(label(&sent.message)).unwrap()));
+    }
+    let place = |name: &str| order.iter().position(|label| label == name);
+    assert!(place("popular").is_some_and(|place| place < 4), "{order:?}");
+    // What is left of the line is older than all others: in turns of one client with two hundred it would not have left.
+    let last = place("line59").unwrap_or_else(|| panic!("{at_once} at once, then {order:?}"));
+    assert!(last < 40, "{last}");
+    assert!(order.iter().take(40).filter(|label| label.starts_with("single")).count() >= 15, "turns");
+}
+
+#[test]
 fn what_comes_after_a_pause_leaves_at_once_as_far_as_there_are_places() {
     let mut world = World::with_limits(1, Limits::AZURE);
     for n in 0..400 {
