@@ -103,8 +103,8 @@ for rendered in "$scratch"/*.yaml; do
     kubernetes-validate --strict "$rendered" >"$scratch/log" 2>&1 || { cat "$scratch/log" >&2; fail "$rendered"; }
 done
 # Encrypted listeners: in the pod, in the Service and in the NetworkPolicy, and only where there is a certificate.
-[ "$(grep -c ': dns-tls$' "$scratch/tls.yaml")" -eq 4 ] && [ "$(grep -c 'ort: 8443' "$scratch/tls.yaml")" -eq 2 ] || fail "encrypted listeners of the chart"
-if grep -q 'dns-tls\|pldns-tls' "$scratch/default.yaml"; then fail "encrypted listeners without a certificate"; fi
+[ "$(grep -c ': dns-tls$' "$scratch/tls.yaml")" -eq 4 ] && [ "$(grep -c ': dns-quic$' "$scratch/tls.yaml")" -eq 4 ] && [ "$(grep -c 'ort: 8443' "$scratch/tls.yaml")" -eq 2 ] || fail "encrypted listeners of the chart"
+if grep -q 'dns-tls\|dns-quic\|pldns-tls' "$scratch/default.yaml"; then fail "encrypted listeners without a certificate"; fi
 # Values that are wrong are refused before anything is installed.
 if render --set replicas=two >/dev/null 2>&1; then fail "the values schema lets a word pass as a number"; fi
 if render --set serviceMonitor.enabled=true >/dev/null 2>&1; then fail "a ServiceMonitor without a token"; fi
@@ -119,7 +119,7 @@ settings = re.search(r"pldns\.toml: \|\n((?:    .*\n|\n)+)", text).group(1)
 path = scratch + "/chart"
 os.mkdir(path)
 plain = "\n".join(line[4:] for line in settings.splitlines()).replace('"/records/*.toml"', '"records.toml"') + "\n"
-encrypted = plain.replace("[listen]\n", '[listen]\ntls = ["0.0.0.0:853"]\nhttps = ["0.0.0.0:443"]\n')
+encrypted = plain.replace("[listen]\n", '[listen]\ntls = ["0.0.0.0:853"]\nhttps = ["0.0.0.0:443"]\nquic = ["0.0.0.0:853"]\n')
 encrypted += '[tls]\ncertificate = "../certificate.pem"\nprivate_key = "../key.pem"\n'
 open(path + "/records.toml", "w").write(open("config/records/workspace.toml").read())
 limit = int(re.search(r"limits:\n +memory: (\d+)Mi", text).group(1))

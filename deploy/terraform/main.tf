@@ -7,6 +7,7 @@ locals {
     "dns-tcp"   = { protocol = "Tcp", port = 53 }
     "dns-tls"   = { protocol = "Tcp", port = 853 }
     "dns-https" = { protocol = "Tcp", port = 443 }
+    "dns-quic"  = { protocol = "Udp", port = 853 }
   }
   ports = { for name, rule in local.all_ports : name => rule if var.encrypted || rule.port == 53 }
 

@@ -118,7 +118,7 @@ variable "discover_subscriptions" {
 }
 
 variable "encrypted" {
-  description = "DNS over TLS and HTTPS beside port 53, with certificate and private_key, or with files of that name that something else puts into /etc/pldns/tls."
+  description = "DNS over TLS, HTTPS and QUIC beside port 53, with certificate and private_key, or with files of that name that something else puts into /etc/pldns/tls."
   type        = bool
   default     = false
 }

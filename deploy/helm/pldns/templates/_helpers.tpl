@@ -41,14 +41,17 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end -}}
 
-{{- /* The encrypted listeners that the values turn on: name to port. */ -}}
+{{- /* The encrypted listeners that the values turn on: name to port and protocol. */ -}}
 {{- define "pldns.encrypted" -}}
 {{- if .Values.tls.secret -}}
 {{- with .Values.tls.tlsPort }}
-dns-tls: {{ . }}
+dns-tls: {port: {{ . }}, protocol: TCP}
 {{- end }}
 {{- with .Values.tls.httpsPort }}
-dns-https: {{ . }}
+dns-https: {port: {{ . }}, protocol: TCP}
+{{- end }}
+{{- with .Values.tls.quicPort }}
+dns-quic: {port: {{ . }}, protocol: UDP}
 {{- end }}
 {{- end -}}
 {{- end -}}
