@@ -20,7 +20,7 @@ pub struct Snapshot {
     pub rules: Rules,
     /// Data of the SVCB records that name this server's encrypted listeners (RFC 9461), for [`BuiltIn::Designated`].
     ///
-    /// [`BuiltIn::Designated`]: crate::forward::Here::Designated
+    /// [`BuiltIn::Designated`]: crate::forward::BuiltIn::Designated
     pub designated: Box<[Box<[u8]>]>,
     /// How long upstreams' answers may live.
     pub ttl_limits: TtlLimits,
