@@ -2,8 +2,9 @@
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
+
+use parking_lot::{Mutex, MutexGuard};
 
 use super::Admin;
 use super::explain::{CLIENT, explanation_at_hand};
@@ -34,7 +35,7 @@ pub struct Found(Mutex<VecDeque<Shown>>);
 
 impl Found {
     fn lock(&self) -> MutexGuard<'_, VecDeque<Shown>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// Adds one; an older one of the same name goes.

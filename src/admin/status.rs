@@ -1,8 +1,9 @@
 //! What the process is about: ready or not, and how its last reload went.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
+
+use parking_lot::{Mutex, MutexGuard};
 
 /// Why settings and records are loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -164,6 +165,6 @@ impl Status {
     }
 
     fn lock(&self) -> MutexGuard<'_, Reloads> {
-        self.reloads.lock().unwrap_or_else(PoisonError::into_inner)
+        self.reloads.lock()
     }
 }

@@ -17,9 +17,10 @@ mod normalize;
 mod shard;
 
 use std::hash::{BuildHasher, Hasher};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::OnceLock;
 use std::time::Instant;
 
+use parking_lot::Mutex;
 use smallvec::SmallVec;
 
 pub use answer::{Age, Answer, AnswerView};
@@ -191,7 +192,7 @@ impl Cache {
         let hash = self.hasher.hash(key);
         if let (Some(index), Some(shard)) = (self.index(KeyHash(hash)), self.shards.get(shard_of(hash))) {
             index.prefetch_change(hash, &prefetch);
-            lock(shard).prefetch_insert(hash, prefetch);
+            shard.lock().prefetch_insert(hash, prefetch);
         }
     }
 
@@ -204,7 +205,7 @@ impl Cache {
         let hash = self.hasher.hash(answer.view().key());
         if let (Some(shard), Some(index)) = (self.shards.get(shard_of(hash)), self.indexes.get(shard_of(hash))) {
             let index = index.get_or_init(|| Index::new(self.buckets));
-            lock(shard).insert(index, hash, answer.clone(), prefetch);
+            shard.lock().insert(index, hash, answer.clone(), prefetch);
         }
     }
 
@@ -212,7 +213,7 @@ impl Cache {
     pub fn remove_name(&self, name: LowerName<'_>) -> usize {
         let is_it = |key: &[u8]| key.split_last_chunk::<KEY_TAIL>().is_some_and(|(of, _)| of == name.as_wire());
         let shards = self.shards.iter().zip(&self.indexes);
-        shards.filter_map(|(shard, index)| Some(lock(shard).remove_all(index.get()?, is_it))).sum()
+        shards.filter_map(|(shard, index)| Some(shard.lock().remove_all(index.get()?, is_it))).sum()
     }
 
     /// Entries and bytes in use.
@@ -220,7 +221,7 @@ impl Cache {
         let indexes = self.indexes.iter().filter(|index| index.get().is_some()).count() * self.fixed;
         self.shards
             .iter()
-            .map(lock)
+            .map(Mutex::lock)
             .fold((0, indexes), |(entries, bytes), shard| (entries + shard.len(), bytes + shard.bytes()))
     }
 }
@@ -229,12 +230,6 @@ impl Cache {
 #[inline]
 fn shard_of(hash: u64) -> usize {
     (hash >> 58) as usize
-}
-
-/// A panic while the lock was held cannot leave a shard half changed in a way that matters: the worst is an answer
-/// that is asked again.
-fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
-    shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! How discovery is doing: for /readyz, /drift and metrics.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use parking_lot::{Mutex, MutexGuard};
 use serde::Serialize;
 
 use super::arm::Failure;
@@ -55,7 +56,7 @@ pub struct Summary {
 
 impl Status {
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// Turns discovery on or off. Off, nothing of it is served.

@@ -7,9 +7,11 @@
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasher, Hasher};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use super::chain::Chain;
 use super::{Action, AnswerSource, Context, Engine, Observer, PublicAction, Step, write};
@@ -212,12 +214,12 @@ impl Findings {
 
     /// Shadowed answers by zone; zones beyond the first hundred as `other`.
     pub fn shadowed(&self) -> Vec<(Box<str>, u64)> {
-        lock(&self.shadowed).iter().map(|(zone, count)| (zone.clone(), *count)).collect()
+        self.shadowed.lock().iter().map(|(zone, count)| (zone.clone(), *count)).collect()
     }
 
     /// What was found since the last call: each name once in ten minutes.
     pub fn take(&self) -> Vec<Finding> {
-        lock(&self.reported).1.drain(..).collect()
+        self.reported.lock().1.drain(..).collect()
     }
 
     fn count_public(&self, action: PublicAction) {
@@ -227,7 +229,7 @@ impl Findings {
     }
 
     fn count_shadowed(&self, zone: &Name) {
-        let mut zones = lock(&self.shadowed);
+        let mut zones = self.shadowed.lock();
         let zone = zone.to_lowercase().to_string();
         let is_room = zones.len() < ZONES_MAX || zones.contains_key(zone.as_str());
         let word = if is_room { zone.into_boxed_str() } else { "other".into() };
@@ -235,7 +237,7 @@ impl Findings {
     }
 
     fn report(&self, finding: Finding, now: Instant) {
-        let mut reported = lock(&self.reported);
+        let mut reported = self.reported.lock();
         let (names, queue) = &mut *reported;
         if names.get(finding.name()).is_some_and(|at| now.saturating_duration_since(*at) < INTERVAL) {
             return;
@@ -248,10 +250,6 @@ impl Findings {
             queue.push_back(finding);
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Engine {

@@ -2,8 +2,9 @@
 
 #![expect(clippy::disallowed_methods, reason = "an interval is measured by the clock")]
 
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 /// How long one cause is silent after it was said.
 const INTERVAL: Duration = Duration::from_secs(60);
@@ -30,7 +31,7 @@ impl Recurring {
     }
 
     fn due_at(&self, now: Instant) -> Option<u64> {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.0.lock();
         if state.said.is_some_and(|said| now.saturating_duration_since(said) < INTERVAL) {
             state.unsaid += 1;
             return None;

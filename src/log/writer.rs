@@ -4,10 +4,11 @@
 
 use std::io::{self, Write};
 use std::net::IpAddr;
+use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::backlog::{Backlog, wait_until_written};
@@ -79,14 +80,14 @@ pub fn finish() {
 pub(super) fn start() {
     let (sender, items) = sync_channel(WAITING_MAX);
     if QUEUE.set(sender).is_ok() {
-        *WAITING.lock().unwrap_or_else(PoisonError::into_inner) = Some(items);
+        *WAITING.lock() = Some(items);
     }
 }
 
 /// Starts the thread that writes. To be called when the process has given up what it need not have: threads that run
 /// already would keep it.
 pub fn write() {
-    let items = WAITING.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let items = WAITING.lock().take();
     if let Some(items) = items {
         // Without the thread the queue fills up, and lines are lost and counted.
         let _ = std::thread::Builder::new().name("log".to_owned()).spawn(move || write_lines(&items));

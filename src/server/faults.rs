@@ -72,7 +72,7 @@ impl Part {
 pub struct Faults {
     counts: [AtomicU64; Part::ALL.len()],
     #[cfg(test)]
-    injected: std::sync::Mutex<Vec<(Part, u32)>>,
+    injected: parking_lot::Mutex<Vec<(Part, u32)>>,
 }
 
 impl StepGuard for Faults {
@@ -141,7 +141,7 @@ impl Faults {
     pub(super) fn meet(&self, _part: Part) {
         #[cfg(test)]
         {
-            let mut injected = self.injected.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let mut injected = self.injected.lock();
             let due = injected.iter().position(|(part, after)| *part == _part && *after == 0);
             if let Some(due) = due {
                 injected.swap_remove(due);
@@ -155,13 +155,13 @@ impl Faults {
     /// Has the next passage of a part panic, after it was passed as often.
     #[cfg(test)]
     pub(super) fn inject(&self, part: Part, after: u32) {
-        self.injected.lock().unwrap().push((part, after));
+        self.injected.lock().push((part, after));
     }
 
     /// Whether all injected panics happened.
     #[cfg(test)]
     pub(super) fn all_happened(&self) -> bool {
-        self.injected.lock().unwrap().is_empty()
+        self.injected.lock().is_empty()
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 use tokio_rustls::rustls::crypto::ring;
 
@@ -118,12 +119,12 @@ impl Shared {
 
     /// The forwarding state machine. Held for one call of it, never while anything is sent or written.
     pub fn forwarding(&self) -> MutexGuard<'_, Forwarding<Box<Waiter>>> {
-        self.forwarding.lock().unwrap_or_else(PoisonError::into_inner)
+        self.forwarding.lock()
     }
 
     /// Reports a forwarding loop to the operator, once a minute at most.
     pub(super) fn report_loop(&self, from: std::net::IpAddr, now: Instant) {
-        let mut reported = self.loop_reported.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut reported = self.loop_reported.lock();
         if reported.is_none_or(|at| now.saturating_duration_since(at) >= LOOP_INTERVAL) {
             *reported = Some(now);
             tracing::warn!(

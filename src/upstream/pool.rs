@@ -7,11 +7,12 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::forward::AttemptId;
 
@@ -28,7 +29,7 @@ pub struct Pools(Mutex<HashMap<SocketAddr, Arc<Pool>>>);
 
 impl Pools {
     pub(super) fn of(&self, upstream: SocketAddr) -> Arc<Pool> {
-        lock(&self.0).entry(upstream).or_default().clone()
+        self.0.lock().entry(upstream).or_default().clone()
     }
 }
 
@@ -108,7 +109,7 @@ impl PooledSocket {
 
     /// The IDs that are in use.
     pub(super) fn ids(&self) -> MutexGuard<'_, Ids> {
-        lock(&self.ids)
+        self.ids.lock()
     }
 
     /// Notes that so many questions are in use or were; too many retire it.
@@ -120,20 +121,20 @@ impl PooledSocket {
 
     /// A question is over.
     pub(super) fn close(&self, id: AttemptId) {
-        lock(&self.ids).close(id);
+        self.ids.lock().close(id);
     }
 
     /// Takes back all open questions: the socket failed.
     pub(super) fn fail(&self) -> Vec<AttemptId> {
         self.retire();
-        let mut ids = lock(&self.ids);
+        let mut ids = self.ids.lock();
         ids.open.clear();
         ids.questions.drain(..).map(|question| question.id).collect()
     }
 
     /// Ends questions that were not answered in time, which retires the socket; whether it is of use to anybody.
     pub(super) fn sweep(&self, now: Instant) -> bool {
-        let mut ids = lock(&self.ids);
+        let mut ids = self.ids.lock();
         if ids.end_old(now) {
             self.retire();
         }
@@ -194,10 +195,6 @@ pub(super) const DRAWS: usize = 8;
 /// What is said when no place could be found.
 pub(super) fn no_place() -> io::Error {
     io::Error::new(io::ErrorKind::AddrInUse, "every port drawn has a question of this ID")
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -4,10 +4,11 @@
 //! settings adds private ones. What cannot be verified is not asked: there is no way to turn that off.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::pem::{Error as PemError, PemObject};
@@ -86,7 +87,7 @@ impl Trust {
     /// Trusts these from now on, instead of those before. Where they are others, open connections take no more
     /// queries.
     pub fn replace(&self, authorities: &Authorities) {
-        let mut known = self.authorities.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.authorities.lock();
         if *known == *authorities {
             return;
         }
@@ -102,7 +103,7 @@ impl Trust {
     /// Tells the operator why asking an upstream failed, unless the same was told a moment ago.
     pub(super) fn tell(&self, target: &Target, fault: &Fault, now: Instant) {
         let is_new = {
-            let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut told = self.told.lock();
             told.retain(|_, at| now.saturating_duration_since(*at) < TELL_INTERVAL);
             let key = (target.clone(), fault.cause);
             let is_new = !told.contains_key(&key);
