@@ -304,6 +304,12 @@ impl Upstream {
         self.refreshes.retain(|Reverse((_, ticket))| is_live(ticket));
     }
 
+    /// How many tickets its longest list has; those of questions that are done count until their turn comes.
+    pub(super) fn tickets(&self) -> usize {
+        let shared = self.shared.iter().map(VecDeque::len).max().unwrap_or_default();
+        self.waiting().max(self.oldest.len()).max(shared)
+    }
+
     /// How many questions wait.
     pub(super) fn waiting(&self) -> usize {
         self.line.len() + self.slow_line.len() + self.refreshes.len()

@@ -225,7 +225,7 @@ impl Upstreams {
 
     /// Keeps a line bounded: beyond `tickets_max`, those that are not `is_live` go.
     pub(super) fn purge_queues(&mut self, number: usize, tickets_max: usize, is_live: impl Fn(&Ticket) -> bool) {
-        if let Some(upstream) = self.all.get_mut(number).filter(|upstream| upstream.waiting() > tickets_max) {
+        if let Some(upstream) = self.all.get_mut(number).filter(|upstream| upstream.tickets() > tickets_max) {
             upstream.purge(is_live);
         }
     }

@@ -1,8 +1,9 @@
 //! Budgets, lines, stale answers: who waits, for whose turn, and what is served meanwhile.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use super::*;
+use crate::forward::upstreams::Upstreams;
 
 #[test]
 fn a_budget_is_never_exceeded_and_clients_take_turns() {
@@ -71,6 +72,24 @@ fn what_several_clients_wait_for_goes_first_and_who_waits_longest_is_not_forgott
     let last = place("line59").unwrap_or_else(|| panic!("{at_once} at once, then {order:?}"));
     assert!(last < 40, "{last}");
     assert!(order.iter().take(40).filter(|label| label.starts_with("single")).count() >= 15, "turns");
+}
+
+#[test]
+fn lines_of_questions_that_are_done_are_bounded() {
+    let world = World::new(1);
+    let mut upstreams = Upstreams::new(HashMap::from([(target(1).address, limits(100, 50))]));
+    let number = upstreams.numbers(&world.rule)[0];
+    for n in 0..100_000 {
+        let client = IpAddr::from([10, 0, (n / 100 % 250) as u8, (n % 100) as u8]);
+        upstreams.enqueue(number, (n, 0), client, false, n % 3 == 0);
+        upstreams.get_mut(number).unwrap().is_shared((n, 0), 2);
+        // None waits any more; whose turn it is is asked now and then.
+        upstreams.purge_queues(number, 1000, |_| false);
+        if n % 100 == 0 {
+            assert_eq!(upstreams.pop_next(world.now, number, |_, _| false), None);
+        }
+        assert!(upstreams.get(number).unwrap().tickets() <= 1001, "after {n}");
+    }
 }
 
 #[test]
@@ -220,7 +239,7 @@ fn slow_names_do_not_take_every_place() {
     let mut world = World::with_limits(1, limits(950, 36));
     let mut open: Vec<(Instant, Transmit)> = Vec::new();
     let mut quick_waits = Vec::new();
-    let mut asked_at = std::collections::HashMap::new();
+    let mut asked_at = HashMap::new();
     for millisecond in 0..20_000u32 {
         if millisecond % 50 == 0 {
             world.ask(&format!("s{millisecond}.slow.example"), 1_000_000 + millisecond);
