@@ -24,6 +24,8 @@ const PACED_FROM: u32 = 64;
 /// ten milliseconds have no more than twice their mean though replies leave [`PACE_STEP`] early and [`LATE_FREE`] late, and
 /// one may take [`WHOLE_MAX`].
 const PULSE_PACE: u32 = 17;
+/// How long a byte of a pulse takes at most: 40 a millisecond, 320 kbit/s, are none, however few queries a second there are.
+const BYTE_MAX: Duration = Duration::from_micros(25);
 /// And between others: nearly twice as often, so that what one busy moment gathered is gone soon.
 const USUAL_PACE: u32 = 11;
 /// From how long a wait on the bytes of a reply count, whatever its question: answers to many questions that are all held
@@ -41,6 +43,8 @@ const FREE_TIMES: u64 = 4;
 const WHOLE_MAX: Duration = Duration::from_micros(2500);
 /// Nor do whole replies make those behind them wait for longer than this.
 const BACKLOG_MAX: Duration = Duration::from_millis(200);
+/// And where they are of a client that asks little: several of its queries have one answer when names are asked for anew.
+const BACKLOG_OF_FEW: Duration = Duration::from_millis(500);
 /// Over which time the mean rate is taken, and at most twice that.
 const WINDOW: Duration = Duration::from_millis(2500);
 /// Replies are not held back for less.
@@ -118,19 +122,27 @@ impl ClientLimits {
 
     /// When a reply may leave that ends a wait of so long, and how long it may be then.
     fn pace(&mut self, now: Instant, waited: Duration, lengths: Lengths, latest: Instant) -> (Delivery, usize) {
-        let at = self.next_reply.map_or(now, |at| at.max(now));
-        if self.count < PACED_FROM && at <= now {
+        // Those that are yet to leave count: what is left of a pulse is not what few queries wait for.
+        if self.count < PACED_FROM {
             return (Delivery::Now, usize::MAX);
         }
+        let at = self.next_reply.map_or(now, |at| at.max(now));
         if at > latest {
             return (Delivery::Never, 0);
         }
         let is_gathered = waited >= GATHERED_FROM || lengths.together >= GATHERED_COUNT;
-        let interval = self.mean_interval() * if is_gathered { PULSE_PACE } else { USUAL_PACE } / 20;
-        let is_behind = at > now + if is_gathered { BACKLOG_MAX } else { PULSE_FROM };
+        let own = self.mean_interval() * if is_gathered { PULSE_PACE } else { USUAL_PACE } / 20;
+        let slowest = BYTE_MAX * u32::try_from(lengths.query).unwrap_or(u32::MAX);
+        let (interval, asks_little) = (own.min(slowest), own > slowest * 2);
+        let backlog_max = match () {
+            () if asks_little => BACKLOG_OF_FEW,
+            () if is_gathered => BACKLOG_MAX,
+            () => PULSE_FROM,
+        };
+        let is_behind = at > now + backlog_max;
         let counts_bytes = is_gathered || is_behind || lengths.times() > FREE_TIMES;
         let whole = if counts_bytes { lengths.share_of(interval) } else { interval };
-        let is_cut = whole > interval && (whole > WHOLE_MAX || is_behind);
+        let is_cut = whole > interval && ((whole > WHOLE_MAX && !asks_little) || is_behind);
         let takes = if is_cut { interval } else { whole };
         self.next_reply = Some(at + takes);
         let room = match () {

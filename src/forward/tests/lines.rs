@@ -507,6 +507,17 @@ fn replies_are_whole_where_that_makes_no_pulse() {
 }
 
 #[test]
+fn a_client_that_asks_little_gets_whole_replies() {
+    // A host with a hundred queries a second, when a name that it asks for again and again is answered at last.
+    for (queries, milliseconds) in [(100, 1000), (180, 4000), (70, 300)] {
+        let replies = Replies::new(queries, milliseconds, 60);
+        assert_eq!((replies.never, replies.cut), (0, 0), "{queries} in {milliseconds} ms");
+        assert!(replies.leave.keys().all(|at| *at <= 520), "{:?}", replies.leave);
+        assert!(replies.largest() <= 1232, "no more than one reply may have");
+    }
+}
+
+#[test]
 fn replies_to_many_names_leave_as_fast_as_they_are_asked() {
     // An on-premises server: 2,000 a second to an upstream 60 ms away, answers four times as long as their queries. For 30 ms
     // the worker is busy with something else.
