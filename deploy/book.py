@@ -36,7 +36,7 @@ def rewrite(content):
         where = target(inside)
         return f"[{text}]({where}{fragment if '#' not in where else ''})" if where else text
 
-    # Code is no place for links.
+    # Links inside code stay as they are.
     parts = re.split(r"(^ *```.*?^ *```$)", content, flags=re.M | re.S)
     return "".join(part if part.lstrip().startswith("```") else LINK.sub(link, part) for part in parts)
 

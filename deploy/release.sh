@@ -88,7 +88,7 @@ build() {
         link+=(-C link-arg=--pack-dyn-relocs=relr -C link-arg=--icf=all)
         export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_LINKER=$lld/rust-lld
         export CC_aarch64_unknown_linux_musl=${CC_aarch64_unknown_linux_musl:-aarch64-linux-gnu-gcc}
-        # Functions of glibc's that stand in for checked ones and for atomic ones are not in musl.
+        # musl lacks the glibc functions that fortified and outlined atomic calls need.
         export CFLAGS_aarch64_unknown_linux_musl="${CFLAGS_aarch64_unknown_linux_musl:-} -U_FORTIFY_SOURCE -mno-outline-atomics"
         ;;
     esac

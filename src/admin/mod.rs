@@ -105,7 +105,7 @@ pub struct Admin {
     pub cache_size: u64,
 }
 
-/// Who may see what: pages for everybody, pages that take the token.
+/// The access to a page: some are open to every client, others require the token.
 #[derive(Clone)]
 struct Door {
     admin: Arc<Admin>,

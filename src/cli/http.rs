@@ -44,7 +44,7 @@ pub(super) enum HttpError {
     Malformed,
 }
 
-/// Why there is no page, and whose.
+/// Why a page could not be had, with its address.
 #[derive(Debug, thiserror::Error)]
 #[error("{url}: {error}")]
 pub(super) struct FetchError {
