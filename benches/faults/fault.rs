@@ -1,50 +1,172 @@
-//! The faults: where each is, when, and what it does to a query and to its answer.
+//! What a fault is: where, when, and what it does to a query and to its answer. The faults themselves are in `table`.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt};
 
-/// A fault.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Fault {
-    None,
-    Loss1,
-    Loss10,
-    Loss30,
-    TwoLoss10,
-    TwoLoss30,
+use crate::servers::Server;
+
+/// A fault: a value of every field that is not the usual one.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Fault {
+    /// What it is chosen by.
+    pub(crate) id: &'static str,
+    /// What the table calls it.
+    pub(crate) name: &'static str,
+    pub(crate) time: Time,
+    pub(crate) upstreams: Upstreams,
+    pub(crate) transport: Transport,
+    pub(crate) datagrams: Datagrams,
+    pub(crate) streams: Streams,
+    pub(crate) clients: Clients,
+    pub(crate) act: Act,
+    /// How long an answer takes, milliseconds.
+    pub(crate) usual: u64,
+}
+
+/// When it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Time {
+    /// All the time.
+    Always,
+    /// The second third of the run.
+    Middle,
+    /// All but the first third.
+    FromThird,
+}
+
+/// Which upstreams there are, and which of them have the fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Upstreams {
+    One,
+    TwoBoth,
+    TwoFirst,
+    /// The first one has an IPv6 address.
+    TwoFirstIpv6,
+    /// The server itself.
+    Itself,
+    /// Another process of the same server, which has the first one as its upstream.
+    ItselfThroughAnother,
+}
+
+/// How upstreams are asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Transport {
+    Datagrams,
+    Tls,
+    /// TLS; in the time of the fault the certificate is one of the past.
+    TlsExpired,
+}
+
+/// What happens to datagrams, and, where the upstream itself is meant and not the network, to streams.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Datagrams {
+    Well,
+    /// This share is lost, each way.
+    Lost(f64),
+    Silent,
+    /// Nothing listens.
+    Closed,
     EveryThird,
-    FirstEveryThird,
     Twice,
-    Late,
-    Jitter,
-    Silence,
-    Unreachable,
-    FirstDies,
-    FirstUnreachable,
-    Ipv6Dead,
-    Slow,
-    Burst,
-    ServFail,
-    Refused,
-    FirstServFail,
-    NxDomain,
+    /// A share of the answers comes so many milliseconds later.
+    Late {
+        share: f64,
+        least: u64,
+        most: u64,
+    },
+    /// Azure DNS's limits.
+    Limited,
+    /// Nothing but this code.
+    Code(u8),
+    /// Forged answers with other IDs come before each answer.
     WrongIds,
-    WrongPlace,
+    /// 50,000 of them a second, to ports that wait for an answer.
+    FloodOfWrongIds,
+    /// Forged answers with another ID, question, letter case, port and address come before each answer.
+    WrongPlaces,
+    /// The answer is in lower case.
     WrongCase,
-    Malformed,
+    /// A damaged answer with another address comes 5 ms before each answer.
+    Damaged,
+    /// The answer ends in the middle of a record, without TC.
     CutShort,
-    Truncated,
-    TcpBroken,
-    TcpBytes,
-    TcpRefused,
-    TcpSwallowed,
+    /// The answers of this share of the names are truncated.
+    Truncated(f64),
+    /// The second fragment of each answer is lost.
+    FragmentLost,
+    /// The second fragment of each answer comes first.
+    FragmentsReversed,
+    /// FORMERR to what has an OPT record.
     NoEdns,
-    OptDropped,
-    OptionDropped,
-    Flood,
-    Stopped,
+    OptSwallowed,
+    OptionSwallowed,
+}
+
+/// What becomes of connections.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Streams {
+    Well,
+    /// Of this share of answers, the second half is missing, and the connection ends.
+    Cut(f64),
+    Bytes,
+    Refused,
+    Swallowed,
+    /// Connections end after so many idle milliseconds.
+    ClosesIdle(u64),
+    /// Connections end at every so manyth query, which is not answered.
+    ClosesAt(usize),
+}
+
+/// What clients do beside, or in place of, what they usually ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Clients {
+    Usual,
+    /// Few names and no known ones.
+    Few,
+    /// So many names a second that take 4 s.
+    Slow(u32),
+    /// So many new names at once, each second.
+    Bursts(u32),
+    /// Another client asks so many new names a second.
+    Flood(u32),
+    /// So many connections ask 100 large answers each, and read nothing.
+    Readers(usize),
+}
+
+/// What happens to the server, or to where it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Act {
+    Nothing,
+    /// SIGSTOP, then SIGCONT.
+    Stop,
+    /// SIGKILL, and started again at once.
+    Kill,
+    /// Replaced by a new process, again and again.
+    Restarts,
+    /// SIGHUP twice a second, with so many records.
+    Reloads(u32),
+    /// So many file descriptors more than are open, or fewer.
+    Descriptors(i64),
+    /// So many MiB of memory.
+    Memory(u64),
+    /// `ip` in the server's namespace: at the begin, at the end.
+    Ip(&'static [&'static str], &'static [&'static str]),
+    /// Where the log goes, and whether every query is logged.
+    Log(Sink, bool),
+}
+
+/// Where a log goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sink {
+    /// A pipe that is not read.
+    Unread,
+    /// A pipe whose reader is gone.
+    ReaderGone,
+    /// A full disk.
+    Full,
 }
 
 /// What happens to a datagram and its answer.
@@ -54,188 +176,117 @@ pub(crate) enum Fate {
     Answered,
     /// Neither it nor its answer arrives.
     Lost,
-    /// The answer comes twice.
     Twice,
-    /// The answer comes so much later than usual.
+    /// So much later than usual.
     Late(Duration),
-    /// Forged answers with other IDs come before it.
     AfterWrongIds,
-    /// Forged answers with another question, and from another port, come before it.
-    AfterWrongPlace,
-    /// A damaged answer, in this form, comes 5 ms before it.
+    AmongWrongIds,
+    AfterWrongPlaces,
+    /// After a damaged answer of this form.
     AfterDamaged(usize),
-    /// The answer is in lower case, by TCP as well.
     LowerCase,
-    /// The answer ends in the middle of a record, without TC.
     CutShort,
-    /// TC: the answer is to be had by TCP.
     Truncated,
+    FirstFragment,
+    FragmentsReversed,
     /// An answer without records and with this code.
     Code(u8),
 }
 
-/// Which upstreams there are, and which of them have the fault.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Upstreams {
-    One,
-    TwoBoth,
-    TwoFirst,
-    /// The first one is on ::1.
-    TwoFirstIpv6,
+/// What decides on a query's fate.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Query {
+    pub(crate) has_opt: bool,
+    pub(crate) has_options: bool,
+    /// Drawn for its name: from 0 to 1.
+    pub(crate) draw: f64,
 }
 
-/// What becomes of TCP.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Tcp {
-    Answers,
-    /// Of three in ten connections, the answer is cut in the middle.
-    Broken,
-    Bytes,
-    Refused,
-    Swallowed,
+impl Time {
+    /// In thirds of the run; the whole run where it has no time of its own.
+    pub(crate) fn thirds(self) -> Option<Range<u32>> {
+        match self {
+            Self::Always => None,
+            Self::Middle => Some(1..2),
+            Self::FromThird => Some(1..3),
+        }
+    }
+
+    /// Whether the run goes on after it.
+    pub(crate) fn ends(self) -> bool {
+        self == Self::Middle
+    }
+
+    /// In a run of this length.
+    pub(crate) fn within(self, length: Duration) -> Range<Duration> {
+        self.thirds().map_or(Duration::ZERO..length, |thirds| length / 3 * thirds.start..length / 3 * thirds.end)
+    }
 }
 
 impl Fault {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::None => "no fault",
-            Self::Loss1 => "loss 1 % each way",
-            Self::Loss10 => "loss 10 %",
-            Self::Loss30 => "loss 30 %",
-            Self::TwoLoss10 => "loss 10 %, two upstreams",
-            Self::TwoLoss30 => "loss 30 %, two upstreams",
-            Self::EveryThird => "answers every third",
-            Self::FirstEveryThird => "the first of two answers every third",
-            Self::Twice => "every answer twice",
-            Self::Late => "20 % late by 50 ms",
-            Self::Jitter => "200 to 400 ms",
-            Self::Silence => "silent for a third, and back",
-            Self::Unreachable => "port unreachable for a third, and back",
-            Self::FirstDies => "the first of two dies",
-            Self::FirstUnreachable => "the first of two dies, port unreachable",
-            Self::Ipv6Dead => "the first of two is on ::1 and silent",
-            Self::Slow => "30 names a second take 4 s",
-            Self::Burst => "1,000 a second, 200 pending; 400 at once each second",
-            Self::ServFail => "SERVFAIL for a third, and back",
-            Self::Refused => "REFUSED for a third, and back",
-            Self::FirstServFail => "SERVFAIL of the first of two for a third",
-            Self::NxDomain => "NXDOMAIN for a third, and back",
-            Self::WrongIds => "20 wrong IDs before each answer",
-            Self::WrongPlace => "wrong question, wrong port, then right",
-            Self::WrongCase => "letter case changed",
-            Self::Malformed => "malformed, then right",
-            Self::CutShort => "cut in the middle without TC",
-            Self::Truncated => "truncated",
-            Self::TcpBroken => "truncated; TCP cut at 30 %",
-            Self::TcpBytes => "truncated; TCP byte by byte",
-            Self::TcpRefused => "truncated at 10 %; TCP refused",
-            Self::TcpSwallowed => "truncated at 10 %; TCP swallowed",
-            Self::NoEdns => "FORMERR on OPT",
-            Self::OptDropped => "queries with OPT swallowed",
-            Self::OptionDropped => "queries with options swallowed",
-            Self::Flood => "5,000 unique names a second of another client for a third",
-            Self::Stopped => "the server is stopped (SIGSTOP) for a third",
-        }
+    /// Whether it takes interfaces, routes or raw packets of its own.
+    pub(crate) fn needs_network(&self) -> bool {
+        matches!(self.act, Act::Ip(..))
+            || matches!(self.datagrams, Datagrams::FragmentLost | Datagrams::FragmentsReversed)
+            || self.is_loop()
     }
 
-    /// When it is, in thirds of the run; the whole run where it has no time of its own.
-    pub(crate) fn thirds(self) -> Option<std::ops::Range<u32>> {
-        match self {
-            Self::Silence
-            | Self::Unreachable
-            | Self::ServFail
-            | Self::Refused
-            | Self::FirstServFail
-            | Self::NxDomain
-            | Self::Flood
-            | Self::Stopped => Some(1..2),
-            Self::FirstDies | Self::FirstUnreachable => Some(1..3),
-            _ => None,
-        }
+    pub(crate) fn is_loop(&self) -> bool {
+        matches!(self.upstreams, Upstreams::Itself | Upstreams::ItselfThroughAnother)
     }
 
-    pub(crate) fn upstreams(self) -> Upstreams {
-        match self {
-            Self::TwoLoss10 | Self::TwoLoss30 => Upstreams::TwoBoth,
-            Self::FirstEveryThird | Self::FirstDies | Self::FirstUnreachable | Self::FirstServFail => {
-                Upstreams::TwoFirst
+    /// Why a server is not measured with it.
+    pub(crate) fn left_out(&self, server: Server) -> Option<&'static str> {
+        match (server, self) {
+            (Server::Dnsmasq, Self { transport: Transport::Tls | Transport::TlsExpired, .. }) => {
+                Some("asks no upstream by TLS")
             }
-            Self::Ipv6Dead => Upstreams::TwoFirstIpv6,
-            _ => Upstreams::One,
-        }
-    }
-
-    pub(crate) fn tcp(self) -> Tcp {
-        match self {
-            Self::TcpBroken => Tcp::Broken,
-            Self::TcpBytes => Tcp::Bytes,
-            Self::TcpRefused => Tcp::Refused,
-            Self::TcpSwallowed => Tcp::Swallowed,
-            _ => Tcp::Answers,
-        }
-    }
-
-    /// Whether nothing listens while it is.
-    pub(crate) fn closes_port(self) -> bool {
-        matches!(self, Self::Unreachable | Self::FirstUnreachable)
-    }
-
-    /// What happens to a query with or without an OPT record, with or without options in it, while the fault is.
-    pub(crate) fn fate(self, rng: &mut StdRng, has_opt: bool, has_options: bool) -> Fate {
-        let lost = |rng: &mut StdRng, share: f64| {
-            let is_lost = rng.random_bool(share) || rng.random_bool(share);
-            if is_lost { Fate::Lost } else { Fate::Answered }
-        };
-        let swallowed = |is: bool| if is { Fate::Lost } else { Fate::Answered };
-        match self {
-            Self::None | Self::Slow | Self::Burst | Self::Flood | Self::Stopped => Fate::Answered,
-            Self::Silence | Self::Unreachable | Self::FirstDies | Self::FirstUnreachable | Self::Ipv6Dead => Fate::Lost,
-            Self::Loss1 => lost(rng, 0.01),
-            Self::Loss10 | Self::TwoLoss10 => lost(rng, 0.10),
-            Self::Loss30 | Self::TwoLoss30 => lost(rng, 0.30),
-            Self::EveryThird | Self::FirstEveryThird => swallowed(!rng.next_u32().is_multiple_of(3)),
-            Self::Twice => Fate::Twice,
-            Self::Late if rng.random_bool(0.2) => Fate::Late(Duration::from_millis(50)),
-            Self::Late => Fate::Answered,
-            Self::Jitter => Fate::Late(Duration::from_millis(rng.random_range(198..398))),
-            Self::ServFail | Self::FirstServFail => Fate::Code(2),
-            Self::Refused => Fate::Code(5),
-            Self::NxDomain => Fate::Code(3),
-            Self::WrongIds => Fate::AfterWrongIds,
-            Self::WrongPlace => Fate::AfterWrongPlace,
-            Self::WrongCase => Fate::LowerCase,
-            Self::Malformed => Fate::AfterDamaged(rng.next_u32() as usize),
-            Self::CutShort => Fate::CutShort,
-            Self::Truncated | Self::TcpBroken | Self::TcpBytes => Fate::Truncated,
-            Self::TcpRefused | Self::TcpSwallowed if rng.random_bool(0.1) => Fate::Truncated,
-            Self::TcpRefused | Self::TcpSwallowed => Fate::Answered,
-            Self::NoEdns if has_opt => Fate::Code(1),
-            Self::NoEdns => Fate::Answered,
-            Self::OptDropped => swallowed(has_opt),
-            Self::OptionDropped => swallowed(has_options),
+            (Server::Dnsdist, Self { act: Act::Reloads(_), .. }) => Some("has no reload"),
+            (Server::Dnsmasq, Self { act: Act::Restarts, .. }) => Some("two processes cannot share a port"),
+            _ => None,
         }
     }
 }
 
-/// An answer damaged in one of many ways; ID, question and address stay the upstream's. `question_end` is where its records
-/// begin: one address, its owner a pointer, then perhaps an OPT record.
-pub(crate) fn damaged(answer: &[u8], question_end: usize, form: usize) -> Vec<u8> {
-    let mut bytes = answer.to_vec();
-    let record = question_end;
-    match form % 12 {
-        0 => bytes.truncate(question_end),
-        1 => bytes.truncate(record + 7),
-        2 => bytes.truncate(record + 14),
-        3 => bytes[7] = 9,
-        4 => bytes[9] = 1,
-        5 => bytes[11] = 5,
-        6 => bytes[record..record + 2].copy_from_slice(&[0xc0, 0xff]),
-        7 => bytes[record..record + 2].copy_from_slice(&[0x80, 0x0c]),
-        8 => bytes[record + 11] = 3,
-        9 => bytes[record + 11] = 255,
-        // A record of another type than was asked for, and of another class.
-        10 => bytes[record + 3] = 28,
-        _ => bytes[record + 5] = 3,
+impl Datagrams {
+    /// What happens to a query while the fault is.
+    pub(crate) fn fate(self, rng: &mut StdRng, query: Query) -> Fate {
+        let lost_if = |is: bool| if is { Fate::Lost } else { Fate::Answered };
+        match self {
+            Self::Well | Self::Limited => Fate::Answered,
+            Self::Silent | Self::Closed => Fate::Lost,
+            Self::Lost(share) => lost_if(rng.random_bool(share) || rng.random_bool(share)),
+            Self::EveryThird => lost_if(!rng.next_u32().is_multiple_of(3)),
+            Self::Twice => Fate::Twice,
+            Self::Late { share, least, most } if rng.random_bool(share) => {
+                Fate::Late(Duration::from_micros(rng.random_range(least * 1000..=most * 1000)))
+            }
+            Self::Late { .. } => Fate::Answered,
+            Self::Code(code) => Fate::Code(code),
+            Self::WrongIds => Fate::AfterWrongIds,
+            Self::FloodOfWrongIds => Fate::AmongWrongIds,
+            Self::WrongPlaces => Fate::AfterWrongPlaces,
+            Self::WrongCase => Fate::LowerCase,
+            Self::Damaged => Fate::AfterDamaged(rng.next_u32() as usize),
+            Self::CutShort => Fate::CutShort,
+            Self::Truncated(share) if query.draw < share => Fate::Truncated,
+            Self::Truncated(_) => Fate::Answered,
+            Self::FragmentLost => Fate::FirstFragment,
+            Self::FragmentsReversed => Fate::FragmentsReversed,
+            Self::NoEdns if query.has_opt => Fate::Code(1),
+            Self::NoEdns => Fate::Answered,
+            Self::OptSwallowed => lost_if(query.has_opt),
+            Self::OptionSwallowed => lost_if(query.has_options),
+        }
     }
-    bytes
+
+    /// What happens to a query on a stream: what the upstream itself does, but nothing that the network does.
+    pub(crate) fn stream_fate(self, rng: &mut StdRng, query: Query) -> Fate {
+        match self {
+            Self::Silent | Self::Closed | Self::Late { .. } | Self::Code(_) | Self::WrongCase | Self::NoEdns => {
+                self.fate(rng, query)
+            }
+            _ => Fate::Answered,
+        }
+    }
 }

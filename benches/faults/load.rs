@@ -1,47 +1,39 @@
-//! The load: names of every kind at one rate; each client waits 5 s, once.
+//! The load: names of every kind at one rate; each client waits 5 s, once, and asks by TCP for what is truncated.
 
 use std::collections::VecDeque;
-use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::ops::Range;
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use crate::dns::{self, Seen};
+use crate::experience::{End, Ended, Experience, Group};
+use crate::fault::Clients;
+use crate::forge::question_end;
+use crate::place::Place;
 use crate::upstream::right;
 
 /// How long a client waits.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 /// Names of each kind that are asked again and again.
 pub(crate) const KNOWN: u32 = 200;
-/// Queries a second for names whose answers expire after 3 s.
+/// Those of them whose answers expire.
+const EXPIRING: u32 = 50;
+/// Queries a second for these.
 const EXPIRING_RATE: u32 = 100;
-/// Queries a second for names that take 4 s.
-const SLOW_RATE: u32 = 30;
-/// Queries at once, each second.
-const BURST: u32 = 400;
-/// Queries a second of a flood.
-const FLOOD_RATE: u32 = 5000;
-
-/// A kind of names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Group {
-    /// Records of the server.
-    Table,
-    /// In the cache.
-    Cached,
-    /// In the cache, for 3 s each time.
-    Expiring,
-    /// Never asked before.
-    Forwarded,
-    /// Never asked before, and slow.
-    Slow,
-}
+/// Response codes of failures.
+const SERVFAIL: u8 = 2;
+const REFUSED: u8 = 5;
+/// New names a second where there are few.
+const FEW_RATE: u32 = 5;
 
 impl Group {
-    fn name(self, number: u32) -> String {
+    fn query_name(self, number: u32) -> String {
         match self {
             Self::Table => table_name(number % KNOWN),
             Self::Cached => format!("k{}.known.test", number % KNOWN),
-            Self::Expiring => format!("e{}.expiring.test", number % 50),
+            Self::Expiring => format!("e{}.expiring.test", number % EXPIRING),
             Self::Forwarded => format!("n{number}.miss{}.test", number % 7),
             Self::Slow => format!("s{number}.slow.test"),
         }
@@ -53,39 +45,16 @@ pub(crate) fn table_name(number: u32) -> String {
     format!("r{number}.table.test")
 }
 
-/// A query that is over.
-#[derive(Debug)]
-pub(crate) struct Ended {
-    pub(crate) group: Group,
-    /// When it was asked, since the begin.
-    pub(crate) asked: Duration,
-    /// How long the right answer took, microseconds.
-    pub(crate) took: Option<u32>,
-}
-
-/// What clients saw.
-#[derive(Debug, Default)]
-pub(crate) struct Experience {
-    pub(crate) ended: Vec<Ended>,
-    /// Answers with another address than the right one.
-    pub(crate) wrong: usize,
-    /// Replies of any kind after the client's timeout.
-    pub(crate) late: usize,
-    /// Names of the flood.
-    pub(crate) flood: usize,
-}
-
 /// What is asked.
-#[derive(Debug, Clone, Default)]
 pub(crate) struct Plan {
+    pub(crate) server: SocketAddr,
     /// Queries a second of each usual kind.
     pub(crate) rate: u32,
     /// The server has records.
     pub(crate) has_table: bool,
-    pub(crate) has_slow: bool,
-    pub(crate) has_bursts: bool,
+    pub(crate) clients: Clients,
     /// When another client floods.
-    pub(crate) flood: Option<std::ops::Range<Duration>>,
+    pub(crate) flood: Range<Duration>,
 }
 
 struct Open {
@@ -93,6 +62,8 @@ struct Open {
     name: String,
     at: Instant,
     is_over: bool,
+    /// Asked by TCP as well.
+    by_tcp: bool,
 }
 
 /// Clients that share one socket; each query has an ID of its own among those that wait.
@@ -105,34 +76,38 @@ pub(crate) struct Load {
     sent: VecDeque<(Instant, u16)>,
     next_id: u16,
     start: Instant,
+    /// Replies by TCP.
+    by_tcp: (mpsc::Sender<Vec<u8>>, mpsc::Receiver<Vec<u8>>),
     experience: Experience,
 }
 
 impl Load {
-    pub(crate) fn new(server: SocketAddr, plan: Plan) -> io::Result<Self> {
-        let client = |address: &str| {
-            let socket = UdpSocket::bind(address)?;
-            socket.connect(server)?;
+    pub(crate) fn new(place: &Place, plan: Plan) -> io::Result<Self> {
+        let client = |address| {
+            let socket = UdpSocket::bind((address, 0))?;
+            socket.connect(plan.server)?;
             socket.set_nonblocking(true)?;
             Ok::<_, io::Error>(socket)
         };
         Ok(Self {
-            socket: client("127.0.0.1:0")?,
-            other: client("127.0.0.9:0")?,
+            socket: client(place.client())?,
+            other: client(place.other_client())?,
             plan,
             waiting: (0..1 << 16).map(|_| None).collect(),
             sent: VecDeque::new(),
             next_id: 1,
             start: Instant::now(),
+            by_tcp: mpsc::channel(),
             experience: Experience::default(),
         })
     }
 
     /// Brings the known names into the cache.
     pub(crate) fn warm(&mut self) {
-        for number in 0..KNOWN {
+        let known = if self.plan.clients == Clients::Few { 0 } else { KNOWN };
+        for number in 0..known {
             self.ask(Group::Cached, number);
-            if number < 50 {
+            if number < EXPIRING {
                 self.ask(Group::Expiring, number);
             }
             self.pass(Duration::from_millis(3));
@@ -141,21 +116,26 @@ impl Load {
         self.experience = Experience::default();
     }
 
-    /// Asks for `length`, then waits for what is open; `at` is called every turn with the time since the begin.
-    pub(crate) fn run(&mut self, length: Duration, mut at: impl FnMut(Duration)) -> Experience {
-        let rates = [
-            (Group::Forwarded, self.plan.rate),
-            (Group::Cached, self.plan.rate),
-            (Group::Table, if self.plan.has_table { self.plan.rate } else { 0 }),
-            (Group::Expiring, EXPIRING_RATE),
-            (Group::Slow, if self.plan.has_slow { SLOW_RATE } else { 0 }),
-        ];
+    fn rates(&self) -> [(Group, u32); 5] {
+        let (rate, clients) = (self.plan.rate, self.plan.clients);
+        let known = |rate| if clients == Clients::Few { 0 } else { rate };
+        [
+            (Group::Forwarded, if clients == Clients::Few { FEW_RATE } else { rate }),
+            (Group::Cached, known(rate)),
+            (Group::Table, if self.plan.has_table { rate } else { 0 }),
+            (Group::Expiring, known(EXPIRING_RATE)),
+            (Group::Slow, if let Clients::Slow(rate) = clients { rate } else { 0 }),
+        ]
+    }
+
+    /// Asks for `length`, then waits for what is open.
+    pub(crate) fn run(&mut self, length: Duration) -> Experience {
+        let rates = self.rates();
         let mut asked = rates.map(|_| 0_u32);
         let (mut bursts, mut flooded, mut extra) = (0_u64, 0_u32, 1_u32 << 20);
         self.start = Instant::now();
         loop {
             let since = self.start.elapsed();
-            at(since);
             if since >= length {
                 break;
             }
@@ -166,21 +146,20 @@ impl Load {
                     *asked += 1;
                 }
             }
-            if self.plan.has_bursts && since.as_secs() > bursts {
-                bursts = since.as_secs();
-                for _ in 0..BURST {
-                    self.ask(Group::Forwarded, extra);
-                    extra += 1;
+            match self.plan.clients {
+                Clients::Bursts(count) if since.as_secs() > bursts => {
+                    bursts = since.as_secs();
+                    for _ in 0..count {
+                        self.ask(Group::Forwarded, extra);
+                        extra += 1;
+                    }
                 }
-            }
-            if let Some(flood) = self.plan.flood.clone().filter(|flood| flood.contains(&since)) {
-                let due = ((since - flood.start).as_secs_f64() * f64::from(FLOOD_RATE)) as u32;
-                while flooded < due {
-                    let _ = self.other.send(&dns::query(flooded as u16, &format!("f{flooded}.flood.test"), dns::A));
-                    flooded += 1;
+                Clients::Flood(rate) if self.plan.flood.contains(&since) => {
+                    let due = ((since - self.plan.flood.start).as_secs_f64() * f64::from(rate)) as u32;
+                    self.flood(flooded..due);
+                    flooded = due.max(flooded);
                 }
-                let mut buffer = [0; 4096];
-                while self.other.recv(&mut buffer).is_ok() {}
+                _ => {}
             }
             self.pass(Duration::from_micros(100));
         }
@@ -189,6 +168,14 @@ impl Load {
         self.pass(Duration::from_millis(200));
         self.experience.flood = flooded as usize;
         std::mem::take(&mut self.experience)
+    }
+
+    fn flood(&self, numbers: Range<u32>) {
+        for number in numbers {
+            let _ = self.other.send(&dns::query(number as u16, &format!("f{number}.flood.test"), dns::A));
+        }
+        let mut buffer = [0; 4096];
+        while self.other.recv(&mut buffer).is_ok() {}
     }
 
     fn wait(&mut self, most: Duration) {
@@ -213,39 +200,62 @@ impl Load {
     fn ask(&mut self, group: Group, number: u32) {
         let id = self.next_id;
         self.next_id = self.next_id.wrapping_add(1);
-        let (at, name) = (Instant::now(), group.name(number));
+        let (at, name) = (Instant::now(), group.query_name(number));
         let _ = self.socket.send(&dns::query(id, &name, dns::A));
-        self.waiting[usize::from(id)] = Some(Open { group, name, at, is_over: false });
+        self.waiting[usize::from(id)] = Some(Open { group, name, at, is_over: false, by_tcp: false });
         self.sent.push_back((at, id));
     }
 
-    fn end(&mut self, id: u16, took: Option<u32>) {
+    fn end(&mut self, id: u16, end: End) {
         let Some(open) = self.waiting[usize::from(id)].as_mut().filter(|open| !open.is_over) else { return };
         open.is_over = true;
         let asked = open.at.saturating_duration_since(self.start);
-        self.experience.ended.push(Ended { group: open.group, asked, took });
+        self.experience.ended.push(Ended { group: open.group, asked, end });
     }
 
     fn listen(&mut self) {
         let mut buffer = [0; 4096];
         while let Ok(len) = self.socket.recv(&mut buffer) {
-            let now = Instant::now();
-            let Some(seen) = Seen::parse(&buffer[..len]) else { continue };
-            let id = u16::from_be_bytes([buffer[0], buffer[1]]);
-            let Some(open) = self.waiting[usize::from(id)].as_ref().filter(|open| open.name == seen.name) else {
-                continue;
-            };
-            let took = now - open.at;
-            if took >= PATIENCE {
-                self.experience.late += 1;
-                continue;
-            }
-            let is_right = seen.address.map(|address| address == right(&open.name));
-            self.experience.wrong += usize::from(is_right == Some(false));
-            let took = u32::try_from(took.as_micros()).unwrap_or(u32::MAX);
-            self.end(id, Some(took).filter(|_| seen.rcode == 0 && is_right == Some(true)));
+            self.hear(&buffer[..len]);
+        }
+        while let Ok(reply) = self.by_tcp.1.try_recv() {
+            self.hear(&reply);
         }
         self.expire(PATIENCE);
+    }
+
+    fn hear(&mut self, reply: &[u8]) {
+        let now = Instant::now();
+        let Some(seen) = Seen::parse(reply) else { return };
+        let id = u16::from_be_bytes([reply[0], reply[1]]);
+        let Some(open) = self.waiting[usize::from(id)].as_mut().filter(|open| open.name == seen.name) else { return };
+        let took = now - open.at;
+        if took >= PATIENCE {
+            self.experience.late += 1;
+            return;
+        }
+        if open.is_over {
+            return;
+        }
+        if seen.is_cut {
+            if !std::mem::replace(&mut open.by_tcp, true) {
+                let (query, sender) = (dns::query(id, &open.name, dns::A), self.by_tcp.0.clone());
+                let (server, left) = (self.plan.server, PATIENCE - took);
+                std::thread::spawn(move || ask_by_tcp(server, &query, left).map(|reply| sender.send(reply)));
+            }
+            return;
+        }
+        let is_right = seen.address.map(|address| address == right(&open.name));
+        self.experience.wrong += usize::from(is_right == Some(false));
+        let took = u32::try_from(took.as_micros()).unwrap_or(u32::MAX);
+        if seen.rcode == 0 && is_right == Some(true) {
+            self.end(id, End::Right(took));
+        } else {
+            let (is_error, is_explained) = (matches!(seen.rcode, SERVFAIL | REFUSED), is_explained(reply));
+            self.experience.explained += usize::from(is_error && is_explained);
+            self.experience.unexplained += usize::from(is_error && !is_explained);
+            self.end(id, End::Failed(took));
+        }
     }
 
     fn expire(&mut self, patience: Duration) {
@@ -254,36 +264,35 @@ impl Load {
             if !is_over(&self.waiting[usize::from(id)]) && at.elapsed() < patience {
                 return;
             }
-            self.end(id, None);
+            self.end(id, End::Silent);
             self.sent.pop_front();
         }
     }
 }
 
-impl Experience {
-    /// Right answers of a hundred, of queries asked in that time.
-    pub(crate) fn success(&self, group: Group, asked: std::ops::Range<Duration>) -> Option<f64> {
-        let those = || self.ended.iter().filter(|ended| ended.group == group && asked.contains(&ended.asked));
-        let right = those().filter(|ended| ended.took.is_some()).count();
-        (those().count() > 0).then(|| right as f64 * 100.0 / those().count() as f64)
+/// Whether a failure has an Extended DNS Error in the OPT record behind its question.
+fn is_explained(reply: &[u8]) -> bool {
+    let Some(mut options) =
+        reply.get(question_end(reply)..).and_then(|opt| opt.strip_prefix(&[0, 0, 41])).and_then(|opt| opt.get(8..))
+    else {
+        return false;
+    };
+    while let &[high, low, len_high, len_low, ref data @ ..] = options {
+        if (high, low) == (0, 15) {
+            return true;
+        }
+        options = data.get(usize::from(u16::from_be_bytes([len_high, len_low]))..).unwrap_or_default();
     }
+    false
+}
 
-    /// How long right answers took, microseconds, sorted.
-    pub(crate) fn times(&self, group: Group) -> Vec<u32> {
-        let mut times: Vec<u32> =
-            self.ended.iter().filter(|ended| ended.group == group).filter_map(|ended| ended.took).collect();
-        times.sort_unstable();
-        times
-    }
-
-    /// How many were asked.
-    pub(crate) fn asked(&self, group: Group) -> usize {
-        self.ended.iter().filter(|ended| ended.group == group).count()
-    }
-
-    /// How long after the end of a fault the last forwarded query was asked that got no right answer.
-    pub(crate) fn recovery(&self, end: Duration) -> Duration {
-        let failed = self.ended.iter().filter(|ended| ended.group == Group::Forwarded && ended.took.is_none());
-        failed.map(|ended| ended.asked.saturating_sub(end)).max().unwrap_or_default()
-    }
+fn ask_by_tcp(server: SocketAddr, query: &[u8], left: Duration) -> Option<Vec<u8>> {
+    let mut stream = TcpStream::connect_timeout(&server, left).ok()?;
+    stream.set_read_timeout(Some(left)).ok()?;
+    stream.write_all(&[&(query.len() as u16).to_be_bytes()[..], query].concat()).ok()?;
+    let mut length = [0; 2];
+    stream.read_exact(&mut length).ok()?;
+    let mut reply = vec![0; usize::from(u16::from_be_bytes(length))];
+    stream.read_exact(&mut reply).ok()?;
+    Some(reply)
 }

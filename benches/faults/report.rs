@@ -1,17 +1,65 @@
-//! The table and the list of figures.
+//! Figures of a row, and the table of all.
 
-use std::time::Duration;
+use serde::{Deserialize, Serialize};
 
-use crate::figures::percentile;
-use crate::load::{Experience, Group};
-use crate::{Row, fault::Fault};
+use crate::fault::Fault;
+use crate::servers::Server;
 
-const HEAD: [&str; 14] = [
+/// What a row was found to be.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Figures {
+    pub(crate) fault: String,
+    pub(crate) server: String,
+    pub(crate) groups: Vec<OfGroup>,
+    pub(crate) wrong: usize,
+    pub(crate) late: usize,
+    /// Queries that came upstream for each name that was never asked before, TCP included.
+    pub(crate) queries_per_miss: f64,
+    /// How long after the end of the fault the last forwarded query was asked that got no right answer.
+    pub(crate) recovery_seconds: Option<f64>,
+    /// The most queries that came upstream in 100 ms, after the fault where it ends.
+    pub(crate) most_in_100_ms_after: usize,
+    /// Queries that exceeded the upstream's limits.
+    pub(crate) over_limit: usize,
+    /// Queries received, less those answered, refused and dropped, by the server's own account.
+    pub(crate) account: Option<i64>,
+    /// Before and after, and so the next.
+    pub(crate) memory_mib: [u64; 2],
+    pub(crate) descriptors: [usize; 2],
+    pub(crate) cpu_seconds: f64,
+    /// What is of interest in some rows alone.
+    pub(crate) more: Vec<String>,
+}
+
+/// Of one kind of names.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct OfGroup {
+    pub(crate) name: String,
+    pub(crate) asked: usize,
+    /// Right answers of a hundred: in all, within the time of the fault, and after it.
+    pub(crate) success: Option<f64>,
+    pub(crate) success_within: Option<f64>,
+    pub(crate) success_after: Option<f64>,
+    /// How long right answers took, and failures.
+    pub(crate) p50_us: Option<u32>,
+    pub(crate) p99_us: Option<u32>,
+    pub(crate) failed_p50_us: Option<u32>,
+}
+
+/// A row: figures, or why there are none.
+pub(crate) struct Row {
+    pub(crate) fault: &'static Fault,
+    pub(crate) server: Server,
+    pub(crate) result: Result<Figures, String>,
+}
+
+const HEAD: [&str; 18] = [
     "fault",
     "server",
     "forwarded %",
     "p50 ms",
     "p99 ms",
+    "fail ms",
     "expiring %",
     "cached %",
     "p99 ms",
@@ -19,85 +67,72 @@ const HEAD: [&str; 14] = [
     "p99 ms",
     "q/miss",
     "back s",
+    "wrong",
+    "account",
     "MiB",
     "fd",
+    "more",
 ];
 
 /// The rows of the table, its head first.
 pub(crate) fn shown(rows: &[Row]) -> Vec<Vec<String>> {
-    let head = HEAD.iter().map(|text| (*text).to_owned()).chain(["more".to_owned()]).collect();
-    let mut lines = vec![head];
-    let mut last = None;
+    let mut lines = vec![HEAD.map(str::to_owned).to_vec()];
+    let mut last = "";
     for row in rows {
-        let fault = if last == Some(row.fault) { "" } else { row.fault.name() };
-        last = Some(row.fault);
-        let experience = &row.experience;
-        let all = Duration::ZERO..Duration::MAX;
-        let success = |group| experience.success(group, all.clone()).map_or_else(|| "-".to_owned(), percent);
-        let ms = |group, percent| {
-            let times = experience.times(group);
-            if times.is_empty() { "-".to_owned() } else { milliseconds(percentile(&times, percent)) }
-        };
-        lines.push(vec![
-            fault.to_owned(),
-            row.server.name().to_owned(),
-            by_phase(row, Group::Forwarded),
-            ms(Group::Forwarded, 50.0),
-            ms(Group::Forwarded, 99.0),
-            by_phase(row, Group::Expiring),
-            success(Group::Cached),
-            ms(Group::Cached, 99.0),
-            success(Group::Table),
-            ms(Group::Table, 99.0),
-            format!("{:.2}", row.per_miss),
-            back(row).map_or_else(|| "-".to_owned(), |back| format!("{:.2}", back.as_secs_f64())),
-            format!("{} > {}", row.memory[0], row.memory[1]),
-            format!("{} > {}", row.descriptors[0], row.descriptors[1]),
-            more(row),
-        ]);
+        let name = if last == row.fault.id { "" } else { row.fault.name };
+        last = row.fault.id;
+        let mut line = vec![name.to_owned(), row.server.name().to_owned()];
+        match &row.result {
+            Ok(figures) => line.extend(cells(figures)),
+            Err(reason) => {
+                line.resize(HEAD.len() - 1, "-".to_owned());
+                line.push(reason.clone());
+            }
+        }
+        lines.push(line);
     }
     lines
 }
 
-/// When a fault that ends does.
-fn end(row: &Row) -> Option<Duration> {
-    row.fault.thirds().filter(|thirds| thirds.end < 3).map(|thirds| row.length / 3 * thirds.end)
+fn cells(figures: &Figures) -> Vec<String> {
+    let of = |name: &str| figures.groups.iter().find(|group| group.name == name);
+    let success = |name| of(name).map_or_else(none, by_phase);
+    let ms = |name, time: fn(&OfGroup) -> Option<u32>| of(name).and_then(time).map_or_else(none, milliseconds);
+    let slow = of("slow").and_then(|slow| slow.success).map(|slow| format!("slow names {} %", percent(slow)));
+    let more: Vec<String> = slow.into_iter().chain(figures.more.iter().cloned()).collect();
+    vec![
+        success("forwarded"),
+        ms("forwarded", |group| group.p50_us),
+        ms("forwarded", |group| group.p99_us),
+        ms("forwarded", |group| group.failed_p50_us),
+        success("expiring"),
+        success("cached"),
+        ms("cached", |group| group.p99_us),
+        success("table"),
+        ms("table", |group| group.p99_us),
+        format!("{:.2}", figures.queries_per_miss),
+        figures.recovery_seconds.map_or_else(none, |back| format!("{back:.2}")),
+        figures.wrong.to_string(),
+        figures.account.map_or_else(none, |account| account.to_string()),
+        figures.memory_mib.map(|mib| mib.to_string()).join(" > "),
+        figures.descriptors.map(|count| count.to_string()).join(" > "),
+        more.join("; "),
+    ]
 }
 
-fn back(row: &Row) -> Option<Duration> {
-    end(row).map(|end| row.experience.recovery(end))
-}
-
-/// Success; of a fault with a time of its own within it, and after it where it ends.
-fn by_phase(row: &Row, group: Group) -> String {
-    let success = |asked| row.experience.success(group, asked).map_or_else(|| "-".to_owned(), percent);
-    let Some(thirds) = row.fault.thirds() else { return success(Duration::ZERO..Duration::MAX) };
-    let within = success(row.length / 3 * thirds.start..row.length / 3 * thirds.end);
-    match end(row) {
-        Some(end) => format!("{within}, {}", success(end..Duration::MAX)),
-        None => within,
+/// Success; of a fault with a time of its own within it and, where it ends, after it, if the two are not the same.
+fn by_phase(group: &OfGroup) -> String {
+    let all = group.success.map_or_else(none, percent);
+    match (group.success_within.map(percent), group.success_after.map(percent)) {
+        (Some(within), Some(after)) if within == after => within,
+        (Some(within), Some(after)) => format!("{within}, {after}"),
+        (Some(within), None) => within,
+        _ => all,
     }
 }
 
-/// What is of interest in some rows alone.
-fn more(row: &Row) -> String {
-    let Experience { wrong, late, .. } = row.experience;
-    let mut more = Vec::new();
-    let all = Duration::ZERO..Duration::MAX;
-    more.extend(row.experience.success(Group::Slow, all).map(|slow| format!("slow names {} %", percent(slow))));
-    if row.fault == Fault::Burst {
-        more.push(format!("{} over the limit", row.over_limit));
-    }
-    if end(row).is_some() {
-        more.push(format!("{} queries in 100 ms", row.most_after));
-    }
-    if wrong > 0 {
-        more.push(format!("{wrong} wrong"));
-    }
-    if late > 0 {
-        more.push(format!("{late} late replies"));
-    }
-    more.join("; ")
+fn none() -> String {
+    "-".to_owned()
 }
 
 fn percent(percent: f64) -> String {
@@ -108,46 +143,4 @@ fn percent(percent: f64) -> String {
 fn milliseconds(micros: u32) -> String {
     let ms = f64::from(micros) / 1000.0;
     if ms < 100.0 { format!("{ms:.1}") } else { format!("{ms:.0}") }
-}
-
-pub(crate) fn to_json(row: &Row) -> serde_json::Value {
-    let experience = &row.experience;
-    let success = |group| experience.success(group, Duration::ZERO..Duration::MAX);
-    let within = |group| {
-        let thirds = row.fault.thirds()?;
-        experience.success(group, row.length / 3 * thirds.start..row.length / 3 * thirds.end)
-    };
-    let after = |group| experience.success(group, end(row)?..Duration::MAX);
-    let groups = [
-        (Group::Forwarded, "forwarded"),
-        (Group::Expiring, "expiring"),
-        (Group::Cached, "cached"),
-        (Group::Table, "table"),
-        (Group::Slow, "slow"),
-    ];
-    let by_group = groups.into_iter().map(|(group, name)| {
-        let times = experience.times(group);
-        let figures = serde_json::json!({
-            "asked": experience.asked(group),
-            "success_percent": success(group),
-            "success_percent_within": within(group),
-            "success_percent_after": after(group),
-            "p50_us": percentile(&times, 50.0),
-            "p99_us": percentile(&times, 99.0),
-        });
-        (name.to_owned(), figures)
-    });
-    serde_json::json!({
-        "fault": row.fault.name(),
-        "server": row.server.name(),
-        "groups": serde_json::Map::from_iter(by_group),
-        "wrong": experience.wrong,
-        "late": experience.late,
-        "queries_per_miss": row.per_miss,
-        "recovery_seconds": back(row).map(|back| back.as_secs_f64()),
-        "most_in_100_ms_after": row.most_after,
-        "over_limit": row.over_limit,
-        "memory_mib": row.memory,
-        "descriptors": row.descriptors,
-    })
 }

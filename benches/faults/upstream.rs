@@ -1,40 +1,41 @@
-//! The upstream with its fault, over UDP and TCP on one port of loopback: what the proxy of a lab would do, in one place.
+//! An upstream with its fault, over UDP and TCP or TLS on one port: what the proxy of a lab would do, in one place. Here is what
+//! its datagrams and its streams share: the time of the fault, chance, answers, and what is counted.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
-use std::io::{self, Read, Write};
+use std::collections::VecDeque;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rand::SeedableRng;
 use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
 
-use crate::dns::Asked;
-use crate::fault::{Fate, Fault, Tcp, damaged};
+use crate::datagrams::Sender;
+use crate::dns::{self, Asked};
+use crate::fault::{Datagrams, Fate, Fault, Query, Streams, Transport};
+use crate::forge::{self, Forger};
+use crate::streams;
+use crate::tls::Certificates;
 
-/// How long an answer takes.
-const USUAL: Duration = Duration::from_millis(2);
 /// How long a slow name takes.
 const SLOW: Duration = Duration::from_secs(4);
-/// Wrong IDs before an answer.
-const WRONG_IDS: u16 = 20;
-/// Of connections, those that are cut in the middle of an answer.
-const CUT: f64 = 0.3;
 /// Azure DNS's limits.
 const QUERIES_PER_SECOND: usize = 1000;
 const PENDING: usize = 200;
+/// Addresses in a large answer: 48 KB.
+const LARGE: usize = 3000;
 
-/// A datagram that leaves at its time, in the order of its number, to its place, from the port that was asked.
-type Later = (Instant, u64, SocketAddr, bool, Vec<u8>);
-
-struct Shared {
-    fault: Fault,
+/// What the threads of an upstream share.
+pub(crate) struct Shared {
+    pub(crate) fault: Fault,
     tally: Mutex<State>,
-    rng: Mutex<StdRng>,
+    pub(crate) rng: Mutex<StdRng>,
+    seed: u64,
     stopped: AtomicBool,
+    connections: AtomicUsize,
+    pub(crate) forger: Forger,
 }
 
 #[derive(Default)]
@@ -42,7 +43,7 @@ struct State {
     /// When the measurement began, and how long it is.
     run: Option<(Instant, Duration)>,
     queries: usize,
-    /// Queries since the fault's end, of the last 100 ms.
+    /// Queries of the last 100 ms, all the time or after the end of the fault.
     recent: VecDeque<Instant>,
     most_after: usize,
     /// Queries taken in the last second, and those not answered yet, where there are limits.
@@ -57,6 +58,7 @@ pub(crate) struct Tally {
     pub(crate) most_after: usize,
     /// Queries that exceeded a limit.
     pub(crate) over_limit: usize,
+    pub(crate) connections: usize,
 }
 
 pub(crate) struct Upstream {
@@ -65,26 +67,36 @@ pub(crate) struct Upstream {
 }
 
 impl Upstream {
-    pub(crate) fn start(fault: Fault, seed: u64, ip: IpAddr) -> io::Result<Self> {
+    /// Begins to answer at an address; forged answers come from another one, too.
+    pub(crate) fn start(fault: Fault, seed: u64, ip: IpAddr, elsewhere: IpAddr) -> io::Result<Self> {
         let (udp, tcp) = loop {
             let tcp = TcpListener::bind((ip, 0))?;
             if let Ok(udp) = UdpSocket::bind(tcp.local_addr()?) {
                 break (udp, tcp);
             }
         };
-        udp.set_read_timeout(Some(Duration::from_millis(1)))?;
         let address = udp.local_addr()?;
         let shared = Arc::new(Shared {
             fault,
             tally: Mutex::default(),
             rng: Mutex::new(StdRng::seed_from_u64(seed)),
+            seed,
             stopped: AtomicBool::new(false),
+            connections: AtomicUsize::new(0),
+            forger: Forger::default(),
         });
-        let for_udp = shared.clone();
-        thread::spawn(move || for_udp.serve_datagrams(udp, address));
-        if fault.tcp() != Tcp::Refused {
-            let for_tcp = shared.clone();
-            thread::spawn(move || for_tcp.accept(&tcp));
+        if fault.datagrams == Datagrams::FloodOfWrongIds {
+            let (forging, socket) = (shared.clone(), udp.try_clone()?);
+            thread::spawn(move || forging.forger.run(&socket, &forging));
+        }
+        if fault.transport == Transport::Datagrams {
+            let (sending, sender) = (shared.clone(), Sender::new(udp, elsewhere)?);
+            thread::spawn(move || sender.serve(&sending));
+        }
+        if fault.streams != Streams::Refused {
+            let accepting = shared.clone();
+            let certificates = (fault.transport != Transport::Datagrams).then(Certificates::shared);
+            thread::spawn(move || streams::accept(&accepting, &tcp, certificates));
         }
         Ok(Self { shared, address })
     }
@@ -96,18 +108,24 @@ impl Upstream {
     /// The measurement begins, and with it the time of the fault.
     pub(crate) fn begin(&self, length: Duration) {
         *lock(&self.shared.tally) = State { run: Some((Instant::now(), length)), ..State::default() };
+        self.shared.connections.store(0, Ordering::Relaxed);
     }
 
     pub(crate) fn tally(&self) -> Tally {
         let state = lock(&self.shared.tally);
-        Tally { queries: state.queries, most_after: state.most_after, over_limit: state.over_limit }
+        Tally {
+            queries: state.queries,
+            most_after: state.most_after,
+            over_limit: state.over_limit,
+            connections: self.shared.connections.load(Ordering::Relaxed),
+        }
     }
 }
 
 impl Drop for Upstream {
     fn drop(&mut self) {
         self.shared.stopped.store(true, Ordering::SeqCst);
-        drop(TcpStream::connect(self.address));
+        drop(TcpStream::connect_timeout(&self.address, Duration::from_millis(100)));
     }
 }
 
@@ -120,16 +138,59 @@ enum Phase {
 }
 
 impl Shared {
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn usual(&self) -> Duration {
+        Duration::from_millis(self.fault.usual)
+    }
+
+    /// Whether now is the time of the fault.
+    pub(crate) fn is_within(&self) -> bool {
+        self.phase(lock(&self.tally).run, Instant::now()) == Phase::Within
+    }
+
+    pub(crate) fn count_connection(&self) {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+    }
+
     fn phase(&self, run: Option<(Instant, Duration)>, now: Instant) -> Phase {
         // While caches are warmed nothing is wrong but what the upstream is.
         let Some((start, length)) = run else { return Phase::Before };
-        let since = now - start;
-        match self.fault.thirds() {
-            None => Phase::Within,
-            Some(thirds) if since < length / 3 * thirds.start => Phase::Before,
-            Some(thirds) if since < length / 3 * thirds.end => Phase::Within,
-            Some(_) => Phase::After,
+        let (since, Some(thirds)) = (now - start, self.fault.time.thirds()) else { return Phase::Within };
+        match since {
+            _ if since < length / 3 * thirds.start => Phase::Before,
+            _ if since < length / 3 * thirds.end => Phase::Within,
+            _ => Phase::After,
         }
+    }
+
+    /// Counts a query and decides on it.
+    pub(crate) fn decide(&self, query: &[u8], name: &str, is_stream: bool) -> Fate {
+        let (is_within, is_over) = self.count();
+        if is_over {
+            return Fate::Lost;
+        }
+        let has_opt = query.get(10..12) != Some(&[0, 0]);
+        let has_options = query.len() > forge::question_end(query) + 11;
+        let query = Query { has_opt, has_options, draw: self.draw(name) };
+        let (datagrams, mut rng) = (self.fault.datagrams, lock(&self.rng));
+        let fate = match is_within {
+            true if is_stream => datagrams.stream_fate(&mut rng, query),
+            true => datagrams.fate(&mut rng, query),
+            false => Fate::Answered,
+        };
+        let is_large = fate == Fate::Answered && !is_stream && name.ends_with(".big.test");
+        if is_large { Fate::Truncated } else { fate }
+    }
+
+    /// What chance says of a name, each time the same.
+    fn draw(&self, name: &str) -> f64 {
+        let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325 ^ self.seed, |hash: u64, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        (hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 11) as f64 / (1_u64 << 53) as f64
     }
 
     /// Counts a query; whether it is within the time of the fault, and whether a limit swallows it.
@@ -138,166 +199,30 @@ impl Shared {
         state.queries += 1;
         let now = Instant::now();
         let phase = self.phase(state.run, now);
-        if phase == Phase::After || (phase == Phase::Within && self.fault.thirds().is_none()) {
+        let is_passing = self.fault.time.thirds().is_some();
+        if phase == Phase::After || (phase == Phase::Within && !is_passing) {
             state.recent.push_back(now);
             while state.recent.front().is_some_and(|at| now - *at >= Duration::from_millis(100)) {
                 state.recent.pop_front();
             }
             state.most_after = state.most_after.max(state.recent.len());
         }
-        let is_over = self.fault == Fault::Burst && phase == Phase::Within && state.is_over_limit(now);
+        let is_limited = self.fault.datagrams == Datagrams::Limited && phase == Phase::Within;
+        let is_over = is_limited && state.is_over_limit(now, self.usual());
         (phase == Phase::Within, is_over)
-    }
-
-    fn serve_datagrams(&self, udp: UdpSocket, address: SocketAddr) {
-        let elsewhere = UdpSocket::bind((address.ip(), 0)).ok();
-        let mut socket = Some(udp);
-        let mut later: BinaryHeap<Reverse<Later>> = BinaryHeap::new();
-        let (mut buffer, mut number) = ([0; 4096], 0);
-        while !self.stopped.load(Ordering::SeqCst) {
-            let is_closed =
-                self.fault.closes_port() && self.phase(lock(&self.tally).run, Instant::now()) == Phase::Within;
-            if is_closed {
-                socket = None;
-            } else if socket.is_none() {
-                socket = UdpSocket::bind(address).ok();
-                let timeout = Some(Duration::from_millis(1));
-                let _ = socket.as_ref().map(|socket| socket.set_read_timeout(timeout));
-            }
-            let Some(udp) = &socket else {
-                thread::sleep(Duration::from_millis(1));
-                continue;
-            };
-            if let Ok((len, from)) = udp.recv_from(&mut buffer) {
-                let now = Instant::now();
-                for (after, is_elsewhere, message) in self.answers(&buffer[..len]) {
-                    number += 1;
-                    later.push(Reverse((now + after, number, from, is_elsewhere, message)));
-                }
-            }
-            while later.peek().is_some_and(|Reverse((at, ..))| *at <= Instant::now()) {
-                let Some(Reverse((_, _, to, is_elsewhere, message))) = later.pop() else { break };
-                let from = if is_elsewhere { elsewhere.as_ref() } else { Some(udp) };
-                let _ = from.map(|from| from.send_to(&message, to));
-            }
-        }
-    }
-
-    /// The datagrams that answer a query, each after its time; some from another port.
-    fn answers(&self, query: &[u8]) -> Vec<(Duration, bool, Vec<u8>)> {
-        let Some((answer, is_slow)) = answer_to(query) else { return Vec::new() };
-        let (is_within, is_over_limit) = self.count();
-        if is_over_limit {
-            return Vec::new();
-        }
-        let question_end = question_end(query);
-        let has_opt = query.get(10..12) != Some(&[0, 0]);
-        let has_options = query.len() > question_end + 11;
-        let fate = if is_within { self.fault.fate(&mut lock(&self.rng), has_opt, has_options) } else { Fate::Answered };
-        let here = |after, message| (after, false, message);
-        match fate {
-            Fate::Answered if is_slow => vec![here(SLOW, answer)],
-            Fate::Answered => vec![here(USUAL, answer)],
-            Fate::Lost => Vec::new(),
-            Fate::Twice => vec![here(USUAL, answer.clone()), here(USUAL, answer)],
-            Fate::Late(by) => vec![here(USUAL + by, answer)],
-            Fate::AfterWrongIds => {
-                let id = u16::from_be_bytes([answer[0], answer[1]]);
-                let forged = (1..=WRONG_IDS).map(|step| {
-                    let mut forged = forged(&answer, question_end);
-                    forged[..2].copy_from_slice(&id.wrapping_add(step * 97).to_be_bytes());
-                    here(USUAL / 2, forged)
-                });
-                forged.chain([here(USUAL, answer.clone())]).collect()
-            }
-            Fate::AfterWrongPlace => {
-                let forged = forged(&answer, question_end);
-                let mut other = forged.clone();
-                other[13] = if other[13].eq_ignore_ascii_case(&b'x') { b'y' } else { b'x' };
-                vec![here(USUAL / 2, other), (USUAL / 2, true, forged), here(USUAL, answer)]
-            }
-            Fate::AfterDamaged(form) => {
-                let right = here(USUAL + Duration::from_millis(5), answer.clone());
-                vec![here(USUAL, damaged(&answer, question_end, form)), right]
-            }
-            Fate::LowerCase => vec![here(USUAL, lower_case(answer, question_end))],
-            Fate::CutShort => vec![here(USUAL, answer[..question_end + 14].to_vec())],
-            Fate::Truncated => {
-                let mut cut = empty(&answer, question_end);
-                cut[2] |= 2;
-                vec![here(USUAL, cut)]
-            }
-            Fate::Code(code) => {
-                let mut failure = empty(&answer, question_end);
-                failure[3] |= code;
-                vec![here(USUAL, failure)]
-            }
-        }
-    }
-
-    fn accept(self: &Arc<Self>, listener: &TcpListener) {
-        for stream in listener.incoming().flatten() {
-            if self.stopped.load(Ordering::SeqCst) {
-                return;
-            }
-            let shared = self.clone();
-            thread::spawn(move || shared.serve_stream(stream));
-        }
-    }
-
-    fn serve_stream(&self, mut stream: TcpStream) {
-        let mut length = [0; 2];
-        while stream.read_exact(&mut length).is_ok() {
-            let mut query = vec![0; usize::from(u16::from_be_bytes(length))];
-            if stream.read_exact(&mut query).is_err() {
-                return;
-            }
-            let Some((mut answer, _)) = answer_to(&query) else { return };
-            let (is_within, _) = self.count();
-            let question_end = question_end(&query);
-            match self.fault {
-                // The port is closed, as far as a listener on a thread can show that.
-                _ if is_within && self.fault.closes_port() => return,
-                Fault::Silence | Fault::FirstDies | Fault::Ipv6Dead if is_within => continue,
-                Fault::ServFail | Fault::FirstServFail | Fault::Refused | Fault::NxDomain if is_within => {
-                    let Fate::Code(code) = self.fault.fate(&mut lock(&self.rng), true, true) else { continue };
-                    answer = empty(&answer, question_end);
-                    answer[3] |= code;
-                }
-                Fault::WrongCase => answer = lower_case(answer, question_end),
-                Fault::NoEdns if query.get(10..12) != Some(&[0, 0]) => {
-                    answer = empty(&answer, question_end);
-                    answer[3] |= 1;
-                }
-                _ if self.fault.tcp() == Tcp::Swallowed => continue,
-                _ => {}
-            }
-            if is_within && let Fate::Late(by) = self.fault.fate(&mut lock(&self.rng), true, true) {
-                thread::sleep(by);
-            }
-            let framed = [&(answer.len() as u16).to_be_bytes()[..], &answer].concat();
-            let is_cut = is_within && self.fault.tcp() == Tcp::Broken && lock(&self.rng).random_bool(CUT);
-            let part = if is_cut { &framed[..framed.len() / 2] } else { &framed[..] };
-            let piece = if self.fault.tcp() == Tcp::Bytes { 1 } else { part.len() };
-            let _ = stream.set_nodelay(true);
-            let sent = part.chunks(piece).try_for_each(|piece| stream.write_all(piece));
-            if sent.is_err() || is_cut {
-                return;
-            }
-        }
     }
 }
 
 impl State {
     /// Whether a query exceeds a limit; if not, it is taken.
-    fn is_over_limit(&mut self, now: Instant) -> bool {
+    fn is_over_limit(&mut self, now: Instant, usual: Duration) -> bool {
         let forget = |list: &mut VecDeque<Instant>, age| {
             while list.front().is_some_and(|at| now - *at >= age) {
                 list.pop_front();
             }
         };
         forget(&mut self.taken, Duration::from_secs(1));
-        forget(&mut self.pending, USUAL);
+        forget(&mut self.pending, usual);
         let is_over = self.taken.len() >= QUERIES_PER_SECOND || self.pending.len() >= PENDING;
         if is_over {
             self.over_limit += 1;
@@ -316,43 +241,41 @@ pub(crate) fn right(name: &str) -> Ipv4Addr {
     Ipv4Addr::new(10, b, c, d)
 }
 
-/// The right answer to a query, and whether it is slow.
-fn answer_to(query: &[u8]) -> Option<(Vec<u8>, bool)> {
-    let asked = Asked::parse(query)?;
-    let ttl = if asked.name.ends_with(".expiring.test") { 3 } else { 300 };
-    Some((asked.reply(query, &[], Some((right(&asked.name), ttl))), asked.name.ends_with(".slow.test")))
+/// The right answer to a query.
+pub(crate) struct Right {
+    pub(crate) name: String,
+    pub(crate) message: Vec<u8>,
+    /// How long it takes beyond the usual time.
+    pub(crate) slow: Duration,
 }
 
-/// The answer without its records.
-fn empty(answer: &[u8], question_end: usize) -> Vec<u8> {
-    let mut empty = answer[..question_end].to_vec();
-    empty[6..12].fill(0);
-    empty
-}
-
-fn question_end(message: &[u8]) -> usize {
-    let name = message.get(12..).unwrap_or_default();
-    let mut at = 0;
-    while let Some(&len) = name.get(at).filter(|len| **len > 0) {
-        at += 1 + usize::from(len);
+impl Right {
+    pub(crate) fn of(query: &[u8]) -> Option<Self> {
+        let asked = Asked::parse(query)?;
+        let name = asked.name.clone();
+        let ttl = if name.ends_with(".expiring.test") { 3 } else { 300 };
+        let mut message = asked.reply(query, &[], Some((right(&name), ttl)));
+        if name.ends_with(".big.test") {
+            let end = forge::question_end(query);
+            let record: Vec<u8> = message[end..end + 16].to_vec();
+            let more = (1..LARGE).flat_map(|number| {
+                let mut record = record.clone();
+                record[12..].copy_from_slice(&[10, 1, (number >> 8) as u8, number as u8]);
+                record
+            });
+            message.splice(end + 16..end + 16, more);
+            message[6..8].copy_from_slice(&(LARGE as u16).to_be_bytes());
+        }
+        let slow = if name.ends_with(".slow.test") { SLOW } else { Duration::ZERO };
+        Some(Self { name, message, slow })
     }
-    12 + at + 5
 }
 
-/// The answer with another address.
-fn forged(answer: &[u8], question_end: usize) -> Vec<u8> {
-    let mut forged = answer.to_vec();
-    if let Some(address) = forged.get_mut(question_end + 12..question_end + 16) {
-        address.copy_from_slice(&[203, 0, 113, 66]);
-    }
-    forged
+/// A query for one of the names with large answers.
+pub(crate) fn large_query(number: u16) -> Vec<u8> {
+    dns::query(number, &format!("b{number}.big.test"), dns::A)
 }
 
-fn lower_case(mut answer: Vec<u8>, question_end: usize) -> Vec<u8> {
-    answer[12..question_end].make_ascii_lowercase();
-    answer
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
