@@ -23,9 +23,10 @@ pub(crate) struct Figures {
     pub(crate) over_limit: usize,
     /// Queries received, less those answered, refused and dropped, by the server's own account.
     pub(crate) account: Option<i64>,
-    /// Before and after, and so the next.
+    /// Before and after.
     pub(crate) memory_mib: [u64; 2],
-    pub(crate) descriptors: [usize; 2],
+    /// Before, after, and some seconds later.
+    pub(crate) descriptors: [usize; 3],
     pub(crate) cpu_seconds: f64,
     /// What is of interest in some rows alone.
     pub(crate) more: Vec<String>,
@@ -68,7 +69,7 @@ const HEAD: [&str; 18] = [
     "q/miss",
     "back s",
     "wrong",
-    "account",
+    "identity",
     "MiB",
     "fd",
     "more",
@@ -115,7 +116,7 @@ fn cells(figures: &Figures) -> Vec<String> {
         figures.wrong.to_string(),
         figures.account.map_or_else(none, |account| account.to_string()),
         figures.memory_mib.map(|mib| mib.to_string()).join(" > "),
-        figures.descriptors.map(|count| count.to_string()).join(" > "),
+        descriptors(figures.descriptors),
         more.join("; "),
     ]
 }
@@ -129,6 +130,11 @@ fn by_phase(group: &OfGroup) -> String {
         (Some(within), None) => within,
         _ => all,
     }
+}
+
+fn descriptors([before, after, later]: [usize; 3]) -> String {
+    let left = if later == after { String::new() } else { format!(" > {later}") };
+    format!("{before} > {after}{left}")
 }
 
 fn none() -> String {

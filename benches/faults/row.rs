@@ -12,10 +12,16 @@ use crate::load::{Load, Plan};
 use crate::place::Place;
 use crate::process::free_port;
 use crate::report::{Figures, OfGroup};
+use crate::running::{Running, Usage};
 use crate::scratch::Scratch;
 use crate::servers::{Server, Setup};
 use crate::table::NONE;
 use crate::upstream::{Tally, Upstream};
+
+/// How long file descriptors of the load may stay open after it.
+const SETTLING: Duration = Duration::from_secs(10);
+/// What their number changes by without a load.
+const USUAL_CHANGE: usize = 8;
 
 /// How a row is measured.
 pub(crate) struct Options {
@@ -72,8 +78,9 @@ pub(crate) fn measure(fault: &Fault, server: Server, place: &Place, options: &Op
         let experience = load.run(length);
         (experience, acting.join())
     });
-    let (running, mut more) = played.map_err(|_| "what was to happen to the server ended by a panic")??;
+    let (mut running, mut more) = played.map_err(|_| "what was to happen to the server ended by a panic")??;
     let after = running.usage();
+    let later = settled(&mut running, &before, &after);
     let tallies: Vec<Tally> = upstreams.iter().map(Upstream::tally).collect();
     let account = (server == Server::Pldns).then(|| admin::account(admin)).flatten();
     let misses = experience.asked(Group::Forwarded) + experience.asked(Group::Slow) + experience.flood;
@@ -102,10 +109,20 @@ pub(crate) fn measure(fault: &Fault, server: Server, place: &Place, options: &Op
         over_limit: tallies.iter().map(|tally| tally.over_limit).sum(),
         account,
         memory_mib: [before.memory, after.memory],
-        descriptors: [before.descriptors, after.descriptors],
+        descriptors: [before.descriptors, after.descriptors, later],
         cpu_seconds: after.cpu - before.cpu,
         more,
     })
+}
+
+/// File descriptors once those that the load took are closed, as far as they are within some seconds.
+fn settled(running: &mut Running, before: &Usage, after: &Usage) -> usize {
+    let (end, mut open) = (Instant::now() + SETTLING, after.descriptors);
+    while open > before.descriptors + USUAL_CHANGE && !running.ends(Duration::from_millis(200)) && Instant::now() < end
+    {
+        open = running.usage().descriptors;
+    }
+    open
 }
 
 fn start_upstreams(fault: &Fault, place: &Place, seed: u64) -> std::io::Result<Vec<Upstream>> {
