@@ -107,7 +107,9 @@ impl Sender {
 
 /// The datagrams that answer a query, each after its time.
 fn answers(shared: &Shared, query: &[u8], from: SocketAddr) -> Vec<Sent> {
-    let Some(Right { name, message: answer, slow }) = Right::of(query) else { return Vec::new() };
+    let Some(right) = Right::of(query) else { return Vec::new() };
+    let fate = shared.decide(query, &right, false);
+    let Right { message: answer, slow, .. } = right;
     let end = forge::question_end(query);
     let usual = shared.usual();
     let here = |after, message| (after, From::Here, message);
@@ -115,7 +117,7 @@ fn answers(shared: &Shared, query: &[u8], from: SocketAddr) -> Vec<Sent> {
         let forged = forged.into_iter().map(|(from, message)| (usual / 2, from, message));
         forged.chain([here(usual, answer.clone())]).collect()
     };
-    match shared.decide(query, &name, false) {
+    match fate {
         Fate::Answered => vec![here(usual + slow, answer)],
         Fate::Lost => Vec::new(),
         Fate::Twice => vec![here(usual, answer.clone()), here(usual, answer)],
@@ -128,13 +130,13 @@ fn answers(shared: &Shared, query: &[u8], from: SocketAddr) -> Vec<Sent> {
             shared.forger.forge(from, forge::other_id(&answer, end, 1), usual);
             vec![here(usual, answer)]
         }
-        Fate::AfterWrongPlaces => after_those(vec![
-            (From::Here, forge::other_id(&answer, end, 1)),
-            (From::Here, forge::other_question(&answer, end)),
-            (From::Here, forge::other_case(&answer, end)),
-            (From::OtherPort, forge::forged(&answer, end)),
-            (From::OtherAddress, forge::forged(&answer, end)),
-        ]),
+        Fate::AfterWrongPlace(kind) => after_those(vec![match kind % 5 {
+            0 => (From::Here, forge::other_id(&answer, end, 1)),
+            1 => (From::Here, forge::other_question(&answer, end)),
+            2 => (From::Here, forge::other_case(&answer, end)),
+            3 => (From::OtherPort, forge::forged(&answer, end)),
+            _ => (From::OtherAddress, forge::forged(&answer, end)),
+        }]),
         Fate::AfterDamaged(form) => {
             let right = here(usual + Duration::from_millis(5), answer.clone());
             vec![here(usual, forge::damaged(&answer, end, form)), right]

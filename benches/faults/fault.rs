@@ -85,7 +85,7 @@ pub(crate) enum Datagrams {
     WrongIds,
     /// 50,000 of them a second, to ports that wait for an answer.
     FloodOfWrongIds,
-    /// Forged answers with another ID, question, letter case, port and address come before each answer.
+    /// A forged answer with another ID, question, letter case, port or address comes before each answer.
     WrongPlaces,
     /// The answer is in lower case.
     WrongCase,
@@ -181,7 +181,8 @@ pub(crate) enum Fate {
     Late(Duration),
     AfterWrongIds,
     AmongWrongIds,
-    AfterWrongPlaces,
+    /// After a forged answer of one of the kinds.
+    AfterWrongPlace(u32),
     /// After a damaged answer of this form.
     AfterDamaged(usize),
     LowerCase,
@@ -265,7 +266,7 @@ impl Datagrams {
             Self::Code(code) => Fate::Code(code),
             Self::WrongIds => Fate::AfterWrongIds,
             Self::FloodOfWrongIds => Fate::AmongWrongIds,
-            Self::WrongPlaces => Fate::AfterWrongPlaces,
+            Self::WrongPlaces => Fate::AfterWrongPlace(rng.next_u32()),
             Self::WrongCase => Fate::LowerCase,
             Self::Damaged => Fate::AfterDamaged(rng.next_u32() as usize),
             Self::CutShort => Fate::CutShort,

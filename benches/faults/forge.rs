@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::upstream::{Shared, lock};
@@ -148,12 +149,20 @@ type Open = (SocketAddr, Vec<u8>, Instant);
 
 /// Floods open ports with wrong IDs, from the upstream's own address and port.
 #[derive(Default)]
-pub(crate) struct Forger(Mutex<VecDeque<Open>>);
+pub(crate) struct Forger {
+    open: Mutex<VecDeque<Open>>,
+    sent: AtomicU64,
+}
 
 impl Forger {
     /// Forges answers to a query for so long.
     pub(crate) fn forge(&self, to: SocketAddr, message: Vec<u8>, time: Duration) {
-        lock(&self.0).push_back((to, message, Instant::now() + time));
+        lock(&self.open).push_back((to, message, Instant::now() + time));
+    }
+
+    /// Forged answers so far.
+    pub(crate) fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
     }
 
     /// Sends until the upstream is dropped.
@@ -163,13 +172,14 @@ impl Forger {
             std::thread::sleep(Duration::from_millis(1));
             let now = Instant::now();
             let due = ((now - begin).as_secs_f64() * FLOOD) as u64;
-            let mut open = lock(&self.0);
+            let mut open = lock(&self.open);
             while open.front().is_some_and(|(_, _, until)| *until <= now) {
                 open.pop_front();
             }
             let now_open: Vec<Open> = open.iter().cloned().collect();
             drop(open);
             if !now_open.is_empty() {
+                self.sent.fetch_add(due - sent, Ordering::Relaxed);
                 for number in sent..due {
                     turn = (turn + 1) % now_open.len();
                     let (to, message, _) = &now_open[turn];

@@ -171,6 +171,9 @@ fn seen(fault: &Fault, experience: &Experience, tallies: &[Tally]) -> Vec<String
     if fault.datagrams == Datagrams::Limited {
         more.push(format!("{} over the limit", sum(|tally| tally.over_limit)));
     }
+    if fault.datagrams == Datagrams::FloodOfWrongIds {
+        more.push(format!("{} forged", tallies.iter().map(|tally| tally.forged).sum::<u64>()));
+    }
     if fault.transport != Transport::Datagrams {
         more.push(format!("{} new connections", sum(|tally| tally.connections)));
     }

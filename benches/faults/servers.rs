@@ -184,7 +184,7 @@ impl Setup<'_> {
                 writeln!(text, "newServer({{address='{upstream}', sockets=16, checkName='probe.known.test.'{tls}}})");
         }
         if self.logs_queries() {
-            text.push_str("addAction(AllRule(), LogAction('', false))\n");
+            text.push_str("addAction(AllRule(), LogAction('', false, true, false, false))\n");
         }
         text.push_str("pc = newPacketCache(200000, {maxTTL=86400, staleTTL=10})\ngetPool(''):setCache(pc)\n");
         self.scratch.write("dnsdist.conf", &text)

@@ -60,9 +60,10 @@ fn serve_stream(shared: &Shared, mut stream: impl Read + Write, ends_within: boo
         if stream.read_exact(&mut query).is_err() || (ends_within && shared.is_within()) {
             return;
         }
-        let Some(Right { name, message: mut answer, slow }) = Right::of(&query) else { return };
+        let Some(right) = Right::of(&query) else { return };
         let end = forge::question_end(&query);
-        let fate = shared.decide(&query, &name, true);
+        let fate = shared.decide(&query, &right, true);
+        let Right { message: mut answer, slow, .. } = right;
         let is_within = shared.is_within();
         match fate {
             Fate::Lost => continue,

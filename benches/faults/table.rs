@@ -151,7 +151,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     },
     Fault {
         usual: 20,
-        ..datagrams("wrong-places", "wrong ID, question, case, port, address, then right", Datagrams::WrongPlaces)
+        ..datagrams("wrong-places", "wrong ID, question, case, port or address, then right", Datagrams::WrongPlaces)
     },
     datagrams("case", "letter case changed", Datagrams::WrongCase),
     datagrams("malformed", "50 malformed forms, then right", Datagrams::Damaged),

@@ -46,9 +46,9 @@ struct State {
     /// Queries of the last 100 ms, all the time or after the end of the fault.
     recent: VecDeque<Instant>,
     most_after: usize,
-    /// Queries taken in the last second, and those not answered yet, where there are limits.
+    /// Queries taken in the last second, and when those are answered that are not yet, where there are limits.
     taken: VecDeque<Instant>,
-    pending: VecDeque<Instant>,
+    pending: Vec<Instant>,
     over_limit: usize,
 }
 
@@ -59,6 +59,8 @@ pub(crate) struct Tally {
     /// Queries that exceeded a limit.
     pub(crate) over_limit: usize,
     pub(crate) connections: usize,
+    /// Forged answers of a flood.
+    pub(crate) forged: u64,
 }
 
 pub(crate) struct Upstream {
@@ -118,6 +120,7 @@ impl Upstream {
             most_after: state.most_after,
             over_limit: state.over_limit,
             connections: self.shared.connections.load(Ordering::Relaxed),
+            forged: self.shared.forger.sent(),
         }
     }
 }
@@ -167,8 +170,9 @@ impl Shared {
     }
 
     /// Counts a query and decides on it.
-    pub(crate) fn decide(&self, query: &[u8], name: &str, is_stream: bool) -> Fate {
-        let (is_within, is_over) = self.count();
+    pub(crate) fn decide(&self, query: &[u8], right: &Right, is_stream: bool) -> Fate {
+        let (is_within, is_over) = self.count(self.usual() + right.slow);
+        let name = &right.name;
         if is_over {
             return Fate::Lost;
         }
@@ -193,8 +197,8 @@ impl Shared {
         (hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    /// Counts a query; whether it is within the time of the fault, and whether a limit swallows it.
-    fn count(&self) -> (bool, bool) {
+    /// Counts a query that takes this time; whether it is within the time of the fault, and whether a limit swallows it.
+    fn count(&self, time: Duration) -> (bool, bool) {
         let mut state = lock(&self.tally);
         state.queries += 1;
         let now = Instant::now();
@@ -208,27 +212,24 @@ impl Shared {
             state.most_after = state.most_after.max(state.recent.len());
         }
         let is_limited = self.fault.datagrams == Datagrams::Limited && phase == Phase::Within;
-        let is_over = is_limited && state.is_over_limit(now, self.usual());
+        let is_over = is_limited && state.is_over_limit(now, time);
         (phase == Phase::Within, is_over)
     }
 }
 
 impl State {
     /// Whether a query exceeds a limit; if not, it is taken.
-    fn is_over_limit(&mut self, now: Instant, usual: Duration) -> bool {
-        let forget = |list: &mut VecDeque<Instant>, age| {
-            while list.front().is_some_and(|at| now - *at >= age) {
-                list.pop_front();
-            }
-        };
-        forget(&mut self.taken, Duration::from_secs(1));
-        forget(&mut self.pending, usual);
+    fn is_over_limit(&mut self, now: Instant, time: Duration) -> bool {
+        while self.taken.front().is_some_and(|at| now - *at >= Duration::from_secs(1)) {
+            self.taken.pop_front();
+        }
+        self.pending.retain(|until| *until > now);
         let is_over = self.taken.len() >= QUERIES_PER_SECOND || self.pending.len() >= PENDING;
         if is_over {
             self.over_limit += 1;
         } else {
             self.taken.push_back(now);
-            self.pending.push_back(now);
+            self.pending.push(now + time);
         }
         is_over
     }
