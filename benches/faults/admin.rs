@@ -33,6 +33,15 @@ pub(crate) fn lines_dropped(admin: SocketAddr) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix("pldns_log_lines_dropped_total ")?.parse().ok())
 }
 
+/// Queries that it dropped, by its own reasons.
+pub(crate) fn dropped(admin: SocketAddr) -> Vec<String> {
+    let of_line = |line: &str| {
+        let (reason, count) = line.strip_prefix("pldns_queries_dropped_total{reason=\"")?.split_once("\"} ")?;
+        (count != "0").then(|| format!("{count} dropped ({reason})"))
+    };
+    metrics(admin).unwrap_or_default().lines().filter_map(of_line).collect()
+}
+
 fn metrics(admin: SocketAddr) -> Option<String> {
     let mut stream = TcpStream::connect_timeout(&admin, SOON).ok()?;
     stream.set_read_timeout(Some(SOON)).ok()?;

@@ -91,6 +91,9 @@ pub(crate) fn measure(fault: &Fault, server: Server, place: &Place, options: &Op
         tallies.iter().map(|tally| tally.queries as u64).sum()
     };
     more.extend(seen(fault, &experience, &tallies));
+    if server == Server::Pldns {
+        more.extend(admin::dropped(admin));
+    }
     if matches!(fault.act, Act::Log(..)) {
         more.push(format!("CPU {:.1} s of {}", after.cpu - before.cpu, length.as_secs()));
         let dropped = (server == Server::Pldns).then(|| admin::lines_dropped(admin)).flatten();
