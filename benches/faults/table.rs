@@ -133,6 +133,10 @@ pub(crate) const FAULTS: &[Fault] = &[
         ..datagrams("burst", "1,000 a second, 200 pending; 400 at once each second", Datagrams::Limited)
     },
     Fault { clients: Clients::Bursts(600), ..datagrams("burst-600", "the same; 600 at once", Datagrams::Limited) },
+    Fault {
+        clients: Clients::Bursts(900),
+        ..datagrams("burst-900", "the same; 900 at once, more than it takes", Datagrams::Limited)
+    },
     passing("servfail", "SERVFAIL for a third, and back", Datagrams::Code(2)),
     passing("refused", "REFUSED for a third, and back", Datagrams::Code(5)),
     Fault {
