@@ -10,7 +10,7 @@ use super::process::{descriptors, resident_bytes};
 use crate::engine::{AnswerSource, Reason};
 use crate::forward::UpstreamState;
 use crate::log::{self, Tap};
-use crate::server::{BUCKETS_US, Latencies, Path, QtypeLabel, Totals};
+use crate::server::{BUCKETS_US, Latencies, Path, QtypeLabel, THREADS, Totals};
 use crate::wire::Transport;
 
 /// Looks at everything once. The forwarding lock is held for two short calls.
@@ -286,7 +286,7 @@ fn state(admin: &Admin, families: &mut Vec<Family>) {
 }
 
 fn process(admin: &Admin, families: &mut Vec<Family>) {
-    families.push(gauge("pldns_workers", "Worker threads", admin.counters.len() as f64));
+    families.push(gauge("pldns_workers", "Worker threads", (admin.counters.len() / THREADS) as f64));
     families.push(Family {
         name: "pldns_build_info",
         help: "Version of the server",

@@ -16,7 +16,7 @@ use super::process::resident_bytes;
 use super::status::Reloads;
 use crate::discover::{Drift, DriftKind};
 use crate::forward::UpstreamState;
-use crate::server::Totals;
+use crate::server::{THREADS, Totals};
 
 /// Problems of the last reload that are shown.
 const PROBLEMS: usize = 10;
@@ -59,7 +59,7 @@ pub(super) async fn status(State(admin): State<Arc<Admin>>) -> Response {
         "state": admin.status.word(),
         "stuck": admin.status.is_stuck(),
         "uptime_seconds": now.saturating_duration_since(admin.status.started).as_secs(),
-        "workers": admin.counters.len(),
+        "workers": admin.counters.len() / THREADS,
         "connections": admin.shared.connections.len(),
         "certificate_expires": expires.map(unix_seconds),
         "reload": reload,

@@ -10,12 +10,12 @@ use crate::engine::CHAIN_MEMORY_MAX;
 use crate::forward::{ForwardBounds, REMEMBERED_BYTES_MAX};
 use crate::log;
 use crate::reload::Loaded;
-use crate::server::{CLIENTS_BYTES, ConnectionRoom, QUIC_BYTES, TLS_BYTES};
+use crate::server::{CLIENTS_BYTES, ConnectionRoom, QUIC_BYTES, THREADS, TLS_BYTES};
 use crate::sys::RECEIVE_BUFFER;
 
 /// What the program takes before it has anything to keep.
 const PROGRAM: u64 = 24 << 20;
-/// What a worker takes: its stack, runtime, counters, and what it reads from upstreams.
+/// What a worker takes: the stacks of its threads, runtime, counters, and what it reads from upstreams.
 const WORKER: u64 = 4 << 20;
 /// What it takes for each address: a batch of datagrams, with the longest set of records put together in each reply's place
 /// (`sys/batch.rs`).
@@ -138,7 +138,7 @@ impl MemoryBound {
         let connections = bounds.connections;
         let parts = [
             ("program".to_owned(), PROGRAM),
-            ("workers".to_owned(), workers * (WORKER + CLIENTS_BYTES as u64 + addresses * BATCHES)),
+            ("workers".to_owned(), workers * (WORKER + (THREADS * CLIENTS_BYTES) as u64 + addresses * BATCHES)),
             ("table, twice during a reload".to_owned(), records.table * 2),
             ("reading of records".to_owned(), records.files * READING),
             ("cache".to_owned(), bounds.cache),

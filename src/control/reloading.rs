@@ -159,7 +159,7 @@ impl Reloader {
         self.warn_of_fixed(&settings);
         let generation = self.shared.snapshot.load().generation + 1;
         let report = report_of(&loaded, generation, changes);
-        let workers = self.workers.borrow().counters().len();
+        let workers = self.workers.borrow().count();
         let records = RecordSizes::of(&loaded);
         let bounds = Bounds::fit(&settings, records, workers, self.memory_limit, Some(self.cache_size));
         self.status.set_memory_bound(MemoryBound::of(&settings, records, workers, &bounds).total());

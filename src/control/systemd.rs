@@ -12,7 +12,7 @@ use rustix::net::getsockname;
 use sd_notify::NotifyState;
 
 use crate::admin::Status;
-use crate::server::Counters;
+use crate::server::{Counters, THREADS};
 use crate::sys::send_descriptors;
 
 /// The server is up.
@@ -46,7 +46,8 @@ pub(super) async fn watchdog(counters: Arc<[Arc<Counters>]>, status: Arc<Status>
     loop {
         tokio::time::sleep(interval).await;
         match progress.stuck(counters.iter().map(|counters| counters.beats())) {
-            Some(worker) => {
+            Some(thread) => {
+                let worker = thread / THREADS;
                 tracing::error!(worker, "worker stalled");
                 looks += 1;
             }
@@ -59,20 +60,20 @@ pub(super) async fn watchdog(counters: Arc<[Arc<Counters>]>, status: Arc<Status>
     }
 }
 
-/// The beats of all workers as they were last seen.
+/// The beats of the workers' threads as they were last seen.
 struct Progress(Vec<u64>);
 
 impl Progress {
-    fn new(workers: usize) -> Self {
-        Self(vec![0; workers])
+    fn new(threads: usize) -> Self {
+        Self(vec![0; threads])
     }
 
-    /// Looks at the workers' beats; gives the first worker that did not move on since the last look.
+    /// Looks at the beats of the workers' threads; gives the first thread that did not move on since the last look.
     fn stuck(&mut self, beats: impl Iterator<Item = u64>) -> Option<usize> {
         let mut stuck = None;
-        for (worker, (seen, now)) in self.0.iter_mut().zip(beats).enumerate() {
+        for (thread, (seen, now)) in self.0.iter_mut().zip(beats).enumerate() {
             if *seen == now && stuck.is_none() {
-                stuck = Some(worker);
+                stuck = Some(thread);
             }
             *seen = now;
         }

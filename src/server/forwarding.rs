@@ -9,6 +9,7 @@ use super::counters::Outcome;
 use super::faults::Part;
 use super::qtype_label::{question_name, type_at_question};
 use super::replies::Waited;
+use super::tasks::Task;
 use super::waiter::{ReplyPath, Uncounted, Waiter};
 use super::worker::Worker;
 use crate::engine::{Action, Answer, Client, Forward, Reason, Snapshot, UpstreamResult};
@@ -38,6 +39,13 @@ pub(super) struct Origin<'q> {
     /// The way back.
     pub(super) path: ReplyPath,
     pub(super) uncounted: Uncounted,
+}
+
+/// Replies of one answer that leave later, in their order.
+pub(super) struct PacedReplies {
+    replies: Vec<Paced>,
+    outcome: Result<Answer, Failure>,
+    detail: Option<Arc<str>>,
 }
 
 /// A reply that leaves later.
@@ -135,10 +143,10 @@ impl Worker {
                 (result, forwarding.next_timeout(now), forwarding.take_news())
             };
             news.iter().for_each(say_news);
-            self.shared.timers.set(next);
+            self.set_timer(next);
             if self.carry_out(&mut out, now) {
                 let next = self.shared.forwarding().next_timeout(now);
-                self.shared.timers.set(next);
+                self.set_timer(next);
             }
             self.keep_outbox(out);
             result
@@ -219,13 +227,13 @@ impl Worker {
                 true
             }
             Via::Stream => {
-                tokio::task::spawn_local(self.clone().ask_by_stream(transmit));
+                self.begin(Task::Ask(transmit));
                 false
             }
         }
     }
 
-    async fn ask_by_stream(self: Rc<Self>, transmit: Transmit) {
+    pub(super) async fn ask_by_stream(self: Rc<Self>, transmit: Transmit) {
         let target = Target { address: transmit.to, protocol: transmit.protocol };
         let asking = self.streams.ask(&target, &transmit.message, transmit.losses_max, transmit.deadline);
         let outcome = self.shared.faults.supervised(Part::Upstream, asking).await;
@@ -266,19 +274,14 @@ impl Worker {
         }
         if !later.is_empty() {
             later.sort_by_key(|paced| paced.turn.at);
-            tokio::task::spawn_local(self.clone().resolve_later(later, outcome, resolved.detail));
+            self.begin(Task::Pace(PacedReplies { replies: later, outcome, detail: resolved.detail }));
         }
         changed
     }
 
     /// Replies to those whose replies are paced, each at its time, by which they are in order.
-    async fn resolve_later(
-        self: Rc<Self>,
-        later: Vec<Paced>,
-        outcome: Result<Answer, Failure>,
-        detail: Option<Arc<str>>,
-    ) {
-        let mut later = later.into_iter().peekable();
+    pub(super) async fn reply_later(self: Rc<Self>, PacedReplies { replies, outcome, detail }: PacedReplies) {
+        let mut later = replies.into_iter().peekable();
         // When the first one is to be asked for again.
         let mut again = None;
         while let Some(at) = later.peek().map(|next| next.turn.at) {
@@ -298,13 +301,13 @@ impl Worker {
                         std::iter::from_fn(|| later.next_if(|next| next.turn.at <= now && may_leave(next))).collect();
                     (leaving, forwarding.next_timeout(now))
                 };
-                self.shared.timers.set(next);
+                self.set_timer(next);
                 for Paced { released, .. } in leaving {
                     self.resolve_waiter(&snapshot, released, &outcome, detail.as_deref(), now, &mut out);
                 }
                 if self.carry_out(&mut out, now) {
                     let next = self.shared.forwarding().next_timeout(now);
-                    self.shared.timers.set(next);
+                    self.set_timer(next);
                 }
                 self.keep_outbox(out);
             });

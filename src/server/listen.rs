@@ -26,6 +26,13 @@ pub(super) struct Listener {
     pub(super) stop: Stop,
 }
 
+/// A socket for datagrams of clients, and what says when to end.
+#[derive(Clone)]
+pub(super) struct DatagramListener {
+    pub(super) datagrams: Datagrams,
+    pub(super) stop: Stop,
+}
+
 /// A bound datagram socket.
 #[derive(Clone)]
 pub(super) struct Datagrams {

@@ -1,8 +1,9 @@
 //! Towards clients: sockets, framing, workers. What an answer is, it asks the engine.
 //!
-//! One thread per core, each with a current_thread runtime, its own sockets (`SO_REUSEPORT`) and its own counters. A
-//! query that came in on a worker leaves from it, unless it waited for an upstream that another worker heard from. The
-//! Snapshot, the cache and the forwarding state machine are all that workers share.
+//! One worker per core, each with sockets of its own (`SO_REUSEPORT`) and two threads: an event loop for datagrams, and one with a
+//! current_thread runtime for connections, each with its own counters and its own sockets towards upstreams. A query that came in
+//! on a thread leaves from it, unless it waited for an upstream that another one heard from. The Snapshot, the cache and the
+//! forwarding state machine are all that they share.
 
 #![cfg_attr(not(test), deny(clippy::cast_possible_truncation))]
 #![expect(clippy::disallowed_methods, reason = "the shell owns the clock")]
@@ -15,6 +16,7 @@ mod connections;
 mod counters;
 mod end;
 mod endpoint;
+mod event_loop;
 mod faults;
 mod forwarding;
 mod https;
@@ -29,6 +31,8 @@ mod receive;
 mod replies;
 mod shared;
 mod stream;
+mod stream_thread;
+mod tasks;
 #[cfg(test)]
 mod tests;
 mod tickets;
@@ -54,4 +58,4 @@ pub use shared::{IN_FLIGHT_MAX, Shared};
 pub use tickets::{TicketKeys, TicketKeysError, Tickets};
 pub use tls::TLS_BYTES;
 pub use waiter::Waiter;
-pub use workers::{NewListeners, Threads, Workers, start};
+pub use workers::{NewListeners, THREADS, Threads, Workers, start};

@@ -1,41 +1,101 @@
 //! What upstreams say: read from this worker's sockets, told to the state machine, replied to all whom it concerns.
 
-use std::os::fd::OwnedFd;
+use std::cell::RefCell;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use mio::{Events, Poll, Registry};
 use tokio::io::unix::AsyncFd;
 
 use super::faults::Part;
 use super::forwarding::take;
 use super::worker::Worker;
 use crate::forward::Heard;
+use crate::sys::readable;
 use crate::upstream::Received;
 
 /// How often sockets are looked for whose queries were settled elsewhere, or not in time.
-const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+pub(super) const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// What is taken from upstreams under one lock of the state machine, which others wait for.
 const TAKEN_AT_ONCE: usize = 32;
 
-impl Worker {
-    /// Reads what upstreams send to this worker's sockets, whose `readiness` it is.
-    pub(super) async fn receive(self: Rc<Self>, readiness: &AsyncFd<OwnedFd>) {
-        let mut received = Vec::new();
-        while let Ok(mut guard) = readiness.readable().await {
-            if let Err(error) = self.sockets.borrow_mut().receive(&mut received) {
-                tracing::error!(%error, "cannot read upstream sockets");
+/// Readiness events taken at once.
+const EVENTS: usize = 128;
+
+/// The poll of a thread's sockets towards upstreams, where the thread itself sleeps in its runtime's.
+pub(super) struct NestedPoll {
+    poll: RefCell<Poll>,
+    /// Becomes readable when one of them does.
+    readiness: AsyncFd<OwnedFd>,
+}
+
+impl NestedPoll {
+    /// None is watched yet. To be called in the runtime.
+    ///
+    /// # Errors
+    /// The system's refusal to give descriptors.
+    pub(super) fn new() -> io::Result<(Self, Registry)> {
+        let poll = Poll::new()?;
+        let readiness = readable(poll.registry().as_fd())?;
+        let registry = poll.registry().try_clone()?;
+        Ok((Self { poll: RefCell::new(poll), readiness }, registry))
+    }
+
+    /// Waits until there are events.
+    async fn wait(&self, events: &mut Events) -> io::Result<()> {
+        loop {
+            let mut guard = self.readiness.readable().await?;
+            match self.poll.borrow_mut().poll(events, Some(Duration::ZERO)) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+                Ok(()) => {}
             }
-            self.take_received(&mut received);
-            // Only now is it known which of them are listened to on.
-            let may_have_more = self.sockets.borrow().may_have_more();
-            if !may_have_more {
+            let count = events.iter().count();
+            // Fewer than there is room for: what comes now is a new event.
+            if count < EVENTS {
                 guard.clear_ready();
             }
-            drop(guard);
-            if may_have_more {
-                tokio::task::yield_now().await;
+            if count > 0 {
+                return Ok(());
             }
         }
+    }
+}
+
+impl Worker {
+    /// Reads what upstreams send to this thread's sockets, as a task.
+    pub(super) async fn receive_nested(self: Rc<Self>, nested: &NestedPoll) {
+        let (mut events, mut received) = (Events::with_capacity(EVENTS), Vec::new());
+        loop {
+            if self.sockets.borrow().has_ready() {
+                tokio::task::yield_now().await;
+            } else if let Err(error) = nested.wait(&mut events).await {
+                tracing::error!(%error, "cannot read upstream sockets");
+                return;
+            } else {
+                let mut sockets = self.sockets.borrow_mut();
+                events.iter().for_each(|event| _ = sockets.note_ready(event.token()));
+            }
+            self.receive(&mut received);
+        }
+    }
+
+    /// Reads what upstreams sent to sockets that are ready.
+    pub(super) fn receive(self: &Rc<Self>, received: &mut Vec<Received>) {
+        self.sockets.borrow_mut().read(received);
+        self.take_received(received);
+    }
+
+    /// Does what is due.
+    pub(super) fn mind_timers(self: &Rc<Self>, now: Instant) {
+        self.with_forwarding(now, |forwarding, out| {
+            self.with_machine(Part::Timers, forwarding, now, out, |forwarding, out| {
+                forwarding.handle_timeout(now, out)
+            });
+        });
+        self.shared.timers.arm(|| self.shared.forwarding().next_timeout(Instant::now()));
     }
 
     /// Closes sockets whose queries were settled elsewhere, or not in time.

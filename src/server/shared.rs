@@ -171,6 +171,11 @@ impl Shared {
         tokio::time::sleep(LAST_MESSAGES).await;
     }
 
+    /// Whether the server ends.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.end_by.load(Ordering::Relaxed) != u64::MAX
+    }
+
     /// Whether what is in flight is waited for no longer.
     pub(super) fn is_over(&self) -> bool {
         self.nanoseconds(Instant::now()) >= self.end_by.load(Ordering::Relaxed)

@@ -1,44 +1,60 @@
-//! When the worker wakes that watches the timers of all.
+//! When the thread wakes that watches the timers of all.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
-use tokio::sync::Notify;
+use mio::Waker;
 
-/// Until when the watcher sleeps, and what wakes it sooner.
+/// Until when the watching thread sleeps at most, and what wakes it sooner.
 #[derive(Debug)]
 pub(super) struct TimerWatch {
     start: Instant,
     /// Nanoseconds from the start.
     armed: AtomicU64,
-    changed: Notify,
+    waker: OnceLock<Arc<Waker>>,
 }
 
 impl TimerWatch {
     pub(super) fn new(start: Instant) -> Self {
-        Self { start, armed: AtomicU64::new(u64::MAX), changed: Notify::new() }
+        Self { start, armed: AtomicU64::new(u64::MAX), waker: OnceLock::new() }
     }
 
-    /// Says when the next timer is, as its setter knows it: wakes the watcher where it would sleep longer.
-    pub(super) fn set(&self, next: Option<Instant>) {
-        if next.is_some() && self.nanoseconds(next) < self.armed.load(Ordering::Relaxed) {
-            self.changed.notify_one();
+    /// Says what wakes the watching thread: once, before there are timers.
+    pub(super) fn watched_by(&self, waker: Arc<Waker>) {
+        let _ = self.waker.set(waker);
+    }
+
+    /// Says when the next timer is, as its setter knows it; whether a thread that sleeps would sleep longer.
+    pub(super) fn set(&self, next: Option<Instant>) -> bool {
+        let next = self.nanoseconds(next);
+        next < self.armed.load(Ordering::Relaxed) && next < self.armed.fetch_min(next, Ordering::Relaxed)
+    }
+
+    /// Wakes the watching thread.
+    pub(super) fn wake(&self) {
+        if let Some(Err(error)) = self.waker.get().map(|waker| waker.wake()) {
+            tracing::error!(%error, "cannot wake the thread that watches timers");
         }
     }
 
-    /// The next timer, as `look` finds it: the watcher is about to sleep until then.
-    pub(super) fn arm(&self, look: impl FnOnce() -> Option<Instant>) -> Option<Instant> {
-        // Until the end of the look every setter wakes the watcher. One that came between the look and the note of what it found would
-        // compare its timer with that of the last sleep, which is past, and the watcher would sleep through it.
-        self.armed.store(u64::MAX, Ordering::Relaxed);
-        let next = look();
-        self.armed.store(self.nanoseconds(next), Ordering::Relaxed);
-        next
+    /// How long there is until the next timer.
+    pub(super) fn until_next(&self, now: Instant) -> Duration {
+        let now = self.nanoseconds(Some(now));
+        Duration::from_nanos(self.armed.load(Ordering::Relaxed).saturating_sub(now))
     }
 
-    /// Returns when a timer was set that is earlier than the one armed.
-    pub(super) async fn changed(&self) {
-        self.changed.notified().await;
+    /// Whether it is there.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        self.armed.load(Ordering::Relaxed) <= self.nanoseconds(Some(now))
+    }
+
+    /// Notes the next timer as `look` finds it, after those that were due.
+    pub(super) fn arm(&self, look: impl FnOnce() -> Option<Instant>) {
+        // What is set between the look and the note of what it found must not be forgotten: the earlier one counts.
+        self.armed.store(u64::MAX, Ordering::Relaxed);
+        let next = look();
+        self.armed.fetch_min(self.nanoseconds(next), Ordering::Relaxed);
     }
 
     fn nanoseconds(&self, at: Option<Instant>) -> u64 {
@@ -50,35 +66,30 @@ impl TimerWatch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
-
-    /// Whether the watcher would wake now.
-    fn wakes(watch: &TimerWatch) -> bool {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        runtime.block_on(async { tokio::time::timeout(Duration::ZERO, watch.changed()).await.is_ok() })
-    }
 
     #[test]
     #[expect(clippy::disallowed_methods, reason = "a start for the simulated clock")]
-    fn a_timer_that_is_set_between_look_and_sleep_wakes() {
+    fn a_timer_that_is_set_between_look_and_sleep_is_not_slept_through() {
         let start = Instant::now();
         let watch = TimerWatch::new(start);
-        let at = |milliseconds| Some(start + Duration::from_millis(milliseconds));
-        assert_eq!(watch.arm(|| at(10)), at(10));
-        // It slept until then. It finds no other timer, and before it says so another worker sets one.
-        let found = watch.arm(|| {
-            watch.set(at(40));
+        let at = |milliseconds| start + Duration::from_millis(milliseconds);
+        assert_eq!(watch.until_next(start), Duration::from_nanos(u64::MAX));
+        assert!(watch.set(Some(at(10))), "it would sleep longer");
+        assert!(!watch.set(Some(at(10))) && !watch.set(Some(at(20))), "it wakes by then by itself");
+        assert!(!watch.is_due(at(9)) && watch.is_due(at(10)));
+        // It slept until then. It finds no other timer, and before it says so another thread sets one.
+        watch.arm(|| {
+            assert!(watch.set(Some(at(40))));
             None
         });
-        assert_eq!(found, None);
-        assert!(wakes(&watch));
-        assert!(!wakes(&watch), "once");
-        watch.arm(|| at(40));
-        watch.set(at(50));
-        assert!(!wakes(&watch), "it wakes before that one by itself");
-        watch.set(at(30));
-        assert!(wakes(&watch));
-        watch.set(None);
-        assert!(!wakes(&watch));
+        assert_eq!(watch.until_next(at(15)), Duration::from_millis(25));
+        watch.arm(|| {
+            assert!(watch.set(Some(at(90))));
+            Some(at(60))
+        });
+        assert_eq!(watch.until_next(at(15)), Duration::from_millis(45));
+        assert!(!watch.set(None));
+        assert!(watch.set(Some(at(50))));
+        assert_eq!(watch.until_next(at(70)), Duration::ZERO);
     }
 }

@@ -12,12 +12,12 @@ use super::counters::Outcome;
 use super::end::End;
 use super::faults::Part;
 use super::forwarding::Origin;
-use super::listen::{Datagrams, Stop};
+use super::listen::{DatagramListener, Datagrams, Stop};
 use super::waiter::{ReplyPath, Uncounted};
 use super::worker::Worker;
 use crate::engine::{Action, Ask, Client, Forward, GROUP, NameBufs, Reason, Snapshot};
-use crate::sys::{BATCH, Batch, Datagram, prefetch, readable_socket};
-use crate::wire::{NameBuf, Transport};
+use crate::sys::{BATCH, Batch, Datagram, prefetch};
+use crate::wire::Transport;
 
 /// What became of a datagram so far.
 #[derive(Debug, Clone, Copy)]
@@ -29,42 +29,27 @@ enum Fate {
     Known(Outcome),
 }
 
-/// Serves a socket until the listener or the server ends, then what is still queued in it.
-pub(super) async fn serve(worker: &Rc<Worker>, datagrams: &Datagrams, stop: &Stop) {
-    let Datagrams { socket, with_local_address } = datagrams;
-    let mut batch = Batch::new(*with_local_address);
-    let mut name_bufs = [const { NameBuf::new() }; GROUP];
-    let ready = match readable_socket(socket.clone()) {
-        Ok(ready) => ready,
-        Err(error) => return tracing::error!(%error, "UDP listener failed"),
-    };
-    let mut stopping = stop.subscribe();
-    loop {
-        let mut guard = tokio::select! {
-            biased;
-            guard = ready.readable() => match guard {
-                Ok(guard) => guard,
-                Err(error) => return tracing::error!(%error, "UDP listener failed"),
-            },
-            _ = stopping.wait_for(|stop| *stop) => break,
-        };
-        worker.shared.faults.meet(Part::Listener);
-        let is_empty = worker.coalesce(|| serve_batch(worker, socket, &mut batch, &mut name_bufs)) < BATCH;
-        // Fewer than there is room for: the queue was empty, and what comes now is a new event.
-        if is_empty {
-            guard.clear_ready();
-        }
-        drop(guard);
-        if *stopping.borrow() {
-            break;
-        }
-        // Who waits for an event lets others work as it is; to yield as well would cost a look at the events.
-        if !is_empty {
-            tokio::task::yield_now().await;
-        }
+/// A listener's socket, as the event loop serves it.
+pub(super) struct ClientSocket {
+    pub(super) datagrams: Datagrams,
+    pub(super) stop: Stop,
+    /// It may have something to read.
+    pub(super) is_ready: bool,
+    batch: Batch,
+}
+
+impl ClientSocket {
+    /// That of a listener. What came before it was watched may wait in it.
+    pub(super) fn new(DatagramListener { datagrams, stop }: &DatagramListener) -> Self {
+        let batch = Batch::new(datagrams.with_local_address);
+        Self { datagrams: datagrams.clone(), stop: stop.clone(), is_ready: true, batch }
     }
-    // A flood must not keep the server from its end.
-    while !worker.shared.is_over() && worker.coalesce(|| serve_batch(worker, socket, &mut batch, &mut name_bufs)) > 0 {}
+
+    /// Receives what is there, no more than a batch, answers it, sends the replies; gives how many datagrams there were.
+    #[inline]
+    pub(super) fn serve(&mut self, worker: &Rc<Worker>, name_bufs: &mut NameBufs) -> usize {
+        worker.coalesce(|| serve_batch(worker, &self.datagrams.socket, &mut self.batch, name_bufs))
+    }
 }
 
 /// Receives what is there, answers it, sends the replies; gives how many datagrams there were.

@@ -1,20 +1,22 @@
-//! A worker: what the tasks on one core share.
+//! A worker, as one of its threads has it.
 
 use std::cell::{Cell, RefCell};
-use std::io;
 use std::sync::Arc;
 use std::time::Instant;
+
+use mio::Registry;
 
 use super::counters::Counters;
 use super::end::Ends;
 use super::replies::Replies;
 use super::shared::Shared;
+use super::tasks::Tasks;
 use super::waiter::Waiter;
 use crate::engine::{Batch, Snapshot};
 use crate::forward::{Outbox, Transmit};
 use crate::upstream::{Datagrams, Streams};
 
-/// What the tasks of one worker share.
+/// What all that happens on one thread shares.
 pub(super) struct Worker {
     pub(super) shared: Arc<Shared>,
     pub(super) counters: Arc<Counters>,
@@ -33,25 +35,29 @@ pub(super) struct Worker {
     pub(super) is_gathering: Cell<bool>,
     /// Outboxes with room, to be used again.
     pub(super) spare: RefCell<Vec<Outbox<Box<Waiter>>>>,
+    /// Where what takes longer is done.
+    pub(super) tasks: Tasks,
+    /// This thread does what is due when it is due.
+    pub(super) watches_timers: bool,
 }
 
 impl Worker {
-    /// The worker of this number. `seeds` are for its IDs and ports.
-    ///
-    /// # Errors
-    /// The system's refusal to give descriptors.
+    /// The worker with this number among the threads. `registry` is for its sockets towards upstreams, `seeds` are for its IDs and
+    /// ports.
     pub(super) fn new(
         number: usize,
         shared: &Arc<Shared>,
         counters: &Arc<Counters>,
+        registry: Registry,
         seeds: [[u8; 32]; 2],
-    ) -> io::Result<Self> {
+        tasks: Tasks,
+    ) -> Self {
         let [ports, ids] = seeds;
-        Ok(Self {
+        Self {
             shared: shared.clone(),
             counters: counters.clone(),
             ends: Ends::new(shared.clone(), counters.clone()),
-            sockets: RefCell::new(Datagrams::new(ports, shared.pools.clone())?),
+            sockets: RefCell::new(Datagrams::new(registry, ports, shared.pools.clone())),
             streams: Streams::new(shared.trust.clone(), ids),
             turn: Cell::new(u32::try_from(number).unwrap_or_default()),
             reply: RefCell::new(Vec::with_capacity(4096)),
@@ -59,7 +65,23 @@ impl Worker {
             pending_sends: RefCell::default(),
             is_gathering: Cell::new(false),
             spare: RefCell::default(),
-        })
+            watches_timers: number == 0,
+            tasks,
+        }
+    }
+
+    /// Whether nothing is in flight any more while the server ends, or what is left is waited for no longer.
+    pub(super) fn is_done(&self) -> bool {
+        let Shared { connections, .. } = &*self.shared;
+        self.shared.is_over() || !self.shared.forwarding().has_waiters() && connections.is_empty()
+    }
+
+    /// Notes when the next timer is.
+    pub(super) fn set_timer(&self, next: Option<Instant>) {
+        // The thread that watches them looks at them before it sleeps.
+        if self.shared.timers.set(next) && !self.watches_timers {
+            self.shared.timers.wake();
+        }
     }
 
     /// A number that is another one for each query.

@@ -1,46 +1,70 @@
 //! All workers: their threads, the endpoints that they serve, ending them.
 //!
-//! A worker is one thread with one runtime, in which all happens that is done for the queries that come to it.
+//! A worker has two threads ([`super::event_loop`], [`super::stream_thread`]). All that is done for a query happens on the one that
+//! it came to, but for what needs a runtime.
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use mio::{Registry, Waker};
 use tokio::sync::mpsc;
-use tokio::task::{JoinSet, LocalSet};
 
 use super::counters::Counters;
-use super::endpoint::Endpoint;
-#[cfg(feature = "quic")]
-use super::endpoint::EndpointKind;
+use super::endpoint::{Endpoint, EndpointKind};
+use super::event_loop::EventLoop;
 use super::faults::Part;
 use super::inherit::{Inherited, Kept};
-use super::listen::{BindError, Listener, Stop, bind};
-#[cfg(feature = "quic")]
-use super::quic;
+use super::listen::{BindError, DatagramListener, Listener, Stop, bind};
 use super::shared::Shared;
+use super::stream_thread::StreamThread;
+use super::tasks::Tasks;
 use super::worker::Worker;
-use super::{stream, udp};
 
-/// How many of its own tasks a worker runs before it looks at its sockets again.
-const EVENT_INTERVAL: u32 = 13;
-
-/// How often a worker says that it is alive.
-const BEAT: Duration = Duration::from_millis(500);
-/// How long a worker rests that failed as a whole, before it begins again.
+/// Threads of a worker.
+pub const THREADS: usize = 2;
+/// How long a thread rests that failed as a whole, before it begins again.
 const REST: Duration = Duration::from_millis(200);
 
 /// All workers, running.
 pub struct Workers {
     listeners: Vec<Listening>,
     counters: Arc<[Arc<Counters>]>,
-    senders: Vec<mpsc::UnboundedSender<Listener>>,
+    orders: Vec<Orders>,
     threads: Vec<JoinHandle<()>>,
+}
+
+/// The ways into a worker's threads.
+struct Orders {
+    datagrams: Sender<DatagramListener>,
+    waker: Arc<Waker>,
+    streams: mpsc::UnboundedSender<Listener>,
+}
+
+impl Orders {
+    /// Has the worker serve a listener. A thread that is gone said so itself.
+    fn listen(&self, mut listener: Listener) {
+        if listener.kind == EndpointKind::Dns
+            && let Some(datagrams) = listener.datagram.take()
+        {
+            let _ = self.datagrams.send(DatagramListener { datagrams, stop: listener.stop.clone() });
+            self.wake();
+        }
+        let _ = self.streams.send(listener);
+    }
+
+    /// Has the event loop look at what was changed.
+    fn wake(&self) {
+        if let Err(error) = self.waker.wake() {
+            tracing::error!(%error, "cannot wake a worker");
+        }
+    }
 }
 
 /// An endpoint that all workers serve.
@@ -56,7 +80,12 @@ struct Listening {
 }
 
 impl Workers {
-    /// Each worker's counters.
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.orders.len()
+    }
+
+    /// Each thread's counters, [`THREADS`] for each worker.
     pub fn counters(&self) -> Arc<[Arc<Counters>]> {
         self.counters.clone()
     }
@@ -73,7 +102,7 @@ impl Workers {
     pub fn bind_new(&self, endpoints: &[Endpoint]) -> Result<NewListeners, BindError> {
         let is_new = |endpoint: &&Endpoint| !self.listeners.iter().any(|listening| listening.asked == **endpoint);
         let endpoints: Vec<_> = endpoints.iter().filter(is_new).copied().collect();
-        NewListeners::bind(&endpoints, self.senders.len(), &mut Inherited::default())
+        NewListeners::bind(&endpoints, self.count(), &mut Inherited::default())
     }
 
     /// Serves `endpoints` and nothing else: `new` is what [`Self::bind_new`] gave for them. What came to one that goes is
@@ -84,10 +113,9 @@ impl Workers {
             let stop = Stop::default();
             // Listeners that have one socket for all are spread over the workers.
             let first = self.listeners.len();
-            for (sender, mut listener) in self.senders.iter().cycle().skip(first).zip(listeners) {
+            for (orders, mut listener) in self.orders.iter().cycle().skip(first).zip(listeners) {
                 listener.stop = stop.clone();
-                // A worker that is gone said so itself.
-                let _ = sender.send(listener);
+                orders.listen(listener);
             }
             self.listeners.push(Listening { asked, endpoint, stop, kept });
             added.push(endpoint);
@@ -97,6 +125,7 @@ impl Workers {
         self.listeners = keep;
         let removed = go.iter().map(|listening| listening.endpoint).collect();
         go.iter().for_each(|listening| listening.stop.stop());
+        self.orders.iter().for_each(Orders::wake);
         (added, removed)
     }
 
@@ -111,6 +140,7 @@ impl Workers {
     pub fn stop(&self, shared: &Shared, within: Duration) {
         shared.stop(within);
         self.listeners.iter().for_each(|listening| listening.stop.stop());
+        self.orders.iter().for_each(Orders::wake);
     }
 }
 
@@ -154,7 +184,7 @@ impl Threads {
     }
 }
 
-/// Starts `count` workers, which listen nowhere yet, and waits until all have what they need. `seed` gives each worker's
+/// Starts `count` workers, which listen nowhere yet, and waits until all have what they need. `seed` gives each thread's
 /// source of randomness.
 ///
 /// # Errors
@@ -164,175 +194,104 @@ pub fn start(
     count: usize,
     seed: &mut dyn FnMut() -> io::Result<[u8; 32]>,
 ) -> io::Result<Workers> {
-    let counters: Arc<[Arc<Counters>]> = (0..count).map(|_| Arc::default()).collect();
+    let counters: Arc<[Arc<Counters>]> = (0..count * THREADS).map(|_| Arc::default()).collect();
     let mut workers =
-        Workers { listeners: Vec::new(), counters: counters.clone(), senders: Vec::new(), threads: Vec::new() };
-    let (started, starts) = std::sync::mpsc::channel();
-    for (number, counters) in counters.iter().cloned().enumerate() {
-        let (sender, listeners) = mpsc::unbounded_channel();
-        let (shared, seeds, started) = (shared.clone(), [seed()?, seed()?], started.clone());
-        let start = Start { number, shared, counters, listeners, seeds, started };
-        let thread = std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || run(start))?;
-        workers.senders.push(sender);
-        workers.threads.push(thread);
+        Workers { listeners: Vec::new(), counters: counters.clone(), orders: Vec::new(), threads: Vec::new() };
+    let (started, starts) = channel();
+    let mut numbered = counters.iter().cloned().enumerate();
+    let mut start = || -> io::Result<Option<Start>> {
+        let Some((number, counters)) = numbered.next() else { return Ok(None) };
+        let seeds = [seed()?, seed()?];
+        let started = Cell::new(Some(started.clone()));
+        Ok(Some(Start { number, shared: shared.clone(), counters, seeds, started }))
+    };
+    while let (Some(of_datagrams), Some(of_streams)) = (start()?, start()?) {
+        let number = workers.orders.len();
+        let (datagrams, new_datagrams) = channel();
+        let (streams, new_streams) = mpsc::unbounded_channel();
+        let (hand_over, tasks) = mpsc::unbounded_channel();
+        let (mut event_loop, waker) = EventLoop::new(new_datagrams)?;
+        if number == 0 {
+            shared.timers.watched_by(waker.clone());
+        }
+        workers.orders.push(Orders { datagrams, waker, streams });
+        workers.threads.push(of_datagrams.spawn(format!("worker-{number}"), move |start| {
+            let worker = Rc::new(start.worker(event_loop.registry()?, Tasks::Other(hand_over.clone())));
+            start.has_started();
+            event_loop.run(&worker)
+        })?);
+        let mut thread = StreamThread::new(new_streams, tasks);
+        workers.threads.push(of_streams.spawn(format!("streams-{number}"), move |start| {
+            thread.run(|registry, tasks| start.worker(registry, tasks), || start.has_started())
+        })?);
     }
     drop(started);
     let mut ready = 0;
-    for start in starts.iter().take(count) {
+    for start in starts.iter().take(count * THREADS) {
         start?;
         ready += 1;
     }
     // One that is missing ended by a panic, and said so.
-    if ready == count { Ok(workers) } else { Err(io::Error::other("a worker did not start")) }
+    if ready == count * THREADS { Ok(workers) } else { Err(io::Error::other("a worker did not start")) }
 }
 
-/// What a worker's thread is given.
+/// What a thread is given.
 struct Start {
+    /// Among all threads.
     number: usize,
     shared: Arc<Shared>,
     counters: Arc<Counters>,
-    listeners: mpsc::UnboundedReceiver<Listener>,
     seeds: [[u8; 32]; 2],
     /// Where it says that it has all that it needs, which later may not be there any more.
-    started: Sender<io::Result<()>>,
+    started: Cell<Option<Sender<io::Result<()>>>>,
 }
 
-/// Runs a worker to its end. Where it fails as a whole, once it had started, it begins again and serves what it served.
-fn run(mut start: Start) {
-    let mut serving = Vec::new();
-    let mut started = Some(start.started.clone());
-    loop {
-        let run = || run_once(&mut start, &mut serving, &mut started);
-        let outcome = catch_unwind(AssertUnwindSafe(run));
-        let worker = start.number;
-        match outcome {
-            Ok(Ok(())) => return,
-            Ok(Err(error)) => {
-                tracing::error!(worker, %error, "worker exited");
-                if let Some(started) = started.take() {
-                    let _ = started.send(Err(error));
-                    return;
+impl Start {
+    /// Starts the thread.
+    fn spawn(
+        self,
+        name: String,
+        run: impl FnMut(&Self) -> io::Result<()> + Send + 'static,
+    ) -> io::Result<JoinHandle<()>> {
+        std::thread::Builder::new().name(name).spawn(move || self.keep_running(run))
+    }
+
+    /// Runs a thread to its end. Where it fails as a whole, once it had started, it begins again and serves what it served.
+    fn keep_running(mut self, mut run: impl FnMut(&Self) -> io::Result<()>) {
+        loop {
+            let outcome = catch_unwind(AssertUnwindSafe(|| run(&self)));
+            let worker = self.number / THREADS;
+            match outcome {
+                Ok(Ok(())) => return,
+                Ok(Err(error)) => {
+                    tracing::error!(worker, %error, "worker exited");
+                    if let Some(started) = self.started.take() {
+                        let _ = started.send(Err(error));
+                        return;
+                    }
+                }
+                Err(_) => {
+                    self.shared.faults.note(Part::Worker);
+                    tracing::error!(worker, "worker panicked; restarting it");
                 }
             }
-            Err(_) => {
-                start.shared.faults.note(Part::Worker);
-                tracing::error!(worker, "worker panicked; restarting it");
+            // The IDs and ports of before must not come again: another seed by one bit is another one altogether.
+            for seed in &mut self.seeds {
+                let [first, ..] = seed;
+                *first = first.wrapping_add(1);
             }
+            std::thread::sleep(REST);
         }
-        // The IDs and ports of before must not come again: another seed by one bit is another one altogether.
-        for seed in &mut start.seeds {
-            let [first, ..] = seed;
-            *first = first.wrapping_add(1);
-        }
-        std::thread::sleep(REST);
     }
-}
 
-fn run_once(
-    start: &mut Start,
-    serving: &mut Vec<Rc<Listener>>,
-    started: &mut Option<Sender<io::Result<()>>>,
-) -> io::Result<()> {
-    let Start { number, shared, counters, listeners, seeds, .. } = start;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().event_interval(EVENT_INTERVAL).build()?;
-    let local = LocalSet::new();
-    let worker = Rc::new(Worker::new(*number, shared, counters, *seeds)?);
-    runtime.block_on(local.run_until(async {
-        let readiness = worker.sockets.borrow().readiness()?;
-        if let Some(started) = started.take() {
+    fn worker(&self, registry: Registry, tasks: Tasks) -> Worker {
+        Worker::new(self.number, &self.shared, &self.counters, registry, self.seeds, tasks)
+    }
+
+    /// The thread has all that it needs.
+    fn has_started(&self) {
+        if let Some(started) = self.started.take() {
             let _ = started.send(Ok(()));
         }
-        let mut always = JoinSet::new();
-        let own = worker.clone();
-        always.spawn_local(async move {
-            own.shared.faults.keep_running(Part::Upstream, || own.clone().receive(&readiness)).await;
-        });
-        let own = worker.clone();
-        always.spawn_local(async move { own.shared.faults.keep_running(Part::Upstream, || own.clone().sweep()).await });
-        let own = worker.clone();
-        always.spawn_local(async move { own.shared.faults.keep_running(Part::Timers, || beat(&own)).await });
-        // One worker watches the timers of all.
-        if *number == 0 {
-            let own = worker.clone();
-            always
-                .spawn_local(async move { own.shared.faults.keep_running(Part::Timers, || watch_timers(&own)).await });
-        }
-        let mut listening = JoinSet::new();
-        serving.iter().for_each(|listener| listen(&worker, listener, &mut listening));
-        let mut stopping = shared.stopping.subscribe();
-        loop {
-            tokio::select! {
-                biased;
-                Some(new) = listeners.recv() => {
-                    let new = Rc::new(new);
-                    serving.push(new.clone());
-                    shared.faults.meet(Part::Worker);
-                    listen(&worker, &new, &mut listening);
-                }
-                // What is not listened on any more is closed: its clients are refused instead of left to wait.
-                Some(_) = listening.join_next() => serving.retain(|listener| !listener.stop.is_stopped()),
-                _ = stopping.wait_for(|stop| *stop) => break,
-            }
-        }
-        while listening.join_next().await.is_some() {}
-        drain(&worker).await;
-        always.abort_all();
-        Ok(())
-    }))
-}
-
-fn listen(worker: &Rc<Worker>, listener: &Rc<Listener>, listening: &mut JoinSet<()>) {
-    #[cfg(feature = "quic")]
-    if let (EndpointKind::Quic, Some(datagrams)) = (listener.kind, &listener.datagram) {
-        let (worker, stop, datagrams) = (worker.clone(), listener.stop.clone(), datagrams.clone());
-        listening.spawn_local(async move {
-            worker.shared.faults.keep_running(Part::Listener, || quic::serve(&worker, &datagrams, &stop)).await;
-        });
-        return;
-    }
-    if let Some(datagrams) = &listener.datagram {
-        let (worker, stop, datagrams) = (worker.clone(), listener.stop.clone(), datagrams.clone());
-        listening.spawn_local(async move {
-            worker.shared.faults.keep_running(Part::Listener, || udp::serve(&worker, &datagrams, &stop)).await;
-        });
-    }
-    let (worker, listener) = (worker.clone(), listener.clone());
-    listening.spawn_local(async move {
-        worker.shared.faults.keep_running(Part::Listener, || stream::serve(&worker, &listener)).await;
-    });
-}
-
-/// Shows that tasks of this worker have their turn.
-async fn beat(worker: &Rc<Worker>) {
-    loop {
-        worker.counters.beat();
-        tokio::time::sleep(BEAT).await;
-    }
-}
-
-/// Does what is due when it is due.
-async fn watch_timers(worker: &Rc<Worker>) {
-    loop {
-        let next = worker.shared.timers.arm(|| worker.shared.forwarding().next_timeout(Instant::now()));
-        let far = Instant::now() + Duration::from_secs(3600);
-        tokio::select! {
-            () = tokio::time::sleep_until(next.unwrap_or(far).into()) => {}
-            () = worker.shared.timers.changed() => continue,
-        }
-        let now = Instant::now();
-        worker.with_forwarding(now, |forwarding, out| {
-            worker.with_machine(Part::Timers, forwarding, now, out, |forwarding, out| {
-                forwarding.handle_timeout(now, out)
-            });
-        });
-    }
-}
-
-/// Waits until nothing is in flight any more, or what is left is waited for no longer.
-async fn drain(worker: &Worker) {
-    while !worker.shared.is_over()
-        && (worker.shared.forwarding().has_waiters() || !worker.shared.connections.is_empty())
-    {
-        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

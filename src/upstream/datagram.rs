@@ -6,27 +6,24 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Token};
+use mio::{Interest, Registry, Token};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use slab::Slab;
 use smallvec::SmallVec;
-use tokio::io::unix::AsyncFd;
 
 use super::fresh::{FreshSockets, Reading, open_bound};
 use super::pool::{DRAWS, Pool, PooledSocket, Pools, Recipient, no_place};
 use crate::forward::{Arrival, AttemptId, Transmit};
-use crate::sys::{Inbox, SegmentedSend, readable};
+use crate::sys::{Inbox, SegmentedSend};
 use crate::wire::UpstreamMessage;
 use crate::wire::edns::UDP_PAYLOAD_MAX;
 
-/// Readiness events taken at once.
-const EVENTS: usize = 128;
 /// Bytes of a datagram that are received: no more than was advertised (RFC 6891 §6.2.3). What is longer is not intact, and
 /// of that only this much is looked at.
 const DATAGRAM_MAX: usize = UDP_PAYLOAD_MAX as usize;
@@ -44,18 +41,16 @@ const SPARE_MAX: usize = 2048;
 
 /// The sockets of one worker's queries.
 pub struct Datagrams {
-    poll: Poll,
-    events: Events,
+    /// Of the poll that watches them.
+    registry: Registry,
     fresh: FreshSockets,
     /// Those of the pools that this worker opened and reads from.
     pooled: Slab<Arc<PooledSocket>>,
     pools: Arc<Pools>,
     /// What was looked up in `pools`.
     known: HashMap<SocketAddr, Arc<Pool>>,
-    /// Sockets that may have more to read.
-    unfinished: Vec<Place>,
-    /// There were as many events as fit.
-    may_have_more: bool,
+    /// Sockets that may have something to read.
+    ready: Vec<Place>,
     rng: StdRng,
     buffer: Box<[u8]>,
     inbox: Inbox,
@@ -98,17 +93,24 @@ enum Place {
     Pooled(usize),
 }
 
+/// The lower bits of a token, which say what the upper ones count.
+const KIND_BITS: u32 = 2;
+const FRESH: usize = 0;
+const POOLED: usize = 1;
+const BESIDE: usize = 2;
+
 impl Place {
     fn token(self) -> Token {
         match self {
-            Self::Fresh(at) => Token(at << 1),
-            Self::Pooled(at) => Token(at << 1 | 1),
+            Self::Fresh(at) => Token(at << KIND_BITS | FRESH),
+            Self::Pooled(at) => Token(at << KIND_BITS | POOLED),
         }
     }
+}
 
-    fn of(token: Token) -> Self {
-        if token.0 & 1 == 0 { Self::Fresh(token.0 >> 1) } else { Self::Pooled(token.0 >> 1) }
-    }
+/// A token for something else that the same poll watches.
+pub fn token_beside(number: usize) -> Token {
+    Token(number << KIND_BITS | BESIDE)
 }
 
 /// Something that came back, or the news that nothing will.
@@ -141,35 +143,45 @@ impl Received {
 }
 
 impl Datagrams {
-    /// No sockets yet. `seed` is from the operating system's source of randomness; `pools` are shared by all workers.
-    pub fn new(seed: [u8; 32], pools: Arc<Pools>) -> io::Result<Self> {
-        Ok(Self {
-            poll: Poll::new()?,
-            events: Events::with_capacity(EVENTS),
+    /// No sockets yet. `registry` is that of the poll which will watch them, `seed` is from the operating system's source of
+    /// randomness, `pools` are shared by all workers.
+    pub fn new(registry: Registry, seed: [u8; 32], pools: Arc<Pools>) -> Self {
+        Self {
+            registry,
             fresh: FreshSockets::new(),
             pooled: Slab::new(),
             pools,
             known: HashMap::new(),
-            unfinished: Vec::new(),
-            may_have_more: false,
+            ready: Vec::new(),
             rng: StdRng::from_seed(seed),
             buffer: vec![0; DATAGRAM_MAX].into_boxed_slice(),
             inbox: Inbox::new(DATAGRAM_MAX),
             ignored: 0,
             volley: SegmentedSend::default(),
             spares: Spares::default(),
-        })
+        }
     }
 
-    /// What becomes readable when a socket does.
-    pub fn readiness(&self) -> io::Result<AsyncFd<OwnedFd>> {
-        readable(self.poll.registry().as_fd())
+    /// Notes that what has this token is readable. The number of [`token_beside`] where that is none of these sockets.
+    pub fn note_ready(&mut self, token: Token) -> Option<usize> {
+        let number = token.0 >> KIND_BITS;
+        let place = match token.0 & ((1 << KIND_BITS) - 1) {
+            FRESH => Place::Fresh(number),
+            POOLED => Place::Pooled(number),
+            _ => return Some(number),
+        };
+        self.ready.push(place);
+        None
+    }
+
+    /// Whether a socket may have something to read that the poll will not tell of again.
+    pub fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
     }
 
     /// Sends a query from a socket of its own.
     pub fn send_fresh(&mut self, transmit: &Transmit) -> io::Result<()> {
-        let registry = self.poll.registry();
-        self.fresh.send(transmit, &mut self.rng, registry, |at| Place::Fresh(at).token())
+        self.fresh.send(transmit, &mut self.rng, &self.registry, |at| Place::Fresh(at).token())
     }
 
     /// Sends queries from sockets of the pools: those to one upstream together, from one that is drawn for them. Calls
@@ -231,28 +243,19 @@ impl Datagrams {
         let socket = Arc::new(PooledSocket::new(open_bound(upstream, &mut self.rng)?, now));
         let entry = self.pooled.vacant_entry();
         let token = Place::Pooled(entry.key()).token();
-        self.poll.registry().register(&mut SourceFd(&socket.socket.as_raw_fd()), token, Interest::READABLE)?;
+        self.registry.register(&mut SourceFd(&socket.socket.as_raw_fd()), token, Interest::READABLE)?;
         entry.insert(socket.clone());
         pool.put(place, socket.clone());
         Ok(socket)
     }
 
-    /// Reads what is there into `received`.
-    pub fn receive(&mut self, received: &mut Vec<Received>) -> io::Result<()> {
-        let mut ready = std::mem::take(&mut self.unfinished);
-        match self.poll.poll(&mut self.events, Some(Duration::ZERO)) {
-            Ok(()) => {
-                ready.extend(self.events.iter().map(|event| Place::of(event.token())));
-                // Fewer than there is room for: what comes now makes it readable again.
-                self.may_have_more = self.events.iter().count() == EVENTS;
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => self.may_have_more = true,
-            Err(error) => return Err(error),
-        }
+    /// Reads sockets that are ready into `received`, so many that a bounded number of bytes waits to be processed.
+    pub fn read(&mut self, received: &mut Vec<Received>) {
+        let mut ready = std::mem::take(&mut self.ready);
         let mut bytes = 0;
         for place in ready.drain(..) {
             if bytes > RECEIVED_MAX {
-                self.unfinished.push(place);
+                self.ready.push(place);
                 continue;
             }
             let before = received.len();
@@ -262,20 +265,14 @@ impl Datagrams {
             }
             bytes += received.iter().skip(before).map(Received::len).sum::<usize>();
         }
-        if self.unfinished.is_empty() {
-            self.unfinished = ready;
+        if self.ready.is_empty() {
+            self.ready = ready;
         }
-        Ok(())
     }
 
     /// How many datagrams with a wrong ID came since the last call, beyond the first of each query.
     pub fn take_ignored(&mut self) -> u64 {
         std::mem::take(&mut self.ignored)
-    }
-
-    /// Whether there may be something to read that readiness will not tell of again.
-    pub fn may_have_more(&self) -> bool {
-        self.may_have_more || !self.unfinished.is_empty()
     }
 
     /// A datagram's buffer, which is not needed any more.
@@ -286,7 +283,7 @@ impl Datagrams {
     /// What was received was not the end of its query: its socket may have more.
     pub fn listen_on(&mut self, Source(place, _): Source) {
         if matches!(place, Place::Fresh(_)) {
-            self.unfinished.push(place);
+            self.ready.push(place);
         }
     }
 
@@ -327,7 +324,7 @@ impl Datagrams {
             };
             return received.push(Received { place, id, outcome });
         }
-        self.unfinished.push(place);
+        self.ready.push(place);
     }
 
     fn read_pooled(&mut self, at: usize, received: &mut Vec<Received>) {
@@ -337,7 +334,7 @@ impl Datagrams {
         match self.inbox.receive(pooled.socket.as_fd()) {
             Ok(datagrams) => {
                 if datagrams.len() == Inbox::ROOM {
-                    self.unfinished.push(place);
+                    self.ready.push(place);
                 }
                 let mut ids = pooled.ids();
                 let mut is_guessed = false;
@@ -361,7 +358,7 @@ impl Datagrams {
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => self.unfinished.push(place),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => self.ready.push(place),
             Err(error) => {
                 let failed = |id| Received { place, id, outcome: Err(error.kind().into()) };
                 received.extend(pooled.fail().into_iter().map(failed));

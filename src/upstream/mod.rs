@@ -19,7 +19,7 @@ mod probe;
 mod stream;
 mod trust;
 
-pub use datagram::{Datagrams, Received, Source};
+pub use datagram::{Datagrams, Received, Source, token_beside};
 pub use fault::trouble_of;
 pub use pool::Pools;
 pub use probe::{ProbeResult, probe};

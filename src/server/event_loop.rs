@@ -1,0 +1,229 @@
+//! The event loop of a worker: one poll in which its first thread waits for datagrams of clients and of upstreams, for timers, and for
+//! listeners that begin or end.
+//!
+//! It is no task of a runtime. At the rates of a network each query wakes the thread, and a forwarded one wakes it twice: what a
+//! runtime does between an event and the task that it is for is then a seventh of the CPU time of a query.
+
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
+
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Registry, Waker};
+use slab::Slab;
+use std::os::fd::AsRawFd;
+
+use super::faults::Part;
+use super::listen::DatagramListener;
+use super::receive::SWEEP_INTERVAL;
+use super::udp::ClientSocket;
+use super::worker::Worker;
+use crate::engine::GROUP;
+use crate::sys::BATCH;
+use crate::upstream::{Received, token_beside};
+use crate::wire::NameBuf;
+
+/// Readiness events taken at once.
+const EVENTS: usize = 128;
+/// The number of the waker's token; those of listeners follow.
+const WAKER: usize = 0;
+/// How long the thread sleeps at most: it says at each turn that it is alive.
+const SLEEP_MAX: Duration = Duration::from_millis(500);
+/// How long it sleeps at most while the server ends, and what is in flight may be over without an event.
+const SLEEP_MAX_AT_END: Duration = Duration::from_millis(5);
+/// How long the loop rests after a panic: one that comes again at once must not take the CPU.
+const REST: Duration = Duration::from_millis(10);
+
+/// What an event loop waits in, and what it serves. Outlives a panic of the loop.
+pub(super) struct EventLoop {
+    poll: Poll,
+    new: Receiver<DatagramListener>,
+    serving: Vec<DatagramListener>,
+}
+
+/// The state of a loop that runs.
+struct Turns<'l> {
+    worker: &'l Rc<Worker>,
+    events: Events,
+    clients: Slab<ClientSocket>,
+    name_bufs: [NameBuf; GROUP],
+    received: Vec<Received>,
+    next_sweep: Instant,
+    /// Something may be there of which no event will tell.
+    has_more: bool,
+}
+
+impl EventLoop {
+    /// A loop that serves what comes out of `new`, and what wakes it when that has something, or when a listener or the server is to
+    /// end.
+    ///
+    /// # Errors
+    /// The system's refusal to give descriptors.
+    pub(super) fn new(new: Receiver<DatagramListener>) -> io::Result<(Self, Arc<Waker>)> {
+        let poll = Poll::new()?;
+        let waker = Waker::new(poll.registry(), token_beside(WAKER))?;
+        Ok((Self { poll, new, serving: Vec::new() }, Arc::new(waker)))
+    }
+
+    /// For the sockets towards upstreams.
+    ///
+    /// # Errors
+    /// The system's refusal to give descriptors.
+    pub(super) fn registry(&self) -> io::Result<Registry> {
+        self.poll.registry().try_clone()
+    }
+
+    /// Serves until the server ends and nothing is in flight any more, or what is left is waited for no longer.
+    ///
+    /// # Errors
+    /// Those of the poll, which no input causes.
+    pub(super) fn run(&mut self, worker: &Rc<Worker>) -> io::Result<()> {
+        let mut turns = Turns {
+            worker,
+            events: Events::with_capacity(EVENTS),
+            clients: Slab::new(),
+            name_bufs: [const { NameBuf::new() }; GROUP],
+            received: Vec::new(),
+            next_sweep: Instant::now() + SWEEP_INTERVAL,
+            has_more: false,
+        };
+        // After a panic these are known to the poll already.
+        for listener in &self.serving {
+            let _ = self.poll.registry().deregister(&mut SourceFd(&listener.datagrams.socket.as_raw_fd()));
+            turns.open(self.poll.registry(), listener);
+        }
+        self.change(&mut turns);
+        while !worker.shared.is_stopping() {
+            if turns.turn(&mut self.poll, SLEEP_MAX)? {
+                self.change(&mut turns);
+            }
+        }
+        turns.clients.iter_mut().for_each(|(_, client)| serve_rest(worker, client, &mut turns.name_bufs));
+        turns.clients.clear();
+        while !worker.is_done() {
+            turns.turn(&mut self.poll, SLEEP_MAX_AT_END)?;
+        }
+        Ok(())
+    }
+
+    /// Takes in listeners that begin, and ends those that are to end.
+    fn change(&mut self, turns: &mut Turns<'_>) {
+        while let Ok(listener) = self.new.try_recv() {
+            self.serving.push(listener.clone());
+            turns.worker.shared.faults.meet(Part::Worker);
+            turns.open(self.poll.registry(), &listener);
+        }
+        self.serving.retain(|listener| !listener.stop.is_stopped());
+        let Turns { worker, clients, name_bufs, .. } = turns;
+        clients.retain(|_, client| {
+            let goes_on = !client.stop.is_stopped();
+            if !goes_on {
+                serve_rest(worker, client, name_bufs);
+                let _ = self.poll.registry().deregister(&mut SourceFd(&client.datagrams.socket.as_raw_fd()));
+            }
+            goes_on
+        });
+    }
+}
+
+impl Turns<'_> {
+    /// Watches the socket of a listener.
+    fn open(&mut self, registry: &Registry, listener: &DatagramListener) {
+        let entry = self.clients.vacant_entry();
+        let token = token_beside(WAKER + 1 + entry.key());
+        let socket = &listener.datagrams.socket.as_raw_fd();
+        match registry.register(&mut SourceFd(socket), token, Interest::READABLE) {
+            Ok(()) => _ = entry.insert(ClientSocket::new(listener)),
+            Err(error) => tracing::error!(%error, "UDP listener failed"),
+        }
+    }
+
+    /// Waits, no longer than `most`, and does what is there to do; whether the waker was used.
+    fn turn(&mut self, poll: &mut Poll, most: Duration) -> io::Result<bool> {
+        let worker = self.worker;
+        let timeout = match self.has_more {
+            true => Duration::ZERO,
+            false if worker.watches_timers => most.min(worker.shared.timers.until_next(Instant::now())),
+            false => most,
+        };
+        let mut is_woken = false;
+        match poll.poll(&mut self.events, Some(timeout)) {
+            Ok(()) => {
+                let mut sockets = worker.sockets.borrow_mut();
+                for event in &self.events {
+                    match sockets.note_ready(event.token()) {
+                        None => {}
+                        Some(WAKER) => is_woken = true,
+                        Some(number) => {
+                            if let Some(client) = self.clients.get_mut(number - WAKER - 1) {
+                                client.is_ready = true;
+                            }
+                        }
+                    }
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+        self.has_more = false;
+        self.serve_clients();
+        self.hear_upstreams();
+        self.mind_time();
+        Ok(is_woken)
+    }
+
+    /// Serves a batch of each listener that may have something.
+    fn serve_clients(&mut self) {
+        let faults = &self.worker.shared.faults;
+        for (_, client) in self.clients.iter_mut().filter(|(_, client)| client.is_ready) {
+            let serve = || client.serve(self.worker, &mut self.name_bufs);
+            let count = faults.guarded(Part::Listener, serve, || rest(Part::Listener, BATCH));
+            // Fewer than there is room for: the queue was empty, and what comes now is a new event.
+            client.is_ready = count >= BATCH;
+            self.has_more |= client.is_ready;
+        }
+    }
+
+    /// Takes what upstreams sent.
+    fn hear_upstreams(&mut self) {
+        let worker = self.worker;
+        if !worker.sockets.borrow().has_ready() {
+            return;
+        }
+        let receive = || worker.receive(&mut self.received);
+        worker.shared.faults.guarded(Part::Upstream, receive, || rest(Part::Upstream, ()));
+        self.has_more |= worker.sockets.borrow().has_ready();
+    }
+
+    /// Does what is due, and says that the thread is alive.
+    fn mind_time(&mut self) {
+        let (worker, now) = (self.worker, Instant::now());
+        let mind = || {
+            worker.counters.beat();
+            if worker.watches_timers && worker.shared.timers.is_due(now) {
+                worker.mind_timers(now);
+            }
+        };
+        worker.shared.faults.guarded(Part::Timers, mind, || rest(Part::Timers, ()));
+        if now >= self.next_sweep {
+            self.next_sweep = now + SWEEP_INTERVAL;
+            worker.sockets.borrow_mut().sweep(now);
+        }
+    }
+}
+
+/// Serves what is queued in a socket that is served no longer. A flood must not keep the server from its end.
+fn serve_rest(worker: &Rc<Worker>, client: &mut ClientSocket, name_bufs: &mut [NameBuf; GROUP]) {
+    let mut serve = || worker.shared.faults.guarded(Part::Listener, || client.serve(worker, name_bufs), || 0);
+    while !worker.shared.is_over() && serve() > 0 {}
+}
+
+/// Says that a part panicked, and gives what stands in for its result after a while.
+#[cold]
+fn rest<R>(part: Part, instead: R) -> R {
+    tracing::error!(part = part.name(), "task panicked; restarting it");
+    std::thread::sleep(REST);
+    instead
+}
