@@ -5,6 +5,7 @@
 //! runtime does between an event and the task that it is for is then a seventh of the CPU time of a query.
 
 use std::io;
+use std::os::fd::AsRawFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
@@ -13,7 +14,6 @@ use std::time::{Duration, Instant};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Registry, Waker};
 use slab::Slab;
-use std::os::fd::AsRawFd;
 
 use super::faults::Part;
 use super::listen::DatagramListener;
@@ -21,7 +21,6 @@ use super::receive::SWEEP_INTERVAL;
 use super::udp::ClientSocket;
 use super::worker::Worker;
 use crate::engine::GROUP;
-use crate::sys::BATCH;
 use crate::upstream::{Received, token_beside};
 use crate::wire::NameBuf;
 
@@ -179,9 +178,8 @@ impl Turns<'_> {
         let faults = &self.worker.shared.faults;
         for (_, client) in self.clients.iter_mut().filter(|(_, client)| client.is_ready) {
             let serve = || client.serve(self.worker, &mut self.name_bufs);
-            let count = faults.guarded(Part::Listener, serve, || rest(Part::Listener, BATCH));
             // Fewer than there is room for: the queue was empty, and what comes now is a new event.
-            client.is_ready = count >= BATCH;
+            client.is_ready = faults.guarded(Part::Listener, serve, || rest(Part::Listener, true));
             self.has_more |= client.is_ready;
         }
     }
@@ -216,8 +214,8 @@ impl Turns<'_> {
 
 /// Serves what is queued in a socket that is served no longer. A flood must not keep the server from its end.
 fn serve_rest(worker: &Rc<Worker>, client: &mut ClientSocket, name_bufs: &mut [NameBuf; GROUP]) {
-    let mut serve = || worker.shared.faults.guarded(Part::Listener, || client.serve(worker, name_bufs), || 0);
-    while !worker.shared.is_over() && serve() > 0 {}
+    let mut serve = || worker.shared.faults.guarded(Part::Listener, || client.serve(worker, name_bufs), || false);
+    while !worker.shared.is_over() && serve() {}
 }
 
 /// Says that a part panicked, and gives what stands in for its result after a while.

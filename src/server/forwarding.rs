@@ -5,17 +5,19 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::{Mutex, mpsc};
+
 use super::counters::Outcome;
 use super::faults::Part;
 use super::qtype_label::{question_name, type_at_question};
 use super::replies::Waited;
-use super::tasks::Task;
+use super::tasks::{Paced, PacedReplies, Task, Tasks};
 use super::waiter::{ReplyPath, Uncounted, Waiter};
 use super::worker::Worker;
 use crate::engine::{Action, Answer, Client, Forward, Reason, Snapshot, UpstreamResult};
 use crate::forward::{
     Answered, Arrival, Asker, AttemptId, CLIENT_TIMEOUT, Delivery, Failure, Forwarding, Heard, News, Outbox, Ports,
-    Question, ReleasedWaiter, Resolved, Target, Transmit, Turn, Via,
+    Question, ReleasedWaiter, Resolved, Target, Transmit, Via,
 };
 use crate::log::Recurring;
 use crate::sys::prefetch;
@@ -39,19 +41,6 @@ pub(super) struct Origin<'q> {
     /// The way back.
     pub(super) path: ReplyPath,
     pub(super) uncounted: Uncounted,
-}
-
-/// Replies of one answer that leave later, in their order.
-pub(super) struct PacedReplies {
-    replies: Vec<Paced>,
-    outcome: Result<Answer, Failure>,
-    detail: Option<Arc<str>>,
-}
-
-/// A reply that leaves later.
-struct Paced {
-    turn: Turn,
-    released: ReleasedWaiter<Box<Waiter>>,
 }
 
 /// Notes that replies and queries of one moment are gathered, until it is dropped: by a panic as well.
@@ -233,7 +222,31 @@ impl Worker {
         }
     }
 
-    pub(super) async fn ask_by_stream(self: Rc<Self>, transmit: Transmit) {
+    /// Sees to it that a task runs.
+    fn begin(self: &Rc<Self>, task: Task) {
+        match &self.tasks {
+            Tasks::Own => _ = tokio::task::spawn_local(self.clone().carry(task)),
+            // The other thread ends when nothing is in flight any more. What waits for the task then is counted as left.
+            Tasks::Other(other) => _ = other.send(task),
+        }
+    }
+
+    async fn carry(self: Rc<Self>, task: Task) {
+        match task {
+            Task::Ask(transmit) => self.ask_by_stream(transmit).await,
+            Task::Pace(replies) => self.reply_later(replies).await,
+        }
+    }
+
+    /// Runs what the event loop leaves to this thread.
+    pub(super) async fn take_over(self: Rc<Self>, tasks: Arc<Mutex<mpsc::UnboundedReceiver<Task>>>) {
+        let mut tasks = tasks.lock().await;
+        while let Some(task) = tasks.recv().await {
+            self.begin(task);
+        }
+    }
+
+    async fn ask_by_stream(self: Rc<Self>, transmit: Transmit) {
         let target = Target { address: transmit.to, protocol: transmit.protocol };
         let asking = self.streams.ask(&target, &transmit.message, transmit.losses_max, transmit.deadline);
         let outcome = self.shared.faults.supervised(Part::Upstream, asking).await;
@@ -280,7 +293,7 @@ impl Worker {
     }
 
     /// Replies to those whose replies are paced, each at its time, by which they are in order.
-    pub(super) async fn reply_later(self: Rc<Self>, PacedReplies { replies, outcome, detail }: PacedReplies) {
+    async fn reply_later(self: Rc<Self>, PacedReplies { replies, outcome, detail }: PacedReplies) {
         let mut later = replies.into_iter().peekable();
         // When the first one is to be asked for again.
         let mut again = None;

@@ -7,7 +7,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use mio::Registry;
+use tokio::sync::{Mutex, mpsc};
 use tokio::task::{JoinSet, LocalSet};
 
 #[cfg(feature = "quic")]
@@ -20,7 +21,6 @@ use super::receive::NestedPoll;
 use super::stream;
 use super::tasks::{Task, Tasks};
 use super::worker::Worker;
-use mio::Registry;
 
 /// How many of its own tasks the thread runs before it looks at its sockets again.
 const EVENT_INTERVAL: u32 = 13;
@@ -30,14 +30,14 @@ const BEAT: Duration = Duration::from_millis(500);
 /// What the thread serves. Outlives a panic of the thread.
 pub(super) struct StreamThread {
     new: mpsc::UnboundedReceiver<Listener>,
-    tasks: Arc<tokio::sync::Mutex<mpsc::UnboundedReceiver<Task>>>,
+    tasks: Arc<Mutex<mpsc::UnboundedReceiver<Task>>>,
     serving: Vec<Arc<Listener>>,
 }
 
 impl StreamThread {
     /// One that serves what comes out of `new`, and carries out `tasks` of the event loop.
     pub(super) fn new(new: mpsc::UnboundedReceiver<Listener>, tasks: mpsc::UnboundedReceiver<Task>) -> Self {
-        Self { new, tasks: Arc::new(tokio::sync::Mutex::new(tasks)), serving: Vec::new() }
+        Self { new, tasks: Arc::new(Mutex::new(tasks)), serving: Vec::new() }
     }
 
     /// Serves until the server ends and nothing is in flight any more, or what is left is waited for no longer. Calls `started` once

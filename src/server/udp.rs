@@ -45,18 +45,19 @@ impl ClientSocket {
         Self { datagrams: datagrams.clone(), stop: stop.clone(), is_ready: true, batch }
     }
 
-    /// Receives what is there, no more than a batch, answers it, sends the replies; gives how many datagrams there were.
+    /// Receives what is there, no more than a batch, answers it, sends the replies; whether there may be more.
     #[inline]
-    pub(super) fn serve(&mut self, worker: &Rc<Worker>, name_bufs: &mut NameBufs) -> usize {
-        worker.coalesce(|| serve_batch(worker, &self.datagrams.socket, &mut self.batch, name_bufs))
+    pub(super) fn serve(&mut self, worker: &Rc<Worker>, name_bufs: &mut NameBufs) -> bool {
+        worker.coalesce(|| serve_batch(worker, &self.datagrams.socket, &mut self.batch, name_bufs));
+        self.batch.may_have_more()
     }
 }
 
-/// Receives what is there, answers it, sends the replies; gives how many datagrams there were.
-fn serve_batch(worker: &Rc<Worker>, socket: &Arc<UdpSocket>, batch: &mut Batch, name_bufs: &mut NameBufs) -> usize {
+/// Receives what is there, answers it, sends the replies.
+fn serve_batch(worker: &Rc<Worker>, socket: &Arc<UdpSocket>, batch: &mut Batch, name_bufs: &mut NameBufs) {
     let fd: BorrowedFd<'_> = socket.as_fd();
     // An error here is about an earlier reply (an unreachable client), or there is nothing to read.
-    let Ok(count) = batch.receive(fd) else { return 0 };
+    let Ok(count) = batch.receive(fd) else { return };
     let now = Instant::now();
     let snapshot = worker.shared.snapshot.load();
     worker.counters.received(Transport::Udp, count as u64);
@@ -96,7 +97,6 @@ fn serve_batch(worker: &Rc<Worker>, socket: &Arc<UdpSocket>, batch: &mut Batch, 
         Some(End { query, client, outcome, reply, has_waited: false })
     });
     worker.ends.note(ends.take(count), [now, left]);
-    count
 }
 
 /// What the queries of a group share.

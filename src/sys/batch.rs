@@ -13,6 +13,8 @@ use super::send_queue::send_all;
 
 /// Datagrams that are received at once.
 pub const BATCH: usize = 64;
+/// Datagrams that are received at once where few came the last time: making room for more writes to memory that nothing needs.
+const FEW: usize = 8;
 /// Bytes of a datagram that are received; no query that can be answered is longer.
 const DATAGRAM_MAX: usize = 4096;
 /// From one datagram's place to the next: a line more, for places a whole page apart would share the same few sets of
@@ -35,6 +37,10 @@ pub struct Batch {
     sent_for: Vec<usize>,
     /// Whether replies must say which address they leave from: the socket is bound to all.
     with_local_address: bool,
+    /// How many datagrams are received the next time.
+    room: usize,
+    /// The last time there were as many as there was room for.
+    may_have_more: bool,
 }
 
 /// A datagram that was received.
@@ -90,14 +96,22 @@ impl Batch {
             to_send: Vec::with_capacity(BATCH),
             sent_for: Vec::with_capacity(BATCH),
             with_local_address,
+            room: FEW,
+            may_have_more: false,
         }
+    }
+
+    /// Whether the socket may have more than was received: there were as many datagrams as there was room for.
+    pub fn may_have_more(&self) -> bool {
+        self.may_have_more
     }
 
     /// Receives what is there, at most [`BATCH`] datagrams, without waiting; gives how many.
     pub fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
         let buffers = self.bytes.chunks_exact_mut(STRIDE);
         let places = self.peers.iter_mut().zip(self.controls.iter_mut()).zip(buffers).zip(self.parts.iter_mut());
-        for ((((peer, control), buffer), part), header) in places.zip(self.received.iter_mut()) {
+        let room = self.room.min(BATCH);
+        for ((((peer, control), buffer), part), header) in places.zip(self.received.iter_mut()).take(room) {
             part.iov_base = buffer.as_mut_ptr().cast();
             part.iov_len = DATAGRAM_MAX;
             let message = &mut header.msg_hdr;
@@ -116,12 +130,16 @@ impl Batch {
             libc::recvmmsg(
                 socket.as_raw_fd(),
                 self.received.as_mut_ptr(),
-                BATCH as libc::c_uint,
+                room as libc::c_uint,
                 libc::MSG_DONTWAIT as _,
                 std::ptr::null_mut(),
             )
         };
-        usize::try_from(count).map_err(|_| io::Error::last_os_error())
+        let count = usize::try_from(count).map_err(|_| io::Error::last_os_error());
+        let received = *count.as_ref().unwrap_or(&0);
+        self.may_have_more = received == room;
+        self.room = if received > FEW / 2 { BATCH } else { FEW };
+        count
     }
 
     /// What was received last, and the buffers for the replies to it, in the same order.

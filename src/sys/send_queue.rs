@@ -141,6 +141,8 @@ pub struct Inbox {
     controls: Box<[Control]>,
     /// Each leads to its part and its control data.
     headers: Box<[libc::mmsghdr]>,
+    /// How many of these the kernel wrote to the last time.
+    used: usize,
 }
 
 impl Inbox {
@@ -167,7 +169,7 @@ impl Inbox {
                 header
             })
             .collect();
-        Self { bytes, largest, _parts: parts, controls, headers }
+        Self { bytes, largest, _parts: parts, controls, headers, used: READS }
     }
 
     /// Reads what is there without waiting: fewer than [`Self::ROOM`] say that there is no more. Gives each datagram, and
@@ -176,7 +178,7 @@ impl Inbox {
     /// # Errors
     /// The socket's; that there is nothing to read among them.
     pub fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<impl ExactSizeIterator<Item = (&[u8], bool)>> {
-        for header in &mut self.headers {
+        for header in self.headers.iter_mut().take(self.used) {
             header.msg_hdr.msg_controllen = CONTROL_LEN as _;
         }
         // SAFETY: every header's pointers lead into parts, buffers and control data owned by `self`, which never move, and
@@ -191,7 +193,10 @@ impl Inbox {
                 std::ptr::null_mut(),
             )
         };
-        let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
+        let count = usize::try_from(count).map_err(|_| io::Error::last_os_error());
+        // The one after the last was looked for in vain: what was written to it then does not matter.
+        self.used = count.as_ref().map_or(1, |count| (count + 1).min(READS));
+        let count = count?;
         let datagrams = self.headers.iter().zip(&self.controls).zip(self.bytes.chunks_exact(self.largest.max(1)));
         Ok(datagrams.take(count).map(|((header, control), buffer)| {
             let arrived = Arrived::of(header.msg_len as usize, &header.msg_hdr, control);
