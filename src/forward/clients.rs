@@ -58,8 +58,8 @@ const LATE_MAX: Duration = Duration::from_millis(500);
 const QUERY_FIXED: usize = 23;
 /// Bytes of an OPT record, which a reply may have though the upstream's answer had none.
 const OPT_LEN: usize = 11;
-/// Bytes that a reply of failure adds to its query: an extended error with its text.
-const FAILURE_LEN: usize = 96;
+/// Bytes that a reply of failure adds to its query, beside its text: an extended error, and some to spare.
+const FAILURE_FIXED: usize = 16;
 /// Tickets of one client that are not looked through for those that are done.
 const TICKETS_MIN: usize = 64;
 /// Lists of tickets kept for the next client, so that one that waits for a single answer costs no allocation: 256 KiB at most.
@@ -110,13 +110,17 @@ impl ClientLimits {
     /// that was late: a worker that was busy makes no pulse of what was to leave meanwhile.
     fn take_turn(&mut self, now: Instant, turn: Turn) -> Result<(), Instant> {
         let Some(known) = turn.late else { return Ok(()) };
-        let at = turn.at + self.late.saturating_sub(known);
+        let moved = turn.at + self.late.saturating_sub(known);
+        // What others were late must not make it miss its time. Such replies leave as their queries came.
+        let at = moved.min(turn.latest.max(turn.at));
         if at > now {
             return Err(at);
         }
-        let late = now.saturating_duration_since(at).saturating_sub(LATE_FREE);
-        self.late += late;
-        self.next_reply = self.next_reply.map(|next| next + late);
+        if at == moved {
+            let late = now.saturating_duration_since(at).saturating_sub(LATE_FREE);
+            self.late += late;
+            self.next_reply = self.next_reply.map(|next| next + late);
+        }
         Ok(())
     }
 
@@ -139,7 +143,8 @@ impl ClientLimits {
             () if is_gathered => BACKLOG_MAX,
             () => PULSE_FROM,
         };
-        let is_behind = at > now + backlog_max;
+        // Whole ones must not make those behind them miss their time: a failure is told at the deadline, with little left.
+        let is_behind = at > now + backlog_max.min(latest.saturating_duration_since(now) / 2);
         let counts_bytes = is_gathered || is_behind || lengths.times() > FREE_TIMES;
         let whole = if counts_bytes { lengths.share_of(interval) } else { interval };
         let is_cut = whole > interval && ((whole > WHOLE_MAX && !asks_little) || is_behind);
@@ -150,7 +155,7 @@ impl ClientLimits {
             () if counts_bytes => lengths.reply.max(lengths.query),
             () => usize::MAX,
         };
-        let turn = Turn { at, late: is_gathered.then_some(self.late) };
+        let turn = Turn { at, late: is_gathered.then_some(self.late), latest: latest - LATE_MAX / 2 };
         (if at <= now + PACE_STEP { Delivery::Now } else { Delivery::At(turn) }, room)
     }
 }
@@ -164,14 +169,19 @@ pub(super) struct Lengths {
 }
 
 impl Lengths {
-    /// Those of a question whose upstream gave this to so many who waited.
-    pub(super) fn of(section: &[u8], outcome: Result<&UpstreamMessage, Failure>, together: usize) -> Self {
+    /// Those of a question whose upstream gave this, or failed as this text says, to so many who waited.
+    pub(super) fn of(
+        section: &[u8],
+        outcome: Result<&UpstreamMessage, Failure>,
+        detail: Option<&str>,
+        together: usize,
+    ) -> Self {
         let query = section.len() + QUERY_FIXED;
         let reply = match outcome {
             Ok(message) => message.bytes.len() + OPT_LEN,
             // No reply at all.
             Err(Failure::BudgetTimeout) => 0,
-            Err(_) => query + FAILURE_LEN,
+            Err(_) => query + FAILURE_FIXED + detail.map_or(0, str::len),
         };
         Self { query, reply, together }
     }

@@ -390,7 +390,7 @@ impl<W> Forwarding<W> {
         let answered = |message| Answered { question: query.question.clone(), message };
         let outcome = outcome.map(answered).ok_or(failure);
         let message = outcome.as_ref().map(|answered| &answered.message).map_err(|failure| *failure);
-        let lengths = Lengths::of(&query.question.section, message, released.len());
+        let lengths = Lengths::of(&query.question.section, message, detail.as_deref(), released.len());
         if is_idle {
             questions.note_idle(ticket);
         }
@@ -418,7 +418,7 @@ impl<W> Forwarding<W> {
         // An upstream's word that it failed is no answer: the stale one is better (RFC 8767 §5).
         let is_failure = outcome.as_ref().map_or(true, says_failure);
         let message = outcome.as_ref().map_err(|failure| *failure);
-        let lengths = Lengths::of(&query.question.section, message, query.waiters.len());
+        let lengths = Lengths::of(&query.question.section, message, detail.as_deref(), query.waiters.len());
         let clients = &mut self.clients;
         let waiters = query.waiters.into_iter().map(|waiting| {
             let use_stale = is_failure && waiting.stale.is_some_and(|stale| stale.may_serve(now, is_down));

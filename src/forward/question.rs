@@ -257,6 +257,8 @@ pub struct Turn {
     pub at: Instant,
     /// How late those before had been in all when that was planned; nothing where that does not matter.
     pub(super) late: Option<Duration>,
+    /// Until when it comes however late those before are.
+    pub(super) latest: Instant,
 }
 
 /// When a reply leaves.

@@ -2,6 +2,7 @@
 
 mod lines;
 mod loops;
+mod pacing;
 mod places;
 mod schedule;
 
