@@ -103,7 +103,8 @@ impl<W> Forwarding<W> {
             return reject(now, asker, is_down, outcome, out);
         }
         let would_wait = match known.and_then(|slot| questions.get(slot)) {
-            Some(query) => query.line.is_some() || is_down,
+            // Others have waited for it as long as one waits who has a stale answer (RFC 8767 §5): it would not come sooner for this one.
+            Some(query) => query.line.is_some() || is_down || query.is_open_for(CLIENT_TIMER, now),
             None => !upstreams.could_send(now, &question.section, &numbers),
         };
         if would_wait && asker.stale.is_some_and(|stale| stale.may_serve(now, is_down)) {

@@ -73,6 +73,11 @@ impl<W> OutstandingQuery<W> {
         self.attempts.get(self.round_start..).unwrap_or_default()
     }
 
+    /// Whether this round began so long ago.
+    pub(super) fn is_open_for(&self, time: Duration, now: Instant) -> bool {
+        self.round().first().is_some_and(|tried| now.saturating_duration_since(tried.sent) >= time)
+    }
+
     /// Tries of this round that count: TCP for the rest of a datagram's answer belongs to that try.
     pub(super) fn count_tries(&self) -> usize {
         self.round().iter().filter(|tried| !tried.is_rest).count()

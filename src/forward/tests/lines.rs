@@ -378,6 +378,27 @@ fn questions_that_nobody_waits_for_make_room() {
 }
 
 #[test]
+fn a_stale_answer_is_waited_for_once_and_not_by_each_who_asks() {
+    let mut world = World::new(1);
+    world.ask_stale("a.example", 1, 5);
+    world.pass(1800);
+    assert_eq!(outcomes(&world.resolved()), [(Err(None), vec![1])]);
+    // The same client over TCP, or another one.
+    world.ask_stale("a.example", 2, 7);
+    assert_eq!(outcomes(&world.resolved()), [(Err(None), vec![2])]);
+    world.ask("a.example", 3);
+    world.pass(1800);
+    assert!(world.resolved().is_empty(), "there is no stale answer for it");
+    let sent = world.sent();
+    let last = sent.last().unwrap();
+    world.hear(last, answer(last, 0));
+    assert_eq!(outcomes(&world.resolved()), [(Ok(Rcode::NOERROR), vec![3])]);
+    world.ask_stale("a.example", 4, 20);
+    world.pass(1799);
+    assert!(world.resolved().is_empty(), "a new question waits");
+}
+
+#[test]
 fn who_joins_a_question_that_nobody_waited_for_has_it_asked_again() {
     let mut world = World::new(1);
     world.ask_stale("a.example", 1, 5);
@@ -385,7 +406,7 @@ fn who_joins_a_question_that_nobody_waited_for_has_it_asked_again() {
     assert_eq!(outcomes(&world.resolved()), [(Err(None), vec![1])]);
     assert_eq!(world.sent().len(), 3);
     world.pass(100);
-    world.ask_stale("a.example", 2, 7);
+    world.ask("a.example", 2);
     world.pass(700);
     let sent = world.sent();
     assert_eq!(sent.len(), 1, "the last try was the first of a new round, and has had its time");
