@@ -50,7 +50,7 @@ pub(super) struct Normal {
 /// it is not sound, or has no question.
 pub(super) fn normalize(answer: &mut UpstreamMessage, limits: &TtlLimits, out: &mut NormalBytes) -> Option<Normal> {
     let written;
-    let (SoundMessage { mut message, rcode, opt }, mut section) = answer.take_reading()?;
+    let (SoundMessage { mut message, rcode, opt, .. }, mut section) = answer.take_reading()?;
     let errors = match &opt {
         Some(opt) => extended_errors(message.bytes.get(opt.record.data())?),
         None => Vec::new(),

@@ -84,7 +84,7 @@ impl<W> Forwarding<W> {
         let numbers = upstreams.numbers(&question.rule);
         if is_loop(questions, upstreams, &question, asker.client, known) {
             // Not even a stale answer: it would come back as a new one.
-            return release(Err(Failure::Loop), asker.waiter, false, out);
+            return release(None, Err(Failure::Loop), asker.waiter, false, out);
         }
         let is_spent = |query: &OutstandingQuery<W>| query.waiters.is_empty() && query.attempts.len() >= TRIES_KEPT;
         if let Some(slot) = known
@@ -101,6 +101,13 @@ impl<W> Forwarding<W> {
             let answer = failed.answer.as_ref().map(|answer| UpstreamMessage::accepted_before(answer.to_vec()));
             let outcome = answer.map(|message| Answered { question, message }).ok_or(Failure::Remembered);
             return reject(now, asker, is_down, outcome, out);
+        }
+        if is_down
+            && known.is_none()
+            && let Some(detail) = upstreams.certain_failure(now, &numbers)
+        {
+            let use_stale = asker.stale.is_some_and(|stale| stale.may_serve(now, is_down));
+            return release(Some(detail), Err(Failure::Unreachable), asker.waiter, use_stale, out);
         }
         let would_wait = match known.and_then(|slot| questions.get(slot)) {
             // Others have waited for it as long as one waits who has a stale answer (RFC 8767 §5): it would not come sooner for this one.
@@ -334,7 +341,7 @@ impl<W> Forwarding<W> {
             let is_down = upstreams.are_down(&query.upstreams);
             let use_stale = waiting.stale.is_some_and(|stale| stale.may_serve(now, is_down));
             self.clients.leave(client);
-            return release(Err(Failure::BudgetTimeout), waiting.waiter, use_stale, out);
+            return release(None, Err(Failure::BudgetTimeout), waiting.waiter, use_stale, out);
         }
     }
 
@@ -348,7 +355,7 @@ impl<W> Forwarding<W> {
         out: &mut Outbox<W>,
     ) {
         let (client, stale) = (asker.client, asker.stale);
-        release(Err(Failure::BudgetTimeout), asker.waiter, true, out);
+        release(None, Err(Failure::BudgetTimeout), asker.waiter, true, out);
         if let Some(slot) = known {
             // Its tries may be lost: a client that asks keeps the question alive, so that the upstream's return is seen.
             if self.attempts.questions.get(slot).is_some_and(|query| query.attempts.len() < TRIES_KEPT) {
@@ -438,12 +445,18 @@ impl<W> Forwarding<W> {
 /// Answers an asker at once.
 fn reject<W>(now: Instant, asker: Asker<W>, is_down: bool, outcome: Result<Answered, Failure>, out: &mut Outbox<W>) {
     let use_stale = asker.stale.is_some_and(|stale| stale.may_serve(now, is_down));
-    release(outcome, asker.waiter, use_stale, out);
+    release(None, outcome, asker.waiter, use_stale, out);
 }
 
-fn release<W>(outcome: Result<Answered, Failure>, waiter: W, use_stale: bool, out: &mut Outbox<W>) {
+fn release<W>(
+    detail: Option<Arc<str>>,
+    outcome: Result<Answered, Failure>,
+    waiter: W,
+    use_stale: bool,
+    out: &mut Outbox<W>,
+) {
     out.resolved.push(Resolved {
-        detail: None,
+        detail,
         outcome,
         waiters: smallvec![ReleasedWaiter { waiter, use_stale, delivery: Delivery::Now, room: usize::MAX }],
     });

@@ -304,7 +304,7 @@ fn judge_matching(message: &UpstreamMessage, header: &Header, with_edns: bool, v
     }
     let Some(rcode) = message.rcode() else { return Match::Damaged };
     // TCP decides. What it brings is taken without the records that do not belong.
-    if via == Via::Datagram && message.has_foreign() {
+    if via == Via::Datagram && (message.has_foreign() || message.lacks_answer()) {
         return Match::Damaged;
     }
     match rcode {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::budget::Budget;
 use super::capabilities::Capabilities;
 use super::health::Health;
-use super::question::{News, Ticket, Trouble, Via};
+use super::question::{News, Ticket, Trouble, TroubleKind, Via};
 use super::queue::FairQueue;
 use super::rule::{Protocol, Target};
 
@@ -81,6 +81,8 @@ pub(super) struct Upstream {
     pub(super) capabilities: Capabilities,
     /// What went wrong last, and when.
     pub(super) last_error: Option<(Arc<str>, Instant)>,
+    /// It was that its certificate is not accepted: until that changes nothing can come of a query.
+    is_not_accepted: bool,
     usual: UsualRate,
     /// Queries sent so far.
     pub(super) sent: u64,
@@ -110,6 +112,7 @@ impl Upstream {
             budget,
             capabilities: Capabilities::default(),
             last_error: None,
+            is_not_accepted: false,
             usual: UsualRate::default(),
             sent: 0,
             release_at: None,
@@ -143,6 +146,7 @@ impl Upstream {
             Failing::Trouble(trouble) => trouble.text.clone(),
         };
         let is_certain = matches!(error, Failing::Trouble(_));
+        self.is_not_accepted = matches!(error, Failing::Trouble(trouble) if trouble.kind == TroubleKind::Certificate);
         let is_new = self.health.failed(sent, now, is_certain);
         if is_certain || is_new || self.health.is_down() {
             self.last_error = Some((text.clone(), now));
@@ -153,6 +157,7 @@ impl Upstream {
     /// Something came from it; `took` is how long after its query, where that says how fast the upstream is.
     pub(super) fn on_response(&mut self, took: Option<Duration>, now: Instant) -> Option<News> {
         let was_down = self.health.on_response(took, now);
+        self.is_not_accepted = false;
         if was_down {
             self.budget.spread(now);
             // As many as asked at the usual rate are sent before their deadlines; so are more, if there was a flood.
@@ -164,6 +169,11 @@ impl Upstream {
             self.release_rate = usual.max(waiting / RELEASE_SECONDS);
         }
         was_down.then(|| News { target: self.target.clone(), down: None })
+    }
+
+    /// Whether a query would fail for sure: its certificate was not accepted, and it is not yet time to look again.
+    pub(super) fn would_fail(&self, now: Instant) -> bool {
+        self.is_not_accepted && self.health.is_down() && !self.health.probe_wait(now).is_zero()
     }
 
     /// How long the first answer is waited for; where a connection carries the query, TCP repeats what is lost by itself.

@@ -112,6 +112,12 @@ impl Upstreams {
         numbers.iter().all(|&number| self.is_down(number))
     }
 
+    /// What a client is told of a question that would fail for sure, whichever of a rule's upstreams it is for.
+    pub(super) fn certain_failure(&self, now: Instant, numbers: &Numbers) -> Option<Arc<str>> {
+        let would_fail = |&number: &usize| self.get(number).is_some_and(|upstream| upstream.would_fail(now));
+        if numbers.iter().all(would_fail) { self.detail(*numbers.first()?, None) } else { None }
+    }
+
     /// Whether one of a rule's upstreams has a budget.
     pub(super) fn are_limited(&self, numbers: &Numbers) -> bool {
         numbers.iter().any(|&number| self.get(number).is_some_and(|upstream| upstream.budget.is_limited()))

@@ -52,6 +52,7 @@ struct Reading {
     question_end: usize,
     records: RecordViews,
     opt: Option<Opt>,
+    has_rest: bool,
     /// `None` where there is no question.
     section: Option<AnswerSection>,
 }
@@ -90,6 +91,11 @@ impl UpstreamMessage {
         self.reading().and_then(|reading| reading.section.as_ref()).is_some_and(|section| section.has_foreign)
     }
 
+    /// Whether its header counts no answer though more follows: it may have had one.
+    pub fn lacks_answer(&self) -> bool {
+        self.reading().is_some_and(|reading| reading.has_rest && reading.header.ancount == 0)
+    }
+
     /// Hands out what was read; `None` for damage and for a message without a question. It has to be read again after that.
     pub fn take_reading(&mut self) -> Option<(SoundMessage<'_>, AnswerSection)> {
         let reading = match std::mem::replace(&mut self.state, State::Unread) {
@@ -97,18 +103,18 @@ impl UpstreamMessage {
             State::Unread => Reading::of(&self.bytes)?,
             State::Damaged => return None,
         };
-        let Reading { rcode, header, question_end, records, opt, section } = reading;
+        let Reading { rcode, header, question_end, records, opt, has_rest, section } = reading;
         let message = Message { bytes: &self.bytes, header, question_end, records };
-        Some((SoundMessage { message, rcode, opt }, section?))
+        Some((SoundMessage { message, rcode, opt, has_rest }, section?))
     }
 }
 
 impl Reading {
     fn of(bytes: &[u8]) -> Option<Self> {
-        let SoundMessage { message, rcode, opt } = SoundMessage::parse(bytes)?;
+        let SoundMessage { message, rcode, opt, has_rest } = SoundMessage::parse(bytes)?;
         let section = if message.header.qdcount == 0 { None } else { Some(AnswerSection::of(&message)?) };
         let Message { header, question_end, records, .. } = message;
-        Some(Self { rcode, header, question_end, records, opt, section })
+        Some(Self { rcode, header, question_end, records, opt, has_rest, section })
     }
 }
 

@@ -165,7 +165,7 @@ pub(super) struct RecordReader<'a> {
     pub(super) header: Header,
     /// Where the question section ends.
     pub(super) question_end: usize,
-    at: usize,
+    pub(super) at: usize,
     /// Records left in each section.
     left: [(Section, u16); 3],
 }

@@ -23,6 +23,8 @@ pub struct SoundMessage<'a> {
     pub rcode: Rcode,
     /// The OPT record, if there is one.
     pub opt: Option<Opt>,
+    /// Bytes follow the last record that its header counts.
+    pub has_rest: bool,
 }
 
 /// The OPT record of a message.
@@ -66,7 +68,7 @@ impl<'a> SoundMessage<'a> {
         let high = opt.as_ref().map_or(0, |opt| Edns::from_fields(opt.record.class, opt.record.ttl).rcode_high);
         let rcode = Rcode(header.rcode().0 | u16::from(high) << 4);
         let message = Message { bytes, header, question_end: reader.question_end, records };
-        Some(Self { message, rcode, opt })
+        Some(Self { message, rcode, opt, has_rest: reader.at < bytes.len() })
     }
 }
 

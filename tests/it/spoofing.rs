@@ -99,7 +99,7 @@ fn damaged(right: &Answer) -> Vec<Answer> {
         (0..12).map(|length| right.clone().edit(move |bytes| bytes.truncate(length))).collect();
     forms.extend((1..40).step_by(3).map(|count| right.clone().cut(count)));
     // Counts that promise more or less than there is.
-    for (at, value) in [(5, 0), (5, 2), (7, 9), (9, 1), (11, 5), (4, 255), (6, 255)] {
+    for (at, value) in [(5, 0), (5, 2), (7, 0), (7, 9), (9, 1), (11, 5), (4, 255), (6, 255)] {
         forms.push(right.clone().edit(move |bytes| bytes[at] = value));
     }
     // The owner name of the answer: a pointer forward, one to itself, a label type that is none, too long a label.

@@ -1,6 +1,6 @@
 //! Budgets, lines, stale answers: who waits, for whose turn, and what is served meanwhile.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::HashMap;
 
 use super::*;
 use crate::forward::upstreams::Upstreams;

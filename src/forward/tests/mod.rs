@@ -133,6 +133,19 @@ fn answer(transmit: &Transmit, flags: u16) -> Vec<u8> {
     bytes
 }
 
+/// The same with a record more, so that it has so many bytes.
+fn lengthened(transmit: &Transmit, len: usize) -> Vec<u8> {
+    let mut bytes = answer(transmit, 0);
+    if len > bytes.len() {
+        bytes[11] += 1;
+        let data_len = (len - bytes.len()).checked_sub(11).unwrap() as u16;
+        bytes.extend_from_slice(&[0, 0, 16, 0, 1, 0, 0, 0, 0]);
+        bytes.extend_from_slice(&data_len.to_be_bytes());
+        bytes.resize(len, 0);
+    }
+    bytes
+}
+
 type Outcome = Result<Rcode, Option<Failure>>;
 
 /// Outcomes with those whom they concern: who takes a stale answer is shown as `Err(None)`.
@@ -344,16 +357,11 @@ fn cut_answers_are_asked_for_by_tcp() {
 
 #[test]
 fn a_datagram_in_fragments_or_longer_than_advertised_is_asked_for_by_tcp() {
-    let long = |transmit: &Transmit, len: usize| {
-        let mut bytes = answer(transmit, 0);
-        bytes.resize(len, 0);
-        bytes
-    };
     for (len, damaged, by_stream) in [(1232, false, 0), (1233, false, 1), (100, true, 1)] {
         let mut world = World::new(1);
         world.ask("a.example", 1);
         let sent = world.sent();
-        let bytes = long(&sent[0], len);
+        let bytes = lengthened(&sent[0], len);
         let arrival = if damaged { Arrival::Damaged(bytes) } else { Arrival::Message(UpstreamMessage::read(bytes)) };
         world.machine.on_response(world.now, sent[0].id, arrival, &mut world.out);
         let vias: Vec<_> = world.sent().iter().map(|transmit| transmit.via).collect();
@@ -406,11 +414,7 @@ fn asked_of_one_that_closes(datagram: impl Fn(&Transmit) -> Vec<u8>) -> (usize, 
 
 #[test]
 fn an_upstream_that_refers_to_tcp_and_closes_it_is_asked_twice_by_tcp() {
-    let longer_than_advertised = |transmit: &Transmit| {
-        let mut bytes = answer(transmit, 0);
-        bytes.resize(1233, 0);
-        bytes
-    };
+    let longer_than_advertised = |transmit: &Transmit| lengthened(transmit, 1233);
     // Datagrams go on, for the one that was damaged may be followed by the right one.
     let (streams, connections, _) = asked_of_one_that_closes(longer_than_advertised);
     assert_eq!((streams, connections), (2, 5));

@@ -35,8 +35,7 @@ impl Replies {
             world.pass(1);
         }
         world.resolved();
-        let mut long = answer(&sent[0], 0);
-        long.resize(long.len() + text, 0);
+        let long = lengthened(&sent[0], answer(&sent[0], 0).len() + text);
         let len = long.len();
         // As clients send it, without what pldns adds for its upstream.
         let query_len = Message::parse(&sent[0].message).unwrap().question_end + 11;
@@ -150,8 +149,7 @@ fn replies_to_many_names_leave_as_fast_as_they_are_asked() {
         }
         while let Some((_, sent)) = asked.pop_front_if(|(at, _)| *at <= millisecond) {
             for sent in sent {
-                let mut long = answer(&sent, 0);
-                long.resize(long.len() + 90, 0);
+                let long = lengthened(&sent, answer(&sent, 0).len() + 90);
                 let len = long.len();
                 world.hear(&sent, long);
                 for released in world.resolved().into_iter().flat_map(|resolved| resolved.waiters) {

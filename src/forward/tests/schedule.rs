@@ -395,6 +395,15 @@ fn a_damaged_datagram_does_not_end_its_try() {
     assert_eq!(outcomes(&world.resolved()), [(Ok(Rcode::NOERROR), vec![1])]);
 }
 
+fn tls_target() -> Target {
+    Target { protocol: Protocol::Tls { server_name: "dns.example".into() }, ..target(1) }
+}
+
+/// A rule for all names; each with other upstreams has another number.
+fn rule(upstreams: Box<[Target]>, upstream_set: u32) -> Arc<ForwardRule> {
+    Arc::new(ForwardRule { zone: Name::root(), upstreams, max_ttl: None, max_negative_ttl: None, upstream_set })
+}
+
 #[test]
 fn what_is_hopeless_fails_at_once_and_with_its_reason() {
     // There is more than fits a datagram, and TCP is refused.
@@ -409,21 +418,14 @@ fn what_is_hopeless_fails_at_once_and_with_its_reason() {
     assert_eq!(resolved[0].detail.as_deref(), Some("10.0.1.1: connection refused"));
     // The only upstream's certificate is not accepted.
     let mut world = World::new(1);
-    let tls = Target { protocol: Protocol::Tls { server_name: "dns.example".into() }, ..target(1) };
-    let rule = |upstreams: Box<[Target]>, upstream_set| ForwardRule {
-        zone: Name::root(),
-        upstreams,
-        max_ttl: None,
-        max_negative_ttl: None,
-        upstream_set,
-    };
-    world.rule = Arc::new(rule(Box::new([tls.clone()]), 1));
+    let tls = tls_target();
+    world.rule = rule(Box::new([tls.clone()]), 1);
     world.ask("a.example", 1);
     let sent = world.sent();
     world.fail_by(&sent[0], TroubleKind::Certificate);
     assert_eq!(outcomes(&world.resolved()), [(Err(Some(Failure::Unreachable)), vec![1])]);
     // With another one the question goes on.
-    world.rule = Arc::new(rule(Box::new([tls, target(2)]), 2));
+    world.rule = rule(Box::new([tls, target(2)]), 2);
     world.ask("b.example", 2);
     let sent = world.sent();
     world.fail_by(&sent[0], TroubleKind::Certificate);
@@ -459,4 +461,38 @@ fn a_stale_answer_is_better_than_a_failure() {
     let sent = world.sent();
     world.hear(&sent[0], answer(&sent[0], Rcode::NXDOMAIN.0));
     assert_eq!(outcomes(&world.resolved()), [(Ok(Rcode::NXDOMAIN), vec![1])], "NXDOMAIN is an answer");
+}
+
+#[test]
+fn while_an_upstreams_certificate_is_not_accepted_questions_fail_at_once() {
+    let mut world = World::new(1);
+    world.rule = rule(Box::new([tls_target()]), 1);
+    world.ask("before.example", 0);
+    let sent = world.sent();
+    world.hear(&sent[0], answer(&sent[0], 0));
+    world.resolved();
+    world.pass(1000);
+    let mut asked = 0;
+    // Ten a second for ten seconds: each fails at once, and five a second look whether it is accepted by now.
+    let mut looks = 0;
+    for _ in 0..100 {
+        asked += 1;
+        world.ask(&format!("n{asked}.example"), asked);
+        for sent in world.sent() {
+            looks += 1;
+            world.fail_by(&sent, TroubleKind::Certificate);
+        }
+        let resolved = world.resolved();
+        assert_eq!(outcomes(&resolved), [(Err(Some(Failure::Unreachable)), vec![asked])], "at once");
+        assert_eq!(resolved[0].detail.as_deref(), Some("tls://10.0.1.1:53#dns.example: connection refused"));
+        world.pass(100);
+    }
+    assert!((45..=60).contains(&looks), "{looks}");
+    // Another certificate.
+    world.pass(200);
+    world.ask("after.example", 1000);
+    let sent = world.sent();
+    world.hear(&sent[0], answer(&sent[0], 0));
+    world.ask("and.after.example", 1001);
+    assert_eq!(world.sent().len(), 1);
 }
