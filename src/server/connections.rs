@@ -134,11 +134,32 @@ impl Drop for ReplyBytes {
 }
 
 impl ReplyBytes {
-    /// Takes room for so many bytes more; whether there was.
+    /// No room taken yet.
+    pub(super) fn none(connections: &Arc<Connections>) -> Self {
+        Self { connections: connections.clone(), bytes: 0 }
+    }
+
+    /// Takes room for so many bytes more; where there is none, nothing is taken.
     pub(super) fn grow(&mut self, bytes: usize) -> bool {
         let before = self.connections.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
         self.bytes += bytes;
-        self.connections.has_room_for(before + bytes)
+        let has_room = self.connections.has_room_for(before + bytes);
+        if !has_room {
+            self.shrink(bytes);
+        }
+        has_room
+    }
+
+    /// Gives room for so many bytes back.
+    pub(super) fn shrink(&mut self, bytes: usize) {
+        let bytes = bytes.min(self.bytes);
+        self.connections.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.bytes -= bytes;
+    }
+
+    /// Gives all room back.
+    pub(super) fn shrink_to_none(&mut self) {
+        self.shrink(self.bytes);
     }
 }
 

@@ -41,12 +41,7 @@ impl Worker {
             Action::Refused(reason) => (true, Outcome::Not(reason)),
             Action::Dropped(reason) => (false, Outcome::Not(reason)),
         };
-        let outcome = match path {
-            ReplyPath::Stream(path) if answered => path.deliver(reply, outcome),
-            ReplyPath::Once(path) if answered => path.deliver(reply, outcome),
-            // Datagrams are answered in batches.
-            ReplyPath::Stream(_) | ReplyPath::Once(_) | ReplyPath::Datagram { .. } => outcome,
-        };
+        let outcome = if answered { path.deliver(reply, outcome) } else { outcome };
         uncounted.counted();
         self.ends.note([End { query: message, client, outcome, reply, has_waited: false }], [now, Instant::now()]);
     }

@@ -24,6 +24,8 @@ mod inherit;
 mod latency;
 mod listen;
 mod message;
+mod message_stream;
+mod outgoing;
 mod qtype_label;
 #[cfg(feature = "quic")]
 mod quic;

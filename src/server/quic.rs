@@ -177,7 +177,7 @@ fn take(worker: &Rc<Worker>, incoming: Incoming, stop: &Stop) {
     tokio::task::spawn_local(async move {
         let client = Client { address, transport: Transport::Quic };
         // Where its place goes to another client, what is dropped with it closes the connection.
-        serve_in_place(&worker, &place, serve_connection(&worker, client, connecting, &stop)).await;
+        serve_in_place(&worker, &place, Box::pin(serve_connection(&worker, client, connecting, &stop))).await;
         // What closes it has yet to be sent.
         sleep(FAREWELL).await;
     });

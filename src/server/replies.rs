@@ -43,11 +43,7 @@ impl Replies {
     pub(super) fn push(&mut self, ends: &Ends, path: ReplyPath, message: &[u8], mut waited: Waited, now: Instant) {
         let (socket, peer, local) = match path {
             ReplyPath::Datagram { socket, peer, local } => (socket, peer, local),
-            ReplyPath::Stream(path) => {
-                waited.outcome = path.deliver(message, waited.outcome);
-                return waited.end(ends, message, now);
-            }
-            ReplyPath::Once(path) => {
+            path @ (ReplyPath::Stream(_) | ReplyPath::Once(_)) => {
                 waited.outcome = path.deliver(message, waited.outcome);
                 return waited.end(ends, message, now);
             }

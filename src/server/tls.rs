@@ -75,6 +75,7 @@ impl TlsServer {
     /// What the client sent is no handshake, or it took too long.
     pub(super) async fn accept(&self, kind: EndpointKind, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
         let config = if kind == EndpointKind::Https { &self.https } else { &self.tls };
-        timeout(HANDSHAKE, TlsAcceptor::from(config.clone()).accept(stream)).await?
+        // What a handshake takes is given back at its end.
+        Box::pin(timeout(HANDSHAKE, TlsAcceptor::from(config.clone()).accept(stream))).await?
     }
 }

@@ -4,10 +4,11 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use super::connections::{Connections, ReplyBytes};
 use super::counters::{Counters, Outcome};
+use super::outgoing::ReplyPlace;
 use crate::engine::{Chain, Client, Reason, StaleAnswer};
 use crate::sys::LocalAddress;
 use crate::wire::query::OwnedQuery;
@@ -59,38 +60,9 @@ pub(super) enum ReplyPath {
     /// A datagram from the socket that the query came to.
     Datagram { socket: Arc<UdpSocket>, peer: SocketAddr, local: Option<LocalAddress> },
     /// The connection that the query came by.
-    Stream(StreamPath),
+    Stream(ReplyPlace),
     /// The task that asked for one message alone.
     Once(OncePath),
-}
-
-/// The way back into a connection.
-pub(super) struct StreamPath {
-    pub(super) replies: mpsc::UnboundedSender<StreamReply>,
-    pub(super) permit: OwnedSemaphorePermit,
-    pub(super) connections: Arc<Connections>,
-}
-
-/// A reply on its way into a connection, with the place that its query took.
-pub(super) struct StreamReply {
-    pub(super) message: Vec<u8>,
-    /// Of all connections together there are only so many waiting.
-    pub(super) _bytes: ReplyBytes,
-    /// Given back when the reply is written, so that a slow reader stops being read from.
-    pub(super) _permit: OwnedSemaphorePermit,
-}
-
-impl StreamPath {
-    /// Sends a reply; `outcome` comes of it, unless it cannot be sent.
-    pub(super) fn deliver(self, message: &[u8], outcome: Outcome) -> Outcome {
-        let Self { replies, permit, connections } = self;
-        // Longer than the length in front can say, it would be read as another message.
-        let fits = u16::try_from(message.len()).is_ok();
-        let sent = fits.then(|| connections.take_bytes(message.len())).flatten().is_some_and(|bytes| {
-            replies.send(StreamReply { message: message.to_vec(), _bytes: bytes, _permit: permit }).is_ok()
-        });
-        if sent { outcome } else { Outcome::Not(Reason::Unsent) }
-    }
 }
 
 /// The way back of one message.
@@ -112,13 +84,16 @@ impl AsRef<[u8]> for OnceReply {
     }
 }
 
-impl OncePath {
-    /// Sends the reply; `outcome` comes of it, unless it cannot be sent.
+impl ReplyPath {
+    /// Sends a reply into a connection; `outcome` comes of it, unless it cannot be sent. Datagrams are sent in batches, elsewhere.
     pub(super) fn deliver(self, message: &[u8], outcome: Outcome) -> Outcome {
-        let Self { reply, connections } = self;
-        let sent = connections
-            .take_bytes(message.len())
-            .is_some_and(|bytes| reply.send(OnceReply { message: message.to_vec(), _bytes: bytes }).is_ok());
+        let sent = match self {
+            Self::Datagram { .. } => true,
+            Self::Stream(place) => place.deliver(message),
+            Self::Once(OncePath { reply, connections }) => connections
+                .take_bytes(message.len())
+                .is_some_and(|bytes| reply.send(OnceReply { message: message.to_vec(), _bytes: bytes }).is_ok()),
+        };
         if sent { outcome } else { Outcome::Not(Reason::Unsent) }
     }
 }

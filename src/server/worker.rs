@@ -27,6 +27,8 @@ pub(super) struct Worker {
     pub(super) ends: Ends,
     /// Where a reply to one who waited is written.
     pub(super) reply: RefCell<Vec<u8>>,
+    /// What connections read and write with, for as long as one of them does.
+    pub(super) stream_buffers: RefCell<StreamBuffers>,
     /// Replies to those who waited, on their way.
     pub(super) replies: RefCell<Replies>,
     /// Queries that leave from pools, on their way.
@@ -39,6 +41,25 @@ pub(super) struct Worker {
     pub(super) tasks: Tasks,
     /// This thread does what is due when it is due.
     pub(super) watches_timers: bool,
+}
+
+/// Bytes that a connection reads at once.
+const STREAM_INPUT: usize = 16 << 10;
+
+/// Buffers that a worker's connections share: one that waits for its client has none.
+pub(super) struct StreamBuffers {
+    /// For what is read.
+    pub(super) input: Box<[u8]>,
+    /// For one reply.
+    pub(super) reply: Vec<u8>,
+    /// For replies that wait to be written.
+    pub(super) output: Vec<u8>,
+}
+
+impl StreamBuffers {
+    fn new() -> Self {
+        Self { input: vec![0; STREAM_INPUT].into(), reply: Vec::new(), output: Vec::new() }
+    }
 }
 
 impl Worker {
@@ -61,6 +82,7 @@ impl Worker {
             streams: Streams::new(shared.trust.clone(), ids),
             turn: Cell::new(u32::try_from(number).unwrap_or_default()),
             reply: RefCell::new(Vec::with_capacity(4096)),
+            stream_buffers: RefCell::new(StreamBuffers::new()),
             replies: RefCell::default(),
             pending_sends: RefCell::default(),
             is_gathering: Cell::new(false),
