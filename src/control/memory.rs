@@ -1,11 +1,18 @@
-//! The memory that there is, and how much of it the process may use.
+//! The memory that there is, how much of it the process may use, and what it gives back.
 
 #![expect(clippy::disallowed_methods, reason = "the kernel tells it in files")]
 
 use std::fs::read_to_string;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use crate::config::Settings;
+use crate::server::Shared;
+use crate::sys::give_back_memory;
+
+/// How often it is looked whether many connections ended.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// Memory of this machine, or of the control group that the process is in where that is less, bytes.
 pub(super) fn memory_there_is() -> Option<u64> {
@@ -19,6 +26,16 @@ pub(super) fn memory_there_is() -> Option<u64> {
 /// buffers of sockets a control group counts as well, and others'.
 pub fn memory_limit(settings: &Settings) -> Option<u64> {
     settings.max_memory.or_else(|| memory_there_is().map(|memory| memory / 4 * 3))
+}
+
+/// Gives memory back each time after many connections ended. The allocator by itself keeps it for the next ones.
+pub(super) async fn give_back(shared: Arc<Shared>) {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        if shared.connections.have_many_ended() {
+            give_back_memory();
+        }
+    }
 }
 
 fn meminfo_total(text: &str) -> Option<u64> {

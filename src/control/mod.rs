@@ -277,6 +277,7 @@ async fn run(
     tokio::task::spawn_local(upstreams::look(upstreams::of(&settings), streams, shared.clone()));
     tokio::task::spawn_local(findings::tell(admin.clone()));
     tokio::task::spawn_local(history::keep(admin));
+    tokio::task::spawn_local(memory::give_back(shared.clone()));
     tokio::task::spawn_local(systemd::watchdog(workers.counters(), status.clone()));
     let workers = Rc::new(RefCell::new(workers));
     let drain = Rc::new(Cell::new(settings.listen.drain));

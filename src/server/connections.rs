@@ -22,9 +22,12 @@ const IDLE: Duration = Duration::from_secs(10);
 /// The same while connections are getting scarce.
 const IDLE_CROWDED: Duration = Duration::from_secs(1);
 
+/// So many connections less than there were: memory that is worth giving back.
+const ENDED_MANY: usize = 128;
+
 /// What a connection takes at most but for the replies that wait, bytes: the longest message, for as long as it may take
-/// to come, and everything else.
-const CONNECTION_BYTES: usize = (64 << 10) + (20 << 10);
+/// to come, and everything else, which is 2 KiB while it is idle and a buffer for replies more while it is not.
+const CONNECTION_BYTES: usize = (64 << 10) + (8 << 10);
 /// What one of them takes besides its message, bytes: its task, its stream, its head.
 const REQUEST_BYTES: usize = 8 << 10;
 
@@ -52,9 +55,8 @@ impl ConnectionRoom {
     /// Where memory is no matter.
     pub const MOST: Self = Self { reply_bytes: 64 << 20, requests: 16_384 };
 
-    /// What `total` connections with this room take at most, bytes: of each its task, a message that comes in, the buffers that
-    /// it keeps and the places of its queries; and what waits to be written, once where it waits and once where it is put
-    /// together.
+    /// What `total` connections with this room take at most, bytes: of each its task, a message that comes in, and the buffer
+    /// that it has while it writes; and what waits to be written, in buffers that may be twice as large.
     pub fn memory_max(self, total: usize) -> usize {
         total * CONNECTION_BYTES + self.reply_bytes * 2
     }
@@ -84,6 +86,8 @@ type Network = IpAddr;
 struct Counts {
     limits: ConnectionLimits,
     total: usize,
+    /// The most that there were at the same time, since memory was last given back.
+    most: usize,
     next: u64,
     networks: HashMap<Network, Group>,
     by_size: BTreeSet<(usize, Network)>,
@@ -179,6 +183,7 @@ impl Connections {
             counts: Mutex::new(Counts {
                 limits,
                 total: 0,
+                most: 0,
                 next: 0,
                 networks: HashMap::new(),
                 by_size: BTreeSet::new(),
@@ -255,6 +260,17 @@ impl Connections {
         self.len() == 0
     }
 
+    /// Whether half of them ended and these were many, since this was last said.
+    pub fn have_many_ended(&self) -> bool {
+        let mut counts = self.counts();
+        let ended = counts.most.saturating_sub(counts.total);
+        let are_many = ended >= ENDED_MANY && ended >= counts.total;
+        if are_many {
+            counts.most = counts.total;
+        }
+        are_many
+    }
+
     /// How many got no place, or lost it.
     pub fn refused(&self) -> Refused {
         self.counts().refused
@@ -281,6 +297,7 @@ impl Counts {
         let number = self.next;
         self.next += 1;
         self.total += 1;
+        self.most = self.most.max(self.total);
         let group = self.networks.entry(network).or_default();
         self.by_size.remove(&(group.total, network));
         group.total += 1;
@@ -447,6 +464,22 @@ mod tests {
         let newcomer = connections.take(address("10.1.0.1")).unwrap();
         assert!(!is_lost(&newcomer));
         assert_eq!(connections.refused().replaced, replaced + 1);
+    }
+
+    #[test]
+    fn many_that_ended_are_said_once() {
+        let connections = connections();
+        let mut places = flood(&connections, (0..4).map(|host| IpAddr::from([10, 9, host, 1])));
+        assert_eq!(places.len(), 256);
+        assert!(!connections.have_many_ended());
+        places.truncate(129);
+        assert!(!connections.have_many_ended(), "less than half");
+        places.truncate(128);
+        assert!(connections.have_many_ended() && !connections.have_many_ended());
+        places.truncate(1);
+        assert!(!connections.have_many_ended(), "less than many");
+        places.clear();
+        assert!(connections.have_many_ended() && !connections.have_many_ended());
     }
 
     #[test]

@@ -27,8 +27,8 @@ const WRITE: Duration = Duration::from_secs(3);
 const WRITE_BATCH: usize = 64 << 10;
 /// Queries of one connection that are answered at the same time.
 const IN_FLIGHT_MAX: u32 = 128;
-/// Bytes of a buffer that a worker keeps for its connections.
-const KEPT_BYTES: usize = 64 << 10;
+/// Bytes of a buffer for replies that a worker keeps for its connections: one of them may have it for a while.
+const KEPT_BYTES: usize = 4096;
 /// Bytes of the length in front of a message.
 const PREFIX_LEN: usize = 2;
 

@@ -142,3 +142,59 @@ impl Drop for ReplyPlace {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::connections::{ConnectionLimits, ConnectionRoom};
+    use super::*;
+
+    fn connections() -> Arc<Connections> {
+        let connections = Connections::new(ConnectionLimits { total: 1, kept: 0, per_address: 1 });
+        connections.set_room(ConnectionRoom { reply_bytes: 10, requests: 0 });
+        Arc::new(connections)
+    }
+
+    #[test]
+    fn replies_are_given_as_they_came_and_count_until_they_are_written() {
+        let connections = connections();
+        let outgoing = Outgoing::new(&connections);
+        let [first, second, third] = [0; 3].map(|_| outgoing.place());
+        assert!(first.deliver(b"abc") && second.deliver(b"de"));
+        let mut written = Written::default();
+        assert_eq!(outgoing.take(&mut written), 1, "one has no reply yet");
+        assert_eq!((&written.bytes[..], written.replies), (&b"\0\x03abc\0\x02de"[..], 2));
+        assert!(!third.deliver(b""), "11 bytes of 10");
+        assert_eq!(outgoing.take(&mut written), 0);
+        outgoing.written(written.bytes.len());
+        assert!(outgoing.place().deliver(b"12345678"));
+        assert!(!outgoing.place().deliver(b""));
+        outgoing.close();
+        assert!(!outgoing.place().deliver(b"1"), "it is not written any more");
+        assert!(connections.take_bytes(10).is_some(), "all room is given back");
+    }
+
+    #[test]
+    fn a_task_that_sleeps_is_woken_by_a_reply_and_by_a_query_without_one() {
+        let outgoing = Outgoing::new(&connections());
+        let waker = Waker::noop();
+        let mut written = Written::default();
+        outgoing.take(&mut written);
+        let place = outgoing.place();
+        assert!(outgoing.sleep(waker));
+        drop(place);
+        assert!(!outgoing.sleep(waker), "it looks before it sleeps");
+        assert_eq!(outgoing.take(&mut written), 0);
+        assert!(outgoing.sleep(waker));
+        outgoing.place().deliver(b"a");
+        assert!(!outgoing.sleep(waker));
+    }
+
+    #[test]
+    fn a_reply_longer_than_its_length_can_say_is_not_sent() {
+        let connections = connections();
+        connections.set_room(ConnectionRoom::MOST);
+        let outgoing = Outgoing::new(&connections);
+        assert!(!outgoing.place().deliver(&[0; 65_536]));
+        assert!(outgoing.place().deliver(&[0; 65_535]));
+    }
+}

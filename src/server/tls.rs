@@ -28,9 +28,12 @@ const HTTPS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 #[cfg(feature = "quic")]
 const DOQ: [&[u8]; 1] = [b"doq"];
 
+/// Bytes that wait encrypted to be sent, of one connection; the TLS library by itself takes four times as many.
+const SEND_MAX: usize = 16 << 10;
+
 /// What one TLS connection takes at most more than one without, bytes: a record that comes in and its plaintext, one that goes
 /// out, and the session.
-pub const TLS_BYTES: usize = 48 << 10;
+pub const TLS_BYTES: usize = 60 << 10;
 
 /// What handshakes are made with; all workers share it, so that a session is resumed by whichever gets the connection.
 #[derive(Debug, Clone)]
@@ -75,7 +78,9 @@ impl TlsServer {
     /// What the client sent is no handshake, or it took too long.
     pub(super) async fn accept(&self, kind: EndpointKind, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
         let config = if kind == EndpointKind::Https { &self.https } else { &self.tls };
+        let accepting = TlsAcceptor::from(config.clone())
+            .accept_with(stream, |connection| connection.set_buffer_limit(Some(SEND_MAX)));
         // What a handshake takes is given back at its end.
-        Box::pin(timeout(HANDSHAKE, TlsAcceptor::from(config.clone()).accept(stream))).await?
+        Box::pin(timeout(HANDSHAKE, accepting)).await?
     }
 }
