@@ -4,6 +4,8 @@
 
 #![expect(clippy::disallowed_methods, reason = "a measurement owns a clock")]
 
+#[path = "core/contention.rs"]
+mod contention;
 #[path = "support/dns.rs"]
 mod dns;
 #[path = "support/scratch.rs"]
@@ -338,4 +340,5 @@ fn hostile(criterion: &mut Criterion) {
 }
 
 criterion_group!(steps, parse, lookup, partial_wildcards, answer, shared, compiling, crowded, hostile);
-criterion_main!(steps);
+criterion_group!(contention, contention::inserting, contention::forwarding, contention::logging);
+criterion_main!(steps, contention);

@@ -111,9 +111,18 @@ pub(crate) struct Load<'u> {
 impl<'u> Load<'u> {
     /// A generator that asks `server`; with `compare_addresses` every answer is read whole.
     pub(crate) fn new(server: SocketAddr, upstream: &'u mut Upstream, compare_addresses: bool) -> io::Result<Self> {
+        Self::over(&[server], upstream, compare_addresses)
+    }
+
+    /// One whose sockets ask the servers in turn.
+    pub(crate) fn over(
+        servers: &[SocketAddr],
+        upstream: &'u mut Upstream,
+        compare_addresses: bool,
+    ) -> io::Result<Self> {
         let idle = Flight { sent: Instant::now(), id: 0, rcode: 0, address: None, is_open: false };
         let mut lanes = Vec::new();
-        for _ in 0..SOCKETS {
+        for server in servers.iter().cycle().take(SOCKETS) {
             let socket = UdpSocket::bind("127.0.0.1:0")?;
             socket.connect(server)?;
             socket.set_nonblocking(true)?;

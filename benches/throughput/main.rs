@@ -5,6 +5,7 @@
 
 #![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "a measurement owns a clock and sockets")]
 
+mod cores;
 #[path = "../support/dns.rs"]
 mod dns;
 #[path = "../support/dnsmasq.rs"]
@@ -75,6 +76,9 @@ struct Args {
     /// Measure instead how the cost grows with records, cached answers, rules, views and partial wildcards
     #[arg(long, conflicts_with_all = ["work", "server", "rate"])]
     growth: bool,
+    /// Measure instead what pldns costs with so many workers, each on a core of its own
+    #[arg(long, value_delimiter = ',', conflicts_with_all = ["server", "rate", "growth"], value_parser = clap::value_parser!(u8).range(1..=64))]
+    workers: Vec<u8>,
     /// Write the figures here too
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -108,11 +112,14 @@ fn main() {
 }
 
 fn measure(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
-    let pin = find_program("taskset").filter(|_| std::thread::available_parallelism().is_ok_and(|cpus| cpus.get() > 1));
+    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let pin = find_program("taskset").filter(|_| cpus > 1);
     match &pin {
         Some(taskset) if std::env::var_os(PINNED).is_none() => {
             let mut again = Command::new(taskset);
-            again.args(["-c", "1"]).arg(std::env::current_exe()?).args(std::env::args_os().skip(1));
+            // After the servers' cores; the last one is shared where all are theirs.
+            let ours = usize::from(args.workers.iter().copied().max().unwrap_or(1)).min(cpus - 1);
+            again.args(["-c", &ours.to_string()]).arg(std::env::current_exe()?).args(std::env::args_os().skip(1));
             return Err(again.env(PINNED, "1").exec().into());
         }
         Some(_) => {}
@@ -124,6 +131,10 @@ fn measure(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
     let taskset = find_program("taskset").filter(|_| std::env::var_os(PINNED).is_some());
     if args.growth {
         println!("{}", growth::measure(args.rounds, Duration::from_secs_f64(args.seconds), taskset.as_deref())?);
+        return Ok(());
+    }
+    if !args.workers.is_empty() {
+        println!("{}", cores::measure(args, taskset.as_deref())?);
         return Ok(());
     }
     let works = if args.work.is_empty() { Work::ALL.to_vec() } else { args.work.clone() };

@@ -101,10 +101,15 @@ impl Peer {
 
     /// Its program, on CPU 0 where `pin` is the program that does that.
     pub(crate) fn pinned(self, pin: Option<&Path>) -> Option<Command> {
+        self.pinned_to(pin, "0")
+    }
+
+    /// Its program, on these CPUs where `pin` is the program that does that.
+    pub(crate) fn pinned_to(self, pin: Option<&Path>, cpus: &str) -> Option<Command> {
         let program = self.program()?;
         let Some(taskset) = pin else { return Some(Command::new(program)) };
         let mut command = Command::new(taskset);
-        command.args(["-c", "0"]).arg(program);
+        command.args(["-c", cpus]).arg(program);
         Some(command)
     }
 
@@ -153,6 +158,11 @@ impl Setup<'_> {
     }
 
     fn pldns(&self, ports: &str) -> String {
+        self.pldns_with(ports, "")
+    }
+
+    /// The settings of pldns with `more` tables; their path.
+    pub(crate) fn pldns_with(&self, ports: &str, more: &str) -> String {
         let records = self.lines(|text, name, address| {
             let _ = writeln!(text, "[[record]]\nname = \"{name}\"\ntype = \"A\"\ndata = \"{address}\"");
         });
@@ -166,7 +176,7 @@ impl Setup<'_> {
         };
         let text = format!(
             "[listen]\ndns = [\"127.0.0.1:{port}\"]\nadmin = \"\"\n[records]\nfiles = [\"bench-records.toml\"]\n{zone}\
-             [[forward]]\nzone = \".\"\nupstreams = [\"{upstream}\"]\n[[upstream]]\naddress = \"{upstream}\"\nports = \"{ports}\"\n"
+             [[forward]]\nzone = \".\"\nupstreams = [\"{upstream}\"]\n[[upstream]]\naddress = \"{upstream}\"\nports = \"{ports}\"\n{more}"
         );
         self.scratch.write(&format!("pldns-{ports}.toml"), &text)
     }
