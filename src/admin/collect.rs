@@ -286,7 +286,7 @@ fn state(admin: &Admin, families: &mut Vec<Family>) {
 }
 
 fn process(admin: &Admin, families: &mut Vec<Family>) {
-    families.push(gauge("pldns_workers", "Worker threads", (admin.counters.len() / THREADS) as f64));
+    families.push(gauge("pldns_workers", "Workers", (admin.counters.len() / THREADS) as f64));
     families.push(Family {
         name: "pldns_build_info",
         help: "Version of the server",
