@@ -261,9 +261,13 @@ async fn run(
         cache_size: bounds.cache,
     });
     let http = Rc::new(RefCell::new(http::Listeners::serve(http, admin.clone())));
+    let counters = workers.counters();
+    let workers = Rc::new(RefCell::new(workers));
+    // Before it says that it is ready: the next process may be started at that word, and would find every address taken.
+    let relieved = Handover::start(&settings, &workers, &http);
     status.set_ready();
     systemd::ready();
-    store.keep(&handover::sockets(&workers, &http.borrow()));
+    store.keep(&handover::sockets(&workers.borrow(), &http.borrow()));
     {
         let snapshot = shared.snapshot.load();
         tracing::info!(records = snapshot.table.stats().records, rules = snapshot.rules.len(), "ready");
@@ -278,10 +282,8 @@ async fn run(
     tokio::task::spawn_local(findings::tell(admin.clone()));
     tokio::task::spawn_local(history::keep(admin));
     tokio::task::spawn_local(memory::give_back(shared.clone()));
-    tokio::task::spawn_local(systemd::watchdog(workers.counters(), status.clone()));
-    let workers = Rc::new(RefCell::new(workers));
+    tokio::task::spawn_local(systemd::watchdog(counters, status.clone()));
     let drain = Rc::new(Cell::new(settings.listen.drain));
-    let relieved = Handover::start(&settings, &workers, &http);
     if let Some(previous) = previous {
         let shared = shared.clone();
         tokio::task::spawn_blocking(move || {
