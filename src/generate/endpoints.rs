@@ -1,5 +1,5 @@
 //! What an endpoint says about names: the listings of all its sources, and the claims that follow from each of them.
-//! What there is to say when it lists none stands in [`super::unnamed`].
+//! An endpoint that lists none is the subject of [`super::unnamed`].
 
 use super::gather::{Unit, endpoint_label, interface_label, is_approved, zone_group_label};
 use super::group::Group;

@@ -1,8 +1,8 @@
 //! The event loop of a worker: one poll in which its first thread waits for datagrams of clients and of upstreams, for timers, and for
 //! listeners that begin or end.
 //!
-//! It is no task of a runtime. At the rates of a network each query wakes the thread, and a forwarded one wakes it twice: what a
-//! runtime does between an event and the task that it is for is then a seventh of the CPU time of a query.
+//! It does not run in a runtime. At a few thousand queries a second each query wakes the thread, a forwarded one twice, and what a
+//! runtime does between the event and its task is then a seventh of the CPU time of a query.
 
 use std::io;
 use std::os::fd::AsRawFd;
@@ -218,7 +218,7 @@ fn serve_rest(worker: &Rc<Worker>, client: &mut ClientSocket, name_bufs: &mut [N
     while !worker.shared.is_over() && serve() {}
 }
 
-/// Says that a part panicked, and gives what stands in for its result after a while.
+/// Logs that a part panicked, waits for [`REST`], and returns `instead` as its result.
 #[cold]
 fn rest<R>(part: Part, instead: R) -> R {
     tracing::error!(part = part.name(), "task panicked; restarting it");

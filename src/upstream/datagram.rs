@@ -162,7 +162,7 @@ impl Datagrams {
         }
     }
 
-    /// Notes that what has this token is readable. The number of [`token_beside`] where that is none of these sockets.
+    /// Notes that the socket with this token is readable. Returns the number given to [`token_beside`] where the token is from there.
     pub fn note_ready(&mut self, token: Token) -> Option<usize> {
         let number = token.0 >> KIND_BITS;
         let place = match token.0 & ((1 << KIND_BITS) - 1) {

@@ -388,7 +388,7 @@ fn a_stale_answer_is_waited_for_once_and_not_by_each_who_asks() {
     assert_eq!(outcomes(&world.resolved()), [(Err(None), vec![2])]);
     world.ask("a.example", 3);
     world.pass(1800);
-    assert!(world.resolved().is_empty(), "there is no stale answer for it");
+    assert!(world.resolved().is_empty(), "it has no stale answer and waits");
     let sent = world.sent();
     let last = sent.last().unwrap();
     world.hear(last, answer(last, 0));
