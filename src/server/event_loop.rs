@@ -221,7 +221,7 @@ fn serve_rest(worker: &Rc<Worker>, client: &mut ClientSocket, name_bufs: &mut [N
 /// Logs that a part panicked, waits for [`REST`], and returns `instead` as its result.
 #[cold]
 fn rest<R>(part: Part, instead: R) -> R {
-    tracing::error!(part = part.name(), "task panicked; restarting it");
+    tracing::error!(part = part.name(), "event loop panicked; continuing");
     std::thread::sleep(REST);
     instead
 }

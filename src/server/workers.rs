@@ -260,11 +260,12 @@ impl Start {
     fn keep_running(mut self, mut run: impl FnMut(&Self) -> io::Result<()>) {
         loop {
             let outcome = catch_unwind(AssertUnwindSafe(|| run(&self)));
-            let worker = self.number / THREADS;
+            let (worker, thread) = (self.number / THREADS, std::thread::current());
+            let thread = thread.name();
             match outcome {
                 Ok(Ok(())) => return,
                 Ok(Err(error)) => {
-                    tracing::error!(worker, %error, "worker exited");
+                    tracing::error!(worker, thread, %error, "worker exited");
                     if let Some(started) = self.started.take() {
                         let _ = started.send(Err(error));
                         return;
@@ -272,7 +273,7 @@ impl Start {
                 }
                 Err(_) => {
                     self.shared.faults.note(Part::Worker);
-                    tracing::error!(worker, "worker panicked; restarting it");
+                    tracing::error!(worker, thread, "worker panicked; restarting it");
                 }
             }
             // The IDs and ports of before must not come again: another seed by one bit is another one altogether.
