@@ -18,6 +18,8 @@ const WINDOW: usize = 64;
 const KEPT: usize = 16;
 /// After how long a query counts as lost.
 const LOST: Duration = Duration::from_secs(1);
+/// Where the clients are: not where the upstream is, whose own queries would be looked at for loops.
+const CLIENT: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 /// TTL of the upstream's answers, seconds.
 const TTL: u32 = 3600;
 
@@ -33,7 +35,7 @@ impl Upstream {
         let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None)?;
         socket.set_recv_buffer_size(4 << 20)?;
         socket.set_nonblocking(true)?;
-        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())?;
+        socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())?;
         let socket = UdpSocket::from(socket);
         let address = socket.local_addr()?;
         Ok(Self { socket, batch: Mmsg::new(), address })
@@ -123,7 +125,7 @@ impl<'u> Load<'u> {
         let idle = Flight { sent: Instant::now(), id: 0, rcode: 0, address: None, is_open: false };
         let mut lanes = Vec::new();
         for server in servers.iter().cycle().take(SOCKETS) {
-            let socket = UdpSocket::bind("127.0.0.1:0")?;
+            let socket = UdpSocket::bind((CLIENT, 0))?;
             socket.connect(server)?;
             socket.set_nonblocking(true)?;
             lanes.push(Lane { socket, flights: [idle; WINDOW], free: (0..WINDOW).collect() });

@@ -174,6 +174,9 @@ impl<W> Tries<W> {
     /// of these in order of health and speed, then of the rule.
     fn choose(&self, now: Instant, slot: u32) -> Option<usize> {
         let query = self.questions.get(slot)?;
+        if let [only] = *query.upstreams {
+            return Some(only);
+        }
         let health = |number: usize| self.upstreams.get(number).map(|upstream| &upstream.health);
         let is_down = |number: usize| health(number).is_none_or(|health| health.is_down());
         query.upstreams.iter().copied().min_by_key(|&number| {

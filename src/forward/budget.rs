@@ -181,9 +181,12 @@ impl Budget {
     /// The time between two queries that are spread: over what a second leaves beside those that left at once in the last one.
     fn interval(&self, now: Instant) -> Option<Duration> {
         let rate = self.limits.queries_per_second;
+        if rate == 0 {
+            return None;
+        }
         let gone = self.at_once.partition_point(|at| now.saturating_duration_since(*at) >= SECOND);
         let recent = u32::try_from(self.at_once.len() - gone).unwrap_or(u32::MAX);
-        SECOND.checked_div(rate.saturating_sub(recent).max(rate / PAUSE_SHARE).max(rate.min(1)))
+        SECOND.checked_div(rate.saturating_sub(recent).max(rate / PAUSE_SHARE).max(1))
     }
 }
 

@@ -220,6 +220,9 @@ impl Upstream {
     /// The next question to send, if any. Questions that a client waits for go before refreshes, but for every fourth turn
     /// when a stale answer would soon be too old. Tickets that `is_live` does not know cost no turn.
     pub(super) fn pop_next(&mut self, now: Instant, is_live: impl Fn(&Ticket) -> bool) -> Option<Ticket> {
+        if self.tickets() == 0 {
+            return None;
+        }
         if !self.budget.allows(now) || (self.health.is_down() && !self.health.probe_wait(now).is_zero()) {
             return None;
         }

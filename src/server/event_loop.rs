@@ -49,6 +49,8 @@ struct Turns<'l> {
     clients: Slab<ClientSocket>,
     name_bufs: [NameBuf; GROUP],
     received: Vec<Received>,
+    /// When the last turn ended.
+    now: Instant,
     next_sweep: Instant,
     /// Something may be there of which no event will tell.
     has_more: bool,
@@ -79,13 +81,15 @@ impl EventLoop {
     /// # Errors
     /// Those of the poll, which no input causes.
     pub(super) fn run(&mut self, worker: &Rc<Worker>) -> io::Result<()> {
+        let now = Instant::now();
         let mut turns = Turns {
             worker,
             events: Events::with_capacity(EVENTS),
             clients: Slab::new(),
             name_bufs: [const { NameBuf::new() }; GROUP],
             received: Vec::new(),
-            next_sweep: Instant::now() + SWEEP_INTERVAL,
+            now,
+            next_sweep: now + SWEEP_INTERVAL,
             has_more: false,
         };
         // After a panic these are known to the poll already.
@@ -144,7 +148,7 @@ impl Turns<'_> {
         let worker = self.worker;
         let timeout = match self.has_more {
             true => Duration::ZERO,
-            false if worker.watches_timers => most.min(worker.shared.timers.until_next(Instant::now())),
+            false if worker.watches_timers => most.min(worker.shared.timers.until_next(self.now)),
             false => most,
         };
         let mut is_woken = false;
@@ -198,6 +202,7 @@ impl Turns<'_> {
     /// Does what is due, and says that the thread is alive.
     fn mind_time(&mut self) {
         let (worker, now) = (self.worker, Instant::now());
+        self.now = now;
         let mind = || {
             worker.counters.beat();
             if worker.watches_timers && worker.shared.timers.is_due(now) {

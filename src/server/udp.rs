@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 use super::counters::Outcome;
 use super::end::End;
@@ -61,13 +61,11 @@ fn serve_batch(worker: &Rc<Worker>, socket: &Arc<UdpSocket>, batch: &mut Batch, 
     let now = Instant::now();
     let snapshot = worker.shared.snapshot.load();
     worker.counters.received(Transport::Udp, count as u64);
-    let mut fates = [Fate::Open; BATCH];
+    let mut fates: SmallVec<[Fate; BATCH]> = smallvec![Fate::Open; count];
     let (datagrams, replies) = batch.split();
-    let groups = fates.chunks_mut(GROUP).zip(replies.chunks_mut(GROUP)).take(count.div_ceil(GROUP));
+    let groups = fates.chunks_mut(GROUP).zip(replies.chunks_mut(GROUP));
     for (number, (fates, replies)) in groups.enumerate() {
         let start = number * GROUP;
-        let here = GROUP.min(count - start);
-        let (fates, replies) = (&mut fates[..here], &mut replies[..here]);
         let group = Group { worker, socket, snapshot: &snapshot, now };
         let answer = || {
             group.answer(|place| datagrams.at(start + place), name_bufs, fates, replies);
@@ -96,7 +94,7 @@ fn serve_batch(worker: &Rc<Worker>, socket: &Arc<UdpSocket>, batch: &mut Batch, 
         let (query, client) = datagrams.at(place).map_or((&[][..], UNREAD), |it| (it.bytes, client(&it)));
         Some(End { query, client, outcome, reply, has_waited: false })
     });
-    worker.ends.note(ends.take(count), [now, left]);
+    worker.ends.note(ends, [now, left]);
 }
 
 /// What the queries of a group share.

@@ -48,7 +48,7 @@ pub struct Datagrams {
     pooled: Slab<Arc<PooledSocket>>,
     pools: Arc<Pools>,
     /// What was looked up in `pools`.
-    known: HashMap<SocketAddr, Arc<Pool>>,
+    known: HashMap<SocketAddr, Arc<Pool>, foldhash::fast::RandomState>,
     /// Sockets that may have something to read.
     ready: Vec<Place>,
     rng: StdRng,
@@ -151,7 +151,7 @@ impl Datagrams {
             fresh: FreshSockets::new(),
             pooled: Slab::new(),
             pools,
-            known: HashMap::new(),
+            known: HashMap::default(),
             ready: Vec::new(),
             rng: StdRng::from_seed(seed),
             buffer: vec![0; DATAGRAM_MAX].into_boxed_slice(),
@@ -189,9 +189,36 @@ impl Datagrams {
     pub fn send_pooled(&mut self, transmits: &[Transmit], now: Instant, mut failed: impl FnMut(&Transmit, &io::Error)) {
         for alike in transmits.chunk_by(|one, next| one.to == next.to) {
             for together in alike.chunks(TOGETHER) {
-                self.send_together(together, now, &mut failed);
+                match together {
+                    [alone] => self.send_alone(alone, now, &mut failed),
+                    _ => self.send_together(together, now, &mut failed),
+                }
             }
         }
+    }
+
+    /// The same for a query that comes alone, as it does in most networks: nothing is to be sorted, and its bytes go as they are.
+    fn send_alone(&mut self, transmit: &Transmit, now: Instant, failed: &mut impl FnMut(&Transmit, &io::Error)) {
+        for _ in 0..DRAWS {
+            let socket = match self.draw(transmit.to, now) {
+                Ok(socket) => socket,
+                Err(error) => return failed(transmit, &error),
+            };
+            let mut ids = socket.ids();
+            let is_open = ids.open(transmit.message_id(), transmit.id, transmit.deadline);
+            socket.look_at(&ids);
+            drop(ids);
+            if !is_open {
+                continue;
+            }
+            if let Err(error) = socket.socket.send(&transmit.message) {
+                socket.retire();
+                socket.close(transmit.id);
+                failed(transmit, &error);
+            }
+            return;
+        }
+        failed(transmit, &no_place());
     }
 
     fn send_together(&mut self, transmits: &[Transmit], now: Instant, failed: &mut impl FnMut(&Transmit, &io::Error)) {

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use parking_lot::{Mutex, MutexGuard};
+use smallvec::SmallVec;
 
 use crate::forward::AttemptId;
 
@@ -67,9 +68,9 @@ pub(super) struct PooledSocket {
 /// The message IDs of a socket.
 #[derive(Default)]
 pub(super) struct Ids {
-    /// Of open questions, and in the same order the questions.
-    open: Vec<u16>,
-    questions: Vec<OpenQuestion>,
+    /// Of open questions, and in the same order the questions; in place where there are few, as a socket in hundreds has.
+    open: SmallVec<[u16; 4]>,
+    questions: SmallVec<[OpenQuestion; 1]>,
     /// IDs of questions that are over.
     past: Vec<u16>,
 }
