@@ -389,6 +389,11 @@ impl<W> Tries<W> {
         }
     }
 
+    /// When something is to be done first of what was put off since the last call.
+    pub(super) fn take_new_timeout(&mut self, now: Instant) -> Option<Instant> {
+        [self.questions.take_first_set(), self.upstreams.next_turn(now)].into_iter().flatten().min()
+    }
+
     /// When something is to be done next.
     pub(super) fn next_timeout(&self, now: Instant) -> Option<Instant> {
         [self.questions.next_due(), self.upstreams.next_turn(now)].into_iter().flatten().min()

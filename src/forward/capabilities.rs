@@ -177,12 +177,11 @@ pub(super) fn with_case(section: &[u8], draw: u64) -> Option<SmallVec<[u8; 64]>>
     let mut bits = draw;
     let mut has_letters = false;
     // The length of a label is at most 63 and no letter.
-    for byte in drawn.get_mut(..name_len)?.iter_mut().filter(|byte| byte.is_ascii_alphabetic()) {
-        if bits & 1 == 1 {
-            *byte ^= 0x20;
-        }
-        bits = bits.rotate_right(1);
-        has_letters = true;
+    for byte in drawn.get_mut(..name_len)? {
+        let is_letter = byte.is_ascii_alphabetic();
+        *byte ^= u8::from(is_letter && bits & 1 == 1) << 5;
+        bits = bits.rotate_right(is_letter.into());
+        has_letters |= is_letter;
     }
     has_letters.then_some(drawn)
 }

@@ -252,6 +252,11 @@ impl<W> Forwarding<W> {
         }
     }
 
+    /// When to call [`Self::handle_timeout`] because of what changed since the last call of this; what was known before stays.
+    pub fn take_new_timeout(&mut self, now: Instant) -> Option<Instant> {
+        self.attempts.take_new_timeout(now)
+    }
+
     /// When to call [`Self::handle_timeout`] next.
     pub fn next_timeout(&self, now: Instant) -> Option<Instant> {
         self.attempts.next_timeout(now)

@@ -226,6 +226,11 @@ impl<W> Questions<W> {
         None
     }
 
+    /// When something may be due first of what was put off since the last call.
+    pub(super) fn take_first_set(&mut self) -> Option<Instant> {
+        self.timers.take_first_set()
+    }
+
     /// When something may be due next.
     pub(super) fn next_due(&self) -> Option<Instant> {
         self.timers.next()

@@ -27,6 +27,8 @@ pub(super) struct Timers {
     occupied: Box<[u64]>,
     /// What is due and was not taken yet.
     due: VecDeque<Timer>,
+    /// The first of those set since it was asked for.
+    first_set: Option<Instant>,
     len: usize,
 }
 
@@ -44,6 +46,7 @@ impl Default for Timers {
             slots: (0..SLOTS).map(|_| Vec::new()).collect(),
             occupied: vec![0; (SLOTS / WORD) as usize].into_boxed_slice(),
             due: VecDeque::new(),
+            first_set: None,
             len: 0,
         }
     }
@@ -64,14 +67,20 @@ impl Timers {
 
     /// Sets a timer.
     pub(super) fn set(&mut self, at: Instant, ticket: Ticket) {
+        let noticed = self.place(Timer { at, ticket });
+        self.first_set = Some(self.first_set.map_or(noticed, |first| first.min(noticed)));
+    }
+
+    /// Puts a timer where it is found in its time. Gives the time at which it is: that of its tick.
+    fn place(&mut self, timer: Timer) -> Instant {
         self.len += 1;
-        let start = *self.start.get_or_insert_with(|| at.checked_sub(BEFORE).unwrap_or(at));
-        let timer = Timer { at, ticket };
-        let tick = tick_of(start, at);
+        let start = *self.start.get_or_insert_with(|| timer.at.checked_sub(BEFORE).unwrap_or(timer.at));
+        let tick = tick_of(start, timer.at);
         if tick < self.next_tick {
-            return self.due.push_back(timer);
+            self.due.push_back(timer);
+            return timer.at;
         }
-        // What is further ahead comes by before its time, and is set again.
+        // What is further ahead comes by before its time, and is placed again.
         let number = tick.min(self.next_tick + SLOTS - 1) % SLOTS;
         if let (Some(slot), Some(word)) =
             (self.slots.get_mut(number as usize), self.occupied.get_mut((number / WORD) as usize))
@@ -79,6 +88,7 @@ impl Timers {
             slot.push(timer);
             *word |= 1 << (number % WORD);
         }
+        start + Duration::from_millis(tick)
     }
 
     /// The question of a timer that is due at `now`, the timer gone.
@@ -97,7 +107,7 @@ impl Timers {
                 if is_due {
                     return Some(timer.ticket);
                 }
-                self.set(timer.at, timer.ticket);
+                self.place(timer);
             }
             if self.next_tick > end {
                 return None;
@@ -107,6 +117,11 @@ impl Timers {
                 _ => self.next_tick = end + 1,
             }
         }
+    }
+
+    /// When to look again for what was set since the last call: a look at this alone costs less than one for the next timer.
+    pub(super) fn take_first_set(&mut self) -> Option<Instant> {
+        self.first_set.take()
     }
 
     /// When to look again: at that time something may be due.
@@ -183,6 +198,23 @@ mod tests {
             assert_eq!(timers.take_due(at), None, "{time}");
         }
         assert_eq!((timers.len(), timers.next()), (0, None));
+    }
+
+    #[test]
+    fn the_first_that_was_set_is_told_once() {
+        let (start, mut timers) = (start(), Timers::default());
+        assert_eq!(timers.take_first_set(), None);
+        for time in [300, 20, 500] {
+            timers.set(start + Duration::from_millis(time), (1, 1));
+        }
+        // A timer is late by less than a millisecond, for ticks are whole ones.
+        let first = timers.take_first_set().unwrap();
+        let at = start + Duration::from_millis(20);
+        assert!(first >= at && first < at + Duration::from_millis(1), "{:?}", first - at);
+        assert_eq!(timers.take_due(first), Some((1, 1)), "it is due when the look is");
+        assert_eq!(timers.take_first_set(), None, "those that were there are known");
+        timers.set(start, (2, 2));
+        assert_eq!(timers.take_first_set(), Some(start), "what is late is due at once");
     }
 
     #[test]

@@ -129,12 +129,12 @@ impl Worker {
             let (result, next, news) = {
                 let mut forwarding = self.shared.forwarding();
                 let result = call(&mut forwarding, &mut out);
-                (result, forwarding.next_timeout(now), forwarding.take_news())
+                (result, forwarding.take_new_timeout(now), forwarding.take_news())
             };
-            news.iter().for_each(say_news);
             self.set_timer(next);
+            news.iter().for_each(say_news);
             if self.carry_out(&mut out, now) {
-                let next = self.shared.forwarding().next_timeout(now);
+                let next = self.shared.forwarding().take_new_timeout(now);
                 self.set_timer(next);
             }
             self.keep_outbox(out);
@@ -312,14 +312,14 @@ impl Worker {
                     };
                     let leaving: Vec<_> =
                         std::iter::from_fn(|| later.next_if(|next| next.turn.at <= now && may_leave(next))).collect();
-                    (leaving, forwarding.next_timeout(now))
+                    (leaving, forwarding.take_new_timeout(now))
                 };
                 self.set_timer(next);
                 for Paced { released, .. } in leaving {
                     self.resolve_waiter(&snapshot, released, &outcome, detail.as_deref(), now, &mut out);
                 }
                 if self.carry_out(&mut out, now) {
-                    let next = self.shared.forwarding().next_timeout(now);
+                    let next = self.shared.forwarding().take_new_timeout(now);
                     self.set_timer(next);
                 }
                 self.keep_outbox(out);
