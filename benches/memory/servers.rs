@@ -12,6 +12,8 @@ use crate::scratch::Scratch;
 
 /// The zone of the records.
 const ZONE: &str = "bench.example";
+/// A record that every server has.
+pub(crate) const RECORD: &str = "r0.bench.example";
 /// The name in the certificate.
 pub(crate) const NAME: &str = "dns.example";
 /// Connections that a server may have at the same time.
@@ -99,7 +101,7 @@ impl Kind {
             Self::Knot => command.arg("-c").arg(setup.knot()),
         };
         let log = setup.scratch.path().join("log");
-        let running = Running::start(command, setup.dns, &format!("r0.{ZONE}"), &log)?;
+        let running = Running::start(command, setup.dns, RECORD, &log)?;
         Ok(Server { running, tls: setup.tls, https: setup.https, _scratch: setup.scratch })
     }
 }
