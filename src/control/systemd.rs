@@ -12,7 +12,7 @@ use rustix::net::getsockname;
 use sd_notify::NotifyState;
 
 use crate::admin::Status;
-use crate::server::{Counters, THREADS};
+use crate::server::{Counters, THREADS, thread_name};
 use crate::sys::send_descriptors;
 
 /// The server is up.
@@ -46,9 +46,8 @@ pub(super) async fn watchdog(counters: Arc<[Arc<Counters>]>, status: Arc<Status>
     loop {
         tokio::time::sleep(interval).await;
         match progress.stuck(counters.iter().map(|counters| counters.beats())) {
-            Some(thread) => {
-                let worker = thread / THREADS;
-                tracing::error!(worker, "worker stalled");
+            Some(number) => {
+                tracing::error!(worker = number / THREADS, thread = thread_name(number), "worker stalled");
                 looks += 1;
             }
             None => {

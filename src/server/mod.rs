@@ -60,4 +60,4 @@ pub use shared::{IN_FLIGHT_MAX, Shared};
 pub use tickets::{TicketKeys, TicketKeysError, Tickets};
 pub use tls::TLS_BYTES;
 pub use waiter::Waiter;
-pub use workers::{NewListeners, THREADS, Threads, Workers, start};
+pub use workers::{NewListeners, THREADS, Threads, Workers, start, thread_name};

@@ -29,6 +29,12 @@ use super::worker::Worker;
 
 /// Threads of a worker.
 pub const THREADS: usize = 2;
+
+/// The name of a thread, by its number among those of all workers: `worker-1` or `streams-1`.
+pub fn thread_name(number: usize) -> String {
+    let part = if number.is_multiple_of(THREADS) { "worker" } else { "streams" };
+    format!("{part}-{}", number / THREADS)
+}
 /// How long a thread rests that failed as a whole, before it begins again.
 const REST: Duration = Duration::from_millis(200);
 
@@ -215,15 +221,17 @@ pub fn start(
             shared.timers.watched_by(waker.clone());
         }
         workers.orders.push(Orders { datagrams, waker, streams });
-        workers.threads.push(of_datagrams.spawn(format!("worker-{number}"), move |start| {
+        workers.threads.push(of_datagrams.spawn(move |start| {
             let worker = Rc::new(start.worker(event_loop.registry()?, Tasks::Other(hand_over.clone())));
             start.has_started();
             event_loop.run(&worker)
         })?);
         let mut thread = StreamThread::new(new_streams, tasks);
-        workers.threads.push(of_streams.spawn(format!("streams-{number}"), move |start| {
-            thread.run(|registry, tasks| start.worker(registry, tasks), || start.has_started())
-        })?);
+        workers.threads.push(
+            of_streams.spawn(move |start| {
+                thread.run(|registry, tasks| start.worker(registry, tasks), || start.has_started())
+            })?,
+        );
     }
     drop(started);
     let mut ready = 0;
@@ -248,12 +256,8 @@ struct Start {
 
 impl Start {
     /// Starts the thread.
-    fn spawn(
-        self,
-        name: String,
-        run: impl FnMut(&Self) -> io::Result<()> + Send + 'static,
-    ) -> io::Result<JoinHandle<()>> {
-        std::thread::Builder::new().name(name).spawn(move || self.keep_running(run))
+    fn spawn(self, run: impl FnMut(&Self) -> io::Result<()> + Send + 'static) -> io::Result<JoinHandle<()>> {
+        std::thread::Builder::new().name(thread_name(self.number)).spawn(move || self.keep_running(run))
     }
 
     /// Runs a thread to its end. Where it fails as a whole, once it had started, it begins again and serves what it served.

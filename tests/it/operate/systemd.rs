@@ -97,6 +97,7 @@ fn a_worker_that_is_held_is_a_missed_beat() {
     assert_eq!(server.get("health", "/healthz").status, 200);
     let event = server.wait_for("worker stalled");
     assert_eq!((&event["level"], &event["worker"]), (&"ERROR".into(), &1.into()));
+    assert_eq!(event["thread"], "worker-1");
     manager.socket.set_nonblocking(true).unwrap();
     while manager.next().is_some() {}
     manager.socket.set_nonblocking(false).unwrap();
