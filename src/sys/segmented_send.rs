@@ -182,7 +182,7 @@ mod tests {
         let mut inbox = Inbox::new(65_535);
         let mut got = Vec::new();
         while got.len() < messages.len() {
-            got.extend(inbox.receive(receiver.as_fd()).unwrap().map(|(bytes, _)| bytes.to_vec()));
+            got.extend(inbox.receive(receiver.as_fd(), Inbox::ROOM).unwrap().map(|(bytes, _)| bytes.to_vec()));
         }
         assert_eq!(got, messages);
     }
@@ -233,7 +233,7 @@ mod tests {
         let mut inbox = Inbox::new(65_535);
         let mut got = Vec::new();
         while got.len() < large.len() {
-            got.extend(inbox.receive(receiver.as_fd()).unwrap().map(|(bytes, _)| bytes.to_vec()));
+            got.extend(inbox.receive(receiver.as_fd(), Inbox::ROOM).unwrap().map(|(bytes, _)| bytes.to_vec()));
         }
         assert_eq!(got, large);
     }

@@ -206,12 +206,17 @@ impl Inbox {
         Self { bytes, largest, _parts: parts, controls, headers, used: READS }
     }
 
-    /// Reads what is there without waiting: fewer than [`Self::ROOM`] say that there is no more. Gives each datagram, and
-    /// whether it is intact.
+    /// Reads what is there without waiting, at most `room` and [`Self::ROOM`]: fewer say that there is no more. Gives each datagram,
+    /// and whether it is intact.
     ///
     /// # Errors
     /// The socket's; that there is nothing to read among them.
-    pub fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<impl ExactSizeIterator<Item = (&[u8], bool)>> {
+    pub fn receive(
+        &mut self,
+        socket: BorrowedFd<'_>,
+        room: usize,
+    ) -> io::Result<impl ExactSizeIterator<Item = (&[u8], bool)>> {
+        let room = room.min(READS);
         for header in self.headers.iter_mut().take(self.used) {
             header.msg_hdr.msg_controllen = CONTROL_LEN as _;
         }
@@ -222,14 +227,14 @@ impl Inbox {
             libc::recvmmsg(
                 socket.as_raw_fd(),
                 self.headers.as_mut_ptr(),
-                READS as libc::c_uint,
+                room as libc::c_uint,
                 libc::MSG_DONTWAIT as _,
                 std::ptr::null_mut(),
             )
         };
         let count = usize::try_from(count).map_err(|_| io::Error::last_os_error());
         // The one after the last was looked for in vain: what was written to it then does not matter.
-        self.used = count.as_ref().map_or(1, |count| (count + 1).min(READS));
+        self.used = count.as_ref().map_or(1, |count| (count + 1).min(room));
         let count = count?;
         let datagrams = self.headers.iter().zip(&self.controls).zip(self.bytes.chunks_exact(self.largest.max(1)));
         Ok(datagrams.take(count).map(|((header, control), buffer)| {
@@ -261,9 +266,10 @@ mod tests {
         }
         let mut inbox = Inbox::new(1500);
         for (number, receiver) in receivers.iter().enumerate() {
-            let got: Vec<_> = inbox.receive(receiver.as_fd()).unwrap().map(|(bytes, _)| bytes.to_vec()).collect();
+            let got: Vec<_> =
+                inbox.receive(receiver.as_fd(), Inbox::ROOM).unwrap().map(|(bytes, _)| bytes.to_vec()).collect();
             assert_eq!(got, [[0, number as u8], [1, number as u8]]);
-            let nothing = inbox.receive(receiver.as_fd()).map(|datagrams| datagrams.len()).unwrap_err();
+            let nothing = inbox.receive(receiver.as_fd(), Inbox::ROOM).map(|datagrams| datagrams.len()).unwrap_err();
             assert_eq!(nothing.kind(), io::ErrorKind::WouldBlock);
         }
         // An address that nothing can be sent to costs only its own reply.
@@ -272,7 +278,8 @@ mod tests {
         let mut unsent = Vec::new();
         gathered.send(sender.as_fd(), |index| unsent.push(index));
         assert_eq!(unsent, [0]);
-        let got: Vec<_> = inbox.receive(receivers[0].as_fd()).unwrap().map(|(bytes, _)| bytes.to_vec()).collect();
+        let got: Vec<_> =
+            inbox.receive(receivers[0].as_fd(), Inbox::ROOM).unwrap().map(|(bytes, _)| bytes.to_vec()).collect();
         assert_eq!(got, [b"y"]);
     }
 }

@@ -358,16 +358,17 @@ impl Datagrams {
         let Some(pooled) = self.pooled.get(at) else { return };
         let place = Place::Pooled(at);
         let (spares, ignored) = (&mut self.spares, &mut self.ignored);
-        match self.inbox.receive(pooled.socket.as_fd()) {
+        // What comes for a question alone is its answer as a rule, and no look at what else there is.
+        let (room, is_alone) = if pooled.ids().are_one() { (1, true) } else { (Inbox::ROOM, false) };
+        match self.inbox.receive(pooled.socket.as_fd(), room) {
             Ok(datagrams) => {
-                if datagrams.len() == Inbox::ROOM {
-                    self.ready.push(place);
-                }
+                let is_full = datagrams.len() == room;
                 let mut ids = pooled.ids();
-                let mut is_guessed = false;
+                let (mut is_guessed, mut is_answered) = (false, false);
                 for (datagram, is_intact) in datagrams {
                     match ids.recipient(datagram) {
                         Recipient::One(id) => {
+                            is_answered |= is_intact;
                             received.push(Received { place, id, outcome: Ok(spares.arrival(datagram, is_intact)) });
                         }
                         Recipient::Guess => {
@@ -376,6 +377,9 @@ impl Datagrams {
                         }
                         Recipient::Unknown => {}
                     }
+                }
+                if is_full && !(is_alone && is_answered) {
+                    self.ready.push(place);
                 }
                 if is_guessed {
                     // From here on no other question is concerned.
@@ -398,5 +402,105 @@ impl Datagrams {
     pub fn sweep(&mut self, now: Instant) {
         self.fresh.sweep(now);
         self.pooled.retain(|_, pooled| pooled.sweep(now));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+    use std::time::Duration;
+
+    use mio::{Events, Poll};
+
+    use super::*;
+    use crate::forward::{Ports, Protocol, Via, test_try};
+
+    /// A worker's sockets, their poll, and an upstream.
+    struct Desk {
+        datagrams: Datagrams,
+        poll: Poll,
+        upstream: UdpSocket,
+        now: Instant,
+    }
+
+    impl Desk {
+        fn new() -> Self {
+            let (poll, upstream) = (Poll::new().unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
+            upstream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+            let datagrams = Datagrams::new(poll.registry().try_clone().unwrap(), [7; 32], Arc::default());
+            Self { datagrams, poll, upstream, now: Instant::now() }
+        }
+
+        /// Sends a query from a pool; the socket that it left from, and its address.
+        fn send(&mut self, slot: u32, message: &[u8]) -> (Arc<PooledSocket>, SocketAddr) {
+            let transmit = Transmit {
+                id: test_try(slot),
+                to: self.upstream.local_addr().unwrap(),
+                protocol: Protocol::Datagram,
+                via: Via::Datagram,
+                ports: Ports::Pool,
+                message: message.into(),
+                losses_max: 0,
+                deadline: self.now + Duration::from_secs(4),
+            };
+            self.datagrams.send_pooled(&[transmit], self.now, |_, error| panic!("{error}"));
+            let from = self.upstream.recv_from(&mut [0; 64]).unwrap().1;
+            let mut sockets = self.datagrams.pooled.iter().map(|(_, pooled)| pooled.clone());
+            (sockets.find(|pooled| pooled.socket.local_addr().unwrap().port() == from.port()).unwrap(), from)
+        }
+
+        /// What comes next.
+        fn receive(&mut self) -> Vec<AttemptId> {
+            let (mut events, mut received) = (Events::with_capacity(8), Vec::new());
+            let end = Instant::now() + Duration::from_secs(20);
+            while received.is_empty() {
+                assert!(Instant::now() < end, "nothing came");
+                if !self.datagrams.has_ready() {
+                    self.poll.poll(&mut events, Some(Duration::from_millis(100))).unwrap();
+                    events.iter().for_each(|event| _ = self.datagrams.note_ready(event.token()));
+                }
+                self.datagrams.read(&mut received);
+            }
+            received.iter().for_each(|received| self.datagrams.close(received.source()));
+            received.iter().map(|received| received.id).collect()
+        }
+    }
+
+    #[test]
+    fn what_an_answer_leaves_behind_it_does_not_keep_the_next_from_being_heard() {
+        let mut desk = Desk::new();
+        let (socket, from) = desk.send(1, &[1, 1, 0]);
+        for _ in 0..3 {
+            desk.upstream.send_to(&[1, 1, 0x80], from).unwrap();
+        }
+        assert_eq!(desk.receive(), [test_try(1)]);
+        assert!(!desk.datagrams.has_ready(), "no look for what else there is");
+        // Another query leaves from the same port.
+        assert!(socket.ids().open(0x0202, test_try(2), desk.now + Duration::from_secs(4)));
+        socket.socket.send(&[2, 2, 0]).unwrap();
+        assert_eq!(desk.upstream.recv_from(&mut [0; 64]).unwrap().1, from);
+        desk.upstream.send_to(&[2, 2, 0x80], from).unwrap();
+        assert_eq!(desk.receive(), [test_try(2)]);
+    }
+
+    #[test]
+    fn a_guess_before_the_answer_is_told_and_the_answer_is_heard() {
+        let mut desk = Desk::new();
+        let (_, from) = desk.send(1, &[1, 1, 0]);
+        desk.upstream.send_to(&[9, 9, 0x80], from).unwrap();
+        desk.upstream.send_to(&[1, 1, 0x80], from).unwrap();
+        let (mut events, mut outcomes) = (Events::with_capacity(8), Vec::new());
+        let end = Instant::now() + Duration::from_secs(20);
+        while outcomes.len() < 2 {
+            assert!(Instant::now() < end, "{outcomes:?}");
+            if !desk.datagrams.has_ready() {
+                desk.poll.poll(&mut events, Some(Duration::from_millis(100))).unwrap();
+                events.iter().for_each(|event| _ = desk.datagrams.note_ready(event.token()));
+            }
+            desk.datagrams.read(&mut outcomes);
+        }
+        let is_guess = |received: &Received| matches!(received.outcome, Ok(Arrival::WrongId));
+        let is_answer = |received: &Received| matches!(received.outcome, Ok(Arrival::Message(_)));
+        assert!(is_guess(&outcomes[0]) && is_answer(&outcomes[1]), "{outcomes:?}");
     }
 }

@@ -144,6 +144,11 @@ impl PooledSocket {
 }
 
 impl Ids {
+    /// Whether there is one open question.
+    pub(super) fn are_one(&self) -> bool {
+        self.open.len() == 1
+    }
+
     /// Notes a question; whether its ID tells it from all others that are open.
     pub(super) fn open(&mut self, message_id: u16, id: AttemptId, deadline: Instant) -> bool {
         let is_new = !self.open.contains(&message_id);
