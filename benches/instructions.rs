@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use privatelink_dns::cache::Cache;
 use privatelink_dns::engine::{Action, Ask, Batch, Client, Engine, GROUP, Snapshot, UpstreamResult};
-use privatelink_dns::forward::{Answered, Arrival, Asker, Forwarding, LoopGuard, Outbox, UpstreamSets};
+use privatelink_dns::forward::{Answered, Arrival, ClientQuery, Forwarding, LoopGuard, Outbox, UpstreamSets};
 use privatelink_dns::reload::load;
 use privatelink_dns::wire::{NameBuf, Transport, UpstreamMessage};
 use smallvec::SmallVec;
@@ -196,8 +196,9 @@ fn forward(way: &Way, times: u32) {
             panic!("nobody knows the answer yet");
         };
         let deadline = now + Duration::from_secs(4);
-        let asker = Asker { waiter: turn, client: CLIENT.address, deadline, stale: None, is_datagram: true, beside: 0 };
-        forwarding.ask(now, asked.question, asker, &mut out);
+        let client_query =
+            ClientQuery { waiter: turn, client: CLIENT.address, deadline, stale: None, is_datagram: true, beside: 0 };
+        forwarding.ask(now, asked.question, client_query, &mut out);
         let sent = out.transmits.pop().expect("a query for the upstream");
         answer[..2].copy_from_slice(&sent.message[..2]);
         forwarding.on_response(now, sent.id, Arrival::Message(UpstreamMessage::read(answer)), &mut out);

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use privatelink_dns::cache::{Answer, Cache, TtlLimits};
 use privatelink_dns::config::{LogFormat, LogLevel};
 use privatelink_dns::engine::{Action, Engine, Snapshot};
-use privatelink_dns::forward::{Answered, Arrival, Asker, Forwarding, LoopGuard, Outbox, Question};
+use privatelink_dns::forward::{Answered, Arrival, ClientQuery, Forwarding, LoopGuard, Outbox, Question};
 use privatelink_dns::log::{self, QueryLine};
 use privatelink_dns::wire::{Rtype, UpstreamMessage};
 
@@ -134,9 +134,15 @@ pub(crate) fn forwarding(criterion: &mut Criterion) {
             let mut locked = shared.lock();
             let begin = Instant::now();
             for (place, Asked { question, answer }) in answers.iter_mut().zip(asked.by_ref()) {
-                let asker =
-                    Asker { waiter: (), client: CLIENT.address, deadline, stale: None, is_datagram: true, beside: 0 };
-                locked.ask(now, question, asker, &mut out);
+                let client_query = ClientQuery {
+                    waiter: (),
+                    client: CLIENT.address,
+                    deadline,
+                    stale: None,
+                    is_datagram: true,
+                    beside: 0,
+                };
+                locked.ask(now, question, client_query, &mut out);
                 *place = answer;
             }
             black_box((locked.next_timeout(now), locked.take_news()));

@@ -23,8 +23,8 @@ use super::clients::{Clients, Lengths};
 use super::loops::is_loop;
 use super::outstanding::OutstandingQuery;
 use super::question::{
-    Answered, Arrival, Asker, AttemptId, Delivery, Failure, ForwardCounts, Heard, News, Numbers, Outbox, Outcome,
-    Question, ReleasedWaiter, Resolved, Stale, Trouble, Turn, UpstreamState, Waiting,
+    Answered, Arrival, AttemptId, AttemptState, ClientQuery, Delivery, Failure, ForwardCounts, News, Numbers, Outbox,
+    Outcome, Question, ReleasedWaiter, Resolved, Stale, Trouble, Turn, UpstreamState, Waiting,
 };
 use super::questions::{KEEP, Questions};
 use super::rule::Target;
@@ -38,7 +38,7 @@ use crate::wire::{Rcode, UpstreamMessage};
 const CLIENT_TIMER: Duration = Duration::from_millis(1800);
 /// How much longer a repeat waits for an upstream that does not respond: who was told so after 4.5 s and asks again has the
 /// timeout of 5 s that resolvers have, and no other attempt after this one.
-const REPEAT_PATIENCE: Duration = Duration::from_millis(400);
+const REPEAT_EXTRA: Duration = Duration::from_millis(400);
 /// Clients waiting for one question.
 const WAITERS_MAX: usize = 4096;
 /// Tries after which a question is forgotten and begun again.
@@ -76,15 +76,15 @@ impl<W> Forwarding<W> {
     }
 
     /// Takes a question that a client waits for: joins the same one outstanding, sends it, lets it wait its turn, or
-    /// gives the asker the stale answer at hand.
-    pub fn ask(&mut self, now: Instant, question: Box<Question>, asker: Asker<W>, out: &mut Outbox<W>) {
+    /// answers the client with the stale answer at hand.
+    pub fn ask(&mut self, now: Instant, question: Box<Question>, client_query: ClientQuery<W>, out: &mut Outbox<W>) {
         let Tries { questions, upstreams, .. } = &mut self.attempts;
         let hash = questions.hash(&question.key);
         let mut known = questions.find(hash, &question.key);
         let numbers = upstreams.numbers(&question.rule);
-        if is_loop(questions, upstreams, &question, asker.client, known) {
+        if is_loop(questions, upstreams, &question, client_query.client, known) {
             // Not even a stale answer: it would come back as a new one.
-            return release(None, Err(Failure::Loop), asker.waiter, false, out);
+            return release(None, Err(Failure::Loop), client_query.waiter, false, out);
         }
         let is_spent = |query: &OutstandingQuery<W>| query.waiters.is_empty() && query.attempts.len() >= TRIES_KEPT;
         if let Some(slot) = known
@@ -100,59 +100,59 @@ impl<W> Forwarding<W> {
         {
             let answer = failed.answer.as_ref().map(|answer| UpstreamMessage::accepted_before(answer.to_vec()));
             let outcome = answer.map(|message| Answered { question, message }).ok_or(Failure::Remembered);
-            return reject(now, asker, is_down, outcome, out);
+            return reject(now, client_query, is_down, outcome, out);
         }
         if is_down
             && known.is_none()
             && let Some(detail) = upstreams.certain_failure(now, &numbers)
         {
-            let use_stale = asker.stale.is_some_and(|stale| stale.may_serve(now, is_down));
-            return release(Some(detail), Err(Failure::Unreachable), asker.waiter, use_stale, out);
+            let use_stale = client_query.stale.is_some_and(|stale| stale.may_serve(now, is_down));
+            return release(Some(detail), Err(Failure::Unreachable), client_query.waiter, use_stale, out);
         }
         let would_wait = match known.and_then(|slot| questions.get(slot)) {
             // Others have waited for it as long as one waits who has a stale answer (RFC 8767 §5): it would not come sooner for this one.
             Some(query) => query.line.is_some() || is_down || query.is_open_for(CLIENT_TIMER, now),
             None => !upstreams.could_send(now, &question.section, &numbers),
         };
-        if would_wait && asker.stale.is_some_and(|stale| stale.may_serve(now, is_down)) {
-            return self.serve_stale(now, question, known, asker, out);
+        if would_wait && client_query.stale.is_some_and(|stale| stale.may_serve(now, is_down)) {
+            return self.serve_stale(now, question, known, client_query, out);
         }
-        if self.clients.has_too_many(asker.client) {
-            self.make_place(now, asker.client, out);
+        if self.clients.has_too_many(client_query.client) {
+            self.make_place(now, client_query.client, out);
         }
         if self.clients.are_full() {
-            return reject(now, asker, is_down, Err(Failure::Overload), out);
+            return reject(now, client_query, is_down, Err(Failure::Overload), out);
         }
         let full = |query: &OutstandingQuery<W>| query.waiters.len() >= WAITERS_MAX;
         let slot = match known {
             Some(slot) if self.attempts.questions.get(slot).is_none_or(full) => {
-                return reject(now, asker, is_down, Err(Failure::Overload), out);
+                return reject(now, client_query, is_down, Err(Failure::Overload), out);
             }
             Some(slot) => slot,
             None if !self.make_room(now, &numbers, out) => {
-                return reject(now, asker, is_down, Err(Failure::Overload), out);
+                return reject(now, client_query, is_down, Err(Failure::Overload), out);
             }
             None => self.attempts.questions.start(now, question, hash, numbers),
         };
         let Some(query) = self.attempts.questions.get_mut(slot) else { return };
-        let nobody_waited = query.waiters.is_empty() || query.has_left_line.get();
+        let had_no_waiter = query.waiters.is_empty() || query.has_left_line.get();
         // Only for what follows: waiters are in the order of their deadlines.
-        query.is_repeated |= known.is_some() && nobody_waited && is_down;
+        query.is_repeated |= known.is_some() && had_no_waiter && is_down;
         query.keep_until = query.keep_until.max(now + KEEP);
-        query.askers = query.askers.saturating_add(1);
-        query.has_stale |= asker.stale.is_some();
-        let client = asker.client;
-        let mut asker = Waiting::from(asker);
-        asker.stale_at = asker.stale.map(|_| now + CLIENT_TIMER);
+        query.queries = query.queries.saturating_add(1);
+        query.has_stale |= client_query.stale.is_some();
+        let client = client_query.client;
+        let mut client_query = Waiting::from(client_query);
+        client_query.stale_at = client_query.stale.map(|_| now + CLIENT_TIMER);
         if query.is_repeated {
-            asker.deadline += REPEAT_PATIENCE;
+            client_query.deadline += REPEAT_EXTRA;
         }
         // A client that has come through a CNAME chain has waited before: its deadline may be the earliest.
-        let place = query.waiters.partition_point(|waiting| waiting.deadline <= asker.deadline);
+        let place = query.waiters.partition_point(|waiting| waiting.deadline <= client_query.deadline);
         let is_shared = query.line.is_some()
             && query.waiters.iter().any(|waiting| waiting.client != client)
             && !self.attempts.upstreams.is_slow(&query.question.section, now);
-        query.waiters.insert(place, asker);
+        query.waiters.insert(place, client_query);
         let (ticket, waiters, line) = ((slot, query.generation), query.waiters.len(), query.line);
         let Tries { questions, counts, upstreams, .. } = &mut self.attempts;
         if is_shared && let Some(upstream) = line.and_then(|number| upstreams.get_mut(number)) {
@@ -163,7 +163,7 @@ impl<W> Forwarding<W> {
             self.attempts.try_next(now, slot, client, &mut out.transmits);
         } else {
             counts.joined += 1;
-            if nobody_waited {
+            if had_no_waiter {
                 self.attempts.new_round(now, slot, client, &mut out.transmits);
             }
         }
@@ -195,20 +195,20 @@ impl<W> Forwarding<W> {
     }
 
     /// Takes what came back for a try. It was read before the lock on this machine was taken.
-    pub fn on_response(&mut self, now: Instant, id: AttemptId, arrival: Arrival, out: &mut Outbox<W>) -> Heard {
+    pub fn on_response(&mut self, now: Instant, id: AttemptId, arrival: Arrival, out: &mut Outbox<W>) -> AttemptState {
         let came = self.attempts.on_response(now, id, arrival, &mut out.transmits);
         self.go_on(now, id, came, out)
     }
 
     /// Takes that a try could not be carried out: refused, no route, or the connection broke.
-    pub fn failed(&mut self, now: Instant, id: AttemptId, trouble: &Trouble, out: &mut Outbox<W>) -> Heard {
+    pub fn failed(&mut self, now: Instant, id: AttemptId, trouble: &Trouble, out: &mut Outbox<W>) -> AttemptState {
         let came = self.attempts.failed(now, id, trouble, &mut out.transmits);
         self.go_on(now, id, came, out)
     }
 
-    fn go_on(&mut self, now: Instant, id: AttemptId, came: Came, out: &mut Outbox<W>) -> Heard {
+    fn go_on(&mut self, now: Instant, id: AttemptId, came: Came, out: &mut Outbox<W>) -> AttemptState {
         match came {
-            Came::Listen => return Heard::Listen,
+            Came::Listen => return AttemptState::Open,
             Came::Late => {}
             Came::Over(outcome) => {
                 if let Some(outcome) = outcome {
@@ -218,7 +218,7 @@ impl<W> Forwarding<W> {
                 self.attempts.drain_queues(now, &mut out.transmits);
             }
         }
-        Heard::Done
+        AttemptState::Over
     }
 
     /// Counts datagrams with a wrong ID beyond the first of their socket, which were not looked at.
@@ -269,15 +269,15 @@ impl<W> Forwarding<W> {
     }
 
     /// Begins again with nothing outstanding and nothing known of upstreams, because what it knows is in doubt or the
-    /// server ends. Gives what was asked, for each asker.
-    pub fn start_over(&mut self) -> Vec<(Box<Question>, Asker<W>)> {
+    /// server ends. Gives what was asked, for each client that waits.
+    pub fn start_over(&mut self) -> Vec<(Box<Question>, ClientQuery<W>)> {
         let fresh = self.attempts.renewed();
         let old = std::mem::replace(&mut self.attempts, fresh);
         let clients = std::mem::replace(&mut self.clients, Clients::new(old.questions.bounds));
         let mut asked = Vec::with_capacity(clients.waiting());
         for OutstandingQuery { question, waiters, .. } in old.questions.into_all() {
             for Waiting { waiter, client, deadline, stale, is_datagram, beside, .. } in waiters {
-                asked.push((question.clone(), Asker { waiter, client, deadline, stale, is_datagram, beside }));
+                asked.push((question.clone(), ClientQuery { waiter, client, deadline, stale, is_datagram, beside }));
             }
         }
         asked
@@ -350,17 +350,17 @@ impl<W> Forwarding<W> {
         }
     }
 
-    /// Gives an asker the stale answer at hand, and sees to it that the question is asked.
+    /// Answers a client with the stale answer at hand, and sees to it that the question is asked.
     fn serve_stale(
         &mut self,
         now: Instant,
         question: Box<Question>,
         known: Option<u32>,
-        asker: Asker<W>,
+        client_query: ClientQuery<W>,
         out: &mut Outbox<W>,
     ) {
-        let (client, stale) = (asker.client, asker.stale);
-        release(None, Err(Failure::BudgetTimeout), asker.waiter, true, out);
+        let (client, stale) = (client_query.client, client_query.stale);
+        release(None, Err(Failure::BudgetTimeout), client_query.waiter, true, out);
         if let Some(slot) = known {
             // Its tries may be lost: a client that asks keeps the question alive, so that the upstream's return is seen.
             if self.attempts.questions.get(slot).is_some_and(|query| query.attempts.len() < TRIES_KEPT) {
@@ -447,10 +447,16 @@ impl<W> Forwarding<W> {
     }
 }
 
-/// Answers an asker at once.
-fn reject<W>(now: Instant, asker: Asker<W>, is_down: bool, outcome: Result<Answered, Failure>, out: &mut Outbox<W>) {
-    let use_stale = asker.stale.is_some_and(|stale| stale.may_serve(now, is_down));
-    release(None, outcome, asker.waiter, use_stale, out);
+/// Answers a client at once.
+fn reject<W>(
+    now: Instant,
+    client_query: ClientQuery<W>,
+    is_down: bool,
+    outcome: Result<Answered, Failure>,
+    out: &mut Outbox<W>,
+) {
+    let use_stale = client_query.stale.is_some_and(|stale| stale.may_serve(now, is_down));
+    release(None, outcome, client_query.waiter, use_stale, out);
 }
 
 fn release<W>(

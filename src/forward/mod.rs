@@ -51,8 +51,8 @@ pub use memory::REMEMBERED_BYTES_MAX;
 #[cfg(test)]
 pub(crate) use question::test_try;
 pub use question::{
-    Answered, Arrival, Asker, AttemptId, DETAIL_MAX, Delivery, Failure, ForwardCounts, Heard, News, Outbox, Question,
-    ReleasedWaiter, Resolved, Stale, Transmit, Trouble, TroubleKind, Turn, UpstreamState, Via,
+    Answered, Arrival, AttemptId, AttemptState, ClientQuery, DETAIL_MAX, Delivery, Failure, ForwardCounts, News,
+    Outbox, Question, ReleasedWaiter, Resolved, Stale, Transmit, Trouble, TroubleKind, Turn, UpstreamState, Via,
 };
 pub use rule::{AZURE_DNS, BuiltIn, Disposition, ForwardRule, Protocol, Rules, Target, UpstreamSets};
 pub use token::LoopGuard;

@@ -42,8 +42,8 @@ pub(super) struct OutstandingQuery<W> {
     pub(super) has_stale: bool,
     /// A client asked again after no client had waited any more, while its upstreams were down.
     pub(super) is_repeated: bool,
-    /// How many askers there were.
-    pub(super) askers: u32,
+    /// How many queries of clients asked for it.
+    pub(super) queries: u32,
     /// It stands in line though no client waits any more, for the second time: a client asks twice, then gives up. It has no
     /// turn until a client asks again, and is then the first.
     pub(super) is_abandoned: bool,
@@ -132,7 +132,7 @@ impl<W> OutstandingQuery<W> {
             left.push(waiting);
         }
         self.waiters = left;
-        let had_its_turns = self.askers >= 2 || self.has_left_line.get();
+        let had_its_turns = self.queries >= 2 || self.has_left_line.get();
         self.is_abandoned = self.waiters.is_empty() && self.line.is_some() && had_its_turns;
         (released, out_of_time)
     }
@@ -157,7 +157,7 @@ impl<W> OutstandingQuery<W> {
     pub(super) fn is_hopeless(&self, now: Instant, expected: Option<Duration>) -> bool {
         let leaves_before = |time: Duration| self.waiters.last().is_some_and(|waiting| waiting.deadline < now + time);
         let is_hopeless = self.is_abandoned
-            || (self.askers >= 2 && leaves_before(ANSWER_TIME))
+            || (self.queries >= 2 && leaves_before(ANSWER_TIME))
             || expected.is_some_and(leaves_before);
         if is_hopeless {
             self.has_left_line.set(true);

@@ -79,7 +79,7 @@ pub struct Question {
 }
 
 /// A client that asks.
-pub struct Asker<W> {
+pub struct ClientQuery<W> {
     /// Who gets the answer.
     pub waiter: W,
     /// The client, whose turn it takes while it waits for a budget.
@@ -111,15 +111,15 @@ pub(super) struct Waiting<W> {
     pub(super) stale_at: Option<Instant>,
 }
 
-impl<W> From<Asker<W>> for Waiting<W> {
-    fn from(asker: Asker<W>) -> Self {
+impl<W> From<ClientQuery<W>> for Waiting<W> {
+    fn from(client_query: ClientQuery<W>) -> Self {
         Self {
-            waiter: asker.waiter,
-            client: asker.client,
-            deadline: asker.deadline,
-            is_datagram: asker.is_datagram,
-            beside: asker.beside,
-            stale: asker.stale,
+            waiter: client_query.waiter,
+            client: client_query.client,
+            deadline: client_query.deadline,
+            is_datagram: client_query.is_datagram,
+            beside: client_query.beside,
+            stale: client_query.stale,
             stale_at: None,
         }
     }
@@ -312,11 +312,11 @@ pub enum Arrival {
 
 /// Whether the socket of a try is still of use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Heard {
-    /// Keep listening: this was not it.
-    Listen,
-    /// The try is over: close its socket.
-    Done,
+pub enum AttemptState {
+    /// What came was not its answer, which may still come.
+    Open,
+    /// Its socket is to be closed.
+    Over,
 }
 
 /// Counts of what was asked and heard, for the metrics.

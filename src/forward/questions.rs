@@ -131,7 +131,7 @@ impl<W> Questions<W> {
             line: None,
             has_stale: false,
             is_repeated: false,
-            askers: 0,
+            queries: 0,
             is_abandoned: false,
             keep_until: now + KEEP,
             without_edns: false,

@@ -201,9 +201,9 @@ impl Upstream {
     /// Whether a question may be sent now that no question stands in line before.
     pub(super) fn is_free(&self, now: Instant, is_slow: bool) -> bool {
         // Without a budget only an outage makes questions wait; when it is over, those that come go as they come.
-        let nobody_waits =
+        let has_no_line =
             !self.budget.is_limited() || (self.line.is_empty() && (!is_slow || self.slow_line.is_empty()));
-        nobody_waits && !self.health.is_down() && self.budget.allows(now) && (!is_slow || self.has_slow_capacity())
+        has_no_line && !self.health.is_down() && self.budget.allows(now) && (!is_slow || self.has_slow_capacity())
     }
 
     /// Whether there is so much room that questions may be asked before anybody needs them.

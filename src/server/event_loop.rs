@@ -172,7 +172,7 @@ impl Turns<'_> {
         }
         self.has_more = false;
         self.serve_clients();
-        self.hear_upstreams();
+        self.receive_from_upstreams();
         self.mind_time();
         Ok(is_woken)
     }
@@ -189,7 +189,7 @@ impl Turns<'_> {
     }
 
     /// Takes what upstreams sent.
-    fn hear_upstreams(&mut self) {
+    fn receive_from_upstreams(&mut self) {
         let worker = self.worker;
         if !worker.sockets.borrow().has_ready() {
             return;

@@ -16,8 +16,8 @@ use super::waiter::{ReplyPath, Uncounted, Waiter};
 use super::worker::Worker;
 use crate::engine::{Action, Answer, Client, Forward, Reason, Snapshot, UpstreamResult};
 use crate::forward::{
-    Answered, Arrival, Asker, AttemptId, CLIENT_TIMEOUT, Delivery, Failure, Forwarding, Heard, News, Outbox, Ports,
-    Question, ReleasedWaiter, Resolved, Target, Transmit, Via,
+    Answered, Arrival, AttemptId, AttemptState, CLIENT_TIMEOUT, ClientQuery, Delivery, Failure, Forwarding, News,
+    Outbox, Ports, Question, ReleasedWaiter, Resolved, Target, Transmit, Via,
 };
 use crate::log::Recurring;
 use crate::sys::prefetch;
@@ -59,9 +59,9 @@ impl Worker {
             for (Forward { question, chain, stale }, Origin { query, client, path, uncounted }) in queries {
                 let deadline = now + CLIENT_TIMEOUT;
                 let waiter = Waiter { query: kept(query), client, chain, stale, deadline, path, uncounted };
-                let asker = asker(Box::new(waiter));
+                let client_query = client_query(Box::new(waiter));
                 self.with_machine(Part::Forwarding, forwarding, now, out, |forwarding, out| {
-                    forwarding.ask(now, question, asker, out)
+                    forwarding.ask(now, question, client_query, out)
                 });
             }
         });
@@ -113,8 +113,8 @@ impl Worker {
         let faults = &self.shared.faults;
         let asked = faults.guarded(Part::Forwarding, || forwarding.start_over(), Vec::new);
         tracing::error!(waiting = asked.len(), "forwarding panicked; restarting it, waiting questions are sent again");
-        for (question, asker) in asked {
-            faults.guarded(Part::Forwarding, || forwarding.ask(now, question, asker, out), || ());
+        for (question, client_query) in asked {
+            faults.guarded(Part::Forwarding, || forwarding.ask(now, question, client_query, out), || ());
         }
     }
 
@@ -366,9 +366,9 @@ impl Worker {
             Action::Forward(Forward { question, chain, stale }) => {
                 (waiter.chain, waiter.stale) = (chain, stale);
                 let mut forwarding = self.shared.forwarding();
-                let asker = asker(waiter);
+                let client_query = client_query(waiter);
                 self.with_machine(Part::Forwarding, &mut forwarding, now, out, |forwarding, out| {
-                    forwarding.ask(now, question, asker, out)
+                    forwarding.ask(now, question, client_query, out)
                 });
                 return true;
             }
@@ -399,7 +399,7 @@ pub(super) fn take(
     id: AttemptId,
     outcome: io::Result<Arrival>,
     out: &mut Outbox<Box<Waiter>>,
-) -> Heard {
+) -> AttemptState {
     if tracing::enabled!(tracing::Level::DEBUG) {
         log_outcome(id, &outcome);
     }
@@ -454,8 +454,8 @@ fn say_unsent(transmit: &Transmit, error: &io::Error) {
     }
 }
 
-fn asker(waiter: Box<Waiter>) -> Asker<Box<Waiter>> {
-    Asker {
+fn client_query(waiter: Box<Waiter>) -> ClientQuery<Box<Waiter>> {
+    ClientQuery {
         client: waiter.client.address,
         deadline: waiter.deadline,
         stale: waiter.stale.as_ref().map(|stale| stale.limits),

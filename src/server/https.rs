@@ -103,7 +103,7 @@ pub(super) async fn serve_connection(worker: &Rc<Worker>, client: Client, stream
             .header_read_timeout(None)
             .max_buf_size(HEAD_MAX as usize)
             .max_headers(HEADERS_MAX);
-        let stream = Heard { stream, activity: activity.clone() };
+        let stream = AttemptState { stream, activity: activity.clone() };
         let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
         tokio::select! {
             _ = &mut connection => return,
@@ -326,12 +326,12 @@ impl Drop for Work {
 }
 
 /// A stream that notes when a head begins.
-struct Heard<S> {
+struct AttemptState<S> {
     stream: S,
     activity: Rc<Activity>,
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for AttemptState<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -347,7 +347,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Heard<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for AttemptState<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }

@@ -5,7 +5,7 @@
 //! reads.
 //!
 //! A place among the connections is taken for an address that has shown itself only (RFC 9000 §8.1.2), so that forged ones take
-//! nobody's; who is not allowed gets no word. What a connection may hold is bounded: its streams, the bytes of each, the time for
+//! no client's; a client that is not allowed gets no word. What a connection may hold is bounded: its streams, the bytes of each, the time for
 //! each, and how often it may take a query back.
 
 use std::io::{self, IoSliceMut};

@@ -12,7 +12,7 @@ use tokio::io::unix::AsyncFd;
 use super::faults::Part;
 use super::forwarding::take;
 use super::worker::Worker;
-use crate::forward::Heard;
+use crate::forward::AttemptState;
 use crate::sys::readable;
 use crate::upstream::Received;
 
@@ -118,19 +118,19 @@ impl Worker {
                 for received in some {
                     let source = received.source();
                     // After a panic its socket is closed.
-                    let heard = self
+                    let state = self
                         .with_machine(Part::Answer, forwarding, now, out, |forwarding, out| {
                             take(forwarding, now, received.id, received.outcome, out)
                         })
-                        .unwrap_or(Heard::Done);
-                    sources.push((source, heard));
+                        .unwrap_or(AttemptState::Over);
+                    sources.push((source, state));
                 }
             });
             let mut sockets = self.sockets.borrow_mut();
-            for (source, heard) in sources.drain(..) {
-                match heard {
-                    Heard::Done => sockets.close(source),
-                    Heard::Listen => sockets.listen_on(source),
+            for (source, state) in sources.drain(..) {
+                match state {
+                    AttemptState::Over => sockets.close(source),
+                    AttemptState::Open => sockets.listen_on(source),
                 }
             }
         }

@@ -185,7 +185,7 @@ impl Shared {
     pub fn count_left(&self) -> usize {
         let left = self.forwarding().start_over();
         let count = left.len();
-        left.into_iter().for_each(|(_, asker)| asker.waiter.uncounted.left());
+        left.into_iter().for_each(|(_, client_query)| client_query.waiter.uncounted.left());
         count
     }
 

@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_to_another_question_is_nobodys() {
+    fn an_answer_to_another_question_is_ignored() {
         let now = Instant::now();
         let mut rng = StdRng::from_seed([7; 32]);
         let (connection, mut messages) = Connection::new(now);

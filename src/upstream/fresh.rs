@@ -383,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn those_that_nobody_needs_or_answers_are_closed() {
+    fn those_that_are_not_needed_or_not_answered_are_closed() {
         let upstream = upstream("127.0.0.1:0");
         let mut desk = Desk::new(Some(0..=u16::MAX));
         let slots = 0..IDLE_MAX as u32 + 8;

@@ -342,7 +342,7 @@ fn where_places_are_scarce_every_client_has_a_thousand() {
 }
 
 #[test]
-fn a_repeat_while_nobody_answers_waits_until_its_client_gives_up() {
+fn a_repeat_while_no_upstream_answers_waits_until_its_client_gives_up() {
     let mut world = World::new(1);
     for n in 0..3 {
         world.ask(&format!("dead{n}.example"), n);
@@ -364,7 +364,7 @@ fn a_repeat_while_nobody_answers_waits_until_its_client_gives_up() {
 }
 
 #[test]
-fn questions_that_nobody_waits_for_make_room() {
+fn questions_that_no_client_waits_for_make_room() {
     let mut world = World::with_limits(1, limits(1, 1));
     for second in 0..12 {
         for n in 0..9_000 {
@@ -399,7 +399,7 @@ fn a_stale_answer_is_waited_for_once_and_not_by_each_who_asks() {
 }
 
 #[test]
-fn who_joins_a_question_that_nobody_waited_for_has_it_asked_again() {
+fn a_client_that_joins_a_question_without_clients_has_it_asked_again() {
     let mut world = World::new(1);
     world.ask_stale("a.example", 1, 5);
     world.pass(1800);

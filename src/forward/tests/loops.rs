@@ -38,7 +38,7 @@ fn ask_with(world: &mut World, section: &[u8], dnssec_ok: bool, waiter: u32, cli
     world.machine.ask(
         world.now,
         question,
-        Asker { waiter, client, deadline, stale, is_datagram: true, beside: 0 },
+        ClientQuery { waiter, client, deadline, stale, is_datagram: true, beside: 0 },
         &mut world.out,
     );
 }

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{
-    Answered, Arrival, Asker, CLIENT_TIMEOUT, Delivery, Failure, ForwardRule, Forwarding, Heard, Limits, LoopGuard,
-    Outbox, Protocol, Question, Resolved, Stale, Target, Transmit, Trouble, TroubleKind, Turn, Via,
+    Answered, Arrival, AttemptState, CLIENT_TIMEOUT, ClientQuery, Delivery, Failure, ForwardRule, Forwarding, Limits,
+    LoopGuard, Outbox, Protocol, Question, Resolved, Stale, Target, Transmit, Trouble, TroubleKind, Turn, Via,
 };
 use crate::wire::header::{self, HEADER_LEN, Header};
 use crate::wire::{Message, Name, Rcode, Rtype, UpstreamMessage};
@@ -76,8 +76,9 @@ impl World {
             rule: self.rule.clone(),
             alike: Vec::new(),
         });
-        let asker = Asker { waiter, client, deadline: self.now + CLIENT_TIMEOUT, stale, is_datagram: true, beside: 0 };
-        self.machine.ask(self.now, question, asker, &mut self.out);
+        let client_query =
+            ClientQuery { waiter, client, deadline: self.now + CLIENT_TIMEOUT, stale, is_datagram: true, beside: 0 };
+        self.machine.ask(self.now, question, client_query, &mut self.out);
     }
 
     /// Moves the clock, doing what is due on the way.
@@ -98,7 +99,7 @@ impl World {
         std::mem::take(&mut self.out.resolved)
     }
 
-    fn hear(&mut self, transmit: &Transmit, bytes: Vec<u8>) -> Heard {
+    fn hear(&mut self, transmit: &Transmit, bytes: Vec<u8>) -> AttemptState {
         self.machine.on_response(self.now, transmit.id, Arrival::Message(UpstreamMessage::read(bytes)), &mut self.out)
     }
 
@@ -177,7 +178,7 @@ fn identical_questions_are_asked_once() {
     }
     let sent = world.sent();
     assert_eq!(sent.len(), 1);
-    assert_eq!(world.hear(&sent[0], answer(&sent[0], 0)), Heard::Done);
+    assert_eq!(world.hear(&sent[0], answer(&sent[0], 0)), AttemptState::Over);
     let resolved = world.resolved();
     assert_eq!(resolved.len(), 1);
     assert_eq!(outcomes(&resolved), [(Ok(Rcode::NOERROR), (0..1000).collect())]);
@@ -200,8 +201,9 @@ fn a_waiter_that_has_waited_elsewhere_before_leaves_at_its_own_deadline() {
         alike: Vec::new(),
     });
     let deadline = world.now + Duration::from_secs(2);
-    let asker = Asker { waiter: 2, client: [10, 0, 0, 2].into(), deadline, stale: None, is_datagram: true, beside: 0 };
-    world.machine.ask(world.now, question, asker, &mut world.out);
+    let client_query =
+        ClientQuery { waiter: 2, client: [10, 0, 0, 2].into(), deadline, stale: None, is_datagram: true, beside: 0 };
+    world.machine.ask(world.now, question, client_query, &mut world.out);
     world.ask("a.example", 3);
     world.pass(1999);
     assert!(world.resolved().is_empty());
@@ -295,11 +297,11 @@ fn a_guess_makes_tcp_decide() {
         let mut guess = answer(&sent[0], 0);
         let wrong = Header::read(&guess).unwrap().id.wrapping_add(1 + n);
         guess[..2].copy_from_slice(&wrong.to_be_bytes());
-        assert_eq!(world.hear(&sent[0], guess), Heard::Listen);
+        assert_eq!(world.hear(&sent[0], guess), AttemptState::Open);
     }
     let by_stream = world.sent();
     assert_eq!(by_stream.iter().map(|t| t.via).collect::<Vec<_>>(), [Via::Stream], "once");
-    assert_eq!(world.hear(&sent[0], answer(&sent[0], 0)), Heard::Done);
+    assert_eq!(world.hear(&sent[0], answer(&sent[0], 0)), AttemptState::Over);
     assert!(world.resolved().is_empty(), "the datagram is held back");
     let mut by_tcp = answer(&by_stream[0], Rcode::NXDOMAIN.0);
     by_tcp[13] ^= 0x20; // case is forgiven by TCP
@@ -314,7 +316,7 @@ fn a_datagram_after_a_guess_serves_where_tcp_does_not() {
     let sent = world.sent();
     let mut lower_case = answer(&sent[0], 0);
     lower_case[13] ^= 0x20;
-    assert_eq!(world.hear(&sent[0], lower_case), Heard::Listen);
+    assert_eq!(world.hear(&sent[0], lower_case), AttemptState::Open);
     let by_stream = world.sent();
     world.hear(&sent[0], answer(&sent[0], 0));
     world.fail(&by_stream[0]);
@@ -332,7 +334,7 @@ fn what_is_no_answer_never_ends_the_wait() {
     let mut a_query = good.clone();
     a_query[2] &= 0x7f;
     for bad in [vec![], vec![0; 3], good[..11].to_vec(), other_question, a_query] {
-        assert_eq!(world.hear(&sent[0], bad), Heard::Listen);
+        assert_eq!(world.hear(&sent[0], bad), AttemptState::Open);
     }
     assert!(world.sent().is_empty());
     world.hear(&sent[0], good);
@@ -376,7 +378,7 @@ fn a_datagram_in_fragments_or_longer_than_advertised_is_asked_for_by_tcp() {
     other[13] = b'b';
     assert_eq!(
         world.machine.on_response(world.now, sent[0].id, Arrival::Damaged(other), &mut world.out),
-        Heard::Listen
+        AttemptState::Open
     );
     assert!(world.sent().is_empty());
 }
@@ -430,7 +432,10 @@ fn a_mark_of_a_wrong_id_makes_tcp_decide_once() {
     world.ask("a.example", 1);
     let sent = world.sent();
     for _ in 0..3 {
-        assert_eq!(world.machine.on_response(world.now, sent[0].id, Arrival::WrongId, &mut world.out), Heard::Listen);
+        assert_eq!(
+            world.machine.on_response(world.now, sent[0].id, Arrival::WrongId, &mut world.out),
+            AttemptState::Open
+        );
     }
     let by_stream = world.sent();
     assert_eq!(by_stream.iter().map(|transmit| transmit.via).collect::<Vec<_>>(), [Via::Stream]);
@@ -438,7 +443,7 @@ fn a_mark_of_a_wrong_id_makes_tcp_decide_once() {
     assert!(world.resolved().is_empty(), "TCP decides");
     world.hear(&by_stream[0], answer(&by_stream[0], 0));
     assert_eq!(world.resolved().len(), 1);
-    assert_eq!(world.machine.on_response(world.now, sent[0].id, Arrival::WrongId, &mut world.out), Heard::Done);
+    assert_eq!(world.machine.on_response(world.now, sent[0].id, Arrival::WrongId, &mut world.out), AttemptState::Over);
 }
 
 #[test]

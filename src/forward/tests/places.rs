@@ -42,7 +42,7 @@ fn end_of_those_who_wait(bounds: ForwardBounds) {
         machine.ask(
             now,
             question,
-            Asker { waiter: number, client, deadline, stale: None, is_datagram: true, beside: 0 },
+            ClientQuery { waiter: number, client, deadline, stale: None, is_datagram: true, beside: 0 },
             &mut out,
         );
         std::mem::take(&mut out.resolved)

@@ -386,12 +386,12 @@ fn a_damaged_datagram_does_not_end_its_try() {
     let mut damaged = answer(&sent[0], 0);
     damaged[7] = 1;
     for _ in 0..5 {
-        assert_eq!(world.hear(&sent[0], damaged.clone()), Heard::Listen);
+        assert_eq!(world.hear(&sent[0], damaged.clone()), AttemptState::Open);
     }
     let by_stream = world.sent();
     assert_eq!(by_stream.iter().map(|transmit| transmit.via).collect::<Vec<_>>(), [Via::Stream], "once");
     world.fail(&by_stream[0]);
-    assert_eq!(world.hear(&sent[0], answer(&sent[0], 0)), Heard::Done);
+    assert_eq!(world.hear(&sent[0], answer(&sent[0], 0)), AttemptState::Over);
     assert_eq!(outcomes(&world.resolved()), [(Ok(Rcode::NOERROR), vec![1])]);
 }
 

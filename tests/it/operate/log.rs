@@ -78,7 +78,7 @@ fn talkative() -> (Scratch, SocketAddr, SocketAddr) {
 }
 
 #[test]
-fn a_pipe_that_nobody_reads_blocks_no_query() {
+fn a_pipe_without_a_reader_blocks_no_query() {
     let (dir, port, admin) = talkative();
     let mut child = Command::new(env!("CARGO_BIN_EXE_pldns"))
         .args(["serve", "-c"])
