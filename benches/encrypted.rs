@@ -1,7 +1,7 @@
 //! What a query costs by TLS and by HTTPS, beside other servers: on one connection that goes on, and where each has a connection of
 //! its own. What the figures mean is in benches/README.md.
 //!
-//! `cargo bench --bench encrypted -- --help`. Needs dnsperf for what goes on one connection.
+//! `cargo bench --bench encrypted -- --help`. Needs dnsperf and h2load for what goes on one connection.
 
 #![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "a measurement owns a clock and sockets")]
 
@@ -28,8 +28,10 @@ mod usage;
 use std::process::{Command, Stdio};
 
 use clap::Parser;
+use data_encoding::BASE64URL_NOPAD;
 
 use clients::{Transport, Upstream};
+use dns::{A, query};
 use figures::table;
 use process::find_program;
 use servers::{Kind, RECORD, Server};
@@ -92,23 +94,32 @@ impl Way {
         Ok(took.as_secs_f64() * 1e6 / count.max(1) as f64)
     }
 
-    /// Has dnsperf ask for so many seconds; how many queries were answered.
+    /// Has a client ask on one connection for so many seconds; how many queries were answered.
     fn ask(self, server: &Server, seconds: u32) -> Outcome<usize> {
-        let dnsperf = find_program("dnsperf").ok_or("dnsperf is not installed")?;
-        let queries = scratch::Scratch::new("encrypted-queries");
-        let file = queries.write("queries", &format!("{RECORD} A\n"));
-        let (mode, port) = match self.transport {
-            Transport::Https => ("doh", server.https),
-            _ => ("dot", server.tls),
+        let client = if self.transport == Transport::Https { "h2load" } else { "dnsperf" };
+        let mut command = pinned_to("1", find_program(client).ok_or_else(|| format!("{client} is not installed"))?);
+        let (queries, seconds) = (scratch::Scratch::new("encrypted-queries"), seconds.to_string());
+        let (before, place) = match self.transport {
+            Transport::Https => {
+                let message = BASE64URL_NOPAD.encode(&query(0, RECORD, A));
+                let url = format!("https://127.0.0.1:{}/dns-query?dns={message}", server.https);
+                command.args(["-D", &seconds, "-c", "1", "-m", WINDOW, &url]);
+                // "requests: 9 total, 9 started, 9 done, 9 succeeded, ..."
+                ("requests:", 3)
+            }
+            _ => {
+                let file = queries.write("queries", &format!("{RECORD} A\n"));
+                command.args(["-s", "127.0.0.1", "-p", &server.tls.to_string(), "-m", "dot", "-d", &file]);
+                command.args(["-c", "1", "-q", WINDOW, "-l", &seconds]);
+                // "Queries completed:    9 (100.00%)"
+                ("Queries completed:", 0)
+            }
         };
-        let mut command = pinned_to("1", dnsperf);
-        command.args(["-s", "127.0.0.1", "-p", &port.to_string(), "-m", mode, "-d", &file, "-c", "1", "-q", WINDOW]);
-        command.args(["-l", &seconds.to_string(), "-O", "doh-uri=https://127.0.0.1/dns-query"]);
         let output = command.stderr(Stdio::null()).output()?;
         let text = String::from_utf8_lossy(&output.stdout);
-        let completed = text.lines().find_map(|line| line.trim().strip_prefix("Queries completed:"));
-        let completed = completed.and_then(|rest| rest.split_whitespace().next()?.parse().ok());
-        completed.filter(|&count| count > 0).ok_or_else(|| "dnsperf had no answer".into())
+        let counts = text.lines().find_map(|line| line.trim().strip_prefix(before)).unwrap_or_default();
+        let count = counts.split(',').nth(place).and_then(|count| count.split_whitespace().next()?.parse().ok());
+        count.filter(|&count| count > 0).ok_or_else(|| format!("{client} had no answer").into())
     }
 }
 
