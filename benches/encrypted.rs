@@ -149,7 +149,7 @@ fn main() -> Outcome<()> {
     for round in 1..=args.rounds {
         eprintln!("round {round} of {}", args.rounds);
         for (&kind, place) in kinds.iter().zip(0..) {
-            // The clients' core is not the server's, which is told so before it makes threads.
+            // A server inherits its CPU from the process that starts it, so that all its threads are there.
             pin("0", std::process::id())?;
             let server = kind.start(upstream.port, 1);
             pin("1", std::process::id())?;

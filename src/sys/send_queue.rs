@@ -206,8 +206,8 @@ impl Inbox {
         Self { bytes, largest, _parts: parts, controls, headers, used: READS }
     }
 
-    /// Reads what is there without waiting, at most `room` and [`Self::ROOM`]: fewer say that there is no more. Gives each datagram,
-    /// and whether it is intact.
+    /// Reads without waiting, at most `room` datagrams and no more than [`Self::ROOM`]. Where it returns fewer, the socket has no more.
+    /// Returns each datagram, and whether it is intact.
     ///
     /// # Errors
     /// The socket's; that there is nothing to read among them.
