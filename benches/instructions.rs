@@ -191,6 +191,7 @@ fn forward(way: &Way, times: u32) {
     let [_, most] = RUNS;
     let queries: Vec<_> = (0..most).map(|n| dns::query(n as u16, &(way.asked)(n), way.qtype)).collect();
     let answers: Vec<_> = queries.iter().enumerate().map(|(n, query)| upstream_answer(n, query)).collect();
+    let mut spare = Box::new(UpstreamMessage::read(Vec::new()));
     for (turn, (query, mut answer)) in (0..times).zip(queries.iter().zip(answers)) {
         let Action::Forward(asked) = engine.answer(&snapshot, query, CLIENT, now, turn, &mut reply) else {
             panic!("nobody knows the answer yet");
@@ -201,13 +202,16 @@ fn forward(way: &Way, times: u32) {
         forwarding.ask(now, asked.question, client_query, &mut out);
         let sent = out.transmits.pop().expect("a query for the upstream");
         answer[..2].copy_from_slice(&sent.message[..2]);
-        forwarding.on_response(now, sent.id, Arrival::Message(UpstreamMessage::read(answer)), &mut out);
+        // As workers do: what is done with is used again.
+        spare.read_again(&answer);
+        forwarding.on_response(now, sent.id, Arrival::Message(spare), &mut out);
         let resolved = out.resolved.pop().expect("its answer");
         let Answered { question, mut message } = resolved.outcome.expect("a good one");
         let answer = engine.keep(&snapshot, &question, &mut message, now, |_| ()).expect("it can be read");
         let settlement = UpstreamResult::Answer(&answer);
         let action = engine.resolve(&snapshot, query, CLIENT, None, settlement, now, turn, &mut reply);
         assert!(matches!(action, Action::Answered(_)), "it is the reply");
+        spare = message;
     }
 }
 

@@ -152,7 +152,7 @@ pub(crate) fn forwarding(criterion: &mut Criterion) {
             let heard: Vec<_> = sent
                 .map(|(transmit, mut answer)| {
                     answer[..2].copy_from_slice(&transmit.message[..2]);
-                    (transmit.id, UpstreamMessage::read(answer))
+                    (transmit.id, Box::new(UpstreamMessage::read(answer)))
                 })
                 .collect();
             let mut locked = shared.lock();

@@ -30,7 +30,7 @@ use shard::Shard;
 
 pub use crate::wire::answer::ALIASES_MAX;
 
-use crate::wire::{LowerName, Rtype};
+use crate::wire::{LowerName, Rtype, joined};
 
 /// Shards, a power of two: enough that two workers seldom write to the same.
 const SHARDS: usize = 64;
@@ -68,9 +68,7 @@ impl<'n> CacheKey<'n> {
 
     /// The bytes that tell it from others.
     pub fn to_bytes(self) -> SmallVec<[u8; 72]> {
-        let mut bytes = SmallVec::from_slice(self.name);
-        bytes.extend_from_slice(&self.tail);
-        bytes
+        joined(&[self.name, &self.tail])
     }
 
     #[inline]

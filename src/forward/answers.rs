@@ -15,10 +15,6 @@ use crate::wire::UpstreamMessage;
 use crate::wire::header::HEADER_LEN;
 
 /// What an arrival, or that there will be none, is for a try.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "most are messages, and one that moves costs less than one that is allocated"
-)]
 pub(super) enum Came {
     /// Not what it waits for.
     Listen,
@@ -39,7 +35,7 @@ impl<W> Tries<W> {
     ) -> Came {
         let mut message = match arrival {
             Arrival::Message(message) => message,
-            Arrival::Damaged(bytes) => UpstreamMessage::damaged(bytes),
+            Arrival::Damaged(bytes) => Box::new(UpstreamMessage::damaged(bytes)),
             Arrival::WrongId => return self.heard_wrong_id(now, id, out),
         };
         let Some(query) = self.questions.of(id.ticket()) else {
@@ -271,7 +267,7 @@ impl<W> Tries<W> {
         }
     }
 
-    fn take_answer(&mut self, slot: u32, via: Via, message: UpstreamMessage) -> Option<Outcome> {
+    fn take_answer(&mut self, slot: u32, via: Via, message: Box<UpstreamMessage>) -> Option<Outcome> {
         let query = self.questions.get_mut(slot)?;
         if query.is_suspicious && via == Via::Datagram && query.has_open_stream() {
             query.held = Some(message);

@@ -98,7 +98,7 @@ impl<W> Forwarding<W> {
         if known.is_none()
             && let Some(failed) = questions.failures.recall(&question.key, now)
         {
-            let answer = failed.answer.as_ref().map(|answer| UpstreamMessage::accepted_before(answer.to_vec()));
+            let answer = failed.answer.as_ref().map(|answer| Box::new(UpstreamMessage::accepted_before(answer.to_vec())));
             let outcome = answer.map(|message| Answered { question, message }).ok_or(Failure::Remembered);
             return reject(now, client_query, is_down, outcome, out);
         }
@@ -402,7 +402,7 @@ impl<W> Forwarding<W> {
         let outcome = if is_idle { query.held.take().or_else(|| query.failure.take()) } else { None };
         let answered = |message| Answered { question: query.question.clone(), message };
         let outcome = outcome.map(answered).ok_or(failure);
-        let message = outcome.as_ref().map(|answered| &answered.message).map_err(|failure| *failure);
+        let message = outcome.as_ref().map(|answered| &*answered.message).map_err(|failure| *failure);
         let lengths = Lengths::of(&query.question.section, message, detail.as_deref(), released.len());
         if is_idle {
             questions.note_idle(ticket);
@@ -429,8 +429,8 @@ impl<W> Forwarding<W> {
         let is_down = upstreams.are_down(&query.upstreams);
         let detail = if outcome.is_err() { detail(upstreams, &query) } else { None };
         // An upstream's word that it failed is no answer: the stale one is better (RFC 8767 §5).
-        let is_failure = outcome.as_ref().map_or(true, says_failure);
-        let message = outcome.as_ref().map_err(|failure| *failure);
+        let is_failure = outcome.as_deref().map_or(true, says_failure);
+        let message = outcome.as_deref().map_err(|failure| *failure);
         let lengths = Lengths::of(&query.question.section, message, detail.as_deref(), query.waiters.len());
         let clients = &mut self.clients;
         let waiters = query.waiters.into_iter().map(|waiting| {

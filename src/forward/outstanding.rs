@@ -10,7 +10,7 @@ use super::capabilities::{Form, with_case};
 use super::question::{Numbers, Question, Via, Waiting};
 use crate::wire::edns::{UDP_PAYLOAD_MAX, UDP_PAYLOAD_PLAIN, opt_head};
 use crate::wire::header::{self, HEADER_LEN, Header};
-use crate::wire::{Rcode, UpstreamMessage};
+use crate::wire::{Rcode, UpstreamMessage, joined};
 
 /// How long an answer takes that is worth a turn.
 const ANSWER_TIME: Duration = Duration::from_millis(100);
@@ -60,9 +60,9 @@ pub(super) struct OutstandingQuery<W> {
     /// An attacker may be guessing: only TCP decides now.
     pub(super) is_suspicious: bool,
     /// A UDP answer that matched after a suspicion: for where TCP is not to be had.
-    pub(super) held: Option<UpstreamMessage>,
+    pub(super) held: Option<Box<UpstreamMessage>>,
     /// An answer that says failure: passed on where no upstream says better.
-    pub(super) failure: Option<UpstreamMessage>,
+    pub(super) failure: Option<Box<UpstreamMessage>>,
     /// An upstream could not even be reached: which one, and why.
     pub(super) trouble: Option<(usize, Arc<str>)>,
 }
@@ -329,14 +329,11 @@ pub(super) fn write_query(
     }
     let has_opt = form != Form::WithoutEdns;
     let head = Header { id, flags, qdcount: 1, ancount: 0, nscount: 0, arcount: u16::from(has_opt) };
-    let mut bytes = SmallVec::from_slice(&head.to_bytes());
-    bytes.extend_from_slice(section);
-    if has_opt {
-        let options = if form == Form::Full { tokens } else { &[] };
-        // More tokens than fit are not carried this far: such a query is a loop.
-        let (options, len) = u16::try_from(options.len()).map_or((&[][..], 0), |len| (options, len));
-        bytes.extend_from_slice(&opt_head(Rcode::NOERROR, question.dnssec_ok, len));
-        bytes.extend_from_slice(options);
+    if !has_opt {
+        return joined(&[&head.to_bytes(), section]);
     }
-    bytes
+    let options = if form == Form::Full { tokens } else { &[] };
+    // More tokens than fit are not carried this far: such a query is a loop.
+    let (options, len) = u16::try_from(options.len()).map_or((&[][..], 0), |len| (options, len));
+    joined(&[&head.to_bytes(), section, &opt_head(Rcode::NOERROR, question.dnssec_ok, len), options])
 }

@@ -21,7 +21,7 @@ pub(super) type Ticket = (u32, u32);
 pub(super) type Numbers = SmallVec<[usize; 4]>;
 
 /// How a question ends: the answer, or why there is none.
-pub(super) type Outcome = Result<UpstreamMessage, Failure>;
+pub(super) type Outcome = Result<Box<UpstreamMessage>, Failure>;
 
 /// How a try is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -234,7 +234,7 @@ pub struct Answered {
     /// The question.
     pub question: Box<Question>,
     /// The upstream's answer, accepted and whole.
-    pub message: UpstreamMessage,
+    pub message: Box<UpstreamMessage>,
 }
 
 /// A client that waits no longer.
@@ -296,13 +296,9 @@ impl<W> Default for Outbox<W> {
 
 /// What arrived for a try.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "most are messages, and one that moves costs less than one that is allocated"
-)]
 pub enum Arrival {
     /// A message that arrived as it was sent, as far as its transport can tell.
-    Message(UpstreamMessage),
+    Message(Box<UpstreamMessage>),
     /// The beginning of a datagram that is longer than was advertised, or that came in fragments: its content may be
     /// anybody's, its header and question tell what it was meant for.
     Damaged(Vec<u8>),

@@ -11,6 +11,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use smallvec::SmallVec;
 
 use crate::wire::edns::Options;
+use crate::wire::joined;
 
 /// The option's code, from the range for local use (RFC 6891 §9).
 const OPTION_LOOP: u16 = 65_309;
@@ -45,14 +46,10 @@ impl LoopGuard {
 
     /// The option for a query: the tokens that the question came with, and this process's own.
     pub(super) fn option(&self, question: &[u8], tokens: &[u8]) -> SmallVec<[u8; 32]> {
-        let [c0, c1] = OPTION_LOOP.to_be_bytes();
         // A question with more is a loop and does not come here.
         let tokens = tokens.get(..TOKENS_MAX * TOKEN_LEN).unwrap_or(tokens);
-        let [l0, l1] = u16::try_from(tokens.len() + TOKEN_LEN).unwrap_or_default().to_be_bytes();
-        let mut option = SmallVec::from_slice(&[c0, c1, l0, l1]);
-        option.extend_from_slice(tokens);
-        option.extend_from_slice(&self.token(question));
-        option
+        let len = u16::try_from(tokens.len() + TOKEN_LEN).unwrap_or_default();
+        joined(&[&OPTION_LOOP.to_be_bytes(), &len.to_be_bytes(), tokens, &self.token(question)])
     }
 
     fn token(&self, question: &[u8]) -> [u8; TOKEN_LEN] {

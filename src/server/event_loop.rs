@@ -49,8 +49,8 @@ struct Turns<'l> {
     clients: Slab<ClientSocket>,
     name_bufs: [NameBuf; GROUP],
     received: Vec<Received>,
-    /// When the last turn ended.
-    now: Instant,
+    /// How long there was until the next timer when the last turn ended. One that is set since by another thread wakes this one.
+    until_timer: Duration,
     next_sweep: Instant,
     /// Something may be there of which no event will tell.
     has_more: bool,
@@ -88,7 +88,7 @@ impl EventLoop {
             clients: Slab::new(),
             name_bufs: [const { NameBuf::new() }; GROUP],
             received: Vec::new(),
-            now,
+            until_timer: Duration::ZERO,
             next_sweep: now + SWEEP_INTERVAL,
             has_more: false,
         };
@@ -148,7 +148,7 @@ impl Turns<'_> {
         let worker = self.worker;
         let timeout = match self.has_more {
             true => Duration::ZERO,
-            false if worker.watches_timers => most.min(worker.shared.timers.until_next(self.now)),
+            false if worker.watches_timers => most.min(self.until_timer),
             false => most,
         };
         let mut is_woken = false;
@@ -202,11 +202,15 @@ impl Turns<'_> {
     /// Does what is due, and says that the thread is alive.
     fn mind_time(&mut self) {
         let (worker, now) = (self.worker, Instant::now());
-        self.now = now;
         let mind = || {
             worker.counters.beat();
-            if worker.watches_timers && worker.shared.timers.is_due(now) {
-                worker.mind_timers(now);
+            if worker.watches_timers {
+                let timers = &worker.shared.timers;
+                self.until_timer = timers.until_next(now);
+                if self.until_timer.is_zero() {
+                    worker.mind_timers(now);
+                    self.until_timer = timers.until_next(now);
+                }
             }
         };
         worker.shared.faults.guarded(Part::Timers, mind, || rest(Part::Timers, ()));

@@ -252,7 +252,7 @@ impl Worker {
         let outcome = self.shared.faults.supervised(Part::Upstream, asking).await;
         // A try that ended by a panic failed.
         let outcome = outcome.unwrap_or_else(|| Err(io::ErrorKind::Other.into()));
-        let outcome = outcome.map(|bytes| Arrival::Message(UpstreamMessage::read(bytes)));
+        let outcome = outcome.map(|bytes| Arrival::Message(Box::new(UpstreamMessage::read(bytes))));
         let now = Instant::now();
         self.with_forwarding(now, |forwarding, out| {
             self.with_machine(Part::Answer, forwarding, now, out, |forwarding, out| {
@@ -272,7 +272,7 @@ impl Worker {
         let outcome = resolved.outcome.and_then(|Answered { question, mut message }| {
             let keep = || self.shared.engine.keep(&snapshot, &question, &mut message, now, prefetch);
             let answer = self.shared.faults.guarded(Part::Answer, keep, || None);
-            self.sockets.borrow_mut().take_back(message.bytes);
+            self.sockets.borrow_mut().take_back(message);
             answer.ok_or(Failure::Silence)
         });
         let detail = resolved.detail.as_deref();

@@ -38,15 +38,10 @@ impl TimerWatch {
         }
     }
 
-    /// How long there is until the next timer.
+    /// How long there is until the next timer; zero where it is due.
     pub(super) fn until_next(&self, now: Instant) -> Duration {
         let now = self.nanoseconds(Some(now));
         Duration::from_nanos(self.armed.load(Ordering::Relaxed).saturating_sub(now))
-    }
-
-    /// Whether it is there.
-    pub(super) fn is_due(&self, now: Instant) -> bool {
-        self.armed.load(Ordering::Relaxed) <= self.nanoseconds(Some(now))
     }
 
     /// Notes the next timer as `look` finds it, after those that were due.
@@ -76,7 +71,7 @@ mod tests {
         assert_eq!(watch.until_next(start), Duration::from_nanos(u64::MAX));
         assert!(watch.set(Some(at(10))), "it would sleep longer");
         assert!(!watch.set(Some(at(10))) && !watch.set(Some(at(20))), "it wakes by then by itself");
-        assert!(!watch.is_due(at(9)) && watch.is_due(at(10)));
+        assert_eq!([9, 10].map(|now| watch.until_next(at(now))), [Duration::from_millis(1), Duration::ZERO]);
         // It slept until then. It finds no other timer, and before it says so another thread sets one.
         watch.arm(|| {
             assert!(watch.set(Some(at(40))));

@@ -132,9 +132,10 @@ impl Group<'_> {
         let batch = worker.batch(self.snapshot, self.now, asks.len());
         worker.shared.engine.answer_batch(batch, &mut asks, name_bufs, &worker.shared.faults, prefetch);
         let mut waiting: SmallVec<[(usize, Forward, Uncounted); GROUP]> = SmallVec::new();
-        for (ask, place) in asks.into_iter().zip(places) {
+        // In place: one of these lists is as long as a group, however few queries are in it.
+        for (ask, &place) in asks.iter_mut().zip(&places) {
             let Some(fate) = fates.get_mut(place) else { continue };
-            *fate = Fate::Known(match ask.action {
+            *fate = Fate::Known(match std::mem::replace(&mut ask.action, Action::Dropped(Reason::Fault)) {
                 Action::Answered(source) => Outcome::Answered(source),
                 Action::Refused(reason) | Action::Dropped(reason) => Outcome::Not(reason),
                 Action::AnsweredAndRefresh(source, question) => {
@@ -150,7 +151,7 @@ impl Group<'_> {
         }
         if !waiting.is_empty() {
             worker.forward(
-                waiting.into_iter().filter_map(|(place, forward, uncounted)| {
+                waiting.drain(..).filter_map(|(place, forward, uncounted)| {
                     let datagram = datagram(place)?;
                     let Datagram { bytes, peer, local } = datagram;
                     let path = ReplyPath::Datagram { socket: self.socket.clone(), peer, local };

@@ -28,8 +28,12 @@ pub struct Batch {
     bytes: Box<[u8]>,
     peers: Box<[libc::sockaddr_storage]>,
     controls: Box<[Control]>,
-    parts: Box<[libc::iovec]>,
+    /// Each leads to its buffer: the buffers never move.
+    _parts: Box<[libc::iovec]>,
+    /// Each leads to its peer, its control data and its part.
     received: Box<[libc::mmsghdr]>,
+    /// How many of these the kernel wrote to the last time.
+    used: usize,
     replies: Vec<Vec<u8>>,
     reply_parts: Box<[libc::iovec]>,
     to_send: Vec<libc::mmsghdr>,
@@ -85,12 +89,30 @@ impl Batch {
     pub fn new(with_local_address: bool) -> Self {
         // SAFETY: all-zero sockaddr_storage, iovec and mmsghdr are valid: no family, null pointers, zero lengths.
         let (peer, part, header): (libc::sockaddr_storage, libc::iovec, libc::mmsghdr) = unsafe { mem::zeroed() };
+        let mut bytes = vec![0; BATCH * STRIDE].into_boxed_slice();
+        let mut peers = vec![peer; BATCH].into_boxed_slice();
+        let mut controls = vec![Control([0; CONTROL_LEN]); BATCH].into_boxed_slice();
+        let mut parts = vec![part; BATCH].into_boxed_slice();
+        let mut received = vec![header; BATCH].into_boxed_slice();
+        let places = peers.iter_mut().zip(&mut controls).zip(bytes.chunks_exact_mut(STRIDE)).zip(&mut parts);
+        for ((((peer, control), buffer), part), header) in places.zip(&mut received) {
+            part.iov_base = buffer.as_mut_ptr().cast();
+            part.iov_len = DATAGRAM_MAX;
+            let message = &mut header.msg_hdr;
+            message.msg_name = (&raw mut *peer).cast();
+            message.msg_iov = part;
+            message.msg_iovlen = 1;
+            if with_local_address {
+                message.msg_control = control.0.as_mut_ptr().cast();
+            }
+        }
         Self {
-            bytes: vec![0; BATCH * STRIDE].into_boxed_slice(),
-            peers: vec![peer; BATCH].into_boxed_slice(),
-            controls: vec![Control([0; CONTROL_LEN]); BATCH].into_boxed_slice(),
-            parts: vec![part; BATCH].into_boxed_slice(),
-            received: vec![header; BATCH].into_boxed_slice(),
+            bytes,
+            peers,
+            controls,
+            _parts: parts,
+            received,
+            used: BATCH,
             replies: (0..BATCH).map(|_| Vec::with_capacity(REPLY_CAPACITY)).collect(),
             reply_parts: vec![part; BATCH].into_boxed_slice(),
             to_send: Vec::with_capacity(BATCH),
@@ -108,24 +130,15 @@ impl Batch {
 
     /// Receives what is there, at most [`BATCH`] datagrams, without waiting; gives how many.
     pub fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
-        let buffers = self.bytes.chunks_exact_mut(STRIDE);
-        let places = self.peers.iter_mut().zip(self.controls.iter_mut()).zip(buffers).zip(self.parts.iter_mut());
         let room = self.room.min(BATCH);
-        for ((((peer, control), buffer), part), header) in places.zip(self.received.iter_mut()).take(room) {
-            part.iov_base = buffer.as_mut_ptr().cast();
-            part.iov_len = DATAGRAM_MAX;
+        for header in self.received.iter_mut().take(self.used) {
             let message = &mut header.msg_hdr;
-            message.msg_name = (&raw mut *peer).cast();
             message.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
-            message.msg_iov = part;
-            message.msg_iovlen = 1;
-            message.msg_control =
-                if self.with_local_address { control.0.as_mut_ptr().cast() } else { std::ptr::null_mut() };
             message.msg_controllen = if self.with_local_address { CONTROL_LEN as _ } else { 0 };
             message.msg_flags = 0;
         }
-        // SAFETY: every header's pointers lead into buffers owned by `self` and have their lengths; they live through the
-        // call, and nothing else uses them meanwhile, for `self` is borrowed mutably.
+        // SAFETY: every header's pointers lead into peers, controls, parts and buffers owned by `self`, which never move, and
+        // have their lengths; nothing else uses them meanwhile, for `self` is borrowed mutably. The kernel changes no pointer.
         let count = unsafe {
             libc::recvmmsg(
                 socket.as_raw_fd(),
@@ -137,6 +150,8 @@ impl Batch {
         };
         let count = usize::try_from(count).map_err(|_| io::Error::last_os_error());
         let received = *count.as_ref().unwrap_or(&0);
+        // The one after the last was looked for in vain, and may have been written to.
+        self.used = (received + 1).min(room);
         self.may_have_more = received == room;
         self.room = if received > FEW / 2 { BATCH } else { FEW };
         count

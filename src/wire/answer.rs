@@ -64,6 +64,13 @@ impl UpstreamMessage {
         Self { bytes, state }
     }
 
+    /// Takes the bytes of another message and reads it, in the memory of the one before.
+    pub fn read_again(&mut self, bytes: &[u8]) {
+        self.bytes.clear();
+        self.bytes.extend_from_slice(bytes);
+        self.state = Reading::of(&self.bytes).map_or(State::Damaged, State::Sound);
+    }
+
     /// Bytes that are known to be damaged.
     pub fn damaged(bytes: Vec<u8>) -> Self {
         Self { bytes, state: State::Damaged }

@@ -35,7 +35,7 @@ const RECEIVED_MAX: usize = 1 << 20;
 const READS_MAX: usize = 16;
 /// Queries that leave from one socket of a pool together: their answers must fit into its receive buffer.
 const TOGETHER: usize = 32;
-/// Buffers of datagrams that are kept to be used again, and how large one of them may be.
+/// Messages whose memory is kept to be used again, and how large the buffer of one may be.
 const SPARES: usize = 256;
 const SPARE_MAX: usize = 2048;
 
@@ -60,28 +60,26 @@ pub struct Datagrams {
     spares: Spares,
 }
 
-/// Buffers of datagrams, to be used again.
+/// Messages that are done with, whose memory is used again: one moves as a pointer, and costs no allocation.
 #[derive(Default)]
-struct Spares(Vec<Vec<u8>>);
+#[expect(clippy::vec_box, reason = "what is kept is the allocation of each")]
+struct Spares(Vec<Box<UpstreamMessage>>);
 
 impl Spares {
-    fn filled(&mut self, bytes: &[u8]) -> Vec<u8> {
-        let mut buffer = self.0.pop().unwrap_or_default();
-        buffer.extend_from_slice(bytes);
-        buffer
-    }
-
     fn arrival(&mut self, datagram: &[u8], is_intact: bool) -> Arrival {
-        if is_intact {
-            return Arrival::Message(UpstreamMessage::read(self.filled(datagram)));
+        if !is_intact {
+            return Arrival::Damaged(datagram.get(..BEGINNING_MAX).unwrap_or(datagram).to_vec());
         }
-        Arrival::Damaged(self.filled(datagram.get(..BEGINNING_MAX).unwrap_or(datagram)))
+        let Some(mut message) = self.0.pop() else {
+            return Arrival::Message(Box::new(UpstreamMessage::read(datagram.to_vec())));
+        };
+        message.read_again(datagram);
+        Arrival::Message(message)
     }
 
-    fn take_back(&mut self, mut buffer: Vec<u8>) {
-        if self.0.len() < SPARES && buffer.capacity() <= SPARE_MAX {
-            buffer.clear();
-            self.0.push(buffer);
+    fn take_back(&mut self, message: Box<UpstreamMessage>) {
+        if self.0.len() < SPARES && message.bytes.capacity() <= SPARE_MAX {
+            self.0.push(message);
         }
     }
 }
@@ -131,7 +129,8 @@ impl Received {
     /// What it takes while it waits to be processed, but for itself.
     fn len(&self) -> usize {
         match &self.outcome {
-            Ok(Arrival::Message(UpstreamMessage { bytes, .. }) | Arrival::Damaged(bytes)) => bytes.len(),
+            Ok(Arrival::Message(message)) => message.bytes.len(),
+            Ok(Arrival::Damaged(bytes)) => bytes.len(),
             Ok(Arrival::WrongId) | Err(_) => 0,
         }
     }
@@ -302,9 +301,9 @@ impl Datagrams {
         std::mem::take(&mut self.ignored)
     }
 
-    /// A datagram's buffer, which is not needed any more.
-    pub fn take_back(&mut self, buffer: Vec<u8>) {
-        self.spares.take_back(buffer);
+    /// A message that is not needed any more.
+    pub fn take_back(&mut self, message: Box<UpstreamMessage>) {
+        self.spares.take_back(message);
     }
 
     /// What was received was not the end of its query: its socket may have more.
