@@ -101,15 +101,14 @@ impl Index {
 
     /// The place of the answer for which `is_it` says so. For the writer.
     pub(super) fn find(&self, hash: u64, is_it: impl Fn(AnswerView<'_>) -> bool) -> Option<Place> {
-        let tag = tag(hash);
-        self.places_of(hash).find(|&at| self.tag_at(at) == tag && self.look(at, &is_it) == Some(true))
+        self.place_with(hash, tag(hash), |at| self.look(at, &is_it) == Some(true))
     }
 
     /// A free place for an answer, or the one that is the least worth keeping. For the writer.
     pub(super) fn place_for(&self, hash: u64) -> Option<Place> {
         let worth = |at: &Place| self.look(*at, |answer| answer.uses() + u8::from(answer.is_main()));
         // Nearly always there is a free one: no answer need be looked at.
-        self.places_of(hash).find(|&at| self.tag_at(at) == 0).or_else(|| self.places_of(hash).min_by_key(worth))
+        self.place_with(hash, 0, |_| true).or_else(|| self.places_of(hash).min_by_key(worth))
     }
 
     /// Looks at the answer of a place, if there is one. For the writer.
@@ -137,8 +136,19 @@ impl Index {
         }
     }
 
-    fn tag_at(&self, at: Place) -> u32 {
-        self.0.get(at.bucket).and_then(|bucket| bucket.tags.get(at.place)).map_or(0, |tag| tag.load(Ordering::Relaxed))
+    /// The first place of a hash that has this tag, and of which `is_it` says so.
+    #[inline]
+    fn place_with(&self, hash: u64, tag: u32, is_it: impl Fn(Place) -> bool) -> Option<Place> {
+        for number in self.buckets_of(hash) {
+            let tags = &self.0.get(number)?.tags;
+            for (place, known) in tags.iter().enumerate() {
+                let at = Place { bucket: number, place };
+                if known.load(Ordering::Relaxed) == tag && is_it(at) {
+                    return Some(at);
+                }
+            }
+        }
+        None
     }
 
     fn places_of(&self, hash: u64) -> impl Iterator<Item = Place> {

@@ -1,6 +1,7 @@
 //! Clients that wait: how many of their queries may at once, and at which pace their replies leave. Nothing is known here of
 //! the questions that they wait for, but for their tickets.
 
+use std::collections::hash_map::{Entry, OccupiedEntry};
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -242,7 +243,8 @@ impl Clients {
     /// Whether a client has all the places that it may.
     pub(super) fn has_too_many(&self, client: IpAddr) -> bool {
         let most = if self.waiting < self.bounds.scarce() { PER_CLIENT_MAX } else { PER_CLIENT_SURE };
-        self.places.get(&client).is_some_and(|places| places.count >= most)
+        // Where all together have fewer, no client has to be looked up.
+        self.waiting >= most as usize && self.places.get(&client).is_some_and(|places| places.count >= most)
     }
 
     /// A query of a client waits for a question from now on. `is_live` knows which questions are not done.
@@ -280,14 +282,17 @@ impl Clients {
             Some(stale) if use_stale => lengths.with_answer(stale.len.into()),
             _ => lengths,
         };
-        let (delivery, room) = match self.places.get_mut(&waiting.client) {
-            Some(places) if waiting.is_datagram && lengths.reply > 0 => {
-                places.pace(now, waited, lengths.beside(waiting.beside), latest)
-            }
-            _ => (Delivery::Now, usize::MAX),
+        let Entry::Occupied(mut places) = self.places.entry(waiting.client) else {
+            return (Delivery::Now, usize::MAX);
+        };
+        let (delivery, room) = if waiting.is_datagram && lengths.reply > 0 {
+            places.get_mut().pace(now, waited, lengths.beside(waiting.beside), latest)
+        } else {
+            (Delivery::Now, usize::MAX)
         };
         if !matches!(delivery, Delivery::At(_)) {
-            self.leave(waiting.client);
+            self.waiting = self.waiting.saturating_sub(1);
+            leave(places, &mut self.spare_tickets);
         }
         (delivery, room)
     }
@@ -303,20 +308,9 @@ impl Clients {
 
     /// A query of a client waits no longer.
     pub(super) fn leave(&mut self, client: IpAddr) {
-        if let Some(places) = self.places.get_mut(&client) {
-            places.count = places.count.saturating_sub(1);
+        if let Entry::Occupied(places) = self.places.entry(client) {
             self.waiting = self.waiting.saturating_sub(1);
-            if places.count == 0 {
-                let tickets = self.places.remove(&client).map(|places| places.tickets).unwrap_or_default();
-                self.keep_spare(tickets);
-            }
-        }
-    }
-
-    fn keep_spare(&mut self, mut tickets: VecDeque<Ticket>) {
-        if tickets.capacity() <= TICKETS_MIN && self.spare_tickets.len() < SPARE_TICKETS_MAX {
-            tickets.clear();
-            self.spare_tickets.push(tickets);
+            leave(places, &mut self.spare_tickets);
         }
     }
 
@@ -324,6 +318,21 @@ impl Clients {
     #[cfg(test)]
     pub(super) fn tickets(&self) -> usize {
         self.places.values().map(|places| places.tickets.len()).sum()
+    }
+}
+
+/// One of a client's queries waits no longer: one that has no other is forgotten.
+fn leave(mut places: OccupiedEntry<'_, IpAddr, ClientLimits>, spare_tickets: &mut Vec<VecDeque<Ticket>>) {
+    let limits = places.get_mut();
+    limits.count = limits.count.saturating_sub(1);
+    if limits.count > 0 {
+        return;
+    }
+    let mut tickets = std::mem::take(&mut limits.tickets);
+    places.remove();
+    if tickets.capacity() <= TICKETS_MIN && spare_tickets.len() < SPARE_TICKETS_MAX {
+        tickets.clear();
+        spare_tickets.push(tickets);
     }
 }
 

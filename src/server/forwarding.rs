@@ -169,20 +169,26 @@ impl Worker {
     fn carry_out(self: &Rc<Self>, out: &mut Outbox<Box<Waiter>>, now: Instant) -> bool {
         let mut changed = false;
         while !out.is_empty() {
-            let mut next = self.spare.borrow_mut().pop().unwrap_or_default();
-            for transmit in out.transmits.drain(..) {
-                changed |= self.transmit(transmit, now, &mut next);
-            }
-            for resolved in &out.resolved {
-                if let Ok(answered) = &resolved.outcome {
-                    self.shared.engine.prefetch_keep(&answered.question.key, prefetch);
+            if !out.transmits.is_empty() {
+                let mut transmits = std::mem::take(&mut out.transmits);
+                for transmit in transmits.drain(..) {
+                    changed |= self.transmit(transmit, now, out);
                 }
+                use_again(&mut out.transmits, transmits);
             }
-            for resolved in out.resolved.drain(..) {
-                changed |= self.resolve(resolved, now, &mut next);
+            if !out.resolved.is_empty() {
+                let mut resolved = std::mem::take(&mut out.resolved);
+                // One that is alone is looked for at once.
+                for resolved in resolved.iter().filter(|_| resolved.len() > 1) {
+                    if let Ok(answered) = &resolved.outcome {
+                        self.shared.engine.prefetch_keep(&answered.question.key, prefetch);
+                    }
+                }
+                for resolved in resolved.drain(..) {
+                    changed |= self.resolve(resolved, now, out);
+                }
+                use_again(&mut out.resolved, resolved);
             }
-            std::mem::swap(out, &mut next);
-            self.keep_outbox(next);
         }
         changed
     }
@@ -389,6 +395,13 @@ impl Worker {
             self.replies.borrow_mut().push(&self.ends, path, &reply, waited, now);
         }
         false
+    }
+}
+
+/// Keeps the memory of a list that is done with for what comes next, where nothing is there yet.
+fn use_again<T>(list: &mut Vec<T>, done: Vec<T>) {
+    if list.is_empty() {
+        *list = done;
     }
 }
 

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Registry};
+use smallvec::SmallVec;
 use tokio::io::unix::AsyncFd;
 
 use super::faults::Part;
@@ -109,7 +110,7 @@ impl Worker {
     /// Tells the state machine what came, replies to all whom that concerns, and closes what is done with.
     fn take_received(self: &Rc<Self>, received: &mut Vec<Received>) {
         let now = Instant::now();
-        let mut sources = Vec::with_capacity(received.len().min(TAKEN_AT_ONCE));
+        let mut sources: SmallVec<[_; 1]> = SmallVec::with_capacity(received.len().min(TAKEN_AT_ONCE));
         while !received.is_empty() {
             let some = received.drain(..received.len().min(TAKEN_AT_ONCE));
             let ignored = self.sockets.borrow_mut().take_ignored();

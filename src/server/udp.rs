@@ -81,6 +81,9 @@ fn serve_batch(worker: &Rc<Worker>, socket: &Arc<UdpSocket>, batch: &mut Batch, 
             }
         }
     }
+    if fates.iter().all(|fate| matches!(fate, Fate::Waiting)) {
+        return;
+    }
     batch.send(fd, count, |index| {
         if let Some(fate) = fates.get_mut(index) {
             *fate = Fate::Known(Outcome::Not(Reason::Unsent));

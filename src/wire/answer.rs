@@ -157,12 +157,33 @@ impl AnswerSection {
         let &[t0, t1, c0, c1] = question.last_chunk::<4>()?;
         let qtype = Rtype(u16::from_be_bytes([t0, t1]));
         let class = u16::from_be_bytes([c0, c1]);
+        if let Some(plain) = Self::plain(message, qtype, class) {
+            return Some(plain);
+        }
         let mut steps = Steps::for_message();
         let chain = Chain::of(message, qtype, class, &mut steps)?;
         let places = places(message, qtype, class, &chain, &mut steps)?;
         let has_foreign = chain.end == ChainEnd::Name && places.contains(&FOREIGN);
         let targets = chain.names.get(1..)?.iter().copied().collect();
         Some(Self { targets, end: chain.end, has_foreign, places })
+    }
+
+    /// That of most answers: all records have what was asked for, and are of the question's name, to which they point. What may
+    /// lead on is looked at in full.
+    fn plain(message: &Message<'_>, qtype: Rtype, class: u16) -> Option<Self> {
+        // A pointer to what stands right behind the header.
+        const TO_QUESTION: [u8; 2] = [0xc0, 12];
+        const _: () = assert!(HEADER_LEN == 12);
+        let is_plain = |record: &RecordView| {
+            record.rtype == qtype
+                && record.class == class
+                && message.bytes.get(record.start()..record.start() + 2) == Some(&TO_QUESTION)
+        };
+        if matches!(qtype, Rtype::CNAME | Rtype::DNAME) || !message.section(Section::Answer).all(is_plain) {
+            return None;
+        }
+        let places = SmallVec::from_elem(0, message.header.ancount.into());
+        Some(Self { targets: SmallVec::new(), end: ChainEnd::Name, has_foreign: false, places })
     }
 
     /// Whether there are records that do not belong, or that precede those of a name earlier in the chain.
