@@ -3,13 +3,13 @@
 
 use smallvec::SmallVec;
 
-use crate::wire::answer::{AnswerSection, ChainEnd};
+use crate::wire::answer::{AnswerSection, ChainEnd, Reading};
 use crate::wire::compose::Sections;
 use crate::wire::edns::extended_errors;
 use crate::wire::header::{HEADER_LEN, Header};
-use crate::wire::message::push_lower_name;
+use crate::wire::message::{MessageView, push_lower_name};
 use crate::wire::name;
-use crate::wire::{Message, Rcode, RecordView, Rtype, Section, SoundMessage, UpstreamMessage, is_private_address};
+use crate::wire::{Message, Rcode, RecordView, Rtype, Section, UpstreamMessage, is_private_address};
 
 /// How long answers may be kept, seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,27 +49,29 @@ pub(super) struct Normal {
 /// answer section only records that belong to the question, each CNAME record before the records of its target. `None` when
 /// it is not sound, or has no question.
 pub(super) fn normalize(answer: &mut UpstreamMessage, limits: &TtlLimits, out: &mut NormalBytes) -> Option<Normal> {
-    let written;
-    let (SoundMessage { mut message, rcode, opt, .. }, mut section) = answer.take_reading()?;
-    let errors = match &opt {
+    let (written, rewritten, rewritten_section);
+    let Reading { mut message, rcode, opt, mut section } = answer.reading()?;
+    let errors = match opt {
         Some(opt) => extended_errors(message.bytes.get(opt.record.data())?),
         None => Vec::new(),
     };
     // As a rule all records belong and are in order, and the OPT record is the last: they stay where they are.
     let opt_precedes = opt.is_some_and(|opt| opt.place < message.records.len());
     if section.is_mixed() || opt_precedes {
-        written = rewrite(&message, &section)?;
-        message = Message::parse(&written)?;
-        section = AnswerSection::of(&message)?;
+        written = rewrite(message, section)?;
+        rewritten = Message::parse(&written)?;
+        message = rewritten.view();
+        rewritten_section = AnswerSection::of(message)?;
+        section = &rewritten_section;
     }
     // Bytes after the last record are left out.
     let end = message.records.last().map_or(message.question_end, |record| record.data().end);
-    let targets = targets(&message, &section)?;
-    let is_unfinished = rcode == Rcode::NOERROR && (section.end != ChainEnd::Name || is_open(&message));
+    let targets = targets(message, section)?;
+    let is_unfinished = rcode == Rcode::NOERROR && (section.end != ChainEnd::Name || is_open(message));
     let qname = message.bytes.get(HEADER_LEN..message.question_end)?;
     let is_private = name::is_privatelink(qname) || names(&targets).any(name::is_privatelink);
     // An alias alone is kept as long as it says: where it leads is another question's answer.
-    let negative = if is_unfinished { Negative::No } else { negative_ttl(&message, rcode, is_private, limits) };
+    let negative = if is_unfinished { Negative::No } else { negative_ttl(message, rcode, is_private, limits) };
     let mut ttl = match (rcode, negative) {
         (Rcode::NOERROR | Rcode::NXDOMAIN, Negative::No) => limits.max,
         (Rcode::NOERROR | Rcode::NXDOMAIN, Negative::For(seconds)) => seconds,
@@ -80,7 +82,7 @@ pub(super) fn normalize(answer: &mut UpstreamMessage, limits: &TtlLimits, out: &
     let bytes = out.get_mut(start..)?;
     *bytes.first_chunk_mut()? = Header { id: 0, ..message.header }.to_bytes();
     let mut ttl_places = SmallVec::new();
-    for record in &message.records {
+    for record in message.records {
         let mut seconds = sane_ttl(record.ttl).min(limits.max);
         if let (Negative::For(negative), Rtype::SOA) = (negative, record.rtype) {
             seconds = seconds.min(negative);
@@ -106,7 +108,7 @@ enum Negative {
 
 /// NXDOMAIN, or no data of the type asked at the end of the chain: kept for the smaller of the SOA's TTL and minimum
 /// (RFC 2308 §5), not at all without an SOA.
-fn negative_ttl(message: &Message<'_>, rcode: Rcode, is_private: bool, limits: &TtlLimits) -> Negative {
+fn negative_ttl(message: MessageView<'_>, rcode: Rcode, is_private: bool, limits: &TtlLimits) -> Negative {
     let Some(qtype) = qtype(message) else { return Negative::No };
     let is_data = |record: &RecordView| qtype == Rtype::ANY || record.rtype == qtype;
     if rcode == Rcode::NOERROR && message.section(Section::Answer).any(is_data) {
@@ -120,14 +122,14 @@ fn negative_ttl(message: &Message<'_>, rcode: Rcode, is_private: bool, limits: &
     Negative::For(sane_ttl(soa.ttl).min(minimum).min(most))
 }
 
-fn qtype(message: &Message<'_>) -> Option<Rtype> {
+fn qtype(message: MessageView<'_>) -> Option<Rtype> {
     let &[t0, t1, _, _] = message.bytes.get(..message.question_end)?.last_chunk::<4>()?;
     Some(Rtype(u16::from_be_bytes([t0, t1])))
 }
 
 /// Whether a message in normal form ends in an alias: the last name of its chain has neither data of the type asked nor an
 /// SOA that says there is none. A DNAME without the CNAME that belongs to it leads on as well (RFC 6672 §3.4).
-fn is_open(message: &Message<'_>) -> bool {
+fn is_open(message: MessageView<'_>) -> bool {
     let Some(qtype) = qtype(message) else { return false };
     let has = |section, rtype| message.section(section).any(|record| record.rtype == rtype);
     if matches!(qtype, Rtype::CNAME | Rtype::ANY) || has(Section::Answer, qtype) {
@@ -138,7 +140,7 @@ fn is_open(message: &Message<'_>) -> bool {
 }
 
 /// The targets of the CNAME records, in the order of the chain.
-fn targets(message: &Message<'_>, section: &AnswerSection) -> Option<SmallVec<[u8; 128]>> {
+fn targets(message: MessageView<'_>, section: &AnswerSection) -> Option<SmallVec<[u8; 128]>> {
     let mut targets = SmallVec::new();
     for &place in &section.targets {
         push_lower_name(message.bytes, place.into(), &mut targets)?;
@@ -163,7 +165,7 @@ fn sane_ttl(ttl: u32) -> u32 {
 /// The message with the records of its answer section that belong, in the order of the chain. Those that follow a record
 /// which is left out would move away from under the pointers to them, so all are written again. `None` where that makes it
 /// longer than a message can be.
-fn rewrite(message: &Message<'_>, section: &AnswerSection) -> Option<Vec<u8>> {
+fn rewrite(message: MessageView<'_>, section: &AnswerSection) -> Option<Vec<u8>> {
     let answers: SmallVec<[&RecordView; 16]> = message.section(Section::Answer).collect();
     let answers = section.order().into_iter().filter_map(|at| answers.get(at).copied());
     let others = message.records.iter().filter(|record| record.section != Section::Answer);

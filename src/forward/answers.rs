@@ -7,8 +7,9 @@ use std::time::Instant;
 use smallvec::SmallVec;
 
 use super::attempts::{TRIES_MAX, Tries, Way};
-use super::capabilities::{Form, restore_case};
-use super::outstanding::{Attempt, Judged, Match, STREAMS_MAX};
+use super::capabilities::Form;
+use super::letters::{has_case, restore_case};
+use super::outstanding::{Attempt, Match, STREAMS_MAX};
 use super::question::{Arrival, AttemptId, Failure, Outcome, Transmit, Trouble, TroubleKind, Via};
 use super::upstream::{Failing, Upstream};
 use crate::wire::UpstreamMessage;
@@ -48,8 +49,8 @@ impl<W> Tries<W> {
         let Some(tried) = query.attempts.get(id.number as usize).filter(|tried| tried.is_open) else {
             return Came::Late;
         };
-        let (via, upstream, was_damaged) = (tried.via, tried.upstream, tried.is_damaged);
-        let Judged { judgement, drawn } = query.judge(tried, &message);
+        let (via, upstream, was_damaged, case) = (tried.via, tried.upstream, tried.is_damaged, tried.case);
+        let judgement = query.judge(tried, &message);
         match judgement {
             Match::Unrelated | Match::Suspicious if via == Via::Stream => {
                 let text = "it answered another question".into();
@@ -61,7 +62,7 @@ impl<W> Tries<W> {
             }
             Match::Suspicious => {
                 // Nothing else may be wrong than that the upstream changes the case: then the next tries match.
-                if drawn.is_some()
+                if case.is_some()
                     && let Some(query) = self.questions.get_mut(id.slot)
                 {
                     query.keeps_case = true;
@@ -85,11 +86,11 @@ impl<W> Tries<W> {
             Match::Cut | Match::Damaged | Match::NoEdns | Match::Failure | Match::Answer => {}
         }
         let asked = &*query.question.section;
-        let section = drawn.as_deref().unwrap_or(asked);
-        let echoed = message.bytes.get(HEADER_LEN..HEADER_LEN + section.len());
-        let repeats_case = echoed.is_none_or(|echoed| echoed == section);
-        if let Some(drawn) = &drawn {
-            restore_case(&mut message.bytes, drawn, asked);
+        // No datagram is an answer whose question has another case than was sent.
+        let echoed = message.bytes.get(HEADER_LEN..HEADER_LEN + asked.len()).filter(|_| via == Via::Stream);
+        let repeats_case = echoed.is_none_or(|echoed| has_case(echoed, asked, case));
+        if case.is_some() {
+            restore_case(&mut message.bytes, asked);
         }
         let took = now.saturating_duration_since(tried.sent);
         self.upstreams.answered(now, upstream, (via, took, tried.is_slow), asked);
@@ -97,7 +98,7 @@ impl<W> Tries<W> {
             self.learn(now, id, repeats_case);
         } else if judgement == Match::Failure
             && via == Via::Datagram
-            && drawn.is_some()
+            && case.is_some()
             && let Some(upstream) = self.upstreams.get_mut(upstream)
         {
             // A forwarder in a loop says nothing else.

@@ -14,10 +14,10 @@ use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
-use smallvec::SmallVec;
 
-use super::capabilities::{Form, has_letters, with_case};
+use super::capabilities::Form;
 use super::health::PROBE_INTERVAL;
+use super::letters::{has_letters, with_case};
 use super::outstanding::{Attempt, write_query};
 use super::question::{AttemptId, ForwardCounts, Transmit, Via};
 use super::questions::Questions;
@@ -310,11 +310,8 @@ impl<W> Tries<W> {
         self.counts.sent += 1;
         let id = self.rng.next_u32() as u16;
         let is_azure_dns = upstream.target.is_azure_dns();
-        let tokens = if is_azure_dns || form != Form::Full {
-            SmallVec::new()
-        } else {
-            self.guard.option(&query.question.section, &query.question.tokens)
-        };
+        let option = (!is_azure_dns && form == Form::Full)
+            .then(|| self.guard.option(&query.question.section, &query.question.tokens));
         // By TCP too: there its answer confirms whether the upstream repeats the case.
         // A name without letters shows nothing, and is no trial.
         let draws = upstream.default_transport() == Via::Datagram
@@ -346,7 +343,7 @@ impl<W> Tries<W> {
             protocol: upstream.target.protocol.clone(),
             via,
             ports: upstream.budget.limits.ports,
-            message: write_query(&query.question, section, id, form, &tokens),
+            message: write_query(&query.question, section, id, form, option.as_ref()),
             losses_max,
             deadline: closes,
         });

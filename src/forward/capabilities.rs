@@ -6,8 +6,6 @@
 
 use std::time::{Duration, Instant};
 
-use smallvec::SmallVec;
-
 /// How long until a query is sent in full again, the first time; then twice as long each time, at most.
 const RETRY_FIRST: Duration = Duration::from_secs(60);
 const RETRY_MAX: Duration = Duration::from_secs(3600);
@@ -164,73 +162,6 @@ impl Capabilities {
     }
 }
 
-/// Whether the name of a question section has letters.
-pub(super) fn has_letters(section: &[u8]) -> bool {
-    let name = section.split_last_chunk::<4>().map_or(&[][..], |(name, _)| name);
-    name.iter().any(u8::is_ascii_alphabetic)
-}
-
-/// The question section with the case of its name's letters as the bits of `draw` say, one for each byte and again from the
-/// first after 64; nothing where it has no letters.
-pub(super) fn with_case(section: &[u8], draw: u64) -> Option<SmallVec<[u8; 64]>> {
-    let mut drawn = SmallVec::<[u8; 64]>::from_slice(section);
-    let (name, _) = drawn.split_last_chunk_mut::<4>()?;
-    let (mut bits, mut has_letters) = (draw, false);
-    // Eight bytes at a time: each query is written so, and its answer is held against that.
-    let mut change = |word: &mut [u8; 8]| {
-        let bytes = u64::from_le_bytes(*word);
-        let letters = letters(bytes);
-        has_letters |= letters != 0;
-        // The top bit of a byte says so; the difference of a letter's cases is two bits below.
-        *word = (bytes ^ (letters & spread(bits)) >> 2).to_le_bytes();
-        bits = bits.rotate_right(8);
-    };
-    let (words, rest) = name.as_chunks_mut::<8>();
-    words.iter_mut().for_each(&mut change);
-    let mut last = [0; 8];
-    last.get_mut(..rest.len())?.copy_from_slice(rest);
-    change(&mut last);
-    rest.copy_from_slice(last.get(..rest.len())?);
-    has_letters.then_some(drawn)
-}
-
-/// 1 in each byte.
-const EACH: u64 = 0x0101_0101_0101_0101;
-
-/// Which of eight bytes are letters, by the top bit of each. The length of a label is at most 63, and no letter.
-fn letters(bytes: u64) -> u64 {
-    let lower = (bytes | (EACH * 0x20)) & (EACH * 0x7f);
-    let from_a = lower + EACH * (0x80 - b'a' as u64);
-    let after_z = lower + EACH * (0x7f - b'z' as u64);
-    from_a & !after_z & !bytes & (EACH * 0x80)
-}
-
-/// The lowest eight bits, each as the top bit of a byte.
-fn spread(bits: u64) -> u64 {
-    let each_at_its_place = ((bits & 0xff) * EACH) & 0x8040_2010_0804_0201;
-    (each_at_its_place + EACH * 0x7f) & (EACH * 0x80)
-}
-
-/// Gives an answer the letter case of the question that the client asked, in the question section and wherever the name is
-/// repeated in full as it was `sent`.
-pub(super) fn restore_case(message: &mut [u8], sent: &[u8], asked: &[u8]) {
-    const HEADER_LEN: usize = crate::wire::header::HEADER_LEN;
-    let Some(name_len) = asked.len().checked_sub(4).filter(|_| sent.len() == asked.len()) else { return };
-    let (Some(sent), Some(asked)) = (sent.get(..name_len), asked.get(..name_len)) else { return };
-    let mut at = HEADER_LEN;
-    while let Some(place) = message.get_mut(at..at + name_len) {
-        // An answer over TCP may have the question in another case: there it is no guess. Of what follows, most differs at once.
-        if (place.first() == sent.first() && place == sent)
-            || (at == HEADER_LEN && place.eq_ignore_ascii_case(asked))
-        {
-            place.copy_from_slice(asked);
-            at += name_len;
-        } else {
-            at += 1;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -269,50 +200,6 @@ mod tests {
         assert_eq!(known.second_form(), Form::WithoutEdns);
         known.answered(Form::WithoutEdns, Some(Form::Full), now);
         assert_eq!(known.form(), Form::WithoutEdns);
-    }
-
-    #[test]
-    fn letters_are_drawn_and_restored() {
-        let asked = b"\x03WwW\x04e-1x\x00\x00\x01\x00\x01";
-        let sent = with_case(asked, 0b10_1010_1010).unwrap();
-        assert_eq!(&*sent, b"\x03www\x04E-1x\x00\x00\x01\x00\x01".as_slice());
-        assert_eq!(with_case(b"\x021-\x00\x00\x01\x00\x01", u64::MAX), None);
-        assert_eq!(with_case(b"\x00\x00\x02\x00\x01", u64::MAX), None);
-        let message = |question: &[u8]| {
-            let mut bytes = vec![7; 12];
-            bytes.extend_from_slice(question);
-            bytes.extend_from_slice(question.get(..question.len() - 4).unwrap());
-            bytes.extend_from_slice(b"\xc0\x0cwwW");
-            bytes
-        };
-        let mut received = message(&sent);
-        restore_case(&mut received, &sent, asked);
-        assert_eq!(received, message(asked));
-        let mut short = vec![7; 14];
-        restore_case(&mut short, &sent, asked);
-        assert_eq!(short, vec![7; 14]);
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn each_letter_follows_its_bit_and_nothing_else_changes(
-            name in proptest::collection::vec(proptest::num::u8::ANY, 0..150),
-            draw in proptest::num::u64::ANY,
-        ) {
-            let section = [&*name, b"\x00AzA"].concat();
-            let expected: Vec<u8> = name
-                .iter()
-                .enumerate()
-                .map(|(at, &byte)| {
-                    let is_flipped = byte.is_ascii_alphabetic() && draw >> (at % 64) & 1 == 1;
-                    byte ^ u8::from(is_flipped) << 5
-                })
-                .chain(*b"\x00AzA")
-                .collect();
-            let has_letters = name.iter().any(u8::is_ascii_alphabetic);
-            let drawn = with_case(&section, draw);
-            proptest::prop_assert_eq!(drawn.as_deref(), has_letters.then_some(&*expected));
-        }
     }
 
     #[test]

@@ -12,7 +12,7 @@
 
 use std::net::IpAddr;
 
-use super::capabilities::with_case;
+use super::letters::has_case;
 use super::outstanding::{Attempt, OutstandingQuery};
 use super::question::Question;
 use super::questions::Questions;
@@ -56,7 +56,8 @@ pub(super) fn is_loop<W>(
 fn is_drawn<W>(query: &OutstandingQuery<W>, tried: &Attempt, section: &[u8]) -> bool {
     let asked = &*query.question.section;
     let letters = || section.iter().filter(|byte| byte.is_ascii_alphabetic());
-    tried.case.and_then(|case| with_case(asked, case)).is_some_and(|drawn| *drawn == *section)
+    tried.case.is_some()
+        && has_case(section, asked, tried.case)
         && section != asked
         && letters().count() >= LETTERS_MIN
         && letters().any(u8::is_ascii_uppercase)

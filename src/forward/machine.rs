@@ -98,7 +98,8 @@ impl<W> Forwarding<W> {
         if known.is_none()
             && let Some(failed) = questions.failures.recall(&question.key, now)
         {
-            let answer = failed.answer.as_ref().map(|answer| Box::new(UpstreamMessage::accepted_before(answer.to_vec())));
+            let answer =
+                failed.answer.as_ref().map(|answer| Box::new(UpstreamMessage::accepted_before(answer.to_vec())));
             let outcome = answer.map(|message| Answered { question, message }).ok_or(Failure::Remembered);
             return reject(now, client_query, is_down, outcome, out);
         }

@@ -27,6 +27,7 @@ mod budget;
 mod capabilities;
 mod clients;
 mod health;
+mod letters;
 mod loops;
 mod machine;
 mod memory;

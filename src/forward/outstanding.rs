@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
-use super::capabilities::{Form, with_case};
+use super::capabilities::Form;
+use super::letters::has_case;
 use super::question::{Numbers, Question, Via, Waiting};
+use super::token::LoopOption;
 use crate::wire::edns::{UDP_PAYLOAD_MAX, UDP_PAYLOAD_PLAIN, opt_head};
 use crate::wire::header::{self, HEADER_LEN, Header};
 use crate::wire::{Rcode, UpstreamMessage, joined};
@@ -138,16 +140,11 @@ impl<W> OutstandingQuery<W> {
     }
 
     /// Judges what came back for one of its tries.
-    pub(super) fn judge(&self, tried: &Attempt, message: &UpstreamMessage) -> Judged {
-        let asked = &self.question.section;
-        let drawn = tried.case.and_then(|case| with_case(asked, case));
-        let section = drawn.as_deref().unwrap_or(asked);
-        let with_edns = tried.form != Form::WithoutEdns;
-        let judgement = match tried.via {
-            Via::Datagram => judge(message, tried.id, section, with_edns),
-            Via::Stream => judge_stream(message, tried.id, section, with_edns),
-        };
-        Judged { judgement, drawn }
+    pub(super) fn judge(&self, tried: &Attempt, message: &UpstreamMessage) -> Match {
+        match tried.via {
+            Via::Datagram => judge(message, tried, &self.question.section),
+            Via::Stream => judge_stream(message, tried, &self.question.section),
+        }
     }
 
     /// Whether a turn would be wasted on it: no client waits any more, or the last who does will have gone before an answer
@@ -224,13 +221,6 @@ pub(super) struct Attempt {
     pub(super) is_late: bool,
 }
 
-/// What came back for a try.
-pub(super) struct Judged {
-    pub(super) judgement: Match,
-    /// The question section as it was sent, where its case was drawn.
-    pub(super) drawn: Option<SmallVec<[u8; 64]>>,
-}
-
 /// What a datagram or message from an upstream is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Match {
@@ -251,9 +241,9 @@ pub(super) enum Match {
     Answer,
 }
 
-/// Judges what came back for a query with this ID and question. A datagram that is damaged, or is longer than was
-/// advertised, is at most [`Match::Damaged`]: TCP decides.
-fn judge(message: &UpstreamMessage, id: u16, question: &[u8], with_edns: bool) -> Match {
+/// Judges what came back for a datagram with this question. One that is damaged, or is longer than was advertised, is at most
+/// [`Match::Damaged`]: TCP decides.
+fn judge(message: &UpstreamMessage, tried: &Attempt, question: &[u8]) -> Match {
     let bytes = &*message.bytes;
     let Some(header) = Header::read(bytes) else {
         return Match::Unrelated;
@@ -261,17 +251,18 @@ fn judge(message: &UpstreamMessage, id: u16, question: &[u8], with_edns: bool) -
     if header.flags & header::QR == 0 || header.opcode() != 0 {
         return Match::Unrelated;
     }
-    if header.id != id {
+    if header.id != tried.id {
         return Match::Suspicious;
     }
     let echoed = bytes.get(HEADER_LEN..HEADER_LEN + question.len()).unwrap_or_default();
     if header.qdcount == 0 && header.rcode() != Rcode::NOERROR {
         return Match::Suspicious;
     }
-    if header.qdcount != 1 || echoed != question {
+    if header.qdcount != 1 || !has_case(echoed, question, tried.case) {
         let same_but_for_case = header.qdcount == 1 && echoed.eq_ignore_ascii_case(question);
         return if same_but_for_case { Match::Suspicious } else { Match::Unrelated };
     }
+    let with_edns = tried.form != Form::WithoutEdns;
     let advertised = if with_edns { UDP_PAYLOAD_MAX } else { UDP_PAYLOAD_PLAIN };
     if bytes.len() > usize::from(advertised) {
         return Match::Damaged;
@@ -280,14 +271,15 @@ fn judge(message: &UpstreamMessage, id: u16, question: &[u8], with_edns: bool) -
 }
 
 /// Judges what came by TCP, where no one can guess: case and a missing question are forgiven.
-fn judge_stream(message: &UpstreamMessage, id: u16, question: &[u8], with_edns: bool) -> Match {
+fn judge_stream(message: &UpstreamMessage, tried: &Attempt, question: &[u8]) -> Match {
     let bytes = &*message.bytes;
     let Some(header) = Header::read(bytes) else {
         return Match::Unrelated;
     };
-    if header.flags & header::QR == 0 || header.id != id || header.opcode() != 0 {
+    if header.flags & header::QR == 0 || header.id != tried.id || header.opcode() != 0 {
         return Match::Unrelated;
     }
+    let with_edns = tried.form != Form::WithoutEdns;
     if header.qdcount == 0 && header.rcode() == Rcode::FORMERR && with_edns {
         return Match::NoEdns;
     }
@@ -315,13 +307,13 @@ fn judge_matching(message: &UpstreamMessage, header: &Header, with_edns: bool, v
 }
 
 /// Writes the query for a try: RD, the client's CD, our own OPT record with its DO and with loop tokens; nothing else that
-/// the client said. `section` is the question in the case that was drawn.
+/// the client said. `section` is the question in the case that was drawn, `option` the one with the tokens.
 pub(super) fn write_query(
     question: &Question,
     section: &[u8],
     id: u16,
     form: Form,
-    tokens: &[u8],
+    option: Option<&LoopOption<'_>>,
 ) -> SmallVec<[u8; 128]> {
     let mut flags = header::RD | header::AD;
     if question.checking_disabled {
@@ -332,8 +324,10 @@ pub(super) fn write_query(
     if !has_opt {
         return joined(&[&head.to_bytes(), section]);
     }
-    let options = if form == Form::Full { tokens } else { &[] };
-    // More tokens than fit are not carried this far: such a query is a loop.
-    let (options, len) = u16::try_from(options.len()).map_or((&[][..], 0), |len| (options, len));
-    joined(&[&head.to_bytes(), section, &opt_head(Rcode::NOERROR, question.dnssec_ok, len), options])
+    let [head, opt] =
+        [&head.to_bytes()[..], &opt_head(Rcode::NOERROR, question.dnssec_ok, option.map_or(0, LoopOption::len))];
+    match option.map(LoopOption::parts) {
+        Some([code, tokens, own]) => joined(&[head, section, opt, code, tokens, own]),
+        None => joined(&[head, section, opt]),
+    }
 }

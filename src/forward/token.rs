@@ -8,10 +8,8 @@
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
-use smallvec::SmallVec;
-
+use super::letters::lower_words;
 use crate::wire::edns::Options;
-use crate::wire::joined;
 
 /// The option's code, from the range for local use (RFC 6891 §9).
 const OPTION_LOOP: u16 = 65_309;
@@ -45,19 +43,41 @@ impl LoopGuard {
     }
 
     /// The option for a query: the tokens that the question came with, and this process's own.
-    pub(super) fn option(&self, question: &[u8], tokens: &[u8]) -> SmallVec<[u8; 32]> {
+    pub(super) fn option<'t>(&self, question: &[u8], tokens: &'t [u8]) -> LoopOption<'t> {
         // A question with more is a loop and does not come here.
         let tokens = tokens.get(..TOKENS_MAX * TOKEN_LEN).unwrap_or(tokens);
         let len = u16::try_from(tokens.len() + TOKEN_LEN).unwrap_or_default();
-        joined(&[&OPTION_LOOP.to_be_bytes(), &len.to_be_bytes(), tokens, &self.token(question)])
+        let ([c0, c1], [l0, l1]) = (OPTION_LOOP.to_be_bytes(), len.to_be_bytes());
+        LoopOption { head: [c0, c1, l0, l1], tokens, own: self.token(question) }
     }
 
+    /// A question says itself where it ends: what fills its last word makes no two alike.
     fn token(&self, question: &[u8]) -> [u8; TOKEN_LEN] {
         let mut hash = self.0.build_hasher();
-        let mut lower = SmallVec::<[u8; 260]>::from_slice(question);
-        lower.make_ascii_lowercase();
-        hash.write(&lower);
+        lower_words(question).for_each(|word| hash.write_u64(word));
         hash.finish().to_be_bytes()
+    }
+}
+
+/// The option that a query to another resolver carries, in the parts that it is made of.
+pub(super) struct LoopOption<'t> {
+    /// Code and length.
+    head: [u8; 4],
+    /// Those that its question came with.
+    tokens: &'t [u8],
+    own: [u8; TOKEN_LEN],
+}
+
+impl LoopOption<'_> {
+    /// What stands one behind the other.
+    pub(super) fn parts(&self) -> [&[u8]; 3] {
+        [&self.head, self.tokens, &self.own]
+    }
+
+    /// How many bytes that is: at most some eighty.
+    pub(super) fn len(&self) -> u16 {
+        let [_, _, l0, l1] = self.head;
+        u16::from_be_bytes([l0, l1]) + self.head.len() as u16
     }
 }
 
@@ -65,16 +85,23 @@ impl LoopGuard {
 mod tests {
     use super::*;
 
+    fn option(guard: &LoopGuard, question: &[u8], tokens: &[u8]) -> Vec<u8> {
+        let option = guard.option(question, tokens);
+        let bytes = option.parts().concat();
+        assert_eq!(bytes.len(), usize::from(option.len()));
+        bytes
+    }
+
     #[test]
     fn only_the_own_token_for_this_question_is_a_loop() {
         let (mine, other) = (LoopGuard::default(), LoopGuard::default());
-        let option = mine.option(b"\x01A\0\0\x01\0\x01", &[]);
-        let tokens = LoopGuard::tokens(&option);
+        let own = option(&mine, b"\x01A\0\0\x01\0\x01", &[]);
+        let tokens = LoopGuard::tokens(&own);
         assert!(mine.is_loop(b"\x01a\0\0\x01\0\x01", tokens), "whatever the case");
         assert!(!mine.is_loop(b"\x01b\0\0\x01\0\x01", tokens));
         assert!(!other.is_loop(b"\x01a\0\0\x01\0\x01", tokens));
         assert!(!mine.is_loop(b"\x01a\0\0\x01\0\x01", &[]));
-        let through_other = other.option(b"\x01a\0\0\x01\0\x01", tokens);
+        let through_other = option(&other, b"\x01a\0\0\x01\0\x01", tokens);
         assert!(mine.is_loop(b"\x01a\0\0\x01\0\x01", LoopGuard::tokens(&through_other)));
     }
 
@@ -82,7 +109,7 @@ mod tests {
     fn tokens_that_are_not_whole_are_a_loop() {
         let guard = LoopGuard::default();
         let question = b"\x01a\0\0\x01\0\x01";
-        let own = guard.option(question, &[]);
+        let own = option(&guard, question, &[]);
         let shifted = [b"abc", LoopGuard::tokens(&own)].concat();
         assert!(guard.is_loop(question, &shifted), "its own token stands where it is not looked for");
         for len in [1, 3, 7, 9, 57, 63, 65] {

@@ -226,7 +226,7 @@ fn check_reply(query: &[u8], client: Client, reply: &[u8]) {
 fn check_content(reply: &[u8]) {
     let SoundMessage { message, .. } = SoundMessage::parse(reply).expect("a sound reply");
     assert!(message.records.iter().all(|record| record.rtype != Rtype::OPT));
-    let section = AnswerSection::of(&message).expect("names that can be compared");
+    let section = AnswerSection::of(message.view()).expect("names that can be compared");
     if section.end == ChainEnd::Name {
         assert!(!section.is_mixed(), "records that do not belong, or in another order: {reply:02x?}");
     }

@@ -4,10 +4,10 @@
 
 use smallvec::SmallVec;
 
-use super::header::{HEADER_LEN, Header};
-use super::message::{Message, RecordView, RecordViews, Section, Steps, is_same_name, walk_name};
+use super::header::HEADER_LEN;
+use super::message::{MessageView, RecordView, Section, Steps, is_same_name, walk_name};
 use super::name::is_within;
-use super::soundness::{Opt, SoundMessage};
+use super::soundness::{Opt, Parts};
 use super::{Rcode, Rtype};
 
 /// CNAMEs that are followed for one query, whichever of table and upstreams they come from: Unbound follows 11, Knot
@@ -26,102 +26,98 @@ pub struct UpstreamMessage {
     /// The bytes as they came. Only the case of letters may be changed: the places of names and records stay.
     pub bytes: Vec<u8>,
     state: State,
+    parts: Parts,
+    /// `None` where there is no question.
+    section: Option<AnswerSection>,
 }
 
 /// What is known of the bytes of a message.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly all are sound, and one that moves costs less than one that is allocated"
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// They cannot be read to their end, or are not sound ([`SoundMessage::parse`]).
+    /// They cannot be read to their end, or are not sound ([`SoundMessage::parse`](super::SoundMessage::parse)).
     Damaged,
-    /// They are sound.
-    Sound(Reading),
+    /// They are sound, and its parts are those of the message.
+    Sound,
     /// They were sound, and have to be read again.
     Unread,
 }
 
-/// What a sound message of an upstream is, whatever was asked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Reading {
+/// A sound message of an upstream that has a question.
+#[derive(Debug, Clone, Copy)]
+pub struct Reading<'m> {
+    /// The message without its OPT record.
+    pub message: MessageView<'m>,
     /// The response code, with the upper bits of the OPT record.
-    rcode: Rcode,
-    header: Header,
-    question_end: usize,
-    records: RecordViews,
-    opt: Option<Opt>,
-    has_rest: bool,
-    /// `None` where there is no question.
-    section: Option<AnswerSection>,
+    pub rcode: Rcode,
+    /// The OPT record, if there is one.
+    pub opt: Option<&'m Opt>,
+    /// Its answer section.
+    pub section: &'m AnswerSection,
 }
 
 impl UpstreamMessage {
     /// Reads a message. At most 1 ms for any 64 KiB: the cost is linear in the message.
     pub fn read(bytes: Vec<u8>) -> Self {
-        let state = Reading::of(&bytes).map_or(State::Damaged, State::Sound);
-        Self { bytes, state }
+        let mut message = Self::of(bytes, State::Unread);
+        message.find();
+        message
     }
 
     /// Takes the bytes of another message and reads it, in the memory of the one before.
     pub fn read_again(&mut self, bytes: &[u8]) {
         self.bytes.clear();
         self.bytes.extend_from_slice(bytes);
-        self.state = Reading::of(&self.bytes).map_or(State::Damaged, State::Sound);
+        self.find();
     }
 
     /// Bytes that are known to be damaged.
     pub fn damaged(bytes: Vec<u8>) -> Self {
-        Self { bytes, state: State::Damaged }
+        Self::of(bytes, State::Damaged)
     }
 
     /// A message that was read and accepted before: it is read again when its records are needed, not here.
     pub fn accepted_before(bytes: Vec<u8>) -> Self {
-        Self { bytes, state: State::Unread }
+        Self::of(bytes, State::Unread)
     }
 
-    fn reading(&self) -> Option<&Reading> {
-        match &self.state {
-            State::Sound(reading) => Some(reading),
-            State::Damaged | State::Unread => None,
-        }
+    fn of(bytes: Vec<u8>, state: State) -> Self {
+        Self { bytes, state, parts: Parts::default(), section: None }
+    }
+
+    /// Finds the parts of its bytes.
+    fn find(&mut self) {
+        let Self { bytes, parts, section, .. } = self;
+        let mut find = || {
+            parts.read(bytes)?;
+            let message = parts.view(bytes);
+            *section = if message.header.qdcount == 0 { None } else { Some(AnswerSection::of(message)?) };
+            Some(())
+        };
+        self.state = find().map_or(State::Damaged, |()| State::Sound);
     }
 
     /// The response code, with the upper bits of the OPT record; `None` for damage.
     pub fn rcode(&self) -> Option<Rcode> {
-        self.reading().map(|reading| reading.rcode)
+        (self.state == State::Sound).then_some(self.parts.rcode)
     }
 
     /// Whether the answer section has records that do not belong to the question.
     pub fn has_foreign(&self) -> bool {
-        self.reading().and_then(|reading| reading.section.as_ref()).is_some_and(|section| section.has_foreign)
+        self.state == State::Sound && self.section.as_ref().is_some_and(|section| section.has_foreign)
     }
 
     /// Whether its header counts no answer though more follows: it may have had one.
     pub fn lacks_answer(&self) -> bool {
-        self.reading().is_some_and(|reading| reading.has_rest && reading.header.ancount == 0)
+        self.state == State::Sound && self.parts.has_rest && self.parts.view(&self.bytes).header.ancount == 0
     }
 
-    /// Hands out what was read; `None` for damage and for a message without a question. It has to be read again after that.
-    pub fn take_reading(&mut self) -> Option<(SoundMessage<'_>, AnswerSection)> {
-        let reading = match std::mem::replace(&mut self.state, State::Unread) {
-            State::Sound(reading) => reading,
-            State::Unread => Reading::of(&self.bytes)?,
-            State::Damaged => return None,
-        };
-        let Reading { rcode, header, question_end, records, opt, has_rest, section } = reading;
-        let message = Message { bytes: &self.bytes, header, question_end, records };
-        Some((SoundMessage { message, rcode, opt, has_rest }, section?))
-    }
-}
-
-impl Reading {
-    fn of(bytes: &[u8]) -> Option<Self> {
-        let SoundMessage { message, rcode, opt, has_rest } = SoundMessage::parse(bytes)?;
-        let section = if message.header.qdcount == 0 { None } else { Some(AnswerSection::of(&message)?) };
-        let Message { header, question_end, records, .. } = message;
-        Some(Self { rcode, header, question_end, records, opt, has_rest, section })
+    /// What was read; `None` for damage and for a message without a question.
+    pub fn reading(&mut self) -> Option<Reading<'_>> {
+        if self.state == State::Unread {
+            self.find();
+        }
+        let Self { bytes, state: State::Sound, parts, section: Some(section) } = self else { return None };
+        Some(Reading { message: parts.view(bytes), rcode: parts.rcode, opt: parts.opt.as_ref(), section })
     }
 }
 
@@ -152,7 +148,7 @@ pub struct AnswerSection {
 
 impl AnswerSection {
     /// Reads the answer section of a sound message with one question; `None` where comparing its names takes too long.
-    pub fn of(message: &Message<'_>) -> Option<Self> {
+    pub fn of(message: MessageView<'_>) -> Option<Self> {
         let question = message.bytes.get(HEADER_LEN..message.question_end)?;
         let &[t0, t1, c0, c1] = question.last_chunk::<4>()?;
         let qtype = Rtype(u16::from_be_bytes([t0, t1]));
@@ -170,7 +166,7 @@ impl AnswerSection {
 
     /// That of most answers: all records have what was asked for, and are of the question's name, to which they point. What may
     /// lead on is looked at in full.
-    fn plain(message: &Message<'_>, qtype: Rtype, class: u16) -> Option<Self> {
+    fn plain(message: MessageView<'_>, qtype: Rtype, class: u16) -> Option<Self> {
         // A pointer to what stands right behind the header.
         const TO_QUESTION: [u8; 2] = [0xc0, 12];
         const _: () = assert!(HEADER_LEN == 12);
@@ -209,7 +205,7 @@ struct Chain {
 
 impl Chain {
     /// Follows the CNAME records of the answer section, whatever their order.
-    fn of(message: &Message<'_>, qtype: Rtype, class: u16, steps: &mut Steps) -> Option<Self> {
+    fn of(message: MessageView<'_>, qtype: Rtype, class: u16, steps: &mut Steps) -> Option<Self> {
         let mut chain = Self { names: SmallVec::new(), aliases: SmallVec::new(), end: ChainEnd::Name };
         let mut current = u16::try_from(HEADER_LEN).ok()?;
         chain.names.push(current);
@@ -268,7 +264,7 @@ impl Chain {
 
 /// For each record of the answer section, the name of the chain that it belongs to.
 fn places(
-    message: &Message<'_>,
+    message: MessageView<'_>,
     qtype: Rtype,
     class: u16,
     chain: &Chain,

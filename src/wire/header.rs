@@ -23,7 +23,7 @@ pub const OPCODE: u16 = 0x7800;
 pub const RCODE: u16 = 0x000f;
 
 /// A response code: the 4 bits of the header, or 12 with EDNS (RFC 6895 §2.3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Rcode(pub u16);
 
 impl Rcode {
@@ -59,7 +59,7 @@ impl std::fmt::Display for Rcode {
 }
 
 /// A header, read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Header {
     /// The ID that ties a response to its query.
     pub id: u16,

@@ -76,6 +76,26 @@ pub struct Message<'a> {
     pub records: RecordViews,
 }
 
+/// A message that was read to its end, by what was found where.
+#[derive(Debug, Clone, Copy)]
+pub struct MessageView<'m> {
+    /// The bytes.
+    pub bytes: &'m [u8],
+    /// The header.
+    pub header: Header,
+    /// Where the question section ends.
+    pub question_end: usize,
+    /// All records in order.
+    pub records: &'m [RecordView],
+}
+
+impl<'m> MessageView<'m> {
+    /// The records of one section.
+    pub fn section(self, section: Section) -> impl Iterator<Item = &'m RecordView> {
+        self.records.iter().filter(move |record| record.section == section)
+    }
+}
+
 /// The records of a message, in its order.
 pub type RecordViews = SmallVec<[RecordView; 8]>;
 
@@ -94,9 +114,15 @@ impl<'a> Message<'a> {
         Some(Self { bytes, header: reader.header, question_end: reader.question_end, records })
     }
 
+    /// The same, borrowed.
+    pub fn view(&self) -> MessageView<'_> {
+        let Self { bytes, header, question_end, records } = self;
+        MessageView { bytes, header: *header, question_end: *question_end, records }
+    }
+
     /// The records of one section.
     pub fn section(&self, section: Section) -> impl Iterator<Item = &RecordView> {
-        self.records.iter().filter(move |record| record.section == section)
+        self.view().section(section)
     }
 
     /// The owner name of a record, uncompressed.

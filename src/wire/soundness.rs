@@ -7,9 +7,11 @@
 
 use smallvec::SmallVec;
 
-use super::message::{Message, POINTERS_MAX, RecordReader, RecordView, Section, names_in, pointer};
+use super::message::{
+    Message, MessageView, POINTERS_MAX, RecordReader, RecordView, RecordViews, Section, names_in, pointer,
+};
 use super::name::{LABEL_MAX, NAME_MAX};
-use super::{Edns, Rcode, Rtype};
+use super::{Edns, Header, Rcode, Rtype};
 
 /// Pointers have 14 bits: no place after this one can be pointed at.
 const POINTABLE_MAX: usize = 0x3fff;
@@ -43,12 +45,40 @@ impl<'a> SoundMessage<'a> {
     ///
     /// Looked at are owner names, names in data of the types that [`Message::expanded_data`] expands, and addresses.
     pub fn parse(bytes: &'a [u8]) -> Option<Self> {
+        let mut parts = Parts::default();
+        parts.read(bytes)?;
+        let Parts { header, question_end, records, rcode, opt, has_rest } = parts;
+        Some(Self { message: Message { bytes, header, question_end, records }, rcode, opt, has_rest })
+    }
+}
+
+/// What is found in a sound message, without its bytes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Parts {
+    header: Header,
+    question_end: usize,
+    records: RecordViews,
+    pub(super) rcode: Rcode,
+    pub(super) opt: Option<Opt>,
+    pub(super) has_rest: bool,
+}
+
+impl Parts {
+    /// Those of `bytes`, which they were read from.
+    pub(super) fn view<'m>(&'m self, bytes: &'m [u8]) -> MessageView<'m> {
+        MessageView { bytes, header: self.header, question_end: self.question_end, records: &self.records }
+    }
+
+    /// Reads a message where another one was, as [`SoundMessage::parse`]: where it is not sound, there are no parts.
+    pub(super) fn read(&mut self, bytes: &[u8]) -> Option<()> {
+        let Self { records, opt, .. } = self;
+        records.clear();
+        *opt = None;
         let mut names = Names::default();
         let mut reader = RecordReader::new(bytes)?;
         if reader.header.qdcount == 1 {
             names.read(bytes, super::header::HEADER_LEN)?;
         }
-        let (mut records, mut opt) = (SmallVec::new(), None);
         while let Some((start, section)) = reader.next_start() {
             let fields = names.read(bytes, start)?;
             let record = reader.take(start, fields, section)?;
@@ -57,7 +87,7 @@ impl<'a> SoundMessage<'a> {
                 if opt.is_some() || section != Section::Additional || !is_root {
                     return None;
                 }
-                opt = Some(Opt { place: records.len(), record });
+                *opt = Some(Opt { place: records.len(), record });
                 continue;
             }
             names.read_data(bytes, &record)?;
@@ -66,9 +96,9 @@ impl<'a> SoundMessage<'a> {
         let mut header = reader.header;
         header.arcount -= u16::from(opt.is_some());
         let high = opt.as_ref().map_or(0, |opt| Edns::from_fields(opt.record.class, opt.record.ttl).rcode_high);
-        let rcode = Rcode(header.rcode().0 | u16::from(high) << 4);
-        let message = Message { bytes, header, question_end: reader.question_end, records };
-        Some(Self { message, rcode, opt, has_rest: reader.at < bytes.len() })
+        self.rcode = Rcode(header.rcode().0 | u16::from(high) << 4);
+        (self.header, self.question_end, self.has_rest) = (header, reader.question_end, reader.at < bytes.len());
+        Some(())
     }
 }
 

@@ -100,7 +100,12 @@ impl World {
     }
 
     fn hear(&mut self, transmit: &Transmit, bytes: Vec<u8>) -> AttemptState {
-        self.machine.on_response(self.now, transmit.id, Arrival::Message(Box::new(UpstreamMessage::read(bytes))), &mut self.out)
+        self.machine.on_response(
+            self.now,
+            transmit.id,
+            Arrival::Message(Box::new(UpstreamMessage::read(bytes))),
+            &mut self.out,
+        )
     }
 
     fn fail(&mut self, transmit: &Transmit) {
@@ -364,7 +369,8 @@ fn a_datagram_in_fragments_or_longer_than_advertised_is_asked_for_by_tcp() {
         world.ask("a.example", 1);
         let sent = world.sent();
         let bytes = lengthened(&sent[0], len);
-        let arrival = if damaged { Arrival::Damaged(bytes) } else { Arrival::Message(Box::new(UpstreamMessage::read(bytes))) };
+        let arrival =
+            if damaged { Arrival::Damaged(bytes) } else { Arrival::Message(Box::new(UpstreamMessage::read(bytes))) };
         world.machine.on_response(world.now, sent[0].id, arrival, &mut world.out);
         let vias: Vec<_> = world.sent().iter().map(|transmit| transmit.via).collect();
         assert_eq!(vias, vec![Via::Stream; by_stream], "{len} bytes");

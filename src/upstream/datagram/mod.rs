@@ -47,8 +47,9 @@ pub struct Datagrams {
     /// Those of the pools that this worker opened and reads from.
     pooled: Slab<Arc<PooledSocket>>,
     pools: Arc<Pools>,
-    /// What was looked up in `pools`.
+    /// What was looked up in `pools`, and the last of it: most queries are for the same upstream.
     known: HashMap<SocketAddr, Arc<Pool>, foldhash::fast::RandomState>,
+    last_pool: Option<(SocketAddr, Arc<Pool>)>,
     /// Sockets that may have something to read.
     ready: Vec<Place>,
     rng: StdRng,
@@ -151,6 +152,7 @@ impl Datagrams {
             pooled: Slab::new(),
             pools,
             known: HashMap::default(),
+            last_pool: None,
             ready: Vec::new(),
             rng: StdRng::from_seed(seed),
             buffer: vec![0; DATAGRAM_MAX].into_boxed_slice(),
@@ -254,9 +256,23 @@ impl Datagrams {
 
     /// A socket of an upstream's pool, at random.
     fn draw(&mut self, upstream: SocketAddr, now: Instant) -> io::Result<Arc<PooledSocket>> {
-        let pool = self.known.entry(upstream).or_insert_with(|| self.pools.of(upstream)).clone();
         let place = self.rng.next_u32() as usize;
-        pool.at(place, now).map_or_else(|| self.open_pooled(&pool, place, upstream, now), Ok)
+        let pool = self.pool_of(upstream);
+        if let Some(socket) = pool.at(place, now) {
+            return Ok(socket);
+        }
+        let pool = pool.clone();
+        self.open_pooled(&pool, place, upstream, now)
+    }
+
+    fn pool_of(&mut self, upstream: SocketAddr) -> &Arc<Pool> {
+        if self.last_pool.as_ref().is_some_and(|(last, _)| *last != upstream) {
+            self.last_pool = None;
+        }
+        let (_, pool) = self.last_pool.get_or_insert_with(|| {
+            (upstream, self.known.entry(upstream).or_insert_with(|| self.pools.of(upstream)).clone())
+        });
+        pool
     }
 
     fn open_pooled(
