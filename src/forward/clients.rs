@@ -88,11 +88,10 @@ struct ClientLimits {
 impl ClientLimits {
     fn note_arrival(&mut self, now: Instant) {
         let start = *self.window_start.get_or_insert(now);
-        let elapsed = now.saturating_duration_since(start);
-        if elapsed >= WINDOW {
+        if now >= start + WINDOW {
             let [current, _] = self.arrivals;
             self.arrivals = [0, current];
-            (self.window_start, self.window_before) = (Some(now), elapsed);
+            (self.window_start, self.window_before) = (Some(now), now.saturating_duration_since(start));
         }
         self.last_arrival = Some(now);
         let [current, _] = &mut self.arrivals;
@@ -125,12 +124,14 @@ impl ClientLimits {
         Ok(())
     }
 
-    /// When a reply may leave that ends a wait of so long, and how long it may be then.
-    fn pace(&mut self, now: Instant, waited: Duration, lengths: Lengths, latest: Instant) -> (Delivery, usize) {
+    /// When a reply may leave to a query with this deadline, and how long it may be then.
+    fn pace(&mut self, now: Instant, deadline: Instant, lengths: Lengths) -> (Delivery, usize) {
         // Those that are yet to leave count: what is left of a pulse is not what few queries wait for.
         if self.count < PACED_FROM {
             return (Delivery::Now, usize::MAX);
         }
+        let latest = deadline + LATE_MAX;
+        let waited = CLIENT_TIMEOUT.saturating_sub(deadline.saturating_duration_since(now));
         let at = self.next_reply.map_or(now, |at| at.max(now));
         if at > latest {
             return (Delivery::Never, 0);
@@ -276,8 +277,6 @@ impl Clients {
         use_stale: bool,
         lengths: Lengths,
     ) -> (Delivery, usize) {
-        let latest = waiting.deadline + LATE_MAX;
-        let waited = CLIENT_TIMEOUT.saturating_sub(waiting.deadline.saturating_duration_since(now));
         let lengths = match waiting.stale {
             Some(stale) if use_stale => lengths.with_answer(stale.len.into()),
             _ => lengths,
@@ -286,7 +285,7 @@ impl Clients {
             return (Delivery::Now, usize::MAX);
         };
         let (delivery, room) = if waiting.is_datagram && lengths.reply > 0 {
-            places.get_mut().pace(now, waited, lengths.beside(waiting.beside), latest)
+            places.get_mut().pace(now, waiting.deadline, lengths.beside(waiting.beside))
         } else {
             (Delivery::Now, usize::MAX)
         };

@@ -128,7 +128,7 @@ impl Health {
     /// Counts a query that was answered in time or not. What was counted long ago counts half: an upstream that is asked no
     /// more, because it lost queries, is asked again.
     fn count_loss(&mut self, is_lost: bool, now: Instant) {
-        let is_old = self.lost_at.is_some_and(|at| now.saturating_duration_since(at) >= RTT_MEMORY);
+        let is_old = self.lost_at.is_some_and(|at| now >= at + RTT_MEMORY);
         let known = if is_old { self.lost / 2 } else { self.lost };
         self.lost = known - known / LOSS_GAIN + if is_lost { WHOLE / LOSS_GAIN } else { 0 };
         self.lost_at = Some(now);
@@ -147,7 +147,7 @@ impl Health {
 
     /// Whether it answers others at this time.
     pub(super) fn answers_others(&self, now: Instant) -> bool {
-        self.heard.is_some_and(|heard| now.saturating_duration_since(heard) < ANSWERS_OTHERS)
+        self.heard.is_some_and(|heard| now < heard + ANSWERS_OTHERS)
     }
 
     /// Whether anything ever came from it.

@@ -43,14 +43,16 @@ pub(super) fn has_case(section: &[u8], asked: &[u8], draw: Option<u64>) -> bool 
     if section.len() != asked.len() || section.last_chunk::<4>() != asked.last_chunk() {
         return false;
     }
+    let ((words, rest), (asked, asked_rest)) = (name_of(section).as_chunks::<8>(), name_of(asked).as_chunks::<8>());
     let mut bits = draw;
-    for (one, other) in words_of(name_of(section)).zip(words_of(name_of(asked))) {
-        if one != other ^ (letters(other) & spread(bits)) >> 2 {
-            return false;
-        }
+    let mut is_drawn = |word: u64, asked: u64| {
+        let drawn = asked ^ (letters(asked) & spread(bits)) >> 2;
         bits = bits.rotate_right(8);
-    }
-    true
+        word == drawn
+    };
+    let mut pairs = words.iter().zip(asked);
+    pairs.all(|(word, asked)| is_drawn(u64::from_le_bytes(*word), u64::from_le_bytes(*asked)))
+        && is_drawn(last_word(rest), last_word(asked_rest))
 }
 
 /// Gives an answer the letter case of the question that the client asked, in the question section and wherever the name is
@@ -67,7 +69,9 @@ pub(super) fn restore_case(message: &mut [u8], asked: &[u8]) {
     }
     let Some(&first) = question.first() else { return };
     let mut at = 0;
-    while let Some(next) = rest.get(at..).and_then(|rest| rest.iter().position(|&byte| byte == first)) {
+    // Where the whole name has room.
+    let end = (rest.len() + 1).saturating_sub(asked.len());
+    while let Some(next) = rest.get(at..end).and_then(|starts| starts.iter().position(|&byte| byte == first)) {
         at += next;
         let Some(place) = rest.get_mut(at..at + asked.len()) else { break };
         if place == question {
@@ -80,9 +84,16 @@ pub(super) fn restore_case(message: &mut [u8], asked: &[u8]) {
     question.copy_from_slice(asked);
 }
 
-/// The bytes of a question section in lower case, eight at a time, the last ones filled with zeros.
-pub(super) fn lower_words(section: &[u8]) -> impl Iterator<Item = u64> {
-    words_of(section).map(|bytes| bytes | letters(bytes) >> 2)
+/// A question section in lower case.
+pub(super) fn in_lower_case(section: &[u8]) -> SmallVec<[u8; 64]> {
+    let mut lower = SmallVec::<[u8; 64]>::from_slice(section);
+    let (words, rest) = lower.as_chunks_mut::<8>();
+    for word in words {
+        let bytes = u64::from_le_bytes(*word);
+        *word = (bytes | letters(bytes) >> 2).to_le_bytes();
+    }
+    rest.make_ascii_lowercase();
+    lower
 }
 
 /// The name of a question section, without type and class.
@@ -90,11 +101,9 @@ fn name_of(section: &[u8]) -> &[u8] {
     section.split_last_chunk::<4>().map_or(&[], |(name, _)| name)
 }
 
-/// Bytes, eight at a time, the last ones filled with zeros.
-fn words_of(bytes: &[u8]) -> impl Iterator<Item = u64> {
-    let (words, rest) = bytes.as_chunks::<8>();
-    let last = rest.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte));
-    words.iter().map(|word| u64::from_le_bytes(*word)).chain((!rest.is_empty()).then_some(last))
+/// Less than eight bytes, filled with zeros.
+fn last_word(bytes: &[u8]) -> u64 {
+    bytes.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte))
 }
 
 /// Which of eight bytes are letters, by the top bit of each. The length of a label is at most 63, and no letter.
@@ -160,8 +169,7 @@ mod tests {
                 proptest::prop_assert!(!has_case(&changed, &section, Some(draw)), "another case, or another name");
             }
             proptest::prop_assert!(!has_case(expected.get(1..).unwrap(), &section, Some(draw)));
-            let lower: Vec<u8> = lower_words(&section).flat_map(u64::to_le_bytes).take(section.len()).collect();
-            proptest::prop_assert_eq!(lower, section.to_ascii_lowercase());
+            proptest::prop_assert_eq!(in_lower_case(&section).to_vec(), section.to_ascii_lowercase());
         }
     }
 }

@@ -426,23 +426,23 @@ impl<W> Forwarding<W> {
     fn end(&mut self, now: Instant, slot: u32, outcome: Outcome, out: &mut Outbox<W>) {
         self.attempts.close_all(slot);
         let Tries { questions, upstreams, .. } = &mut self.attempts;
-        let Some(query) = questions.remove(slot) else { return };
+        let Some(query) = questions.get_mut(slot) else { return };
         let is_down = upstreams.are_down(&query.upstreams);
-        let detail = if outcome.is_err() { detail(upstreams, &query) } else { None };
+        let detail = if outcome.is_err() { detail(upstreams, query) } else { None };
         // An upstream's word that it failed is no answer: the stale one is better (RFC 8767 §5).
         let is_failure = outcome.as_deref().map_or(true, says_failure);
         let message = outcome.as_deref().map_err(|failure| *failure);
         let lengths = Lengths::of(&query.question.section, message, detail.as_deref(), query.waiters.len());
-        let clients = &mut self.clients;
-        let waiters = query.waiters.into_iter().map(|waiting| {
+        let mut waiters = SmallVec::with_capacity(query.waiters.len());
+        for waiting in query.waiters.drain(..) {
             let use_stale = is_failure && waiting.stale.is_some_and(|stale| stale.may_serve(now, is_down));
-            let (delivery, room) = clients.deliver(now, &waiting, use_stale, lengths);
-            ReleasedWaiter { waiter: waiting.waiter, use_stale, delivery, room }
-        });
-        let waiters: SmallVec<_> = waiters.collect();
+            let (delivery, room) = self.clients.deliver(now, &waiting, use_stale, lengths);
+            waiters.push(ReleasedWaiter { waiter: waiting.waiter, use_stale, delivery, room });
+        }
+        let Some(question) = questions.remove(slot) else { return };
         // An answer is news for the cache even when no client waits.
         if outcome.is_ok() || !waiters.is_empty() {
-            let outcome = outcome.map(|message| Answered { question: query.question, message });
+            let outcome = outcome.map(|message| Answered { question, message });
             out.resolved.push(Resolved { detail, outcome, waiters });
         }
     }

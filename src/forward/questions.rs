@@ -149,13 +149,13 @@ impl<W> Questions<W> {
         slot
     }
 
-    /// A question is done.
-    pub(super) fn remove(&mut self, slot: u32) -> Option<OutstandingQuery<W>> {
-        let query = self.all.try_remove(slot as usize)?;
-        if let Ok(place) = self.by_key.find_entry(query.hash, |known| *known == slot) {
+    /// A question is done: nothing else of it is left.
+    pub(super) fn remove(&mut self, slot: u32) -> Option<Box<Question>> {
+        let OutstandingQuery { question, hash, .. } = self.all.try_remove(slot as usize)?;
+        if let Ok(place) = self.by_key.find_entry(hash, |known| *known == slot) {
             place.remove();
         }
-        Some(query)
+        Some(question)
     }
 
     /// No client waits for a question.

@@ -8,7 +8,7 @@
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
-use super::letters::lower_words;
+use super::letters::in_lower_case;
 use crate::wire::edns::Options;
 
 /// The option's code, from the range for local use (RFC 6891 §9).
@@ -51,10 +51,9 @@ impl LoopGuard {
         LoopOption { head: [c0, c1, l0, l1], tokens, own: self.token(question) }
     }
 
-    /// A question says itself where it ends: what fills its last word makes no two alike.
     fn token(&self, question: &[u8]) -> [u8; TOKEN_LEN] {
         let mut hash = self.0.build_hasher();
-        lower_words(question).for_each(|word| hash.write_u64(word));
+        hash.write(&in_lower_case(question));
         hash.finish().to_be_bytes()
     }
 }

@@ -57,9 +57,9 @@ struct UsualRate {
 impl UsualRate {
     fn note(&mut self, now: Instant) {
         let since = *self.since.get_or_insert(now);
-        let seconds = now.saturating_duration_since(since).as_secs();
-        if seconds > 0 {
+        if now >= since + Duration::from_secs(1) {
             // Seconds without a query count as well; a fall is followed more slowly than a rise.
+            let seconds = now.saturating_duration_since(since).as_secs();
             let counted = self.count / u32::try_from(seconds).unwrap_or(u32::MAX).max(1);
             self.average = counted.max((self.average * 3 + counted) / 4);
             (self.since, self.count) = (Some(now), 0);

@@ -201,7 +201,9 @@ impl Turns<'_> {
 
     /// Does what is due, and says that the thread is alive.
     fn mind_time(&mut self) {
-        let (worker, now) = (self.worker, Instant::now());
+        // Timers count milliseconds: what was done since then took less as a rule.
+        let worker = self.worker;
+        let now = worker.looked.take().unwrap_or_else(Instant::now);
         let mind = || {
             worker.counters.beat();
             if worker.watches_timers {

@@ -146,7 +146,7 @@ impl Worker {
     fn flush_sends(self: &Rc<Self>) {
         while !self.pending_sends.borrow().is_empty() {
             let mut leaving = self.pending_sends.take();
-            let (mut failed, now) = (Vec::new(), Instant::now());
+            let (mut failed, now) = (Vec::new(), self.pending_since.get());
             self.sockets.borrow_mut().send_pooled(&leaving, now, |transmit, error| {
                 say_unsent(transmit, error);
                 failed.push((transmit.id, trouble_of(error)));
@@ -208,6 +208,7 @@ impl Worker {
         match transmit.via {
             Via::Datagram if transmit.ports == Ports::Pool => {
                 self.pending_sends.borrow_mut().push(transmit);
+                self.pending_since.set(now);
                 false
             }
             Via::Datagram => {

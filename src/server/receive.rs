@@ -109,7 +109,7 @@ impl Worker {
 
     /// Tells the state machine what came, replies to all whom that concerns, and closes what is done with.
     fn take_received(self: &Rc<Self>, received: &mut Vec<Received>) {
-        let now = Instant::now();
+        let now = self.look_at_clock();
         let mut sources: SmallVec<[_; 1]> = SmallVec::with_capacity(received.len().min(TAKEN_AT_ONCE));
         while !received.is_empty() {
             let some = received.drain(..received.len().min(TAKEN_AT_ONCE));

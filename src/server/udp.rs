@@ -58,7 +58,7 @@ fn serve_batch(worker: &Rc<Worker>, socket: &Arc<UdpSocket>, batch: &mut Batch, 
     let fd: BorrowedFd<'_> = socket.as_fd();
     // An error here is about an earlier reply (an unreachable client), or there is nothing to read.
     let Ok(count) = batch.receive(fd) else { return };
-    let now = Instant::now();
+    let now = worker.look_at_clock();
     let snapshot = worker.shared.snapshot.load();
     worker.counters.received(Transport::Udp, count as u64);
     let mut fates: SmallVec<[Fate; BATCH]> = smallvec![Fate::Open; count];

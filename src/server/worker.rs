@@ -33,6 +33,10 @@ pub(super) struct Worker {
     pub(super) replies: RefCell<Replies>,
     /// Queries that leave from pools, on their way.
     pub(super) pending_sends: RefCell<Vec<Transmit>>,
+    /// What the time was when the last of them came.
+    pub(super) pending_since: Cell<Instant>,
+    /// What the time was when this thread began what it did last, until that is taken: a clock is not looked at twice for it.
+    pub(super) looked: Cell<Option<Instant>>,
     /// Both wait for others, to be sent together.
     pub(super) is_gathering: Cell<bool>,
     /// Outboxes with room, to be used again.
@@ -85,6 +89,8 @@ impl Worker {
             stream_buffers: RefCell::new(StreamBuffers::new()),
             replies: RefCell::default(),
             pending_sends: RefCell::default(),
+            pending_since: Cell::new(Instant::now()),
+            looked: Cell::new(None),
             is_gathering: Cell::new(false),
             spare: RefCell::default(),
             watches_timers: number == 0,
@@ -104,6 +110,13 @@ impl Worker {
         if self.shared.timers.set(next) && !self.watches_timers {
             self.shared.timers.wake();
         }
+    }
+
+    /// Looks at the clock, and notes what it says.
+    pub(super) fn look_at_clock(&self) -> Instant {
+        let now = Instant::now();
+        self.looked.set(Some(now));
+        now
     }
 
     /// A number that is another one for each query.

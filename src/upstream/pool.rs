@@ -60,7 +60,8 @@ impl Pool {
 /// A connected socket that many questions share.
 pub(super) struct PooledSocket {
     pub(super) socket: UdpSocket,
-    opened: Instant,
+    /// From when on no more questions leave from it.
+    closes: Instant,
     is_retired: AtomicBool,
     ids: Mutex<Ids>,
 }
@@ -96,11 +97,11 @@ pub(super) enum Recipient {
 
 impl PooledSocket {
     pub(super) fn new(socket: UdpSocket, now: Instant) -> Self {
-        Self { socket, opened: now, is_retired: AtomicBool::new(false), ids: Mutex::default() }
+        Self { socket, closes: now + AGE_MAX, is_retired: AtomicBool::new(false), ids: Mutex::default() }
     }
 
     fn is_usable(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.opened) < AGE_MAX && !self.is_retired.load(Ordering::Relaxed)
+        now < self.closes && !self.is_retired.load(Ordering::Relaxed)
     }
 
     /// Lets no more questions leave from it.
