@@ -12,6 +12,8 @@ use super::answer::{AnswerView, Block};
 
 /// Places of a bucket: what fits into a line.
 const PLACES: usize = 5;
+/// Buckets beside the first one of a key, of which one is its second.
+const NEIGHBOURS: usize = 15;
 /// Bytes of a bucket.
 pub(super) const BUCKET_BYTES: usize = size_of::<Bucket>();
 
@@ -156,11 +158,14 @@ impl Index {
         buckets.into_iter().flat_map(|bucket| (0..PLACES).map(move |place| Place { bucket, place }))
     }
 
-    /// The two buckets of a hash.
+    /// The two buckets of a hash: the second one of the fifteen beside the first, so that a look at both is one at the same page
+    /// of memory, whose address the processor has to find only once.
     #[inline]
     fn buckets_of(&self, hash: u64) -> [usize; 2] {
-        let scale = |half: u32| ((u64::from(half) * self.0.len() as u64) >> 32) as usize;
-        [scale(lower_half(hash)), scale(tag(hash).rotate_left(9))]
+        let first = ((u64::from(lower_half(hash)) * self.0.len() as u64) >> 32) as usize;
+        let beside = first ^ ((tag(hash) >> 23) as usize % NEIGHBOURS + 1);
+        // The last ones may have fewer beside them.
+        [first, if beside < self.0.len() { beside } else { first }]
     }
 }
 

@@ -172,6 +172,14 @@ impl Cache {
         }
     }
 
+    /// The same for both places that a key may have, as a look that finds nothing reads them.
+    #[inline]
+    pub fn prefetch_places(&self, hash: KeyHash, prefetch: impl Fn(*const u8)) {
+        if let Some(index) = self.index(hash) {
+            index.prefetch_change(hash.0, prefetch);
+        }
+    }
+
     /// The same for the answer itself, some time after [`Self::prefetch_place`].
     #[inline]
     pub fn prefetch_answer(&self, hash: KeyHash, prefetch: impl Fn(*const u8)) {
@@ -185,12 +193,16 @@ impl Cache {
         self.indexes.get(shard_of(hash))?.get()
     }
 
-    /// Names the memory that [`Self::insert`] will read for an answer under this key.
-    pub fn prefetch_insert(&self, key: &[u8], prefetch: impl Fn(*const u8)) {
-        let hash = self.hasher.hash(key);
-        if let (Some(index), Some(shard)) = (self.index(KeyHash(hash)), self.shards.get(shard_of(hash))) {
-            index.prefetch_change(hash, &prefetch);
-            shard.lock().prefetch_insert(hash, prefetch);
+    /// The hash of a key's bytes ([`CacheKey::to_bytes`]).
+    pub fn hash_bytes(&self, key: &[u8]) -> KeyHash {
+        KeyHash(self.hasher.hash(key))
+    }
+
+    /// Names the memory that [`Self::insert`] will read for an answer under the key of this hash.
+    pub fn prefetch_insert(&self, hash: KeyHash, prefetch: impl Fn(*const u8)) {
+        if let (Some(index), Some(shard)) = (self.index(hash), self.shards.get(shard_of(hash.0))) {
+            index.prefetch_change(hash.0, &prefetch);
+            shard.lock().prefetch_insert(hash.0, prefetch);
         }
     }
 

@@ -195,7 +195,7 @@ impl Engine {
 
     /// Has `prefetch` bring nearer what [`Self::keep`] will read for an answer under `key`.
     pub fn prefetch_keep(&self, key: &[u8], prefetch: impl Fn(*const u8)) {
-        self.cache.prefetch_insert(key, prefetch);
+        self.cache.prefetch_insert(self.cache.hash_bytes(key), prefetch);
     }
 
     /// Takes an upstream's answer to a question, and keeps it in the cache as long as its TTL and the limits allow;

@@ -135,6 +135,7 @@ impl Engine {
     ) {
         let Batch { snapshot, now, turn } = batch;
         let table = &snapshot.table;
+        let is_alone = asks.len() == 1;
         let mut read: SmallVec<[(&mut Ask<'_>, u32, Read<'_>); GROUP]> = SmallVec::new();
         for ((ask, name_buf), turn) in asks.iter_mut().zip(name_bufs).zip(turn..) {
             ask.reply.clear();
@@ -156,7 +157,11 @@ impl Engine {
             match guard.step(|| self.look_in_table(&context, *hash, ask.reply), || Looked::Done(LOST)) {
                 Looked::Done(action) => self.close(ask, action, now),
                 Looked::Pending(looked) => {
-                    self.cache.prefetch_place(looked.hash, prefetch);
+                    // One that is alone has no other beside whose steps its second place could come nearer.
+                    match is_alone {
+                        true => self.cache.prefetch_places(looked.hash, prefetch),
+                        false => self.cache.prefetch_place(looked.hash, prefetch),
+                    }
                     pending.push((ask, context, looked));
                 }
             }
@@ -166,6 +171,10 @@ impl Engine {
         }
         for (ask, context, looked) in &mut pending {
             let action = guard.step(|| self.look_in_cache(context, looked, ask.reply), || LOST);
+            if is_alone && matches!(action, Action::Forward(_)) {
+                // Until its answer comes there is time.
+                self.cache.prefetch_insert(looked.hash, prefetch);
+            }
             self.close(ask, action, now);
         }
     }

@@ -21,6 +21,8 @@ use crate::forward::AttemptId;
 pub(super) const PORTS: usize = 512;
 /// How long a port is used.
 const AGE_MAX: Duration = Duration::from_secs(10);
+/// Bytes of a line of the processor's cache.
+const LINE: usize = 64;
 /// Questions that a port is used for: their IDs are remembered, so that a late answer is no guess.
 const USES_MAX: usize = 1024;
 
@@ -47,6 +49,17 @@ impl Pool {
     /// The socket at this place, if it may still be used.
     pub(super) fn at(&self, place: usize, now: Instant) -> Option<Arc<PooledSocket>> {
         self.0.get(place % PORTS)?.load_full().filter(|socket| socket.is_usable(now))
+    }
+
+    /// Names the memory that a query from this place will read.
+    pub(super) fn prefetch(&self, place: usize, prefetch: impl Fn(*const u8)) {
+        let guard = self.0.get(place % PORTS).map(ArcSwapOption::load);
+        if let Some(socket) = guard.as_ref().and_then(|socket| socket.as_ref()) {
+            let start: *const u8 = Arc::as_ptr(socket).cast();
+            // With the reference counts before it.
+            (0..=size_of::<PooledSocket>().div_ceil(LINE))
+                .for_each(|line| prefetch(start.wrapping_add(line * LINE).wrapping_sub(16)));
+        }
     }
 
     /// Puts a new socket into a place.
@@ -145,6 +158,11 @@ impl PooledSocket {
 }
 
 impl Ids {
+    /// Where the next ID is noted whose question is over.
+    pub(super) fn past_end(&self) -> *const u8 {
+        self.past.as_ptr().wrapping_add(self.past.len()).cast()
+    }
+
     /// Whether there is one open question.
     pub(super) fn are_one(&self) -> bool {
         self.open.len() == 1

@@ -20,7 +20,7 @@ use smallvec::SmallVec;
 use super::fresh::{FreshSockets, Reading, open_bound};
 use super::pool::{DRAWS, Pool, PooledSocket, Pools, Recipient, no_place};
 use crate::forward::{Arrival, AttemptId, Transmit};
-use crate::sys::{Inbox, SegmentedSend};
+use crate::sys::{Inbox, SegmentedSend, prefetch};
 use crate::wire::UpstreamMessage;
 use crate::wire::edns::UDP_PAYLOAD_MAX;
 
@@ -50,6 +50,8 @@ pub struct Datagrams {
     /// What was looked up in `pools`, and the last of it: most queries are for the same upstream.
     known: HashMap<SocketAddr, Arc<Pool>, foldhash::fast::RandomState>,
     last_pool: Option<(SocketAddr, Arc<Pool>)>,
+    /// The place that the next query leaves from, drawn.
+    next_place: usize,
     /// Sockets that may have something to read.
     ready: Vec<Place>,
     rng: StdRng,
@@ -146,6 +148,7 @@ impl Datagrams {
     /// No sockets yet. `registry` is that of the poll which will watch them, `seed` is from the operating system's source of
     /// randomness, `pools` are shared by all workers.
     pub fn new(registry: Registry, seed: [u8; 32], pools: Arc<Pools>) -> Self {
+        let mut rng = StdRng::from_seed(seed);
         Self {
             registry,
             fresh: FreshSockets::new(),
@@ -153,8 +156,9 @@ impl Datagrams {
             pools,
             known: HashMap::default(),
             last_pool: None,
+            next_place: rng.next_u32() as usize,
             ready: Vec::new(),
-            rng: StdRng::from_seed(seed),
+            rng,
             buffer: vec![0; DATAGRAM_MAX].into_boxed_slice(),
             inbox: Inbox::new(DATAGRAM_MAX),
             ignored: 0,
@@ -208,6 +212,7 @@ impl Datagrams {
             let mut ids = socket.ids();
             let is_open = ids.open(transmit.message_id(), transmit.id, transmit.deadline);
             socket.look_at(&ids);
+            prefetch(ids.past_end());
             drop(ids);
             if !is_open {
                 continue;
@@ -216,6 +221,10 @@ impl Datagrams {
                 socket.retire();
                 socket.close(transmit.id);
                 failed(transmit, &error);
+            }
+            // Ports are many, and none of them is near when its turn comes.
+            if let Some((_, pool)) = &self.last_pool {
+                pool.prefetch(self.next_place, prefetch);
             }
             return;
         }
@@ -256,7 +265,8 @@ impl Datagrams {
 
     /// A socket of an upstream's pool, at random.
     fn draw(&mut self, upstream: SocketAddr, now: Instant) -> io::Result<Arc<PooledSocket>> {
-        let place = self.rng.next_u32() as usize;
+        let place = self.next_place;
+        self.next_place = self.rng.next_u32() as usize;
         let pool = self.pool_of(upstream);
         if let Some(socket) = pool.at(place, now) {
             return Ok(socket);
