@@ -138,7 +138,10 @@ impl Shard {
 
     /// Names the memory that putting an answer of this hash in will read here.
     pub(super) fn prefetch_insert(&self, hash: u64, prefetch: impl Fn(*const u8)) {
-        self.ghosts.prefetch(hash, prefetch);
+        self.ghosts.prefetch(hash, &prefetch);
+        if let Some(last) = self.small.back() {
+            prefetch((&raw const *last).wrapping_add(1).cast());
+        }
     }
 
     /// Names the memory of what will be evicted next, and where what follows stands.

@@ -14,6 +14,7 @@ mod fault;
 mod framed;
 mod fresh;
 mod https;
+mod opened;
 mod pool;
 mod probe;
 mod stream;

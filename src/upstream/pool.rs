@@ -73,6 +73,8 @@ impl Pool {
 /// A connected socket that many questions share.
 pub(super) struct PooledSocket {
     pub(super) socket: UdpSocket,
+    /// Its number with the worker that opened it.
+    pub(super) number: usize,
     /// From when on no more questions leave from it.
     closes: Instant,
     is_retired: AtomicBool,
@@ -109,8 +111,8 @@ pub(super) enum Recipient {
 }
 
 impl PooledSocket {
-    pub(super) fn new(socket: UdpSocket, now: Instant) -> Self {
-        Self { socket, closes: now + AGE_MAX, is_retired: AtomicBool::new(false), ids: Mutex::default() }
+    pub(super) fn new(socket: UdpSocket, number: usize, now: Instant) -> Self {
+        Self { socket, number, closes: now + AGE_MAX, is_retired: AtomicBool::new(false), ids: Mutex::default() }
     }
 
     fn is_usable(&self, now: Instant) -> bool {
@@ -228,7 +230,7 @@ mod tests {
     use crate::forward::test_try;
 
     fn socket(now: Instant) -> PooledSocket {
-        PooledSocket::new(UdpSocket::bind("127.0.0.1:0").unwrap(), now)
+        PooledSocket::new(UdpSocket::bind("127.0.0.1:0").unwrap(), 0, now)
     }
 
     #[test]

@@ -14,10 +14,10 @@ use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use slab::Slab;
 use smallvec::SmallVec;
 
 use super::fresh::{FreshSockets, Reading, open_bound};
+use super::opened::Opened;
 use super::pool::{DRAWS, Pool, PooledSocket, Pools, Recipient, no_place};
 use crate::forward::{Arrival, AttemptId, Transmit};
 use crate::sys::{Inbox, SegmentedSend, prefetch};
@@ -45,7 +45,7 @@ pub struct Datagrams {
     registry: Registry,
     fresh: FreshSockets,
     /// Those of the pools that this worker opened and reads from.
-    pooled: Slab<Arc<PooledSocket>>,
+    pooled: Opened,
     pools: Arc<Pools>,
     /// What was looked up in `pools`, and the last of it: most queries are for the same upstream.
     known: HashMap<SocketAddr, Arc<Pool>, foldhash::fast::RandomState>,
@@ -152,7 +152,7 @@ impl Datagrams {
         Self {
             registry,
             fresh: FreshSockets::new(),
-            pooled: Slab::new(),
+            pooled: Opened::default(),
             pools,
             known: HashMap::default(),
             last_pool: None,
@@ -212,7 +212,9 @@ impl Datagrams {
             let mut ids = socket.ids();
             let is_open = ids.open(transmit.message_id(), transmit.id, transmit.deadline);
             socket.look_at(&ids);
+            // Its answer will read these.
             prefetch(ids.past_end());
+            self.pooled.prefetch(socket.number, prefetch);
             drop(ids);
             if !is_open {
                 continue;
@@ -292,11 +294,11 @@ impl Datagrams {
         upstream: SocketAddr,
         now: Instant,
     ) -> io::Result<Arc<PooledSocket>> {
-        let socket = Arc::new(PooledSocket::new(open_bound(upstream, &mut self.rng)?, now));
-        let entry = self.pooled.vacant_entry();
-        let token = Place::Pooled(entry.key()).token();
+        let number = self.pooled.next_number();
+        let socket = Arc::new(PooledSocket::new(open_bound(upstream, &mut self.rng)?, number, now));
+        let token = Place::Pooled(number).token();
         self.registry.register(&mut SourceFd(&socket.socket.as_raw_fd()), token, Interest::READABLE)?;
-        entry.insert(socket.clone());
+        self.pooled.push(socket.clone());
         pool.put(place, socket.clone());
         Ok(socket)
     }
@@ -426,7 +428,7 @@ impl Datagrams {
     /// too old. To be called every now and then.
     pub fn sweep(&mut self, now: Instant) {
         self.fresh.sweep(now);
-        self.pooled.retain(|_, pooled| pooled.sweep(now));
+        self.pooled.retain(|pooled| pooled.sweep(now));
     }
 }
 

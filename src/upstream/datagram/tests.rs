@@ -38,7 +38,7 @@ impl Desk {
         };
         self.datagrams.send_pooled(&[transmit], self.now, |_, error| panic!("{error}"));
         let from = self.upstream.recv_from(&mut [0; 64]).unwrap().1;
-        let mut sockets = self.datagrams.pooled.iter().map(|(_, pooled)| pooled.clone());
+        let mut sockets = self.datagrams.pooled.iter().cloned();
         (sockets.find(|pooled| pooled.socket.local_addr().unwrap().port() == from.port()).unwrap(), from)
     }
 
