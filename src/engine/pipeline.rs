@@ -157,7 +157,7 @@ impl Engine {
             match guard.step(|| self.look_in_table(&context, *hash, ask.reply), || Looked::Done(LOST)) {
                 Looked::Done(action) => self.close(ask, action, now),
                 Looked::Pending(looked) => {
-                    // One that is alone has no other beside whose steps its second place could come nearer.
+                    // A query alone has no others whose steps hide a cache miss: both places are fetched at once.
                     match is_alone {
                         true => self.cache.prefetch_places(looked.hash, prefetch),
                         false => self.cache.prefetch_place(looked.hash, prefetch),

@@ -55,15 +55,15 @@ pub(super) fn has_case(section: &[u8], asked: &[u8], draw: Option<u64>) -> bool 
         && is_drawn(last_word(rest), last_word(asked_rest))
 }
 
-/// Gives an answer the letter case of the question that the client asked, in the question section and wherever the name is
-/// repeated in full as it stands there.
+/// Gives an answer the letter case of the client's question: in the question section, and wherever the same name is repeated in
+/// full in the same case.
 pub(super) fn restore_case(message: &mut [u8], asked: &[u8]) {
     let asked = name_of(asked);
     let Some((question, rest)) = message.get_mut(HEADER_LEN..).and_then(|rest| rest.split_at_mut_checked(asked.len()))
     else {
         return;
     };
-    // An answer over TCP may have the question in another case than it was sent: there it is no guess.
+    // Over TCP, where answers cannot be guessed, the upstream may have changed the case of the question.
     if question == asked || !question.eq_ignore_ascii_case(asked) {
         return;
     }

@@ -68,7 +68,7 @@ pub(super) struct LoopOption<'t> {
 }
 
 impl LoopOption<'_> {
-    /// What stands one behind the other.
+    /// Its parts, in the order in which they are sent.
     pub(super) fn parts(&self) -> [&[u8]; 3] {
         [&self.head, self.tokens, &self.own]
     }

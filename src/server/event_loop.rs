@@ -201,7 +201,7 @@ impl Turns<'_> {
 
     /// Does what is due, and says that the thread is alive.
     fn mind_time(&mut self) {
-        // Timers count milliseconds: what was done since then took less as a rule.
+        // The time at which the last batch began is exact enough: timers count milliseconds.
         let worker = self.worker;
         let now = worker.looked.take().unwrap_or_else(Instant::now);
         let mind = || {

@@ -33,9 +33,9 @@ pub(super) struct Worker {
     pub(super) replies: RefCell<Replies>,
     /// Queries that leave from pools, on their way.
     pub(super) pending_sends: RefCell<Vec<Transmit>>,
-    /// What the time was when the last of them came.
+    /// The time at which the last of them was added.
     pub(super) pending_since: Cell<Instant>,
-    /// What the time was when this thread began what it did last, until that is taken: a clock is not looked at twice for it.
+    /// The time at which this thread began its last batch, until the end of the turn takes it: one reading of the clock serves both.
     pub(super) looked: Cell<Option<Instant>>,
     /// Both wait for others, to be sent together.
     pub(super) is_gathering: Cell<bool>,
@@ -112,7 +112,7 @@ impl Worker {
         }
     }
 
-    /// Looks at the clock, and notes what it says.
+    /// Reads the clock, and keeps the time for the end of the turn.
     pub(super) fn look_at_clock(&self) -> Instant {
         let now = Instant::now();
         self.looked.set(Some(now));

@@ -27,7 +27,7 @@ pub struct UpstreamMessage {
     pub bytes: Vec<u8>,
     state: State,
     parts: Parts,
-    /// `None` where there is no question.
+    /// `None` for a message without a question.
     section: Option<AnswerSection>,
 }
 
@@ -164,10 +164,10 @@ impl AnswerSection {
         Some(Self { targets, end: chain.end, has_foreign, places })
     }
 
-    /// That of most answers: all records have what was asked for, and are of the question's name, to which they point. What may
-    /// lead on is looked at in full.
+    /// The section of most answers: every record has the question's type and class, and its owner name is a pointer to the
+    /// question's. `None` for all others, and for CNAME and DNAME.
     fn plain(message: MessageView<'_>, qtype: Rtype, class: u16) -> Option<Self> {
-        // A pointer to what stands right behind the header.
+        // A compression pointer to the question's name, which follows the header.
         const TO_QUESTION: [u8; 2] = [0xc0, 12];
         const _: () = assert!(HEADER_LEN == 12);
         let is_plain = |record: &RecordView| {

@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-/// The parts one behind the other: without an allocation where they are at most `N` bytes, and each copied once.
+/// Joins parts into one message, without an allocation where it has at most `N` bytes.
 pub(crate) fn joined<const N: usize>(parts: &[&[u8]]) -> SmallVec<[u8; N]> {
     let len = parts.iter().map(|part| part.len()).sum();
     let mut bytes = [0; N];
@@ -20,7 +20,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_stand_one_behind_the_other_in_place_or_not() {
+    fn parts_are_joined_in_place_or_on_the_heap() {
         let (long, short): (&[u8], &[u8]) = (b"abcd", b"e");
         for parts in [&[][..], &[short], &[long, &[], short], &[long, long], &[long, long, short]] {
             let bytes = joined::<8>(parts);

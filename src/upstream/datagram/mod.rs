@@ -224,7 +224,7 @@ impl Datagrams {
                 socket.close(transmit.id);
                 failed(transmit, &error);
             }
-            // Ports are many, and none of them is near when its turn comes.
+            // The pool has more ports than the processor's cache keeps: the next one is fetched ahead.
             if let Some((_, pool)) = &self.last_pool {
                 pool.prefetch(self.next_place, prefetch);
             }
