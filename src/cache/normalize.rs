@@ -5,9 +5,10 @@ use smallvec::SmallVec;
 
 use crate::wire::answer::{AnswerSection, ChainEnd, Reading};
 use crate::wire::compose::Sections;
+use crate::wire::compression::push_lower_name;
 use crate::wire::edns::extended_errors;
 use crate::wire::header::{HEADER_LEN, Header};
-use crate::wire::message::{MessageView, push_lower_name};
+use crate::wire::message::MessageView;
 use crate::wire::name;
 use crate::wire::{Message, Rcode, RecordView, Rtype, Section, UpstreamMessage, is_private_address};
 

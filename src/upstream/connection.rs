@@ -17,8 +17,8 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::sleep_until;
 
 use super::fault::Fault;
+use crate::wire::compression::skip_name;
 use crate::wire::header::{HEADER_LEN, RCODE};
-use crate::wire::message::skip_name;
 
 /// How long a connection without queries is kept.
 pub(super) const IDLE: Duration = Duration::from_secs(10);

@@ -4,8 +4,9 @@
 
 use smallvec::SmallVec;
 
+use super::compression::{Steps, is_same_name, walk_name};
 use super::header::HEADER_LEN;
-use super::message::{MessageView, RecordView, Section, Steps, is_same_name, walk_name};
+use super::message::{MessageView, RecordView, Section};
 use super::name::is_within;
 use super::soundness::{Opt, Parts};
 use super::{Rcode, Rtype};

@@ -7,9 +7,10 @@ use std::hash::BuildHasher;
 use hashbrown::HashTable;
 use smallvec::SmallVec;
 
+use super::compression::{read_name, walk_name};
 use super::edns::OPT_LEN;
 use super::header::HEADER_LEN;
-use super::message::{FIELDS_LEN, Message, RecordView, Records, Section, push_expanded_data, read_name, walk_name};
+use super::message::{FIELDS_LEN, Message, RecordView, Records, Section, push_expanded_data};
 use super::reply::{Closing, Counts, ReplyOptions, close};
 use super::{ExtendedError, Name, Query, Rcode, Rtype};
 

@@ -12,6 +12,7 @@
 pub mod address;
 pub mod answer;
 pub mod compose;
+pub mod compression;
 pub mod edns;
 pub mod header;
 mod joined;

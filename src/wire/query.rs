@@ -5,9 +5,9 @@
 
 use smallvec::SmallVec;
 
+use super::compression::skip_name;
 use super::edns::{self, Edns};
 use super::header::{self, HEADER_LEN, Header};
-use super::message::skip_name;
 use super::name;
 use super::{ExtendedError, Rcode, Rtype};
 

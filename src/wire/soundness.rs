@@ -7,9 +7,8 @@
 
 use smallvec::SmallVec;
 
-use super::message::{
-    Message, MessageView, POINTERS_MAX, RecordReader, RecordView, RecordViews, Section, names_in, pointer,
-};
+use super::compression::{POINTERS_MAX, pointer};
+use super::message::{Message, MessageView, RecordReader, RecordView, RecordViews, Section, names_in};
 use super::name::{LABEL_MAX, NAME_MAX};
 use super::{Edns, Header, Rcode, Rtype};
 
@@ -240,7 +239,7 @@ impl Names {
 mod tests {
     use super::*;
     use crate::wire::Header;
-    use crate::wire::message::read_name;
+    use crate::wire::compression::read_name;
 
     /// A response to `\x01a\0`, type A: its question ends at 19.
     fn response(counts: [u16; 3], rest: &[u8]) -> Vec<u8> {
