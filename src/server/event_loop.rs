@@ -8,7 +8,7 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
@@ -18,10 +18,11 @@ use slab::Slab;
 use super::faults::Part;
 use super::listen::DatagramListener;
 use super::receive::SWEEP_INTERVAL;
+use super::receiver::ReceiverOrders;
 use super::udp::ClientSocket;
 use super::worker::Worker;
 use crate::engine::GROUP;
-use crate::upstream::{Received, token_beside};
+use crate::upstream::{DatagramSockets, Reader, Received, token_beside};
 use crate::wire::NameBuf;
 
 /// Readiness events taken at once.
@@ -29,7 +30,7 @@ const EVENTS: usize = 128;
 /// The number of the waker's token; those of listeners follow.
 const WAKER: usize = 0;
 /// How long the thread sleeps at most: it says at each turn that it is alive.
-const SLEEP_MAX: Duration = Duration::from_millis(500);
+pub(super) const SLEEP_MAX: Duration = Duration::from_millis(500);
 /// How long it sleeps at most while the server ends, and what is in flight may be over without an event.
 const SLEEP_MAX_AT_END: Duration = Duration::from_millis(5);
 /// How long the loop rests after a panic: one that comes again at once must not take the CPU.
@@ -38,42 +39,84 @@ const REST: Duration = Duration::from_millis(10);
 /// What an event loop waits in, and what it serves. Outlives a panic of the loop.
 pub(super) struct EventLoop {
     poll: Poll,
+    sockets: Arc<DatagramSockets>,
+    receivers: Arc<[ReceiverOrders]>,
     new: Receiver<DatagramListener>,
     serving: Vec<DatagramListener>,
+}
+
+/// The way to an event loop.
+#[derive(Clone)]
+pub(super) struct EventLoopOrders {
+    listeners: Sender<DatagramListener>,
+    waker: Arc<Waker>,
+}
+
+impl EventLoopOrders {
+    /// The way to a loop that will wait in this poll, and where it finds its listeners.
+    ///
+    /// # Errors
+    /// The system's refusal to give descriptors.
+    pub(super) fn new(poll: &Poll) -> io::Result<(Self, Receiver<DatagramListener>)> {
+        let waker = Arc::new(Waker::new(poll.registry(), token_beside(WAKER))?);
+        let (listeners, new) = channel();
+        Ok((Self { listeners, waker }, new))
+    }
+
+    /// Has the loop serve a listener. A thread that is gone said so itself.
+    pub(super) fn serve(&self, listener: DatagramListener) {
+        let _ = self.listeners.send(listener);
+        self.look();
+    }
+
+    /// Has the loop look at what was changed.
+    pub(super) fn look(&self) {
+        if let Err(error) = self.waker.wake() {
+            tracing::error!(%error, "cannot wake a worker");
+        }
+    }
+
+    /// What wakes it.
+    pub(super) fn waker(&self) -> &Arc<Waker> {
+        &self.waker
+    }
 }
 
 /// The state of a loop that runs.
 struct Turns<'l> {
     worker: &'l Rc<Worker>,
+    reader: Reader,
     events: Events,
     clients: Slab<ClientSocket>,
     name_bufs: [NameBuf; GROUP],
     received: Vec<Received>,
     /// How long there was until the next timer when the last turn ended. One that is set since by another thread wakes this one.
     until_timer: Duration,
+    /// When the last turn ended.
+    turned: Instant,
     next_sweep: Instant,
     /// Something may be there of which no event will tell.
     has_more: bool,
 }
 
 impl EventLoop {
-    /// A loop that serves what comes out of `new`, and what wakes it when that has something, or when a listener or the server is to
-    /// end.
+    /// A loop that takes orders by `new` and `waker`. It gives its listeners to `receivers` where these serve them better, and ends after
+    /// them.
     ///
     /// # Errors
     /// The system's refusal to give descriptors.
-    pub(super) fn new(new: Receiver<DatagramListener>) -> io::Result<(Self, Arc<Waker>)> {
-        let poll = Poll::new()?;
-        let waker = Waker::new(poll.registry(), token_beside(WAKER))?;
-        Ok((Self { poll, new, serving: Vec::new() }, Arc::new(waker)))
+    pub(super) fn new(
+        poll: Poll,
+        new: Receiver<DatagramListener>,
+        receivers: Arc<[ReceiverOrders]>,
+    ) -> io::Result<Self> {
+        let sockets = Arc::new(DatagramSockets::new(poll.registry().try_clone()?));
+        Ok(Self { poll, sockets, receivers, new, serving: Vec::new() })
     }
 
-    /// For the sockets towards upstreams.
-    ///
-    /// # Errors
-    /// The system's refusal to give descriptors.
-    pub(super) fn registry(&self) -> io::Result<Registry> {
-        self.poll.registry().try_clone()
+    /// The sockets towards upstreams that it reads from.
+    pub(super) fn sockets(&self) -> &Arc<DatagramSockets> {
+        &self.sockets
     }
 
     /// Serves until the server ends and nothing is in flight any more, or what is left is waited for no longer.
@@ -84,11 +127,13 @@ impl EventLoop {
         let now = Instant::now();
         let mut turns = Turns {
             worker,
+            reader: Reader::new(self.sockets.clone()),
             events: Events::with_capacity(EVENTS),
             clients: Slab::new(),
             name_bufs: [const { NameBuf::new() }; GROUP],
             received: Vec::new(),
             until_timer: Duration::ZERO,
+            turned: now,
             next_sweep: now + SWEEP_INTERVAL,
             has_more: false,
         };
@@ -102,13 +147,34 @@ impl EventLoop {
             if turns.turn(&mut self.poll, SLEEP_MAX)? {
                 self.change(&mut turns);
             }
+            if turns.sweep(&self.sockets) {
+                self.give_sparse(&mut turns);
+            }
         }
-        turns.clients.iter_mut().for_each(|(_, client)| serve_rest(worker, client, &mut turns.name_bufs));
-        turns.clients.clear();
-        while !worker.is_done() {
+        loop {
+            // Receivers may ask until they end, and leave a listener.
+            let receivers_ended = !self.receivers.iter().any(ReceiverOrders::is_serving);
+            self.change(&mut turns);
+            if worker.shared.is_over() || receivers_ended && worker.is_done() {
+                return Ok(());
+            }
             turns.turn(&mut self.poll, SLEEP_MAX_AT_END)?;
+            turns.sweep(&self.sockets);
         }
-        Ok(())
+    }
+
+    /// Gives listeners whose queries come one by one to receivers that have none.
+    fn give_sparse(&mut self, turns: &mut Turns<'_>) {
+        let Self { poll, receivers, serving, .. } = self;
+        turns.clients.retain(|_, client| {
+            if !client.flow.was_sparse() || give(receivers, client.listener()).is_some() {
+                return true;
+            }
+            let socket = &client.datagrams.socket;
+            let _ = poll.registry().deregister(&mut SourceFd(&socket.as_raw_fd()));
+            serving.retain(|listener| !Arc::ptr_eq(&listener.datagrams.socket, socket));
+            false
+        });
     }
 
     /// Takes in listeners that begin, and ends those that are to end.
@@ -154,9 +220,8 @@ impl Turns<'_> {
         let mut is_woken = false;
         match poll.poll(&mut self.events, Some(timeout)) {
             Ok(()) => {
-                let mut sockets = worker.sockets.borrow_mut();
                 for event in &self.events {
-                    match sockets.note_ready(event.token()) {
+                    match self.reader.note_ready(event.token()) {
                         None => {}
                         Some(WAKER) => is_woken = true,
                         Some(number) => {
@@ -191,12 +256,12 @@ impl Turns<'_> {
     /// Takes what upstreams sent.
     fn receive_from_upstreams(&mut self) {
         let worker = self.worker;
-        if !worker.sockets.borrow().has_ready() {
+        if !self.reader.has_ready() {
             return;
         }
-        let receive = || worker.receive(&mut self.received);
+        let receive = || worker.receive(&mut self.reader, &mut self.received);
         worker.shared.faults.guarded(Part::Upstream, receive, || rest(Part::Upstream, ()));
-        self.has_more |= worker.sockets.borrow().has_ready();
+        self.has_more |= self.reader.has_ready();
     }
 
     /// Does what is due, and says that the thread is alive.
@@ -216,22 +281,34 @@ impl Turns<'_> {
             }
         };
         worker.shared.faults.guarded(Part::Timers, mind, || rest(Part::Timers, ()));
-        if now >= self.next_sweep {
-            self.next_sweep = now + SWEEP_INTERVAL;
-            worker.sockets.borrow_mut().sweep(now);
+        self.turned = now;
+    }
+
+    /// Closes sockets towards upstreams that are done with, if it is time to; whether it was.
+    fn sweep(&mut self, sockets: &DatagramSockets) -> bool {
+        let is_due = self.turned >= self.next_sweep;
+        if is_due {
+            self.next_sweep = self.turned + SWEEP_INTERVAL;
+            sockets.sweep(self.turned);
         }
+        is_due
     }
 }
 
+/// Gives a listener to one of these receivers that has none; gives it back where all have one.
+pub(super) fn give(receivers: &[ReceiverOrders], listener: DatagramListener) -> Option<DatagramListener> {
+    receivers.iter().try_fold(listener, |listener, receiver| receiver.serve(listener))
+}
+
 /// Serves what is queued in a socket that is served no longer. A flood must not keep the server from its end.
-fn serve_rest(worker: &Rc<Worker>, client: &mut ClientSocket, name_bufs: &mut [NameBuf; GROUP]) {
+pub(super) fn serve_rest(worker: &Rc<Worker>, client: &mut ClientSocket, name_bufs: &mut [NameBuf; GROUP]) {
     let mut serve = || worker.shared.faults.guarded(Part::Listener, || client.serve(worker, name_bufs), || false);
     while !worker.shared.is_over() && serve() {}
 }
 
 /// Logs that a part panicked, waits for [`REST`], and returns `instead` as its result.
 #[cold]
-fn rest<R>(part: Part, instead: R) -> R {
+pub(super) fn rest<R>(part: Part, instead: R) -> R {
     tracing::error!(part = part.name(), "event loop panicked; continuing");
     std::thread::sleep(REST);
     instead

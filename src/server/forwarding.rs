@@ -147,7 +147,7 @@ impl Worker {
         while !self.pending_sends.borrow().is_empty() {
             let mut leaving = self.pending_sends.take();
             let (mut failed, now) = (Vec::new(), self.pending_since.get());
-            self.sockets.borrow_mut().send_pooled(&leaving, now, |transmit, error| {
+            self.sender.borrow_mut().send_pooled(&leaving, now, |transmit, error| {
                 say_unsent(transmit, error);
                 failed.push((transmit.id, trouble_of(error)));
             });
@@ -212,7 +212,7 @@ impl Worker {
                 false
             }
             Via::Datagram => {
-                let sent = self.sockets.borrow_mut().send_fresh(&transmit);
+                let sent = self.sender.borrow_mut().send_fresh(&transmit);
                 let Err(error) = sent else { return false };
                 say_unsent(&transmit, &error);
                 let trouble = trouble_of(&error);
@@ -279,7 +279,7 @@ impl Worker {
         let outcome = resolved.outcome.and_then(|Answered { question, mut message }| {
             let keep = || self.shared.engine.keep(&snapshot, &question, &mut message, now, prefetch);
             let answer = self.shared.faults.guarded(Part::Answer, keep, || None);
-            self.sockets.borrow_mut().take_back(message);
+            self.spares.borrow_mut().take_back(message);
             answer.ok_or(Failure::Silence)
         });
         let detail = resolved.detail.as_deref();

@@ -30,6 +30,7 @@ mod qtype_label;
 #[cfg(feature = "quic")]
 mod quic;
 mod receive;
+mod receiver;
 mod replies;
 mod shared;
 mod stream;

@@ -4,9 +4,10 @@ use std::cell::RefCell;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mio::{Events, Poll, Registry};
+use mio::{Events, Poll};
 use smallvec::SmallVec;
 use tokio::io::unix::AsyncFd;
 
@@ -15,7 +16,7 @@ use super::forwarding::take;
 use super::worker::Worker;
 use crate::forward::AttemptState;
 use crate::sys::readable;
-use crate::upstream::Received;
+use crate::upstream::{DatagramSockets, Reader, Received};
 
 /// How often sockets are looked for whose queries were settled elsewhere, or not in time.
 pub(super) const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
@@ -28,6 +29,8 @@ const EVENTS: usize = 128;
 /// The poll of a thread's sockets towards upstreams, where the thread itself sleeps in its runtime's.
 pub(super) struct NestedPoll {
     poll: RefCell<Poll>,
+    sockets: Arc<DatagramSockets>,
+    reader: RefCell<Reader>,
     /// Becomes readable when one of them does.
     readiness: AsyncFd<OwnedFd>,
 }
@@ -37,11 +40,24 @@ impl NestedPoll {
     ///
     /// # Errors
     /// The system's refusal to give descriptors.
-    pub(super) fn new() -> io::Result<(Self, Registry)> {
+    pub(super) fn new() -> io::Result<Self> {
         let poll = Poll::new()?;
         let readiness = readable(poll.registry().as_fd())?;
-        let registry = poll.registry().try_clone()?;
-        Ok((Self { poll: RefCell::new(poll), readiness }, registry))
+        let sockets = Arc::new(DatagramSockets::new(poll.registry().try_clone()?));
+        Ok(Self { poll: RefCell::new(poll), reader: RefCell::new(Reader::new(sockets.clone())), sockets, readiness })
+    }
+
+    /// The sockets that it watches.
+    pub(super) fn sockets(&self) -> &Arc<DatagramSockets> {
+        &self.sockets
+    }
+
+    /// Closes sockets whose queries were settled elsewhere, or not in time.
+    pub(super) async fn sweep(&self) {
+        loop {
+            tokio::time::sleep(SWEEP_INTERVAL).await;
+            self.sockets.sweep(Instant::now());
+        }
     }
 
     /// Waits until there are events.
@@ -70,23 +86,23 @@ impl Worker {
     pub(super) async fn receive_nested(self: Rc<Self>, nested: &NestedPoll) {
         let (mut events, mut received) = (Events::with_capacity(EVENTS), Vec::new());
         loop {
-            if self.sockets.borrow().has_ready() {
+            if nested.reader.borrow().has_ready() {
                 tokio::task::yield_now().await;
             } else if let Err(error) = nested.wait(&mut events).await {
                 tracing::error!(%error, "cannot read upstream sockets");
                 return;
             } else {
-                let mut sockets = self.sockets.borrow_mut();
-                events.iter().for_each(|event| _ = sockets.note_ready(event.token()));
+                let mut reader = nested.reader.borrow_mut();
+                events.iter().for_each(|event| _ = reader.note_ready(event.token()));
             }
-            self.receive(&mut received);
+            self.receive(&mut nested.reader.borrow_mut(), &mut received);
         }
     }
 
     /// Reads what upstreams sent to sockets that are ready.
-    pub(super) fn receive(self: &Rc<Self>, received: &mut Vec<Received>) {
-        self.sockets.borrow_mut().read(received);
-        self.take_received(received);
+    pub(super) fn receive(self: &Rc<Self>, reader: &mut Reader, received: &mut Vec<Received>) {
+        reader.read(received, &mut self.spares.borrow_mut());
+        self.take_received(reader, received);
     }
 
     /// Does what is due.
@@ -99,21 +115,13 @@ impl Worker {
         self.shared.timers.arm(|| self.shared.forwarding().next_timeout(Instant::now()));
     }
 
-    /// Closes sockets whose queries were settled elsewhere, or not in time.
-    pub(super) async fn sweep(self: Rc<Self>) {
-        loop {
-            tokio::time::sleep(SWEEP_INTERVAL).await;
-            self.sockets.borrow_mut().sweep(Instant::now());
-        }
-    }
-
     /// Tells the state machine what came, replies to all whom that concerns, and closes what is done with.
-    fn take_received(self: &Rc<Self>, received: &mut Vec<Received>) {
+    fn take_received(self: &Rc<Self>, reader: &mut Reader, received: &mut Vec<Received>) {
         let now = self.look_at_clock();
         let mut sources: SmallVec<[_; 1]> = SmallVec::with_capacity(received.len().min(TAKEN_AT_ONCE));
         while !received.is_empty() {
             let some = received.drain(..received.len().min(TAKEN_AT_ONCE));
-            let ignored = self.sockets.borrow_mut().take_ignored();
+            let ignored = reader.take_ignored();
             self.with_forwarding(now, |forwarding, out| {
                 forwarding.count_ignored(ignored);
                 for received in some {
@@ -127,11 +135,10 @@ impl Worker {
                     sources.push((source, state));
                 }
             });
-            let mut sockets = self.sockets.borrow_mut();
             for (source, state) in sources.drain(..) {
                 match state {
-                    AttemptState::Over => sockets.close(source),
-                    AttemptState::Open => sockets.listen_on(source),
+                    AttemptState::Over => reader.close(source),
+                    AttemptState::Open => reader.listen_on(source),
                 }
             }
         }

@@ -7,7 +7,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mio::Registry;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::{JoinSet, LocalSet};
 
@@ -21,6 +20,7 @@ use super::receive::NestedPoll;
 use super::stream;
 use super::tasks::{Task, Tasks};
 use super::worker::Worker;
+use crate::upstream::DatagramSockets;
 
 /// How many of its own tasks the thread runs before it looks at its sockets again.
 const EVENT_INTERVAL: u32 = 13;
@@ -47,24 +47,24 @@ impl StreamThread {
     /// The system's refusal to give descriptors.
     pub(super) fn run(
         &mut self,
-        worker: impl FnOnce(Registry, Tasks) -> Worker,
+        worker: impl FnOnce(Arc<DatagramSockets>, Tasks) -> Worker,
         started: impl FnOnce(),
     ) -> io::Result<()> {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().event_interval(EVENT_INTERVAL).build()?;
         let local = LocalSet::new();
         runtime.block_on(local.run_until(async {
-            let (nested, registry) = NestedPoll::new()?;
-            let (worker, nested) = (Rc::new(worker(registry, Tasks::Own)), Rc::new(nested));
+            let nested = Rc::new(NestedPoll::new()?);
+            let worker = Rc::new(worker(nested.sockets().clone(), Tasks::Own));
             started();
             let mut always = JoinSet::new();
-            let own = worker.clone();
+            let (own, read) = (worker.clone(), nested.clone());
             always.spawn_local(async move {
-                own.shared.faults.keep_running(Part::Upstream, || own.clone().receive_nested(&nested)).await;
+                own.shared.faults.keep_running(Part::Upstream, || own.clone().receive_nested(&read)).await;
             });
             let own = worker.clone();
             always.spawn_local(async move {
-                own.shared.faults.keep_running(Part::Upstream, || own.clone().sweep()).await;
+                own.shared.faults.keep_running(Part::Upstream, || nested.sweep()).await;
             });
             let own = worker.clone();
             always.spawn_local(async move { own.shared.faults.keep_running(Part::Timers, || beat(&own)).await });

@@ -1,5 +1,6 @@
 //! Datagrams: a batch in, each answered, the replies out in a batch.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
@@ -35,29 +36,93 @@ pub(super) struct ClientSocket {
     pub(super) stop: Stop,
     /// It may have something to read.
     pub(super) is_ready: bool,
+    /// How what came lately came.
+    pub(super) flow: Flow,
     batch: Batch,
 }
 
+/// Whether datagrams come one by one or many at a time.
+#[derive(Debug, Default)]
+pub(super) struct Flow {
+    batches: u32,
+    datagrams: u32,
+}
+
+impl Flow {
+    /// Batches after which a receiver looks: a few milliseconds at full load.
+    const LOOK_AFTER: u32 = 256;
+    /// Datagrams of a batch, on average, from which on they come many at a time, and below which they do not any more.
+    const DENSE: u32 = 8;
+    const SPARSE: u32 = 4;
+
+    fn note(&mut self, count: usize) {
+        self.batches += 1;
+        self.datagrams = self.datagrams.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
+    }
+
+    /// Whether datagrams have been coming many at a time for a while.
+    pub(super) fn is_dense(&mut self) -> bool {
+        self.batches >= Self::LOOK_AFTER && {
+            let Self { batches, datagrams } = std::mem::take(self);
+            datagrams >= batches * Self::DENSE
+        }
+    }
+
+    /// Whether they came one by one, or hardly any, since the last call.
+    pub(super) fn was_sparse(&mut self) -> bool {
+        let Self { batches, datagrams } = std::mem::take(self);
+        datagrams <= batches.saturating_mul(Self::SPARSE)
+    }
+}
+
 impl ClientSocket {
+    /// The listener that it is that of.
+    pub(super) fn listener(&self) -> DatagramListener {
+        DatagramListener { datagrams: self.datagrams.clone(), stop: self.stop.clone() }
+    }
+
     /// That of a listener. What came before it was watched may wait in it.
     pub(super) fn new(DatagramListener { datagrams, stop }: &DatagramListener) -> Self {
         let batch = Batch::new(datagrams.with_local_address);
-        Self { datagrams: datagrams.clone(), stop: stop.clone(), is_ready: true, batch }
+        Self { datagrams: datagrams.clone(), stop: stop.clone(), is_ready: true, flow: Flow::default(), batch }
     }
 
     /// Receives what is there, no more than a batch, answers it, sends the replies; whether there may be more.
     #[inline]
     pub(super) fn serve(&mut self, worker: &Rc<Worker>, name_bufs: &mut NameBufs) -> bool {
-        worker.coalesce(|| serve_batch(worker, &self.datagrams.socket, &mut self.batch, name_bufs));
+        self.serve_by(Batch::receive, worker, name_bufs);
         self.batch.may_have_more()
+    }
+
+    /// The same, but waits for the first datagram, as long as the socket does; whether one came.
+    #[inline]
+    pub(super) fn wait_and_serve(&mut self, worker: &Rc<Worker>, name_bufs: &mut NameBufs) -> bool {
+        self.serve_by(Batch::wait, worker, name_bufs)
+    }
+
+    #[inline]
+    fn serve_by(&mut self, receive: Receive, worker: &Rc<Worker>, name_bufs: &mut NameBufs) -> bool {
+        let Self { datagrams: Datagrams { socket, .. }, batch, flow, .. } = self;
+        // An error here is about an earlier reply (an unreachable client), or there is nothing to read.
+        let Ok(count) = receive(batch, socket.as_fd()) else { return false };
+        flow.note(count);
+        worker.coalesce(|| serve_batch(worker, socket, batch, count, name_bufs));
+        true
     }
 }
 
-/// Receives what is there, answers it, sends the replies.
-fn serve_batch(worker: &Rc<Worker>, socket: &Arc<UdpSocket>, batch: &mut Batch, name_bufs: &mut NameBufs) {
+/// A way of receiving a batch.
+type Receive = fn(&mut Batch, BorrowedFd<'_>) -> io::Result<usize>;
+
+/// Answers what was received, sends the replies.
+fn serve_batch(
+    worker: &Rc<Worker>,
+    socket: &Arc<UdpSocket>,
+    batch: &mut Batch,
+    count: usize,
+    name_bufs: &mut NameBufs,
+) {
     let fd: BorrowedFd<'_> = socket.as_fd();
-    // An error here is about an earlier reply (an unreachable client), or there is nothing to read.
-    let Ok(count) = batch.receive(fd) else { return };
     let now = worker.look_at_clock();
     let snapshot = worker.shared.snapshot.load();
     worker.counters.received(Transport::Udp, count as u64);

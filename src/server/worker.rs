@@ -4,8 +4,6 @@ use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::time::Instant;
 
-use mio::Registry;
-
 use super::counters::Counters;
 use super::end::Ends;
 use super::replies::Replies;
@@ -14,13 +12,16 @@ use super::tasks::Tasks;
 use super::waiter::Waiter;
 use crate::engine::{Batch, Snapshot};
 use crate::forward::{Outbox, Transmit};
-use crate::upstream::{Datagrams, Streams};
+use crate::upstream::{DatagramSockets, Sender, Spares, Streams};
 
 /// What all that happens on one thread shares.
 pub(super) struct Worker {
     pub(super) shared: Arc<Shared>,
     pub(super) counters: Arc<Counters>,
-    pub(super) sockets: RefCell<Datagrams>,
+    /// What queries to upstreams are sent with.
+    pub(super) sender: RefCell<Sender>,
+    /// Where answers of upstreams are read into.
+    pub(super) spares: RefCell<Spares>,
     pub(super) streams: Streams,
     turn: Cell<u32>,
     /// Where queries end.
@@ -47,6 +48,8 @@ pub(super) struct Worker {
     pub(super) watches_timers: bool,
 }
 
+/// Messages of upstreams whose memory is kept to be used again.
+const SPARES: usize = 256;
 /// Bytes that a connection reads at once.
 const STREAM_INPUT: usize = 16 << 10;
 
@@ -67,13 +70,12 @@ impl StreamBuffers {
 }
 
 impl Worker {
-    /// The worker with this number among the threads. `registry` is for its sockets towards upstreams, `seeds` are for its IDs and
-    /// ports.
+    /// The worker with this number among the threads. It asks upstreams by `sockets`; `seeds` are for its IDs and ports.
     pub(super) fn new(
         number: usize,
         shared: &Arc<Shared>,
         counters: &Arc<Counters>,
-        registry: Registry,
+        sockets: Arc<DatagramSockets>,
         seeds: [[u8; 32]; 2],
         tasks: Tasks,
     ) -> Self {
@@ -82,7 +84,8 @@ impl Worker {
             shared: shared.clone(),
             counters: counters.clone(),
             ends: Ends::new(shared.clone(), counters.clone()),
-            sockets: RefCell::new(Datagrams::new(registry, ports, shared.pools.clone())),
+            sender: RefCell::new(Sender::new(sockets, ports, shared.pools.clone())),
+            spares: RefCell::new(Spares::new(SPARES)),
             streams: Streams::new(shared.trust.clone(), ids),
             turn: Cell::new(u32::try_from(number).unwrap_or_default()),
             reply: RefCell::new(Vec::with_capacity(4096)),

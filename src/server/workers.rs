@@ -1,7 +1,7 @@
 //! All workers: their threads, the endpoints that they serve, ending them.
 //!
-//! A worker has two threads ([`super::event_loop`], [`super::stream_thread`]). All that is done for a query happens on the one that
-//! it came to, but for what needs a runtime.
+//! A worker has several threads ([`super::receiver`], [`super::event_loop`], [`super::stream_thread`]). A query is answered on the one
+//! that it came to, unless it waits for an upstream or needs a runtime.
 
 use std::cell::Cell;
 use std::io;
@@ -13,28 +13,37 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use mio::{Registry, Waker};
+use mio::Poll;
 use tokio::sync::mpsc;
 
 use super::counters::Counters;
 use super::endpoint::{Endpoint, EndpointKind};
-use super::event_loop::EventLoop;
+use super::event_loop::{EventLoop, EventLoopOrders, give};
 use super::faults::Part;
 use super::inherit::{Inherited, Kept};
 use super::listen::{BindError, DatagramListener, Listener, Stop, bind};
+use super::receiver::{Receiver, ReceiverOrders};
 use super::shared::Shared;
 use super::stream_thread::StreamThread;
 use super::tasks::Tasks;
 use super::worker::Worker;
+use crate::upstream::DatagramSockets;
 
-/// Threads of a worker.
-pub const THREADS: usize = 2;
+/// Receivers of a worker: one for each UDP socket of the addresses that there are by default. The event loop serves others.
+const RECEIVERS: usize = 2;
+/// Threads of a worker: its event loop, that of its connections, its receivers.
+pub const THREADS: usize = 2 + RECEIVERS;
 
-/// The name of a thread, by its number among those of all workers: `worker-1` or `streams-1`.
+/// The name of a thread, by its number among those of all workers: `worker-1`, `streams-1`, `receiver-1.0` or `receiver-1.1`.
 pub fn thread_name(number: usize) -> String {
-    let part = if number.is_multiple_of(THREADS) { "worker" } else { "streams" };
-    format!("{part}-{}", number / THREADS)
+    let worker = number / THREADS;
+    match number % THREADS {
+        0 => format!("worker-{worker}"),
+        1 => format!("streams-{worker}"),
+        receiver => format!("receiver-{worker}.{}", receiver - 2),
+    }
 }
+
 /// How long a thread rests that failed as a whole, before it begins again.
 const REST: Duration = Duration::from_millis(200);
 
@@ -48,8 +57,9 @@ pub struct Workers {
 
 /// The ways into a worker's threads.
 struct Orders {
-    datagrams: Sender<DatagramListener>,
-    waker: Arc<Waker>,
+    receivers: Arc<[ReceiverOrders]>,
+    /// For what no receiver is free for.
+    event_loop: EventLoopOrders,
     streams: mpsc::UnboundedSender<Listener>,
 }
 
@@ -59,17 +69,18 @@ impl Orders {
         if listener.kind == EndpointKind::Dns
             && let Some(datagrams) = listener.datagram.take()
         {
-            let _ = self.datagrams.send(DatagramListener { datagrams, stop: listener.stop.clone() });
-            self.wake();
+            let listener = DatagramListener { datagrams, stop: listener.stop.clone() };
+            if let Some(listener) = give(&self.receivers, listener) {
+                self.event_loop.serve(listener);
+            }
         }
         let _ = self.streams.send(listener);
     }
 
-    /// Has the event loop look at what was changed.
-    fn wake(&self) {
-        if let Err(error) = self.waker.wake() {
-            tracing::error!(%error, "cannot wake a worker");
-        }
+    /// Has all that read datagrams look at what was changed.
+    fn look(&self) {
+        self.receivers.iter().for_each(ReceiverOrders::look);
+        self.event_loop.look();
     }
 }
 
@@ -114,6 +125,12 @@ impl Workers {
     /// Serves `endpoints` and nothing else: `new` is what [`Self::bind_new`] gave for them. What came to one that goes is
     /// answered; its connections end as they would have. Gives those that came and those that went, with their real ports.
     pub fn serve_only(&mut self, endpoints: &[Endpoint], new: NewListeners) -> (Vec<Endpoint>, Vec<Endpoint>) {
+        let (keep, go): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.listeners).into_iter().partition(|listening| endpoints.contains(&listening.asked));
+        self.listeners = keep;
+        let removed = go.iter().map(|listening| listening.endpoint).collect();
+        go.iter().for_each(|listening| listening.stop.stop());
+        self.orders.iter().for_each(Orders::look);
         let mut added = Vec::new();
         for NewListener { asked, endpoint, listeners, kept } in new.0 {
             let stop = Stop::default();
@@ -126,12 +143,6 @@ impl Workers {
             self.listeners.push(Listening { asked, endpoint, stop, kept });
             added.push(endpoint);
         }
-        let (keep, go): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.listeners).into_iter().partition(|listening| endpoints.contains(&listening.asked));
-        self.listeners = keep;
-        let removed = go.iter().map(|listening| listening.endpoint).collect();
-        go.iter().for_each(|listening| listening.stop.stop());
-        self.orders.iter().for_each(Orders::wake);
         (added, removed)
     }
 
@@ -146,7 +157,7 @@ impl Workers {
     pub fn stop(&self, shared: &Shared, within: Duration) {
         shared.stop(within);
         self.listeners.iter().for_each(|listening| listening.stop.stop());
-        self.orders.iter().for_each(Orders::wake);
+        self.orders.iter().for_each(Orders::look);
     }
 }
 
@@ -211,25 +222,38 @@ pub fn start(
         let started = Cell::new(Some(started.clone()));
         Ok(Some(Start { number, shared: shared.clone(), counters, seeds, started }))
     };
-    while let (Some(of_datagrams), Some(of_streams)) = (start()?, start()?) {
+    while let (Some(of_events), Some(of_streams)) = (start()?, start()?) {
         let number = workers.orders.len();
-        let (datagrams, new_datagrams) = channel();
         let (streams, new_streams) = mpsc::unbounded_channel();
         let (hand_over, tasks) = mpsc::unbounded_channel();
-        let (mut event_loop, waker) = EventLoop::new(new_datagrams)?;
+        let poll = Poll::new()?;
+        let (event_loop, new_listeners) = EventLoopOrders::new(&poll)?;
         if number == 0 {
-            shared.timers.watched_by(waker.clone());
+            shared.timers.watched_by(event_loop.waker().clone());
         }
-        workers.orders.push(Orders { datagrams, waker, streams });
-        workers.threads.push(of_datagrams.spawn(move |start| {
-            let worker = Rc::new(start.worker(event_loop.registry()?, Tasks::Other(hand_over.clone())));
+        let receivers = (0..RECEIVERS).map(|_| Receiver::new(event_loop.clone()));
+        let (receivers, orders): (Vec<_>, Vec<_>) = receivers.collect::<io::Result<Vec<_>>>()?.into_iter().unzip();
+        let orders: Arc<[_]> = orders.into();
+        workers.orders.push(Orders { receivers: orders.clone(), event_loop, streams });
+        let mut event_loop = EventLoop::new(poll, new_listeners, orders)?;
+        for mut receiver in receivers {
+            let Some(of_receiver) = start()? else { break };
+            let (sockets, hand_over) = (event_loop.sockets().clone(), hand_over.clone());
+            workers.threads.push(of_receiver.spawn(move |start| {
+                let worker = Rc::new(start.worker(sockets.clone(), Tasks::Other(hand_over.clone())));
+                start.has_started();
+                receiver.run(&worker)
+            })?);
+        }
+        workers.threads.push(of_events.spawn(move |start| {
+            let worker = Rc::new(start.worker(event_loop.sockets().clone(), Tasks::Other(hand_over.clone())));
             start.has_started();
             event_loop.run(&worker)
         })?);
         let mut thread = StreamThread::new(new_streams, tasks);
         workers.threads.push(
             of_streams.spawn(move |start| {
-                thread.run(|registry, tasks| start.worker(registry, tasks), || start.has_started())
+                thread.run(|sockets, tasks| start.worker(sockets, tasks), || start.has_started())
             })?,
         );
     }
@@ -289,8 +313,8 @@ impl Start {
         }
     }
 
-    fn worker(&self, registry: Registry, tasks: Tasks) -> Worker {
-        Worker::new(self.number, &self.shared, &self.counters, registry, self.seeds, tasks)
+    fn worker(&self, sockets: Arc<DatagramSockets>, tasks: Tasks) -> Worker {
+        Worker::new(self.number, &self.shared, &self.counters, sockets, self.seeds, tasks)
     }
 
     /// The thread has all that it needs.

@@ -15,6 +15,8 @@ use super::send_queue::send_all;
 pub const BATCH: usize = 64;
 /// Datagrams that are received at once where few came the last time: making room for more writes to memory that nothing needs.
 const FEW: usize = 8;
+/// Where they come one by one, how often it is looked whether there are more by now: a look in vain costs half of a receive.
+const LOOK_EVERY: u32 = 8;
 /// Bytes of a datagram that are received; no query that can be answered is longer.
 const DATAGRAM_MAX: usize = 4096;
 /// From one datagram's place to the next: a line more, for places a whole page apart would share the same few sets of
@@ -45,6 +47,8 @@ pub struct Batch {
     room: usize,
     /// The last time there were as many as there was room for.
     may_have_more: bool,
+    /// How often, one after the other, there was no more than one.
+    lone_in_row: u32,
 }
 
 /// A datagram that was received.
@@ -120,6 +124,7 @@ impl Batch {
             with_local_address,
             room: FEW,
             may_have_more: false,
+            lone_in_row: 0,
         }
     }
 
@@ -129,8 +134,25 @@ impl Batch {
     }
 
     /// Receives what is there, at most [`BATCH`] datagrams, without waiting; gives how many.
+    ///
+    /// # Errors
+    /// The socket's; `WouldBlock` where there is no datagram.
     pub fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
-        let room = self.room.min(BATCH);
+        self.receive_by(socket, self.room, libc::MSG_DONTWAIT)
+    }
+
+    /// The same, but waits for the first datagram as long as the socket's own timeout says (`SO_RCVTIMEO`). Where they come one by one,
+    /// what there may be behind it is looked for every now and then only.
+    ///
+    /// # Errors
+    /// As for [`Self::receive`], at the end of that time; `Interrupted` after a signal.
+    pub fn wait(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
+        let room = if self.lone_in_row.is_multiple_of(LOOK_EVERY) { self.room } else { 1 };
+        self.receive_by(socket, room, libc::MSG_WAITFORONE)
+    }
+
+    fn receive_by(&mut self, socket: BorrowedFd<'_>, room: usize, flags: libc::c_int) -> io::Result<usize> {
+        let room = room.min(BATCH);
         for header in self.received.iter_mut().take(self.used) {
             let message = &mut header.msg_hdr;
             message.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
@@ -144,7 +166,7 @@ impl Batch {
                 socket.as_raw_fd(),
                 self.received.as_mut_ptr(),
                 room as libc::c_uint,
-                libc::MSG_DONTWAIT as _,
+                flags as _,
                 std::ptr::null_mut(),
             )
         };
@@ -153,6 +175,7 @@ impl Batch {
         // The one after the last was looked for in vain, and may have been written to.
         self.used = (received + 1).min(room);
         self.may_have_more = received == room;
+        self.lone_in_row = if received > 1 { 0 } else { self.lone_in_row.wrapping_add(1) };
         self.room = if received > FEW / 2 { BATCH } else { FEW };
         count
     }

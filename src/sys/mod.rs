@@ -5,7 +5,7 @@
 
 #![expect(
     unsafe_code,
-    reason = "recvmmsg and sendmmsg with control messages, prefetches and malloc_trim have no safe form in std, tokio or socket2"
+    reason = "recvmmsg and sendmmsg with control messages, prefetches, signals to one thread and malloc_trim have no safe form in std, tokio or socket2"
 )]
 
 mod arrival;
@@ -18,6 +18,7 @@ mod prefetch;
 mod readable;
 mod segmented_send;
 mod send_queue;
+mod sleeper;
 mod socket;
 mod user;
 
@@ -31,6 +32,7 @@ pub use prefetch::prefetch;
 pub use readable::{readable, readable_socket};
 pub use segmented_send::SegmentedSend;
 pub use send_queue::{GATHER, Inbox, SendQueue};
+pub use sleeper::{MaySleep, Sleeper};
 pub use socket::{
     Bound, RECEIVE_BUFFER, adopt_datagram, bind_datagram, bind_stream, bind_stream_alone, has_family, open_connected,
 };

@@ -10,10 +10,12 @@ use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::ops::RangeInclusive;
 use std::os::fd::{AsFd, AsRawFd};
+use std::sync::Arc;
 use std::time::Instant;
 
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
+use parking_lot::Mutex;
 use rand::RngExt;
 use rand::rngs::StdRng;
 use slab::Slab;
@@ -28,13 +30,18 @@ const DRAWS: usize = 10;
 /// Sockets without a query that are kept.
 const IDLE_MAX: usize = 256;
 
-/// One worker's sockets.
+/// One worker's sockets; its threads share them.
 pub(super) struct FreshSockets {
-    sockets: Slab<FreshSocket>,
-    idle_v4: Idle,
-    idle_v6: Idle,
+    places: Mutex<Places>,
     /// What the kernel draws from.
     ephemeral: Option<RangeInclusive<u16>>,
+}
+
+#[derive(Default)]
+struct Places {
+    sockets: Slab<Arc<FreshSocket>>,
+    idle_v4: Idle,
+    idle_v6: Idle,
 }
 
 struct FreshSocket {
@@ -43,7 +50,8 @@ struct FreshSocket {
     is_ipv4: bool,
     /// Whether it is bound, and its port its own.
     bound: bool,
-    query: Option<Pending>,
+    /// What it serves; none while it is idle, or about to be used by the thread that took it.
+    query: Mutex<Option<Pending>>,
 }
 
 struct Pending {
@@ -115,82 +123,104 @@ fn is_taken(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied)
 }
 
+impl Places {
+    fn idle(&mut self, is_ipv4: bool) -> &mut Idle {
+        if is_ipv4 { &mut self.idle_v4 } else { &mut self.idle_v6 }
+    }
+
+    /// A socket that is idle, taken.
+    fn pop_idle(&mut self, is_ipv4: bool) -> Option<(usize, Arc<FreshSocket>)> {
+        let at = self.idle(is_ipv4).pop()?;
+        Some((at, self.sockets.get(at)?.clone()))
+    }
+
+    /// Removes this socket, unless another is in its place already.
+    fn remove(&mut self, at: usize, fresh: &Arc<FreshSocket>) {
+        if self.has(at, fresh) {
+            self.sockets.try_remove(at);
+        }
+    }
+
+    fn has(&self, at: usize, fresh: &Arc<FreshSocket>) -> bool {
+        self.sockets.get(at).is_some_and(|there| Arc::ptr_eq(there, fresh))
+    }
+}
+
 impl FreshSockets {
     /// No sockets yet.
     pub(super) fn new() -> Self {
-        Self { sockets: Slab::new(), idle_v4: Idle::default(), idle_v6: Idle::default(), ephemeral: ephemeral_ports() }
+        Self { places: Mutex::default(), ephemeral: ephemeral_ports() }
     }
 
     /// Sends a query from a socket that is not shared, which `registry` watches under the token that `token` gives for
     /// its place.
     pub(super) fn send(
-        &mut self,
+        &self,
         transmit: &Transmit,
         rng: &mut StdRng,
         registry: &Registry,
         token: impl Fn(usize) -> Token,
     ) -> io::Result<()> {
-        let at = self.connect(transmit.to, rng, registry, token)?;
-        let Some(fresh) = self.sockets.get_mut(at) else { return Err(io::ErrorKind::NotFound.into()) };
-        if let Err(error) = fresh.socket.send(&transmit.message) {
-            self.sockets.try_remove(at);
-            return Err(error);
-        }
-        fresh.query = Some(Pending {
+        let (at, fresh) = self.connect(transmit.to, rng, registry, token)?;
+        // Before it is sent: another thread may read the answer.
+        *fresh.query.lock() = Some(Pending {
             id: transmit.id,
             message_id: transmit.message_id(),
             deadline: transmit.deadline,
             is_guessed: false,
         });
+        fresh.socket.send(&transmit.message).inspect_err(|_| self.places.lock().remove(at, &fresh))?;
         Ok(())
     }
 
-    /// The place of a socket that is connected from a port drawn for it.
+    /// A socket that is connected from a port drawn for it, and its place.
     fn connect(
-        &mut self,
+        &self,
         upstream: SocketAddr,
         rng: &mut StdRng,
         registry: &Registry,
         token: impl Fn(usize) -> Token,
-    ) -> io::Result<usize> {
+    ) -> io::Result<(usize, Arc<FreshSocket>)> {
+        let is_ipv4 = upstream.is_ipv4();
         let drawn = open_drawn(upstream, rng, |port| self.is_ephemeral(port))?;
         let bound = drawn.is_some();
-        if !bound && let Some(at) = self.reconnect(upstream) {
-            return Ok(at);
+        if !bound && let Some(idle) = self.reconnect(upstream) {
+            return Ok(idle);
         }
         let socket = drawn.map_or_else(|| open_connected(upstream, None), Ok)?;
-        let entry = self.sockets.vacant_entry();
-        let at = entry.key();
-        registry.register(&mut SourceFd(&socket.as_raw_fd()), token(at), Interest::READABLE)?;
-        entry.insert(FreshSocket { socket, is_ipv4: upstream.is_ipv4(), bound, query: None });
-        Ok(at)
+        let fresh = Arc::new(FreshSocket { socket, is_ipv4, bound, query: Mutex::new(None) });
+        let at = self.places.lock().sockets.insert(fresh.clone());
+        registry
+            .register(&mut SourceFd(&fresh.socket.as_raw_fd()), token(at), Interest::READABLE)
+            .inspect_err(|_| self.places.lock().remove(at, &fresh))?;
+        Ok((at, fresh))
     }
 
     /// Connects a socket that is idle, if there is one; nothing of what came to it before is left in it.
-    fn reconnect(&mut self, upstream: SocketAddr) -> Option<usize> {
-        while let Some(at) = self.idle(upstream.is_ipv4()).pop() {
-            let Some(fresh) = self.sockets.get(at) else { continue };
+    fn reconnect(&self, upstream: SocketAddr) -> Option<(usize, Arc<FreshSocket>)> {
+        loop {
+            let (at, fresh) = self.places.lock().pop_idle(upstream.is_ipv4())?;
             // Only now, not when it was disconnected: a datagram may have been under way to it then.
             if discard_received(&fresh.socket) && fresh.socket.connect(upstream).is_ok() {
-                return Some(at);
+                return Some((at, fresh));
             }
-            self.sockets.try_remove(at);
+            self.places.lock().remove(at, &fresh);
         }
-        None
     }
 
     fn is_ephemeral(&self, port: u16) -> bool {
         self.ephemeral.as_ref().is_some_and(|ports| ports.contains(&port))
     }
 
-    fn idle(&mut self, is_ipv4: bool) -> &mut Idle {
-        if is_ipv4 { &mut self.idle_v4 } else { &mut self.idle_v6 }
+    fn at(&self, at: usize) -> Option<Arc<FreshSocket>> {
+        self.places.lock().sockets.get(at).cloned()
     }
 
     /// Reads one datagram, or an error, of the query that the socket at this place serves; `None` where it serves none.
-    pub(super) fn receive(&mut self, at: usize, buffer: &mut [u8]) -> Option<(AttemptId, io::Result<Reading>)> {
-        let fresh = self.sockets.get_mut(at)?;
-        let query = fresh.query.as_mut()?;
+    pub(super) fn receive(&self, at: usize, buffer: &mut [u8]) -> Option<(AttemptId, io::Result<Reading>)> {
+        let fresh = self.at(at)?;
+        let mut query = fresh.query.lock();
+        let query = query.as_mut()?;
         let reading = receive_datagram(fresh.socket.as_fd(), buffer).map(|arrived| {
             let message_id = buffer.get(..arrived.len).and_then(<[u8]>::first_chunk).copied();
             if message_id.map(u16::from_be_bytes) == Some(query.message_id) {
@@ -205,30 +235,41 @@ impl FreshSockets {
     }
 
     /// The query of that place is done with.
-    pub(super) fn close(&mut self, at: usize, id: AttemptId) {
-        let Some(fresh) = self.sockets.get_mut(at) else { return };
-        if fresh.query.take_if(|query| query.id == id).is_none() {
+    pub(super) fn close(&self, at: usize, id: AttemptId) {
+        let Some(fresh) = self.at(at) else { return };
+        if fresh.query.lock().take_if(|query| query.id == id).is_none() {
             return;
         }
-        let (is_ipv4, is_free) = (fresh.is_ipv4, !fresh.bound && disconnect(&fresh.socket).is_ok());
-        let idle = self.idle(is_ipv4);
-        if is_free && idle.places.len() < IDLE_MAX {
-            idle.places.push(at);
+        let is_free = !fresh.bound && disconnect(&fresh.socket).is_ok();
+        let mut places = self.places.lock();
+        if is_free && places.has(at, &fresh) && places.idle(fresh.is_ipv4).places.len() < IDLE_MAX {
+            places.idle(fresh.is_ipv4).places.push(at);
         } else {
-            self.sockets.try_remove(at);
+            places.remove(at, &fresh);
         }
     }
 
     /// Closes those whose queries were settled by another worker, or not in time, and those that were idle since
     /// the last time.
-    pub(super) fn sweep(&mut self, now: Instant) {
-        for idle in [&mut self.idle_v4, &mut self.idle_v6] {
+    pub(super) fn sweep(&self, now: Instant) {
+        // Closed when the lock is given back.
+        let mut gone = Vec::new();
+        let mut places = self.places.lock();
+        let Places { sockets, idle_v4, idle_v6 } = &mut *places;
+        for idle in [idle_v4, idle_v6] {
             for at in idle.places.drain(..idle.least.min(idle.places.len())) {
-                self.sockets.try_remove(at);
+                gone.extend(sockets.try_remove(at));
             }
             idle.least = idle.places.len();
         }
-        self.sockets.retain(|_, fresh| fresh.query.as_ref().is_none_or(|query| query.deadline > now));
+        sockets.retain(|_, fresh| {
+            let is_kept = fresh.query.lock().as_ref().is_none_or(|query| query.deadline > now);
+            if !is_kept {
+                gone.push(fresh.clone());
+            }
+            is_kept
+        });
+        drop(places);
     }
 }
 
@@ -255,6 +296,10 @@ mod tests {
         fn new(ephemeral: Option<RangeInclusive<u16>>) -> Self {
             let sockets = FreshSockets { ephemeral, ..FreshSockets::new() };
             Self { sockets, rng: StdRng::from_seed([7; 32]), poll: Poll::new().unwrap(), now: Instant::now() }
+        }
+
+        fn len(&self) -> usize {
+            self.sockets.places.lock().sockets.len()
         }
 
         fn send(&mut self, upstream: &UdpSocket, slot: u32) -> SocketAddr {
@@ -324,7 +369,7 @@ mod tests {
             desk.sockets.close(0, test_try(slot));
             assert_eq!(desk.receive(0), None, "no query was sent");
         }
-        assert_eq!(desk.sockets.sockets.len(), 1);
+        assert_eq!(desk.len(), 1);
         ports.dedup();
         assert!(ports.len() > 4, "{ports:?}");
     }
@@ -364,9 +409,9 @@ mod tests {
         let mut desk = Desk::new(None);
         for slot in 0..4 {
             assert!(desk.send(&upstream, slot).port() >= FIRST_PORT);
-            assert_eq!(desk.sockets.sockets.len(), 1);
+            assert_eq!(desk.len(), 1);
             desk.sockets.close(0, test_try(slot));
-            assert!(desk.sockets.sockets.is_empty());
+            assert_eq!(desk.len(), 0);
         }
     }
 
@@ -379,7 +424,7 @@ mod tests {
         assert!(desk.send(&v6, 2).is_ipv6());
         desk.sockets.close(1, test_try(2));
         assert!(desk.send(&v4, 3).is_ipv4() && desk.send(&v6, 4).is_ipv6());
-        assert_eq!(desk.sockets.sockets.len(), 2);
+        assert_eq!(desk.len(), 2);
     }
 
     #[test]
@@ -393,17 +438,17 @@ mod tests {
         for slot in slots {
             desk.sockets.close(slot as usize, test_try(slot));
         }
-        assert_eq!(desk.sockets.sockets.len(), IDLE_MAX);
+        assert_eq!(desk.len(), IDLE_MAX);
         let now = desk.now;
         desk.sockets.sweep(now);
-        assert_eq!(desk.sockets.sockets.len(), IDLE_MAX, "all were in use since the last time");
+        assert_eq!(desk.len(), IDLE_MAX, "all were in use since the last time");
         for slot in 0..3 {
             desk.send(&upstream, slot);
         }
         desk.sockets.sweep(now + Duration::from_secs(3));
-        assert_eq!(desk.sockets.sockets.len(), 3, "no more than three at a time were needed");
+        assert_eq!(desk.len(), 3, "no more than three at a time were needed");
         desk.sockets.sweep(now + Duration::from_secs(5));
-        assert!(desk.sockets.sockets.is_empty(), "their answers never came");
+        assert_eq!(desk.len(), 0, "their answers never came");
         desk.send(&upstream, 9);
     }
 }

@@ -13,17 +13,17 @@ pub(super) struct Opened {
 }
 
 impl Opened {
-    /// The number that the next socket has.
-    pub(super) fn next_number(&self) -> usize {
-        self.free.last().copied().unwrap_or(self.places.len())
-    }
-
-    /// Keeps a socket as [`Self::next_number`].
-    pub(super) fn push(&mut self, socket: Arc<PooledSocket>) {
-        match self.free.pop().and_then(|number| self.places.get_mut(number)) {
-            Some(place) => *place = Some(socket),
-            None => self.places.push(Some(socket)),
+    /// Keeps the socket that `open` gives for the number that it has here.
+    pub(super) fn open(&mut self, open: impl FnOnce(usize) -> Arc<PooledSocket>) -> Arc<PooledSocket> {
+        let number = self.free.pop().unwrap_or_else(|| {
+            self.places.push(None);
+            self.places.len() - 1
+        });
+        let socket = open(number);
+        if let Some(place) = self.places.get_mut(number) {
+            *place = Some(socket.clone());
         }
+        socket
     }
 
     pub(super) fn get(&self, number: usize) -> Option<&Arc<PooledSocket>> {
@@ -37,14 +37,17 @@ impl Opened {
         }
     }
 
-    /// Keeps the sockets for which `is_kept` says so.
-    pub(super) fn retain(&mut self, is_kept: impl Fn(&PooledSocket) -> bool) {
+    /// Keeps the sockets for which `is_kept` says so; gives the others, to be closed where nothing waits for it.
+    #[must_use]
+    pub(super) fn retain(&mut self, is_kept: impl Fn(&PooledSocket) -> bool) -> Vec<Arc<PooledSocket>> {
+        let mut gone = Vec::new();
         for (number, place) in self.places.iter_mut().enumerate() {
-            if place.as_ref().is_some_and(|socket| !is_kept(socket)) {
-                *place = None;
+            if let Some(socket) = place.take_if(|socket| !is_kept(socket)) {
+                gone.push(socket);
                 self.free.push(number);
             }
         }
+        gone
     }
 
     #[cfg(test)]
@@ -64,17 +67,14 @@ mod tests {
     fn numbers_are_given_again_when_their_sockets_are_gone() {
         let mut opened = Opened::default();
         let open = |opened: &mut Opened| {
-            let number = opened.next_number();
             let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-            let socket = Arc::new(PooledSocket::new(socket, number, Instant::now()));
-            opened.push(socket.clone());
-            socket
+            opened.open(|number| Arc::new(PooledSocket::new(socket, number, Instant::now())))
         };
         let sockets: Vec<_> = (0..3).map(|_| open(&mut opened)).collect();
         for (number, socket) in sockets.iter().enumerate() {
             assert!(Arc::ptr_eq(opened.get(number).unwrap(), socket) && socket.number == number);
         }
-        opened.retain(|socket| socket.number != 1);
+        assert!(Arc::ptr_eq(&opened.retain(|socket| socket.number != 1)[0], &sockets[1]));
         assert!(opened.get(1).is_none() && opened.get(3).is_none());
         assert_eq!([open(&mut opened).number, open(&mut opened).number], [1, 3]);
         assert_eq!(opened.iter().count(), 4);

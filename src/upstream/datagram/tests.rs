@@ -10,7 +10,9 @@ use crate::forward::{Ports, Protocol, Via, test_try};
 
 /// A worker's sockets, their poll, and an upstream.
 struct Desk {
-    datagrams: Datagrams,
+    sockets: Arc<DatagramSockets>,
+    sender: Sender,
+    reader: Reader,
     poll: Poll,
     upstream: UdpSocket,
     now: Instant,
@@ -20,8 +22,9 @@ impl Desk {
     fn new() -> Self {
         let (poll, upstream) = (Poll::new().unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
         upstream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-        let datagrams = Datagrams::new(poll.registry().try_clone().unwrap(), [7; 32], Arc::default());
-        Self { datagrams, poll, upstream, now: Instant::now() }
+        let sockets = Arc::new(DatagramSockets::new(poll.registry().try_clone().unwrap()));
+        let (sender, reader) = (Sender::new(sockets.clone(), [7; 32], Arc::default()), Reader::new(sockets.clone()));
+        Self { sockets, sender, reader, poll, upstream, now: Instant::now() }
     }
 
     /// Sends a query from a pool; the socket that it left from, and its address.
@@ -36,9 +39,10 @@ impl Desk {
             losses_max: 0,
             deadline: self.now + Duration::from_secs(4),
         };
-        self.datagrams.send_pooled(&[transmit], self.now, |_, error| panic!("{error}"));
+        self.sender.send_pooled(&[transmit], self.now, |_, error| panic!("{error}"));
         let from = self.upstream.recv_from(&mut [0; 64]).unwrap().1;
-        let mut sockets = self.datagrams.pooled.iter().cloned();
+        let opened = self.sockets.pooled.lock();
+        let mut sockets = opened.iter().cloned();
         (sockets.find(|pooled| pooled.socket.local_addr().unwrap().port() == from.port()).unwrap(), from)
     }
 
@@ -48,11 +52,11 @@ impl Desk {
         let end = Instant::now() + Duration::from_secs(20);
         while received.len() < count {
             assert!(Instant::now() < end, "{received:?}");
-            if !self.datagrams.has_ready() {
+            if !self.reader.has_ready() {
                 self.poll.poll(&mut events, Some(Duration::from_millis(100))).unwrap();
-                events.iter().for_each(|event| _ = self.datagrams.note_ready(event.token()));
+                events.iter().for_each(|event| _ = self.reader.note_ready(event.token()));
             }
-            self.datagrams.read(&mut received);
+            self.reader.read(&mut received, &mut Spares::new(1));
         }
         received
     }
@@ -60,7 +64,7 @@ impl Desk {
     /// The query that is answered next; it is over then.
     fn receive(&mut self) -> Vec<AttemptId> {
         let received = self.read(1);
-        received.iter().for_each(|received| self.datagrams.close(received.source()));
+        received.iter().for_each(|received| self.reader.close(received.source()));
         received.iter().map(|received| received.id).collect()
     }
 }
@@ -73,7 +77,7 @@ fn what_an_answer_leaves_behind_it_does_not_keep_the_next_from_being_heard() {
         desk.upstream.send_to(&[1, 1, 0x80], from).unwrap();
     }
     assert_eq!(desk.receive(), [test_try(1)]);
-    assert!(!desk.datagrams.has_ready(), "no look for what else there is");
+    assert!(!desk.reader.has_ready(), "no look for what else there is");
     // Another query leaves from the same port.
     assert!(socket.ids().open(0x0202, test_try(2), desk.now + Duration::from_secs(4)));
     socket.socket.send(&[2, 2, 0]).unwrap();
