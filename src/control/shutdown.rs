@@ -50,7 +50,7 @@ pub(super) async fn end(
     }
     tracing::info!("shutting down: waiting for in-flight queries");
     let mut threads = workers.borrow_mut().take_threads();
-    workers.borrow().stop(shared, in_flight);
+    workers.borrow().stop(in_flight);
     drop(successor);
     let (ended, waiting) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || {

@@ -1,4 +1,4 @@
-//! The event loop of a worker: one poll in which its first thread waits for datagrams of clients and of upstreams, for timers, and for
+//! The event loop of a worker: one poll in which a thread waits for datagrams of upstreams and of clients, for timers, and for
 //! listeners that begin or end.
 //!
 //! It does not run in a runtime. At a few thousand queries a second each query wakes the thread, a forwarded one twice, and what a
@@ -8,17 +8,17 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Registry, Waker};
+use mio::{Events, Interest, Poll, Registry};
 use slab::Slab;
 
+use super::datagram_orders::{ReceiverOrders, SLEEP_MAX, WAKER, give};
 use super::faults::Part;
 use super::listen::DatagramListener;
 use super::receive::SWEEP_INTERVAL;
-use super::receiver::ReceiverOrders;
 use super::udp::ClientSocket;
 use super::worker::Worker;
 use crate::engine::GROUP;
@@ -27,14 +27,8 @@ use crate::wire::NameBuf;
 
 /// Readiness events taken at once.
 const EVENTS: usize = 128;
-/// The number of the waker's token; those of listeners follow.
-const WAKER: usize = 0;
-/// How long the thread sleeps at most: it says at each turn that it is alive.
-pub(super) const SLEEP_MAX: Duration = Duration::from_millis(500);
-/// How long it sleeps at most while the server ends, and what is in flight may be over without an event.
+/// How long the thread sleeps at most while the server ends, and what is in flight may be over without an event.
 const SLEEP_MAX_AT_END: Duration = Duration::from_millis(5);
-/// How long the loop rests after a panic: one that comes again at once must not take the CPU.
-const REST: Duration = Duration::from_millis(10);
 
 /// What an event loop waits in, and what it serves. Outlives a panic of the loop.
 pub(super) struct EventLoop {
@@ -43,43 +37,6 @@ pub(super) struct EventLoop {
     receivers: Arc<[ReceiverOrders]>,
     new: Receiver<DatagramListener>,
     serving: Vec<DatagramListener>,
-}
-
-/// The way to an event loop.
-#[derive(Clone)]
-pub(super) struct EventLoopOrders {
-    listeners: Sender<DatagramListener>,
-    waker: Arc<Waker>,
-}
-
-impl EventLoopOrders {
-    /// The way to a loop that will wait in this poll, and where it finds its listeners.
-    ///
-    /// # Errors
-    /// The system's refusal to give descriptors.
-    pub(super) fn new(poll: &Poll) -> io::Result<(Self, Receiver<DatagramListener>)> {
-        let waker = Arc::new(Waker::new(poll.registry(), token_beside(WAKER))?);
-        let (listeners, new) = channel();
-        Ok((Self { listeners, waker }, new))
-    }
-
-    /// Has the loop serve a listener. A thread that is gone said so itself.
-    pub(super) fn serve(&self, listener: DatagramListener) {
-        let _ = self.listeners.send(listener);
-        self.look();
-    }
-
-    /// Has the loop look at what was changed.
-    pub(super) fn look(&self) {
-        if let Err(error) = self.waker.wake() {
-            tracing::error!(%error, "cannot wake a worker");
-        }
-    }
-
-    /// What wakes it.
-    pub(super) fn waker(&self) -> &Arc<Waker> {
-        &self.waker
-    }
 }
 
 /// The state of a loop that runs.
@@ -100,8 +57,7 @@ struct Turns<'l> {
 }
 
 impl EventLoop {
-    /// A loop that takes orders by `new` and `waker`. It gives its listeners to `receivers` where these serve them better, and ends after
-    /// them.
+    /// A loop that waits in `poll`, serves what comes out of `new`, and gives listeners to `receivers` where these serve them better.
     ///
     /// # Errors
     /// The system's refusal to give descriptors.
@@ -152,10 +108,9 @@ impl EventLoop {
             }
         }
         loop {
-            // Receivers may ask until they end, and leave a listener.
-            let receivers_ended = !self.receivers.iter().any(ReceiverOrders::is_serving);
+            // A receiver may leave a listener until it ends.
             self.change(&mut turns);
-            if worker.shared.is_over() || receivers_ended && worker.is_done() {
+            if worker.is_done() {
                 return Ok(());
             }
             turns.turn(&mut self.poll, SLEEP_MAX_AT_END)?;
@@ -167,10 +122,10 @@ impl EventLoop {
     fn give_sparse(&mut self, turns: &mut Turns<'_>) {
         let Self { poll, receivers, serving, .. } = self;
         turns.clients.retain(|_, client| {
-            if !client.flow.was_sparse() || give(receivers, client.listener()).is_some() {
+            if !client.flow.was_sparse() || give(receivers, client.listener.clone()).is_some() {
                 return true;
             }
-            let socket = &client.datagrams.socket;
+            let socket = &client.listener.datagrams.socket;
             let _ = poll.registry().deregister(&mut SourceFd(&socket.as_raw_fd()));
             serving.retain(|listener| !Arc::ptr_eq(&listener.datagrams.socket, socket));
             false
@@ -184,16 +139,16 @@ impl EventLoop {
             turns.worker.shared.faults.meet(Part::Worker);
             turns.open(self.poll.registry(), &listener);
         }
-        self.serving.retain(|listener| !listener.stop.is_stopped());
         let Turns { worker, clients, name_bufs, .. } = turns;
         clients.retain(|_, client| {
-            let goes_on = !client.stop.is_stopped();
+            let goes_on = !client.listener.stop.is_stopped();
             if !goes_on {
-                serve_rest(worker, client, name_bufs);
-                let _ = self.poll.registry().deregister(&mut SourceFd(&client.datagrams.socket.as_raw_fd()));
+                client.serve_rest(worker, name_bufs);
+                let _ = self.poll.registry().deregister(&mut SourceFd(&client.listener.datagrams.socket.as_raw_fd()));
             }
             goes_on
         });
+        self.serving.retain(|listener| !listener.stop.is_stopped());
     }
 }
 
@@ -248,26 +203,26 @@ impl Turns<'_> {
         for (_, client) in self.clients.iter_mut().filter(|(_, client)| client.is_ready) {
             let serve = || client.serve(self.worker, &mut self.name_bufs);
             // Fewer than there is room for: the queue was empty, and what comes now is a new event.
-            client.is_ready = faults.guarded(Part::Listener, serve, || rest(Part::Listener, true));
+            client.is_ready = faults.guarded(Part::Listener, serve, || faults.rest(Part::Listener, true));
             self.has_more |= client.is_ready;
         }
     }
 
     /// Takes what upstreams sent.
     fn receive_from_upstreams(&mut self) {
-        let worker = self.worker;
+        let (worker, faults) = (self.worker, &self.worker.shared.faults);
         if !self.reader.has_ready() {
             return;
         }
         let receive = || worker.receive(&mut self.reader, &mut self.received);
-        worker.shared.faults.guarded(Part::Upstream, receive, || rest(Part::Upstream, ()));
+        faults.guarded(Part::Upstream, receive, || faults.rest(Part::Upstream, ()));
         self.has_more |= self.reader.has_ready();
     }
 
     /// Does what is due, and says that the thread is alive.
     fn mind_time(&mut self) {
         // The time at which the last batch began is exact enough: timers count milliseconds.
-        let worker = self.worker;
+        let (worker, faults) = (self.worker, &self.worker.shared.faults);
         let now = worker.looked.take().unwrap_or_else(Instant::now);
         let mind = || {
             worker.counters.beat();
@@ -280,7 +235,7 @@ impl Turns<'_> {
                 }
             }
         };
-        worker.shared.faults.guarded(Part::Timers, mind, || rest(Part::Timers, ()));
+        faults.guarded(Part::Timers, mind, || faults.rest(Part::Timers, ()));
         self.turned = now;
     }
 
@@ -293,23 +248,4 @@ impl Turns<'_> {
         }
         is_due
     }
-}
-
-/// Gives a listener to one of these receivers that has none; gives it back where all have one.
-pub(super) fn give(receivers: &[ReceiverOrders], listener: DatagramListener) -> Option<DatagramListener> {
-    receivers.iter().try_fold(listener, |listener, receiver| receiver.serve(listener))
-}
-
-/// Serves what is queued in a socket that is served no longer. A flood must not keep the server from its end.
-pub(super) fn serve_rest(worker: &Rc<Worker>, client: &mut ClientSocket, name_bufs: &mut [NameBuf; GROUP]) {
-    let mut serve = || worker.shared.faults.guarded(Part::Listener, || client.serve(worker, name_bufs), || false);
-    while !worker.shared.is_over() && serve() {}
-}
-
-/// Logs that a part panicked, waits for [`REST`], and returns `instead` as its result.
-#[cold]
-pub(super) fn rest<R>(part: Part, instead: R) -> R {
-    tracing::error!(part = part.name(), "event loop panicked; continuing");
-    std::thread::sleep(REST);
-    instead
 }

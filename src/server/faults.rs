@@ -13,6 +13,8 @@ use crate::engine::StepGuard;
 
 /// How long a task rests that ended by a panic, before it begins again: one that panics at once must not take the CPU.
 const REST: Duration = Duration::from_millis(100);
+/// The same for a thread that others wait for.
+const SHORT_REST: Duration = Duration::from_millis(10);
 
 /// Where a panic was caught.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,6 +109,14 @@ impl Faults {
             self.note(part);
             instead()
         })
+    }
+
+    /// What a thread does after a panic of a part that it goes on with: says so, and waits a little; gives `instead`.
+    #[cold]
+    pub(super) fn rest<R>(&self, part: Part, instead: R) -> R {
+        tracing::error!(part = part.name(), "worker panicked; continuing");
+        std::thread::sleep(SHORT_REST);
+        instead
     }
 
     /// Runs a task; nothing where it ended by a panic, which is counted.

@@ -31,6 +31,19 @@ pub(super) struct Listener {
 pub(super) struct DatagramListener {
     pub(super) datagrams: Datagrams,
     pub(super) stop: Stop,
+    /// Held as long as what came to it may be in somebody's hands.
+    pub(super) _served: Served,
+}
+
+/// Whether listeners for datagrams are still served, wherever: each holds one of the same.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Served(Arc<()>);
+
+impl Served {
+    /// Whether this is the only one.
+    pub(super) fn is_alone(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+    }
 }
 
 /// A bound datagram socket.

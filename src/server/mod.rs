@@ -1,9 +1,9 @@
 //! Towards clients: sockets, framing, workers. What an answer is, it asks the engine.
 //!
-//! One worker per core, each with sockets of its own (`SO_REUSEPORT`) and two threads: an event loop for datagrams, and one with a
-//! current_thread runtime for connections, each with its own counters and its own sockets towards upstreams. A query that came in
-//! on a thread leaves from it, unless it waited for an upstream that another one heard from. The Snapshot, the cache and the
-//! forwarding state machine are all that they share.
+//! One worker per core, each with sockets of its own (`SO_REUSEPORT`) and several threads: receivers, which sleep in sockets of clients, an
+//! event loop for what upstreams send, and one with a current_thread runtime for connections, each with its own counters. A query that
+//! came in on a thread leaves from it, unless it waited for an upstream that another one heard from. The Snapshot, the cache and the
+//! forwarding state machine are all that workers share.
 
 #![cfg_attr(not(test), deny(clippy::cast_possible_truncation))]
 #![expect(clippy::disallowed_methods, reason = "the shell owns the clock")]
@@ -14,6 +14,7 @@ mod certificate;
 mod clients;
 mod connections;
 mod counters;
+mod datagram_orders;
 mod end;
 mod endpoint;
 mod event_loop;

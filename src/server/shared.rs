@@ -13,6 +13,7 @@ use tokio_rustls::rustls::crypto::ring;
 use super::certificate::Certificates;
 use super::connections::{ConnectionLimits, Connections};
 use super::faults::Faults;
+use super::listen::Served;
 use super::tickets::Tickets;
 use super::timer_watch::TimerWatch;
 use super::tls::TlsServer;
@@ -68,6 +69,8 @@ pub struct Shared {
     start: Instant,
     /// When a loop was last reported.
     loop_reported: Mutex<Option<Instant>>,
+    /// The listeners for datagrams, of all workers, hold the others.
+    pub(super) served: Served,
     /// Turns true when the server is to end.
     pub(super) stopping: watch::Sender<bool>,
     /// Another process still reads the sockets of this one.
@@ -110,6 +113,7 @@ impl Shared {
             tap: OnceLock::new(),
             start,
             loop_reported: Mutex::new(None),
+            served: Served::default(),
             stopping: watch::Sender::new(false),
             has_previous_process: watch::Sender::new(false),
             has_successor: AtomicBool::new(false),

@@ -112,7 +112,7 @@ impl Server {
         assert_eq!(self.ask("fresh.example"), 0);
         assert_eq!(self.ask("again.and.again.example"), 0, "timers do what is due");
         assert_eq!(self.ask_tcp("a.example").unwrap(), 0);
-        self.workers.stop(&self.shared, SOON);
+        self.workers.stop(SOON);
         self.workers.take_threads().join();
         assert_eq!(self.shared.count_left(), 0);
         let counted: Vec<_> = self.shared.faults.by_part().filter(|(_, count)| *count > 0).collect();
@@ -287,6 +287,78 @@ fn a_worker_that_fails_as_a_whole_serves_again_what_it_served() {
 }
 
 #[test]
+fn queries_that_come_many_at_a_time_are_the_event_loops_until_they_come_one_by_one() {
+    let mut server = Server::start();
+    let wait_until = |is_serving: bool| {
+        let end = Instant::now() + SOON;
+        while server.workers.orders[0].receivers[0].is_serving() != is_serving {
+            assert!(Instant::now() < end, "whether a receiver serves is not {is_serving}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    };
+    wait_until(true);
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let socket = server.client();
+            while !is_over.load(Ordering::Relaxed) {
+                // One that finds no room is no loss to this test.
+                let _ = socket.send(&query(1, "a.example"));
+            }
+        });
+        wait_until(false);
+        assert_eq!(server.ask("x.example"), 0, "in the event loop");
+        is_over.store(true, Ordering::Relaxed);
+    });
+    wait_until(true);
+    assert_eq!(server.ask("y.example"), 0, "in the receiver again");
+    // Its listener ends, and it is free.
+    server.workers.serve_only(&[], NewListeners::bind(&[], 1, &mut Inherited::default()).unwrap());
+    assert!(!server.workers.orders[0].receivers[0].is_serving());
+    assert!(server.shared.faults.by_part().all(|(_, count)| count == 0));
+}
+
+#[test]
+fn a_listener_that_no_receiver_is_free_for_is_the_event_loops() {
+    let mut server = Server::start();
+    let addresses = ["127.0.0.1:0", "127.0.0.2:0", "127.0.0.3:0", "127.0.0.4:0"];
+    let endpoints = addresses.map(|address| Endpoint::new(EndpointKind::Dns, address.parse().unwrap()));
+    let new = server.workers.bind_new(&endpoints).unwrap();
+    let (serving, _) = server.workers.serve_only(&endpoints, new);
+    assert!(server.workers.orders[0].receivers.iter().all(super::datagram_orders::ReceiverOrders::is_serving));
+    let ask = |endpoint: &Endpoint| {
+        let client = server.client();
+        client.connect(endpoint.address).unwrap();
+        client.send(&query(5, "x.example")).unwrap();
+        assert_eq!(receive(&client), (5, 0), "{endpoint}");
+    };
+    serving.iter().for_each(ask);
+    server.end(&[]);
+}
+
+#[test]
+fn a_receiver_sleeps_on_in_a_socket_that_another_process_has_not_block() {
+    let server = Server::start();
+    let (sockets, _) = server.workers.sockets();
+    let flags = || rustix::fs::fcntl_getfl(sockets[0]).unwrap();
+    let wait_until = |is_blocking: bool| {
+        let end = Instant::now() + SOON;
+        while flags().contains(rustix::fs::OFlags::NONBLOCK) == is_blocking {
+            assert!(Instant::now() < end);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    };
+    wait_until(true);
+    // As one does that takes it over.
+    rustix::fs::fcntl_setfl(sockets[0], flags() | rustix::fs::OFlags::NONBLOCK).unwrap();
+    assert_eq!(server.ask("a.example"), 0);
+    wait_until(true);
+    assert_eq!(server.ask("a.example"), 0);
+    drop(sockets);
+    server.end(&[]);
+}
+
+#[test]
 fn what_still_waits_at_the_end_is_counted() {
     let mut server = Server::start();
     let client = server.client();
@@ -299,7 +371,7 @@ fn what_still_waits_at_the_end_is_counted() {
         assert!(Instant::now() < end);
         std::thread::yield_now();
     }
-    server.workers.stop(&server.shared, Duration::ZERO);
+    server.workers.stop(Duration::ZERO);
     server.workers.take_threads().join();
     assert_eq!(server.shared.count_left(), 5);
     let totals = totals();

@@ -13,7 +13,7 @@ use super::counters::Outcome;
 use super::end::End;
 use super::faults::Part;
 use super::forwarding::Origin;
-use super::listen::{DatagramListener, Datagrams, Stop};
+use super::listen::{DatagramListener, Datagrams};
 use super::waiter::{ReplyPath, Uncounted};
 use super::worker::Worker;
 use crate::engine::{Action, Ask, Client, Forward, GROUP, NameBufs, Reason, Snapshot};
@@ -32,8 +32,7 @@ enum Fate {
 
 /// A listener's socket, as the event loop serves it.
 pub(super) struct ClientSocket {
-    pub(super) datagrams: Datagrams,
-    pub(super) stop: Stop,
+    pub(super) listener: DatagramListener,
     /// It may have something to read.
     pub(super) is_ready: bool,
     /// How what came lately came.
@@ -76,15 +75,10 @@ impl Flow {
 }
 
 impl ClientSocket {
-    /// The listener that it is that of.
-    pub(super) fn listener(&self) -> DatagramListener {
-        DatagramListener { datagrams: self.datagrams.clone(), stop: self.stop.clone() }
-    }
-
     /// That of a listener. What came before it was watched may wait in it.
-    pub(super) fn new(DatagramListener { datagrams, stop }: &DatagramListener) -> Self {
-        let batch = Batch::new(datagrams.with_local_address);
-        Self { datagrams: datagrams.clone(), stop: stop.clone(), is_ready: true, flow: Flow::default(), batch }
+    pub(super) fn new(listener: &DatagramListener) -> Self {
+        let batch = Batch::new(listener.datagrams.with_local_address);
+        Self { listener: listener.clone(), is_ready: true, flow: Flow::default(), batch }
     }
 
     /// Receives what is there, no more than a batch, answers it, sends the replies; whether there may be more.
@@ -100,9 +94,15 @@ impl ClientSocket {
         self.serve_by(Batch::wait, worker, name_bufs)
     }
 
+    /// Serves what is queued in a socket that is served no longer. A flood must not keep the server from its end.
+    pub(super) fn serve_rest(&mut self, worker: &Rc<Worker>, name_bufs: &mut NameBufs) {
+        let mut serve = || worker.shared.faults.guarded(Part::Listener, || self.serve(worker, name_bufs), || false);
+        while !worker.shared.is_over() && serve() {}
+    }
+
     #[inline]
     fn serve_by(&mut self, receive: Receive, worker: &Rc<Worker>, name_bufs: &mut NameBufs) -> bool {
-        let Self { datagrams: Datagrams { socket, .. }, batch, flow, .. } = self;
+        let Self { listener: DatagramListener { datagrams: Datagrams { socket, .. }, .. }, batch, flow, .. } = self;
         // An error here is about an earlier reply (an unreachable client), or there is nothing to read.
         let Ok(count) = receive(batch, socket.as_fd()) else { return false };
         flow.note(count);
@@ -236,4 +236,32 @@ const UNREAD: Client = Client { address: IpAddr::V4(Ipv4Addr::UNSPECIFIED), tran
 
 fn client(datagram: &Datagram<'_>) -> Client {
     Client { address: datagram.peer.ip().to_canonical(), transport: Transport::Udp }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flow_is_dense_where_batches_are_large_on_average() {
+        let mut flow = Flow::default();
+        let mut note = |counts: [usize; 2], times: u32| {
+            let mut dense = 0;
+            for number in 0..times {
+                flow.note(counts[number as usize % 2]);
+                dense += u32::from(flow.is_dense());
+            }
+            dense
+        };
+        assert_eq!(note([1, 64], Flow::LOOK_AFTER * 2), 2);
+        assert_eq!(note([1, 14], Flow::LOOK_AFTER), 0);
+        assert_eq!(note([16, 0], Flow::LOOK_AFTER - 1), 0, "too few to tell");
+        let mut flow = Flow::default();
+        assert!(flow.was_sparse(), "nothing came");
+        flow.note(5);
+        assert!(!flow.was_sparse() && flow.was_sparse());
+        flow.note(7);
+        flow.note(1);
+        assert!(flow.was_sparse());
+    }
 }

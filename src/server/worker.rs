@@ -103,8 +103,9 @@ impl Worker {
 
     /// Whether nothing is in flight any more while the server ends, or what is left is waited for no longer.
     pub(super) fn is_done(&self) -> bool {
-        let Shared { connections, .. } = &*self.shared;
-        self.shared.is_over() || !self.shared.forwarding().has_waiters() && connections.is_empty()
+        let Shared { connections, served, .. } = &*self.shared;
+        // In this order: listeners ask, and then nobody does.
+        self.shared.is_over() || served.is_alone() && connections.is_empty() && !self.shared.forwarding().has_waiters()
     }
 
     /// Notes when the next timer is.

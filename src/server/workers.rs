@@ -17,12 +17,13 @@ use mio::Poll;
 use tokio::sync::mpsc;
 
 use super::counters::Counters;
+use super::datagram_orders::{EventLoopOrders, ReceiverOrders, give};
 use super::endpoint::{Endpoint, EndpointKind};
-use super::event_loop::{EventLoop, EventLoopOrders, give};
+use super::event_loop::EventLoop;
 use super::faults::Part;
 use super::inherit::{Inherited, Kept};
-use super::listen::{BindError, DatagramListener, Listener, Stop, bind};
-use super::receiver::{Receiver, ReceiverOrders};
+use super::listen::{BindError, DatagramListener, Listener, Served, Stop, bind};
+use super::receiver::Receiver;
 use super::shared::Shared;
 use super::stream_thread::StreamThread;
 use super::tasks::Tasks;
@@ -50,14 +51,15 @@ const REST: Duration = Duration::from_millis(200);
 /// All workers, running.
 pub struct Workers {
     listeners: Vec<Listening>,
+    shared: Arc<Shared>,
     counters: Arc<[Arc<Counters>]>,
-    orders: Vec<Orders>,
+    pub(super) orders: Vec<Orders>,
     threads: Vec<JoinHandle<()>>,
 }
 
 /// The ways into a worker's threads.
-struct Orders {
-    receivers: Arc<[ReceiverOrders]>,
+pub(super) struct Orders {
+    pub(super) receivers: Arc<[ReceiverOrders]>,
     /// For what no receiver is free for.
     event_loop: EventLoopOrders,
     streams: mpsc::UnboundedSender<Listener>,
@@ -65,11 +67,11 @@ struct Orders {
 
 impl Orders {
     /// Has the worker serve a listener. A thread that is gone said so itself.
-    fn listen(&self, mut listener: Listener) {
+    fn listen(&self, mut listener: Listener, served: &Served) {
         if listener.kind == EndpointKind::Dns
             && let Some(datagrams) = listener.datagram.take()
         {
-            let listener = DatagramListener { datagrams, stop: listener.stop.clone() };
+            let listener = DatagramListener { datagrams, stop: listener.stop.clone(), _served: served.clone() };
             if let Some(listener) = give(&self.receivers, listener) {
                 self.event_loop.serve(listener);
             }
@@ -138,7 +140,7 @@ impl Workers {
             let first = self.listeners.len();
             for (orders, mut listener) in self.orders.iter().cycle().skip(first).zip(listeners) {
                 listener.stop = stop.clone();
-                orders.listen(listener);
+                orders.listen(listener, &self.shared.served);
             }
             self.listeners.push(Listening { asked, endpoint, stop, kept });
             added.push(endpoint);
@@ -154,8 +156,8 @@ impl Workers {
     }
 
     /// Lets all workers end: what came in is answered, and waited for no longer than `within`.
-    pub fn stop(&self, shared: &Shared, within: Duration) {
-        shared.stop(within);
+    pub fn stop(&self, within: Duration) {
+        self.shared.stop(within);
         self.listeners.iter().for_each(|listening| listening.stop.stop());
         self.orders.iter().for_each(Orders::look);
     }
@@ -212,8 +214,13 @@ pub fn start(
     seed: &mut dyn FnMut() -> io::Result<[u8; 32]>,
 ) -> io::Result<Workers> {
     let counters: Arc<[Arc<Counters>]> = (0..count * THREADS).map(|_| Arc::default()).collect();
-    let mut workers =
-        Workers { listeners: Vec::new(), counters: counters.clone(), orders: Vec::new(), threads: Vec::new() };
+    let mut workers = Workers {
+        listeners: Vec::new(),
+        shared: shared.clone(),
+        counters: counters.clone(),
+        orders: Vec::new(),
+        threads: Vec::new(),
+    };
     let (started, starts) = channel();
     let mut numbered = counters.iter().cloned().enumerate();
     let mut start = || -> io::Result<Option<Start>> {
