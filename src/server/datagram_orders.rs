@@ -15,8 +15,10 @@ use crate::upstream::token_beside;
 
 /// How long such a thread sleeps at most: it says at each turn that it is alive.
 pub(super) const SLEEP_MAX: Duration = Duration::from_millis(500);
-/// The number of the token of an event loop's waker; those of listeners follow.
+/// The numbers of the tokens of an event loop's waker, of its alarms, and of the first listener.
 pub(super) const WAKER: usize = 0;
+pub(super) const ALARM: usize = 1;
+pub(super) const LISTENERS: usize = 2;
 /// How long whoever ends a listener waits for its receiver to notice. It does by itself after [`SLEEP_MAX`].
 const NOTICE_MAX: Duration = Duration::from_millis(100);
 /// How often it is woken meanwhile: a signal that comes just before it sleeps is lost.
@@ -51,11 +53,6 @@ impl EventLoopOrders {
         if let Err(error) = self.waker.wake() {
             tracing::error!(%error, "cannot wake a worker");
         }
-    }
-
-    /// What wakes it.
-    pub(super) fn waker(&self) -> &Arc<Waker> {
-        &self.waker
     }
 }
 

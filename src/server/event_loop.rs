@@ -15,7 +15,8 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Registry};
 use slab::Slab;
 
-use super::datagram_orders::{ReceiverOrders, SLEEP_MAX, WAKER, give};
+use super::alarm::Alarm;
+use super::datagram_orders::{ALARM, LISTENERS, ReceiverOrders, SLEEP_MAX, WAKER, give};
 use super::faults::Part;
 use super::listen::DatagramListener;
 use super::receive::SWEEP_INTERVAL;
@@ -33,6 +34,8 @@ const SLEEP_MAX_AT_END: Duration = Duration::from_millis(5);
 /// What an event loop waits in, and what it serves. Outlives a panic of the loop.
 pub(super) struct EventLoop {
     poll: Poll,
+    /// Wakes the thread to say that it is alive.
+    _beat: Alarm,
     sockets: Arc<DatagramSockets>,
     receivers: Arc<[ReceiverOrders]>,
     new: Receiver<DatagramListener>,
@@ -47,8 +50,6 @@ struct Turns<'l> {
     clients: Slab<ClientSocket>,
     name_bufs: [NameBuf; GROUP],
     received: Vec<Received>,
-    /// How long there was until the next timer when the last turn ended. One that is set since by another thread wakes this one.
-    until_timer: Duration,
     /// When the last turn ended.
     turned: Instant,
     next_sweep: Instant,
@@ -67,7 +68,9 @@ impl EventLoop {
         receivers: Arc<[ReceiverOrders]>,
     ) -> io::Result<Self> {
         let sockets = Arc::new(DatagramSockets::new(poll.registry().try_clone()?));
-        Ok(Self { poll, sockets, receivers, new, serving: Vec::new() })
+        let beat = Alarm::new(poll.registry(), token_beside(ALARM))?;
+        beat.repeat(SLEEP_MAX)?;
+        Ok(Self { poll, _beat: beat, sockets, receivers, new, serving: Vec::new() })
     }
 
     /// The sockets towards upstreams that it reads from.
@@ -88,7 +91,6 @@ impl EventLoop {
             clients: Slab::new(),
             name_bufs: [const { NameBuf::new() }; GROUP],
             received: Vec::new(),
-            until_timer: Duration::ZERO,
             turned: now,
             next_sweep: now + SWEEP_INTERVAL,
             has_more: false,
@@ -100,7 +102,7 @@ impl EventLoop {
         }
         self.change(&mut turns);
         while !worker.shared.is_stopping() {
-            if turns.turn(&mut self.poll, SLEEP_MAX)? {
+            if turns.turn(&mut self.poll, None)? {
                 self.change(&mut turns);
             }
             if turns.sweep(&self.sockets) {
@@ -113,7 +115,7 @@ impl EventLoop {
             if worker.is_done() {
                 return Ok(());
             }
-            turns.turn(&mut self.poll, SLEEP_MAX_AT_END)?;
+            turns.turn(&mut self.poll, Some(SLEEP_MAX_AT_END))?;
             turns.sweep(&self.sockets);
         }
     }
@@ -156,7 +158,7 @@ impl Turns<'_> {
     /// Watches the socket of a listener.
     fn open(&mut self, registry: &Registry, listener: &DatagramListener) {
         let entry = self.clients.vacant_entry();
-        let token = token_beside(WAKER + 1 + entry.key());
+        let token = token_beside(LISTENERS + entry.key());
         let socket = &listener.datagrams.socket.as_raw_fd();
         match registry.register(&mut SourceFd(socket), token, Interest::READABLE) {
             Ok(()) => _ = entry.insert(ClientSocket::new(listener)),
@@ -164,23 +166,20 @@ impl Turns<'_> {
         }
     }
 
-    /// Waits, no longer than `most`, and does what is there to do; whether the waker was used.
-    fn turn(&mut self, poll: &mut Poll, most: Duration) -> io::Result<bool> {
-        let worker = self.worker;
-        let timeout = match self.has_more {
-            true => Duration::ZERO,
-            false if worker.watches_timers => most.min(self.until_timer),
-            false => most,
-        };
+    /// Waits, no longer than `most` where that is given, and does what is there to do; whether the waker was used.
+    fn turn(&mut self, poll: &mut Poll, most: Option<Duration>) -> io::Result<bool> {
+        let most = if self.has_more { Some(Duration::ZERO) } else { most };
         let mut is_woken = false;
-        match poll.poll(&mut self.events, Some(timeout)) {
+        match poll.poll(&mut self.events, most) {
             Ok(()) => {
                 for event in &self.events {
                     match self.reader.note_ready(event.token()) {
                         None => {}
                         Some(WAKER) => is_woken = true,
+                        // It is time for something: that is looked at in any case.
+                        Some(ALARM) => {}
                         Some(number) => {
-                            if let Some(client) = self.clients.get_mut(number - WAKER - 1) {
+                            if let Some(client) = self.clients.get_mut(number - LISTENERS) {
                                 client.is_ready = true;
                             }
                         }
@@ -226,13 +225,8 @@ impl Turns<'_> {
         let now = worker.looked.take().unwrap_or_else(Instant::now);
         let mind = || {
             worker.counters.beat();
-            if worker.watches_timers {
-                let timers = &worker.shared.timers;
-                self.until_timer = timers.until_next(now);
-                if self.until_timer.is_zero() {
-                    worker.mind_timers(now);
-                    self.until_timer = timers.until_next(now);
-                }
+            if worker.watches_timers && worker.shared.timers.until_next(now).is_zero() {
+                worker.mind_timers(now);
             }
         };
         faults.guarded(Part::Timers, mind, || faults.rest(Part::Timers, ()));

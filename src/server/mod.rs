@@ -10,6 +10,7 @@
 #![expect(clippy::disallowed_types, reason = "the shell owns sockets")]
 
 mod accept;
+mod alarm;
 mod certificate;
 mod clients;
 mod connections;

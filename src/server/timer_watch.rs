@@ -1,40 +1,55 @@
 //! When the thread wakes that watches the timers of all.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use mio::Waker;
+use super::alarm::Alarm;
 
-/// Until when the watching thread sleeps at most, and what wakes it sooner.
+/// When the watching thread is to wake at the latest, and what wakes it.
 #[derive(Debug)]
 pub(super) struct TimerWatch {
     start: Instant,
     /// Nanoseconds from the start.
     armed: AtomicU64,
-    waker: OnceLock<Arc<Waker>>,
+    alarm: OnceLock<Alarm>,
 }
 
 impl TimerWatch {
     pub(super) fn new(start: Instant) -> Self {
-        Self { start, armed: AtomicU64::new(u64::MAX), waker: OnceLock::new() }
+        Self { start, armed: AtomicU64::new(u64::MAX), alarm: OnceLock::new() }
     }
 
     /// Says what wakes the watching thread: once, before there are timers.
-    pub(super) fn watched_by(&self, waker: Arc<Waker>) {
-        let _ = self.waker.set(waker);
+    pub(super) fn watched_by(&self, alarm: Alarm) {
+        let _ = self.alarm.set(alarm);
     }
 
-    /// Says when the next timer is, as its setter knows it; whether a thread that sleeps would sleep longer.
+    /// Says when the next timer is, as its setter knows it; whether the watching thread would have slept longer.
     pub(super) fn set(&self, next: Option<Instant>) -> bool {
         let next = self.nanoseconds(next);
-        next < self.armed.load(Ordering::Relaxed) && next < self.armed.fetch_min(next, Ordering::Relaxed)
+        let is_sooner =
+            next < self.armed.load(Ordering::Relaxed) && next < self.armed.fetch_min(next, Ordering::Relaxed);
+        if is_sooner {
+            self.set_alarm();
+        }
+        is_sooner
     }
 
-    /// Wakes the watching thread.
-    pub(super) fn wake(&self) {
-        if let Some(Err(error)) = self.waker.get().map(|waker| waker.wake()) {
-            tracing::error!(%error, "cannot wake the thread that watches timers");
+    /// Sets the alarm to what is noted. Another thread may note a sooner time meanwhile, and set its alarm first: the last one to set it
+    /// looks again.
+    fn set_alarm(&self) {
+        let Some(alarm) = self.alarm.get() else { return };
+        let mut armed = self.armed.load(Ordering::SeqCst);
+        while armed != u64::MAX {
+            let now = self.nanoseconds(Some(Instant::now()));
+            if let Err(error) = alarm.set(Duration::from_nanos(armed.saturating_sub(now))) {
+                tracing::error!(%error, "cannot set the timer of upstream queries");
+            }
+            let set = std::mem::replace(&mut armed, self.armed.load(Ordering::SeqCst));
+            if armed >= set {
+                return;
+            }
         }
     }
 
@@ -50,6 +65,7 @@ impl TimerWatch {
         self.armed.store(u64::MAX, Ordering::Relaxed);
         let next = look();
         self.armed.fetch_min(self.nanoseconds(next), Ordering::Relaxed);
+        self.set_alarm();
     }
 
     fn nanoseconds(&self, at: Option<Instant>) -> u64 {

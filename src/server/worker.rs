@@ -110,10 +110,7 @@ impl Worker {
 
     /// Notes when the next timer is.
     pub(super) fn set_timer(&self, next: Option<Instant>) {
-        // The thread that watches them looks at them before it sleeps.
-        if self.shared.timers.set(next) && !self.watches_timers {
-            self.shared.timers.wake();
-        }
+        self.shared.timers.set(next);
     }
 
     /// Reads the clock, and keeps the time for the end of the turn.

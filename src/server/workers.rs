@@ -16,8 +16,9 @@ use std::time::Duration;
 use mio::Poll;
 use tokio::sync::mpsc;
 
+use super::alarm::Alarm;
 use super::counters::Counters;
-use super::datagram_orders::{EventLoopOrders, ReceiverOrders, give};
+use super::datagram_orders::{ALARM, EventLoopOrders, ReceiverOrders, give};
 use super::endpoint::{Endpoint, EndpointKind};
 use super::event_loop::EventLoop;
 use super::faults::Part;
@@ -28,7 +29,7 @@ use super::shared::Shared;
 use super::stream_thread::StreamThread;
 use super::tasks::Tasks;
 use super::worker::Worker;
-use crate::upstream::DatagramSockets;
+use crate::upstream::{DatagramSockets, token_beside};
 
 /// Receivers of a worker: one for each UDP socket of the addresses that there are by default. The event loop serves others.
 const RECEIVERS: usize = 2;
@@ -236,7 +237,7 @@ pub fn start(
         let poll = Poll::new()?;
         let (event_loop, new_listeners) = EventLoopOrders::new(&poll)?;
         if number == 0 {
-            shared.timers.watched_by(event_loop.waker().clone());
+            shared.timers.watched_by(Alarm::new(poll.registry(), token_beside(ALARM))?);
         }
         let receivers = (0..RECEIVERS).map(|_| Receiver::new(event_loop.clone()));
         let (receivers, orders): (Vec<_>, Vec<_>) = receivers.collect::<io::Result<Vec<_>>>()?.into_iter().unzip();
