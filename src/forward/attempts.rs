@@ -392,7 +392,7 @@ impl<W> Tries<W> {
     }
 
     /// When something is to be done next.
-    pub(super) fn next_timeout(&self, now: Instant) -> Option<Instant> {
+    pub(super) fn next_timeout(&mut self, now: Instant) -> Option<Instant> {
         [self.questions.next_due(), self.upstreams.next_turn(now)].into_iter().flatten().min()
     }
 }

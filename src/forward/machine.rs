@@ -259,7 +259,7 @@ impl<W> Forwarding<W> {
     }
 
     /// When to call [`Self::handle_timeout`] next.
-    pub fn next_timeout(&self, now: Instant) -> Option<Instant> {
+    pub fn next_timeout(&mut self, now: Instant) -> Option<Instant> {
         self.attempts.next_timeout(now)
     }
 

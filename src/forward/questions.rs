@@ -232,7 +232,8 @@ impl<W> Questions<W> {
     }
 
     /// When something may be due next.
-    pub(super) fn next_due(&self) -> Option<Instant> {
-        self.timers.next()
+    pub(super) fn next_due(&mut self) -> Option<Instant> {
+        let Self { timers, all, .. } = self;
+        timers.next(|(slot, generation)| all.get(slot as usize).is_some_and(|query| query.generation == generation))
     }
 }

@@ -124,13 +124,30 @@ impl Timers {
         self.first_set.take()
     }
 
-    /// When to look again: at that time something may be due.
-    pub(super) fn next(&self) -> Option<Instant> {
+    /// When to look again: at that time something may be due. Timers before it of which `is_alive` says that nothing waits for them any
+    /// more are forgotten: as a rule all are, and nobody is to wake for each.
+    pub(super) fn next(&mut self, is_alive: impl Fn(Ticket) -> bool) -> Option<Instant> {
         let start = self.start?;
-        if let Some(timer) = self.due.front() {
-            return Some(timer.at);
+        while let Some(timer) = self.due.front() {
+            if is_alive(timer.ticket) {
+                return Some(timer.at);
+            }
+            self.due.pop_front();
+            self.len -= 1;
         }
-        self.next_occupied().map(|tick| start + Duration::from_millis(tick))
+        while let Some(tick) = self.next_occupied() {
+            let number = tick % SLOTS;
+            let (slot, word) = (self.slots.get_mut(number as usize)?, self.occupied.get_mut((number / WORD) as usize)?);
+            let before = slot.len();
+            slot.retain(|timer| is_alive(timer.ticket));
+            self.len -= before - slot.len();
+            if !slot.is_empty() {
+                return Some(start + Duration::from_millis(tick));
+            }
+            *slot = Vec::new();
+            *word &= !(1 << (number % WORD));
+        }
+        None
     }
 
     /// Takes what is due at a tick, and goes on behind it.
@@ -193,11 +210,11 @@ mod tests {
         for (number, time) in times.into_iter().enumerate() {
             let at = start + Duration::from_millis(time);
             assert_eq!(timers.take_due(at - Duration::from_micros(1)), None, "{time}");
-            assert!(timers.next().is_some_and(|next| next <= at), "{time}");
+            assert!(timers.next(|_| true).is_some_and(|next| next <= at), "{time}");
             assert_eq!(timers.take_due(at), Some((number as u32, 1)), "{time}");
             assert_eq!(timers.take_due(at), None, "{time}");
         }
-        assert_eq!((timers.len(), timers.next()), (0, None));
+        assert_eq!((timers.len(), timers.next(|_| true)), (0, None));
     }
 
     #[test]
@@ -237,7 +254,7 @@ mod tests {
         let later = start + Duration::from_secs(3600);
         assert_eq!(timers.take_due(later), Some((0, 0)));
         timers.set(start + Duration::from_secs(1), (1, 1));
-        assert!(timers.next().is_some_and(|next| next <= later));
+        assert!(timers.next(|_| true).is_some_and(|next| next <= later));
         assert_eq!(timers.take_due(later), Some((1, 1)));
     }
 
@@ -268,5 +285,22 @@ mod tests {
             left.clear();
             proptest::prop_assert_eq!(timers.len(), 0);
         }
+    }
+
+    #[test]
+    fn timers_that_nothing_waits_for_are_passed_over_and_gone() {
+        let (mut timers, start) = (Timers::default(), start());
+        for number in 0..200 {
+            timers.set(start + Duration::from_millis(u64::from(number)), (number, 1));
+        }
+        assert_eq!(timers.take_due(start), Some((0, 1)));
+        let next = timers.next(|(number, _)| number == 150).unwrap();
+        assert!(next >= start + Duration::from_millis(150) && next < start + Duration::from_millis(151));
+        assert_eq!(timers.len(), 50);
+        assert_eq!(timers.take_due(start + Duration::from_millis(149)), None);
+        assert_eq!(timers.take_due(start + Duration::from_millis(151)), Some((150, 1)));
+        assert_eq!((timers.next(|_| false), timers.len()), (None, 0));
+        timers.set(start + Duration::from_millis(160), (1, 2));
+        assert!(timers.next(|_| true).is_some());
     }
 }
