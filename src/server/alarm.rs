@@ -28,21 +28,15 @@ impl Alarm {
         Ok(Self(timer))
     }
 
-    /// Goes off once, after so long.
+    /// Goes off once, after so long; what it was set to before is forgotten.
+    ///
+    /// # Errors
+    /// The system's, for a time that it cannot count.
     pub(super) fn set(&self, after: Duration) -> io::Result<()> {
         // Zero would turn it off.
-        self.arm(Duration::ZERO, after.max(Duration::from_nanos(1)))
-    }
-
-    /// Goes off again and again.
-    pub(super) fn repeat(&self, every: Duration) -> io::Result<()> {
-        self.arm(every, every)
-    }
-
-    fn arm(&self, interval: Duration, value: Duration) -> io::Result<()> {
-        let timespec = |time: Duration| Timespec::try_from(time).map_err(io::Error::other);
-        let timer = Itimerspec { it_interval: timespec(interval)?, it_value: timespec(value)? };
-        timerfd_settime(&self.0, TimerfdTimerFlags::empty(), &timer)?;
+        let it_value = Timespec::try_from(after.max(Duration::from_nanos(1))).map_err(io::Error::other)?;
+        let it_interval = Timespec { tv_sec: 0, tv_nsec: 0 };
+        timerfd_settime(&self.0, TimerfdTimerFlags::empty(), &Itimerspec { it_interval, it_value })?;
         Ok(())
     }
 }
@@ -71,11 +65,5 @@ mod tests {
         alarm.set(Duration::from_millis(30)).unwrap();
         alarm.set(Duration::from_millis(10)).unwrap();
         assert!(wait(&mut poll) - start >= Duration::from_millis(10));
-        alarm.repeat(Duration::from_millis(5)).unwrap();
-        let start = Instant::now();
-        for _ in 0..3 {
-            wait(&mut poll);
-        }
-        assert!(start.elapsed() >= Duration::from_millis(10));
     }
 }

@@ -17,8 +17,9 @@ use crate::upstream::token_beside;
 pub(super) const SLEEP_MAX: Duration = Duration::from_millis(500);
 /// The numbers of the tokens of an event loop's waker, of its alarms, and of the first listener.
 pub(super) const WAKER: usize = 0;
-pub(super) const ALARM: usize = 1;
-pub(super) const LISTENERS: usize = 2;
+pub(super) const BEAT: usize = 1;
+pub(super) const ALARM: usize = 2;
+pub(super) const LISTENERS: usize = 3;
 /// How long whoever ends a listener waits for its receiver to notice. It does by itself after [`SLEEP_MAX`].
 const NOTICE_MAX: Duration = Duration::from_millis(100);
 /// How often it is woken meanwhile: a signal that comes just before it sleeps is lost.

@@ -16,7 +16,7 @@ use mio::{Events, Interest, Poll, Registry};
 use slab::Slab;
 
 use super::alarm::Alarm;
-use super::datagram_orders::{ALARM, LISTENERS, ReceiverOrders, SLEEP_MAX, WAKER, give};
+use super::datagram_orders::{ALARM, BEAT, LISTENERS, ReceiverOrders, SLEEP_MAX, WAKER, give};
 use super::faults::Part;
 use super::listen::DatagramListener;
 use super::receive::SWEEP_INTERVAL;
@@ -35,7 +35,7 @@ const SLEEP_MAX_AT_END: Duration = Duration::from_millis(5);
 pub(super) struct EventLoop {
     poll: Poll,
     /// Wakes the thread to say that it is alive.
-    _beat: Alarm,
+    beat: Arc<Alarm>,
     sockets: Arc<DatagramSockets>,
     receivers: Arc<[ReceiverOrders]>,
     new: Receiver<DatagramListener>,
@@ -45,6 +45,7 @@ pub(super) struct EventLoop {
 /// The state of a loop that runs.
 struct Turns<'l> {
     worker: &'l Rc<Worker>,
+    beat: Arc<Alarm>,
     reader: Reader,
     events: Events,
     clients: Slab<ClientSocket>,
@@ -68,9 +69,8 @@ impl EventLoop {
         receivers: Arc<[ReceiverOrders]>,
     ) -> io::Result<Self> {
         let sockets = Arc::new(DatagramSockets::new(poll.registry().try_clone()?));
-        let beat = Alarm::new(poll.registry(), token_beside(ALARM))?;
-        beat.repeat(SLEEP_MAX)?;
-        Ok(Self { poll, _beat: beat, sockets, receivers, new, serving: Vec::new() })
+        let beat = Alarm::new(poll.registry(), token_beside(BEAT))?;
+        Ok(Self { poll, beat: Arc::new(beat), sockets, receivers, new, serving: Vec::new() })
     }
 
     /// The sockets towards upstreams that it reads from.
@@ -84,8 +84,11 @@ impl EventLoop {
     /// Those of the poll, which no input causes.
     pub(super) fn run(&mut self, worker: &Rc<Worker>) -> io::Result<()> {
         let now = Instant::now();
+        // It may have gone off before a panic.
+        self.beat.set(SLEEP_MAX)?;
         let mut turns = Turns {
             worker,
+            beat: self.beat.clone(),
             reader: Reader::new(self.sockets.clone()),
             events: Events::with_capacity(EVENTS),
             clients: Slab::new(),
@@ -176,6 +179,7 @@ impl Turns<'_> {
                     match self.reader.note_ready(event.token()) {
                         None => {}
                         Some(WAKER) => is_woken = true,
+                        Some(BEAT) => self.beat.set(SLEEP_MAX)?,
                         // It is time for something: that is looked at in any case.
                         Some(ALARM) => {}
                         Some(number) => {

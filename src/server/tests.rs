@@ -271,6 +271,21 @@ fn timers_go_on_after_panics() {
 }
 
 #[test]
+fn every_thread_says_that_it_is_alive_while_nothing_comes() {
+    let server = Server::start();
+    let beats = || server.workers.counters().iter().map(|counters| counters.beats()).collect::<Vec<_>>();
+    // More often than once: a sleep that is not limited again would be seen after the first.
+    for _ in 0..3 {
+        let (before, end) = (beats(), Instant::now() + SOON);
+        while !before.iter().zip(beats()).all(|(before, now)| *before < now) {
+            assert!(Instant::now() < end, "{before:?}, {:?}", beats());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+    server.end(&[]);
+}
+
+#[test]
 fn a_worker_that_fails_as_a_whole_serves_again_what_it_served() {
     let mut server = Server::start();
     server.shared.faults.inject(Part::Worker, 0);

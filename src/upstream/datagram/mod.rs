@@ -4,7 +4,7 @@
 //! can answer on it, and the port is open no longer than its query. Pooled: reused ports, see [`super::pool`].
 //!
 //! The sockets are those of a worker ([`DatagramSockets`]). Each of its threads sends from them ([`Sender`]), one reads
-//! ([`Reader`]), and none holds a lock while it calls the system, so that no thread waits for another's.
+//! ([`Reader`]), and none waits for another's system call: no lock that two may want is held during one.
 
 mod read;
 mod send;
