@@ -20,9 +20,9 @@ pub(super) const WAKER: usize = 0;
 pub(super) const BEAT: usize = 1;
 pub(super) const ALARM: usize = 2;
 pub(super) const LISTENERS: usize = 3;
-/// How long whoever ends a listener waits for its receiver to notice. It does by itself after [`SLEEP_MAX`].
+/// How long whoever ends listeners waits for their receivers to notice. They do by themselves after [`SLEEP_MAX`].
 const NOTICE_MAX: Duration = Duration::from_millis(100);
-/// How often it is woken meanwhile: a signal that comes just before it sleeps is lost.
+/// How often these are woken meanwhile: a signal that comes just before one sleeps is lost.
 const NOTICE_STEP: Duration = Duration::from_millis(1);
 
 /// The way to an event loop.
@@ -118,17 +118,27 @@ impl ReceiverOrders {
         None
     }
 
-    /// Has the receiver look whether it is to end, or its listener; waits a little then until it has answered what came to that.
+    /// Has the receiver look whether it is to end.
     pub(super) fn look(&self) {
         let _ = self.orders.send(ReceiverOrder::Look);
-        if !self.stop.lock().as_ref().is_some_and(Stop::is_stopped) {
-            return;
-        }
-        let end = Instant::now() + NOTICE_MAX;
-        while self.is_serving() && Instant::now() < end {
+    }
+
+    /// Wakes the receiver where its listener is to end; whether that is to end and has not yet.
+    fn end_sleep(&self) -> bool {
+        let is_ending = self.is_serving() && self.stop.lock().as_ref().is_some_and(Stop::is_stopped);
+        if is_ending {
             self.state.sleeper.interrupt();
-            std::thread::sleep(NOTICE_STEP);
         }
+        is_ending
+    }
+}
+
+/// Waits a little until these receivers have noticed which listeners are to end, and answered what came to them.
+pub(super) fn end_sleeps<'r>(receivers: impl Iterator<Item = &'r ReceiverOrders> + Clone) {
+    let end = Instant::now() + NOTICE_MAX;
+    // All of them are woken, however many.
+    while receivers.clone().filter(|receiver| receiver.end_sleep()).count() > 0 && Instant::now() < end {
+        std::thread::sleep(NOTICE_STEP);
     }
 }
 

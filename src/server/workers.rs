@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 
 use super::alarm::Alarm;
 use super::counters::Counters;
-use super::datagram_orders::{ALARM, EventLoopOrders, ReceiverOrders, give};
+use super::datagram_orders::{ALARM, EventLoopOrders, ReceiverOrders, end_sleeps, give};
 use super::endpoint::{Endpoint, EndpointKind};
 use super::event_loop::EventLoop;
 use super::faults::Part;
@@ -133,7 +133,7 @@ impl Workers {
         self.listeners = keep;
         let removed = go.iter().map(|listening| listening.endpoint).collect();
         go.iter().for_each(|listening| listening.stop.stop());
-        self.orders.iter().for_each(Orders::look);
+        self.look();
         let mut added = Vec::new();
         for NewListener { asked, endpoint, listeners, kept } in new.0 {
             let stop = Stop::default();
@@ -156,11 +156,17 @@ impl Workers {
         (datagram, kept().flat_map(|kept| &kept.stream).map(AsFd::as_fd).collect())
     }
 
+    /// Has all that read datagrams look at what was changed.
+    fn look(&self) {
+        self.orders.iter().for_each(Orders::look);
+        end_sleeps(self.orders.iter().flat_map(|orders| orders.receivers.iter()));
+    }
+
     /// Lets all workers end: what came in is answered, and waited for no longer than `within`.
     pub fn stop(&self, within: Duration) {
         self.shared.stop(within);
         self.listeners.iter().for_each(|listening| listening.stop.stop());
-        self.orders.iter().for_each(Orders::look);
+        self.look();
     }
 }
 
