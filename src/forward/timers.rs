@@ -125,7 +125,7 @@ impl Timers {
     }
 
     /// When to look again: at that time something may be due. Timers before it of which `is_alive` says that nothing waits for them any
-    /// more are forgotten: as a rule all are, and nobody is to wake for each.
+    /// more are forgotten: as a rule all are, and a wake-up for each would be in vain.
     pub(super) fn next(&mut self, is_alive: impl Fn(Ticket) -> bool) -> Option<Instant> {
         let start = self.start?;
         while let Some(timer) = self.due.front() {

@@ -31,7 +31,7 @@ pub(super) struct Listener {
 pub(super) struct DatagramListener {
     pub(super) datagrams: Datagrams,
     pub(super) stop: Stop,
-    /// Held as long as what came to it may be in somebody's hands.
+    /// Held until all that came to it is answered, or waits for an upstream.
     pub(super) _served: Served,
 }
 

@@ -30,12 +30,12 @@ enum Fate {
     Known(Outcome),
 }
 
-/// A listener's socket, as the event loop serves it.
+/// A listener's socket, as a receiver or the event loop serves it.
 pub(super) struct ClientSocket {
     pub(super) listener: DatagramListener,
     /// It may have something to read.
     pub(super) is_ready: bool,
-    /// How what came lately came.
+    /// How many datagrams came at a time lately.
     pub(super) flow: Flow,
     batch: Batch,
 }
@@ -48,7 +48,7 @@ pub(super) struct Flow {
 }
 
 impl Flow {
-    /// Batches after which a receiver looks: a few milliseconds at full load.
+    /// Batches after which a receiver decides: some milliseconds at full load.
     const LOOK_AFTER: u32 = 256;
     /// Datagrams of a batch, on average, from which on they come many at a time, and below which they do not any more.
     const DENSE: u32 = 8;
@@ -67,7 +67,7 @@ impl Flow {
         }
     }
 
-    /// Whether they came one by one, or hardly any, since the last call.
+    /// Whether they came one by one since the last call, or not at all.
     pub(super) fn was_sparse(&mut self) -> bool {
         let Self { batches, datagrams } = std::mem::take(self);
         datagrams <= batches.saturating_mul(Self::SPARSE)

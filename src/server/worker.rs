@@ -104,7 +104,7 @@ impl Worker {
     /// Whether nothing is in flight any more while the server ends, or what is left is waited for no longer.
     pub(super) fn is_done(&self) -> bool {
         let Shared { connections, served, .. } = &*self.shared;
-        // In this order: listeners ask, and then nobody does.
+        // In this order: where neither is there any more, nothing asks.
         self.shared.is_over() || served.is_alone() && connections.is_empty() && !self.shared.forwarding().has_waiters()
     }
 

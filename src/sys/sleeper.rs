@@ -22,7 +22,7 @@ impl Drop for MaySleep<'_> {
 }
 
 impl Sleeper {
-    /// Nobody's yet.
+    /// Not yet that of a thread.
     ///
     /// # Errors
     /// The system's refusal of the signal's handler.
