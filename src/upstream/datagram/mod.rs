@@ -74,7 +74,7 @@ pub struct Received {
     pub outcome: io::Result<Arrival>,
 }
 
-/// For [`Datagrams::listen_on`] and [`Datagrams::close`].
+/// For [`Reader::listen_on`] and [`Reader::close`].
 #[derive(Debug, Clone, Copy)]
 pub struct Source(Place, AttemptId);
 
