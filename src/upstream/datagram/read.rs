@@ -76,7 +76,8 @@ impl Reader {
         Self { sockets, ready: Vec::new(), buffer, inbox: Inbox::new(DATAGRAM_MAX), ignored: 0 }
     }
 
-    /// Notes that the socket with this token is readable. Returns the number given to [`token_beside`](super::token_beside) where the token is from there.
+    /// Notes that the socket with this token is readable. Returns the number given to [`token_beside`](super::token_beside) where the
+    /// token is from there.
     pub fn note_ready(&mut self, token: Token) -> Option<usize> {
         let number = token.0 >> KIND_BITS;
         let place = match token.0 & ((1 << KIND_BITS) - 1) {
