@@ -20,7 +20,7 @@ pub(super) const WAKER: usize = 0;
 pub(super) const BEAT: usize = 1;
 pub(super) const ALARM: usize = 2;
 pub(super) const LISTENERS: usize = 3;
-/// How long whoever ends listeners waits for their receivers to notice. They do by themselves after [`SLEEP_MAX`].
+/// How long to wait for the receivers of listeners that are to end. Each notices by itself after [`SLEEP_MAX`].
 const NOTICE_MAX: Duration = Duration::from_millis(100);
 /// How often these are woken meanwhile: a signal that comes just before one sleeps is lost.
 const NOTICE_STEP: Duration = Duration::from_millis(1);

@@ -326,7 +326,7 @@ fn queries_that_come_many_at_a_time_are_the_event_loops_until_they_come_one_by_o
         scope.spawn(|| {
             let socket = server.client();
             while !is_over.load(Ordering::Relaxed) {
-                // One that finds no room is no loss to this test.
+                // It does not matter whether the socket's buffer has room for it.
                 let _ = socket.send(&query(1, "a.example"));
             }
         });

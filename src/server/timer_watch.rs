@@ -44,7 +44,7 @@ impl TimerWatch {
         while armed != u64::MAX {
             let now = self.nanoseconds(Some(Instant::now()));
             if let Err(error) = alarm.set(Duration::from_nanos(armed.saturating_sub(now))) {
-                tracing::error!(%error, "cannot set the timer of upstream queries");
+                tracing::error!(%error, "cannot set the timer for upstream queries; retries may be late");
             }
             let set = std::mem::replace(&mut armed, self.armed.load(Ordering::SeqCst));
             if armed >= set {

@@ -136,7 +136,7 @@ impl Batch {
     /// Receives what is there, at most [`BATCH`] datagrams, without waiting; gives how many.
     ///
     /// # Errors
-    /// The socket's; `WouldBlock` where there is no datagram.
+    /// That of the system; `WouldBlock` where there is no datagram.
     pub fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
         self.receive_by(socket, self.room, libc::MSG_DONTWAIT)
     }
